@@ -1,0 +1,86 @@
+"""What a run tells while it works: frozen records that command line, window, cluster and tests all read.
+
+A run is a generator of these; closing the generator cancels it. :func:`drain` runs one to its end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from napari_limn.inference.plan import Plan
+    from napari_limn.model import Model
+    from napari_limn.volume.boxes import Box
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Anything a run yields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned(Event):
+    """The run goes on, but the person should know this one sentence."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Event):
+    """One optimiser step: its number from 1, seconds since the start, loss, and share of the budget spent (0–1)."""
+
+    step: int
+    seconds: float
+    loss: float
+    done: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scored(Event):
+    """Score of the held-out strokes (mean IoU, 0–1) after `step` steps, and whether it is the best so far."""
+
+    step: int
+    seconds: float
+    score: float
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Improved(Event):
+    """The best model so far: what a person keeps who stops now."""
+
+    model: Model
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(Event):
+    """What the prediction is going to cost."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDone(Event):
+    """Block `done` of `total` is written; `box` is its place on the TZYX grid."""
+
+    box: Box
+    done: int
+    total: int
+    seconds: float
+
+
+def drain(run: Generator[Event, None, T], listen: Callable[[Event], object] | None = None) -> T:
+    """Run to the end, hand every event to `listen`, return what the run returns."""
+    while True:
+        try:
+            event = next(run)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if listen is not None:
+            listen(event)

@@ -1,0 +1,169 @@
+"""Axes of a volume: their names, order, voxel size, units and origin are decided here, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from napari_limn.errors import LimnError
+
+NAMES = "TCZYX"
+"""Time, channel, and the three axes of space, in the order that OME-NGFF prescribes."""
+
+GRID = "TZYX"
+"""The grid that every box, block and patch lives on; an axis that a volume does not have counts 1 there."""
+
+_UNITS = {
+    "µm": "micrometer",
+    "μm": "micrometer",
+    "um": "micrometer",
+    "micron": "micrometer",
+    "microns": "micrometer",
+    "\\u00b5m": "micrometer",
+    "nm": "nanometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "m": "meter",
+    "å": "angstrom",
+    "s": "second",
+    "sec": "second",
+    "ms": "millisecond",
+    "min": "minute",
+    "h": "hour",
+}
+_KNOWN = {*_UNITS.values(), "pixel"}
+
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """The axes of an array, in its own order.
+
+    Parameters
+    ----------
+    names
+        One letter of ``TCZYX`` an axis; Y and X are always there.
+    scale
+        Size of a voxel along each axis, in `units`; positive.
+    units
+        ``"micrometer"``, ``"second"``, …, or ``"pixel"`` where the size is not known.
+    translate
+        World position of the centre of the first voxel, in `units`.
+
+    Examples
+    --------
+    >>> Axes.of("ZYX", scale=(0.5, 0.1, 0.1)).spacing
+    (0.5, 0.1, 0.1)
+    """
+
+    names: str
+    scale: tuple[float, ...]
+    units: tuple[str, ...]
+    translate: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_names(self.names)
+        for what in (self.scale, self.units, self.translate):
+            if len(what) != len(self.names):
+                raise LimnError(f"found {len(what)} values for axes {self.names}, expected {len(self.names)}.")
+        if bad := [s for s in self.scale if not 0 < s < float("inf")]:
+            raise LimnError(f"found voxel size {bad[0]} on axes {self.names}, expected positive numbers.")
+
+    @classmethod
+    def of(
+        cls,
+        names: str,
+        scale: tuple[float, ...] | None = None,
+        units: tuple[str, ...] | None = None,
+        translate: tuple[float, ...] | None = None,
+    ) -> Axes:
+        """Axes with what is not given filled in: voxels of 1 pixel at the origin."""
+        n = len(names)
+        return cls(names, scale or (1.0,) * n, units or ("pixel",) * n, translate or (0.0,) * n)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size along Z, Y and X; 1 where there is no Z."""
+        z, y, x = (self.scale[self.names.index(a)] if a in self.names else 1.0 for a in "ZYX")
+        return z, y, x
+
+    def without(self, name: str) -> Axes:
+        """The same axes without `name`; unchanged where it is not among them."""
+        keep = [i for i, a in enumerate(self.names) if a != name]
+        return Axes(
+            "".join(self.names[i] for i in keep),
+            tuple(self.scale[i] for i in keep),
+            tuple(self.units[i] for i in keep),
+            tuple(self.translate[i] for i in keep),
+        )
+
+
+def check_names(names: str) -> str:
+    """Return `names` if they name axes: letters of TCZYX, each once, Y and X among them.
+
+    Raises
+    ------
+    LimnError
+        Otherwise.
+    """
+    if set(names) - set(NAMES) or len(set(names)) != len(names) or not {"Y", "X"} <= set(names):
+        raise LimnError(
+            f"found axes {names!r}, expected letters of {NAMES}, each at most once, with Y and X among them, "
+            "one for each dimension in the order of the file (for example ZYX)."
+        )
+    return names
+
+
+def default_names(shape: tuple[int, ...]) -> str:
+    """Names for an array that says nothing: YX, ZYX, TZYX, and a last axis of 3 or 4 samples is colour.
+
+    Examples
+    --------
+    >>> default_names((30, 512, 512)), default_names((512, 512, 3))
+    ('ZYX', 'YXC')
+    """
+    color = len(shape) >= 3 and shape[-1] in (3, 4) and min(shape[-3:-1]) > 4
+    spatial = len(shape) - color
+    if spatial not in (2, 3, 4):
+        raise LimnError(f"found an array of shape {shape}, expected 2 to 4 dimensions besides colour; name its axes.")
+    return GRID[-spatial:] + ("C" if color else "")
+
+
+def resolve_names(declared: str, shape: tuple[int, ...], asked: str | None = None) -> str:
+    """Axis names of a file: what the person asked for, else what the file declares, else the defaults.
+
+    Parameters
+    ----------
+    declared
+        Letters as tifffile writes them; S (samples) counts as channel, unknown letters (I, Q, …) take the free
+        names of T and Z, the last one Z.
+    asked
+        The person's own word, for example from ``--axes``.
+    """
+    if asked is not None:
+        names = check_names(asked.upper())
+        if len(names) != len(shape):
+            raise LimnError(f"found shape {shape} but axes {names}; name {len(shape)} axes.")
+        return names
+    names = declared.upper().replace("S", "C") if len(declared) == len(shape) else "?" * len(shape)
+    if names.count("C") > 1 or not {"Y", "X"} <= set(names):
+        return default_names(shape)
+    unknown = [i for i, a in enumerate(names) if a not in NAMES]
+    free = [a for a in "ZT" if a not in names]
+    if len(unknown) > len(free):
+        raise LimnError(f"found axes {declared} of shape {shape}; say what they are, for example with --axes TZYX.")
+    letters = list(names)
+    for place, name in zip(reversed(unknown), free, strict=False):
+        letters[place] = name
+    return check_names("".join(letters))
+
+
+def unit_name(text: str | None) -> str:
+    """The full English unit (as OME-NGFF writes it) for what files call it; ``"pixel"`` when unknown.
+
+    Examples
+    --------
+    >>> unit_name("µm"), unit_name("inch"), unit_name(None)
+    ('micrometer', 'pixel', 'pixel')
+    """
+    plain = (text or "").strip().lower()
+    name = _UNITS.get(plain, plain)
+    return name if name in _KNOWN else "pixel"

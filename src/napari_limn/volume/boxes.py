@@ -1,0 +1,71 @@
+"""Boxes on the TZYX grid: half-open intervals, one an axis."""
+
+from __future__ import annotations
+
+import itertools
+from math import prod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+Box = tuple[tuple[int, int], ...]
+"""One ``(start, stop)`` an axis, in voxels; on the grid these are T, Z, Y, X."""
+
+
+def whole(shape: Sequence[int]) -> Box:
+    """The box that holds everything of `shape`."""
+    return tuple((0, n) for n in shape)
+
+
+def shape_of(box: Box) -> tuple[int, ...]:
+    """Extent along each axis."""
+    return tuple(stop - start for start, stop in box)
+
+
+def size_of(box: Box) -> int:
+    """Number of voxels."""
+    return prod(shape_of(box))
+
+
+def grown(box: Box, margin: Sequence[int]) -> Box:
+    """The box with `margin` voxels more on both sides of each axis; it may leave the volume."""
+    return tuple((start - m, stop + m) for (start, stop), m in zip(box, margin, strict=True))
+
+
+def clipped(box: Box, shape: Sequence[int]) -> Box:
+    """The part of the box inside a volume of `shape`; an axis without overlap becomes empty."""
+    return tuple((min(max(a, 0), n), max(min(b, n), min(max(a, 0), n))) for (a, b), n in zip(box, shape, strict=True))
+
+
+def shifted(box: Box, origin: Sequence[int]) -> Box:
+    """The box in coordinates that count from `origin`."""
+    return tuple((start - o, stop - o) for (start, stop), o in zip(box, origin, strict=True))
+
+
+def slices(box: Box) -> tuple[slice, ...]:
+    """The box as an index."""
+    return tuple(slice(start, stop) for start, stop in box)
+
+
+def contains(outer: Box, inner: Box) -> bool:
+    """Whether `inner` lies in `outer` completely."""
+    return all(a <= c and d <= b for (a, b), (c, d) in zip(outer, inner, strict=True))
+
+
+def blocks(shape: Sequence[int], block: Sequence[int]) -> Iterator[Box]:
+    """Boxes of at most `block` voxels an axis that cover `shape` once, the last axis fastest.
+
+    Examples
+    --------
+    >>> list(blocks((5,), (2,)))
+    [((0, 2),), ((2, 4),), ((4, 5),)]
+    """
+    starts = [range(0, n, b) for n, b in zip(shape, block, strict=True)]
+    for origin in itertools.product(*starts):
+        yield tuple((o, min(o + b, n)) for o, b, n in zip(origin, block, shape, strict=True))
+
+
+def count_blocks(shape: Sequence[int], block: Sequence[int]) -> int:
+    """How many boxes :func:`blocks` gives."""
+    return prod(-(-n // b) for n, b in zip(shape, block, strict=True))

@@ -1,0 +1,96 @@
+"""Intensity: the recipe is part of the model, its numbers are fitted once per volume and never per tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_limn.errors import LimnError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_limn.volume.volume import Volume
+
+_SAMPLE = 1 << 21
+_PLANES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class IntensitySpec:
+    """Recipe: which percentiles of a channel become 0 and 1.
+
+    Parameters
+    ----------
+    low, high
+        Percentiles, 0 ≤ low < high ≤ 100.
+    """
+
+    low: float = 1.0
+    high: float = 99.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low < self.high <= 100:
+            raise LimnError(f"found percentiles {self.low} and {self.high}, expected 0 ≤ low < high ≤ 100.")
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """Numbers fitted to one volume: value `low` of each channel becomes 0 and `low + width` becomes 1."""
+
+    low: tuple[float, ...]
+    width: tuple[float, ...]
+
+    def apply(self, part: NDArray[Any]) -> NDArray[np.float32]:
+        """Scale `part`, channels first; values that are not finite become 0."""
+        tail = (-1,) + (1,) * (part.ndim - 1)
+        low = np.asarray(self.low, np.float32).reshape(tail)
+        width = np.asarray(self.width, np.float32).reshape(tail)
+        scaled = (part.astype(np.float32) - low) / width
+        if part.dtype.kind == "f":
+            np.nan_to_num(scaled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        return scaled
+
+
+def fit_scaling(volume: Volume, spec: IntensitySpec | None = None) -> Scaling:
+    """Fit the recipe to a volume, from a sample of at most 16 planes spread evenly over it.
+
+    Deterministic: the same volume always gives the same numbers. A constant channel gets width 1.
+
+    Examples
+    --------
+    >>> from napari_limn.volume.volume import Volume
+    >>> fit_scaling(Volume.of(np.arange(101.0).reshape(1, 101)), IntensitySpec(0, 100))
+    Scaling(low=(0.0,), width=(100.0,))
+    """
+    spec = spec or IntensitySpec()
+    if volume.dtype.kind not in "buif":
+        raise LimnError(
+            f"{volume.name}: found voxels of type {volume.dtype}, expected whole or real numbers; "
+            "convert the image, for example to its magnitude."
+        )
+    sample = _sample(volume)
+    low, width = [], []
+    for channel in sample:
+        values = channel[np.isfinite(channel)]
+        bounds = np.percentile(values, [spec.low, spec.high]) if values.size else np.zeros(2)
+        low.append(float(bounds[0]))
+        width.append(float(bounds[1] - bounds[0]) or 1.0)
+    return Scaling(tuple(low), tuple(width))
+
+
+def _sample(volume: Volume) -> NDArray[np.float64]:
+    """A sample of shape (C, N): every so-many-th pixel of planes spread over T and Z."""
+    t, z, y, x = volume.grid
+    planes = np.unique(np.linspace(0, t * z - 1, min(_PLANES, t * z)).round().astype(int))
+    per_plane = max(1, _SAMPLE // len(planes))
+    step = max(1, int(np.ceil(np.sqrt(y * x / per_plane))))
+    rows = max(1, min(y, (1 << 26) // x))  # of a gigantic plane only its middle rows are read
+    first = (y - rows) // 2
+    parts = []
+    for plane in planes:
+        box = ((plane // z, plane // z + 1), (plane % z, plane % z + 1), (first, first + rows), (0, x))
+        parts.append(volume.read(box)[:, 0, 0, ::step, ::step].reshape(volume.channels, -1))
+    return np.concatenate(parts, axis=1).astype(np.float64)

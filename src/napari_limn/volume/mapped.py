@@ -1,0 +1,38 @@
+"""A contiguous array inside a file, mapped anew for every access."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+class MappedArray:
+    """Array of `shape` and `dtype` that starts `offset` bytes into the file at `path`.
+
+    Every access maps the file, copies and unmaps: the pages it touched do not stay in the process, as they would with
+    one :class:`numpy.memmap`, whose resident size grows to that of the file. It can be pickled.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: Any, offset: int) -> None:
+        self.path, self.shape, self.dtype, self.offset = path, tuple(shape), np.dtype(dtype), offset
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    def _map(self, mode: str) -> np.memmap[Any, Any]:
+        return np.memmap(self.path, self.dtype, mode, self.offset, self.shape)  # type: ignore[call-overload,no-any-return]
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        return np.array(self._map("r")[index])
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        mapped = self._map("r+")
+        mapped[index] = value

@@ -1,0 +1,114 @@
+"""OME-Zarr 0.1 to 0.5 and plain Zarr arrays as lazy volumes (NGFF specification, https://ngff.openmicroscopy.org)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import zarr
+
+from napari_limn.errors import LimnError
+from napari_limn.volume.axes import Axes, resolve_names, unit_name
+from napari_limn.volume.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from napari_limn.volume.volume import RGBA
+
+
+def open_zarr(path: Path, axes: str | None = None) -> Volume:
+    """Open a Zarr array, or the first multiscale image of an OME-Zarr group, lazily.
+
+    Raises
+    ------
+    LimnError
+        If there is no array, or the metadata name a level that is not there.
+    """
+    node = _open(path, path.name)
+    if isinstance(node, zarr.Array):
+        names = resolve_names("?" * node.ndim, node.shape, axes)
+        return Volume(node, Axes.of(names), path.name)
+    group = _image_group(node, path)
+    meta = _ome(group)
+    image = meta["multiscales"][0]
+    levels = [_level(group, entry["path"], path) for entry in image["datasets"]]
+    declared, units = _declared(image, levels[0].ndim)
+    names = resolve_names(declared, levels[0].shape, axes)
+    scale, translate = _transform(image, len(names))
+    frame = Axes(names, scale, units, translate)
+    return Volume(levels[0], frame, path.name, tuple(levels[1:]), _label_colors(meta))
+
+
+def _open(path: Path, name: str) -> zarr.Array[Any] | zarr.Group:
+    try:
+        return zarr.open(path, mode="r")
+    except (FileNotFoundError, KeyError, ValueError, TypeError) as error:
+        raise LimnError(
+            f"{name}: found no readable Zarr ({error}), expected an OME-Zarr folder; choose the folder itself."
+        ) from error
+
+
+def _ome(group: zarr.Group) -> Mapping[str, Any]:
+    """OME metadata: under the key `ome` since 0.5, at the top before."""
+    attributes = dict(group.attrs)
+    ome = attributes.get("ome", attributes)
+    return ome if isinstance(ome, dict) else {}
+
+
+def _image_group(group: zarr.Group, path: Path) -> zarr.Group:
+    """The group that holds a multiscale image: this one, or series 0 of a bioformats2raw layout."""
+    if _ome(group).get("multiscales"):
+        return group
+    if "0" in group and isinstance(first := group["0"], zarr.Group) and _ome(first).get("multiscales"):
+        return first
+    raise LimnError(
+        f"{path.name}: found a Zarr group without multiscale metadata, expected an OME-Zarr image or a Zarr array; "
+        f"choose one of its members ({', '.join(sorted(group)[:5]) or 'it has none'})."
+    )
+
+
+def _level(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
+    try:
+        found = group[name]
+    except KeyError as error:
+        raise LimnError(f"{path.name}: level {name!r} is named in the metadata but missing on disk; copy it again.") from error
+    if not isinstance(found, zarr.Array):
+        raise LimnError(f"{path.name}: level {name!r} is a group, expected an array.")
+    return found
+
+
+def _declared(image: Mapping[str, Any], ndim: int) -> tuple[str, tuple[str, ...]]:
+    """Axis letters and units; before 0.3 the five axes were fixed."""
+    found = image.get("axes") or list("tczyx"[-ndim:])
+    entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in found]
+    letters = "".join(str(entry.get("name", "?"))[:1] for entry in entries)
+    return letters, tuple(unit_name(entry.get("unit")) for entry in entries)
+
+
+def _transform(image: Mapping[str, Any], ndim: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Scale and translation of the finest level: its own, then those common to all levels."""
+    scale, translate = [1.0] * ndim, [0.0] * ndim
+    for step in (
+        *image["datasets"][0].get("coordinateTransformations", ()),
+        *image.get("coordinateTransformations", ()),
+    ):
+        if step.get("type") == "scale" and len(step.get("scale", ())) == ndim:
+            scale = [a * float(b) for a, b in zip(scale, step["scale"], strict=True)]
+            translate = [a * float(b) for a, b in zip(translate, step["scale"], strict=True)]
+        elif step.get("type") == "translation" and len(step.get("translation", ())) == ndim:
+            translate = [a + float(b) for a, b in zip(translate, step["translation"], strict=True)]
+    return tuple(scale), tuple(translate)
+
+
+def _label_colors(meta: Mapping[str, Any]) -> dict[int, RGBA] | None:
+    """Colours of a label image (0–1); None where the group is no label image."""
+    if "image-label" not in meta:
+        return None
+    rows = meta["image-label"].get("colors") or ()
+    found: dict[int, RGBA] = {}
+    for row in rows:
+        if (rgba := row.get("rgba")) and len(rgba) == 4:
+            red, green, blue, alpha = (float(c) / 255 for c in rgba)
+            found[int(row["label-value"])] = (red, green, blue, alpha)
+    return found

@@ -1,0 +1,95 @@
+"""One door for everything that comes in: paths, arrays and volumes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from napari_limn.errors import LimnError
+from napari_limn.volume.axes import Axes, check_names
+from napari_limn.volume.omezarr import open_zarr
+from napari_limn.volume.tiff import open_tiff
+from napari_limn.volume.volume import GRID, Volume
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+ZARR_SUFFIXES = (".zarr",)
+
+
+def open_volume(source: Any, axes: str | Axes | None = None) -> Volume:
+    """Open an image lazily.
+
+    Parameters
+    ----------
+    source
+        Path of a TIFF or of an OME-Zarr folder, any array-like, or a volume, which is returned as it is.
+    axes
+        Names such as ``"ZYX"`` in the order of the array, where the file says nothing or the wrong thing.
+
+    Raises
+    ------
+    LimnError
+        If nothing readable is there, or the axes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> open_volume(np.zeros((4, 8, 8), np.uint8), axes="TYX").grid
+    (4, 1, 8, 8)
+    """
+    if isinstance(source, Volume):
+        return source if axes is None else _renamed(source, axes)
+    if not isinstance(source, (str, PathLike)):
+        return Volume.of(source, axes)
+    path = Path(source)
+    if not path.exists():
+        raise LimnError(f"{path}: there is no such file or folder; check the spelling.")
+    asked = axes.names if isinstance(axes, Axes) else axes
+    if path.is_dir():
+        return open_zarr(path, asked)
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return open_tiff(path, asked)
+    raise LimnError(
+        f"{path.name}: found suffix {path.suffix or '(none)'!r}, expected .tif, .tiff or a .zarr folder; "
+        "export the image as OME-TIFF or OME-Zarr."
+    )
+
+
+def open_labels(source: Any, image: Volume) -> Volume:
+    """Open labels that belong to `image`: of the same extent, and with the image's axes where theirs say less.
+
+    Raises
+    ------
+    LimnError
+        If the labels are not whole numbers or do not fit the image.
+    """
+    labels = _labels_with_axes_of(image, source)
+    if labels.dtype.kind not in "bui":
+        raise LimnError(
+            f"{labels.name}: found labels of type {labels.dtype}, expected whole numbers; save them as integers."
+        )
+    if labels.channels != 1 or labels.grid != image.grid:
+        raise LimnError(
+            f"{labels.name}: found labels of {GRID} size {labels.grid}"
+            + (f" with {labels.channels} channels" if labels.channels > 1 else "")
+            + f", expected {image.grid} like the image {image.name}; paint on a labels layer made for this image."
+        )
+    return labels
+
+
+def _labels_with_axes_of(image: Volume, source: Any) -> Volume:
+    """The image's axes count for labels whose array fits them, whatever the label file says."""
+    axes = image.axes.without("C")
+    if not isinstance(source, (str, PathLike, Volume)):
+        return Volume.of(source, axes if getattr(source, "ndim", 0) == len(axes.names) else None, "labels")
+    labels = open_volume(source)
+    expected = tuple(n for n, a in zip(image.data.shape, image.axes.names, strict=True) if a != "C")
+    return replace(labels, axes=axes) if tuple(labels.data.shape) == expected else labels
+
+
+def _renamed(volume: Volume, axes: str | Axes) -> Volume:
+    if isinstance(axes, Axes):
+        return replace(volume, axes=axes)
+    own = volume.axes
+    return replace(volume, axes=Axes(check_names(axes.upper()), own.scale, own.units, own.translate))

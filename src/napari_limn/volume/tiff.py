@@ -1,0 +1,168 @@
+"""TIFF, ImageJ TIFF and OME-TIFF as lazy volumes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+import zarr
+
+from napari_limn.errors import LimnError
+from napari_limn.volume.axes import Axes, resolve_names, unit_name
+from napari_limn.volume.mapped import MappedArray
+from napari_limn.volume.volume import ArrayLike, Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_limn.volume.volume import RGBA
+
+MARK = "napari-limn labels"
+"""Key in the description of a label TIFF written here; holds the colours of the label values."""
+
+
+def open_tiff(path: Path, axes: str | None = None) -> Volume:
+    """Open the first series of a TIFF lazily.
+
+    Uncompressed contiguous data are mapped, anything else is read through tifffile's chunked store; coarser levels of
+    a pyramid become :attr:`Volume.levels`. Voxel size and units come from OME-XML, ImageJ metadata or the resolution
+    tags in centimetres.
+
+    Raises
+    ------
+    LimnError
+        If the file is no TIFF, is cut off, names files outside its folder, or belongs to a set with files missing.
+    """
+    with _reported(path):
+        tif = tifffile.TiffFile(path)
+        _refuse_outside_names(tif, path)
+        series = tif.series[0]
+        levels = [_array(tif, level, path, number) for number, level in enumerate(series.levels)]
+        shape = tuple(levels[0].shape)
+        declared = series.axes if len(series.axes) == len(shape) else series.get_axes(squeeze=False)
+        names = resolve_names(declared, shape, axes)
+        scale, units = _spacing(tif, names)
+        origin = (0.0,) * len(names)
+        return Volume(levels[0], Axes(names, scale, units, origin), path.name, tuple(levels[1:]), _colors(tif))
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Turn what tifffile raises, or only logs, into one sentence."""
+    heard: list[str] = []
+    listener = logging.Handler(logging.WARNING)
+    listener.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(listener)
+    try:
+        yield
+    except (tifffile.TiffFileError, IndexError, KeyError, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, tifffile.TiffFileError):
+            raise
+        raise LimnError(
+            f"{path.name}: found no readable TIFF ({error}), expected one; the file may be cut off or of another format."
+        ) from error
+    finally:
+        logger.removeHandler(listener)
+    if missing := [text for text in heard if "Missing data are zeroed" in text]:
+        # tifffile would hand out zeros for the planes of a missing file
+        raise LimnError(f"{path.name}: a file of this OME-TIFF set is missing ({missing[0]}); put it beside this one.")
+
+
+def _refuse_outside_names(tif: tifffile.TiffFile, path: Path) -> None:
+    """An OME-TIFF may name the other files of its set; names that leave the folder are refused."""
+    for name in re.findall(r'FileName\s*=\s*"([^"]*)"', tif.ome_metadata or ""):
+        if Path(name).name != name or "\\" in name or name in ("..", "."):
+            raise LimnError(f"{path.name}: refers to the file {name!r} outside its folder; that is not opened.")
+
+
+def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, number: int) -> ArrayLike:
+    """One pyramid level as a lazy array."""
+    page = level.keyframe
+    _refuse_cut_off(tif, level, path)
+    if level.dataoffset is not None and page.is_memmappable:
+        dtype = np.dtype(level.dtype).newbyteorder(tif.byteorder)
+        return MappedArray(path, level.shape, dtype, level.dataoffset)
+    return zarr.open_array(tif.series[0].aszarr(level=number), mode="r")
+
+
+def _refuse_cut_off(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path) -> None:
+    """Compare what the header claims with the size of the file before anything is read."""
+    size = tif.filehandle.size
+    end = 0
+    if level.dataoffset is not None:
+        end = level.dataoffset + prod(int(n) for n in level.shape) * np.dtype(level.dtype).itemsize
+    elif (last := level.pages[-1]) is not None and last.parent is tif:
+        end = max((o + n for o, n in zip(last.dataoffsets, last.databytecounts, strict=False)), default=0)
+    if end > size:
+        raise LimnError(
+            f"{path.name}: the file is cut off: found {size} bytes, its header claims {end}; copy it again from its source."
+        )
+
+
+def _spacing(tif: tifffile.TiffFile, names: str) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Voxel size and unit along each axis; 1 pixel where the file says nothing sensible."""
+    if tif.is_ome:
+        found = _ome_spacing(tif)
+    elif tif.is_imagej:
+        found = _imagej_spacing(tif)
+    else:
+        found = _tag_spacing(tif, None)
+    good = {a: (s, u) for a, (s, u) in found.items() if np.isfinite(s) and s > 0}
+    pairs = [good.get(a, (1.0, "pixel")) for a in names]
+    return tuple(s for s, _ in pairs), tuple(u for _, u in pairs)
+
+
+def _ome_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
+    """PhysicalSizeX/Y/Z, each with its own unit (default µm), and TimeIncrement (default s)."""
+    images = tifffile.xml2dict(tif.ome_metadata or "").get("OME", {}).get("Image", {})
+    pixels = (images[0] if isinstance(images, list) else images).get("Pixels", {})
+    found = {}
+    for axis, key, default in [(a, f"PhysicalSize{a}", "µm") for a in "ZYX"] + [("T", "TimeIncrement", "s")]:
+        if key in pixels:
+            found[axis] = (float(pixels[key]), unit_name(pixels.get(f"{key}Unit", default)))
+    return found
+
+
+def _imagej_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
+    """XY from the resolution tags, Z from `spacing`, time from `finterval`, in ImageJ's own unit."""
+    meta = tif.imagej_metadata or {}
+    unit = unit_name(str(meta.get("unit", "")))
+    found = _tag_spacing(tif, unit)
+    if "spacing" in meta:
+        found["Z"] = (float(meta["spacing"]), unit)
+    if "finterval" in meta:
+        found["T"] = (float(meta["finterval"]), "second")
+    return found
+
+
+def _tag_spacing(tif: tifffile.TiffFile, unit: str | None) -> dict[str, tuple[float, str]]:
+    """X and Y from XResolution and YResolution; without a unit of its own only centimetres count (inches mean print)."""
+    tags = tif.pages.first.tags
+    if unit is None and tags.valueof("ResolutionUnit") != 3:
+        return {}
+    found = {}
+    for axis, tag in (("X", "XResolution"), ("Y", "YResolution")):
+        pixels, units = tags.valueof(tag, default=(0, 1))
+        if pixels:
+            found[axis] = (units / pixels, unit) if unit else (1e4 * units / pixels, "micrometer")
+    return found
+
+
+def _colors(tif: tifffile.TiffFile) -> dict[int, RGBA] | None:
+    """Colours of the label values, for a label file written by this package; None for any other."""
+    if MARK not in (tif.ome_metadata or ""):
+        return None
+    text = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"].get("Description", "")
+    try:
+        found: dict[str, Any] = json.loads(text)[MARK]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return {int(value): (c[0], c[1], c[2], c[3]) for value, c in found.items()}

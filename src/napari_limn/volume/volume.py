@@ -1,0 +1,188 @@
+"""A volume: any array-like with axes, read box by box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from napari_limn.errors import LimnError
+from napari_limn.volume.axes import GRID, Axes, default_names
+from napari_limn.volume.boxes import Box, contains, shape_of, slices, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+RGBA = tuple[float, float, float, float]
+
+
+@runtime_checkable
+class ArrayLike(Protocol):
+    """What a volume needs of its data: numpy, zarr, dask, tensorstore and mapped files have it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extent along each axis."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """Type of a voxel."""
+        ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Volume:
+    """An image or label volume that is read lazily.
+
+    Parameters
+    ----------
+    data
+        Array-like in the order of `axes`; never read as a whole by this package.
+    axes
+        Names, voxel size, units and origin.
+    name
+        Used in messages.
+    levels
+        Coarser copies of `data`, finest first, for display only.
+    colors
+        For a label volume: colour (RGBA, 0–1) of each label value; None for an intensity image.
+
+    Examples
+    --------
+    >>> Volume.of(np.zeros((5, 6, 3))).read(((0, 1), (0, 1), (0, 5), (0, 6))).shape
+    (1, 1, 1, 5, 6)
+    """
+
+    data: ArrayLike
+    axes: Axes
+    name: str = "array"
+    levels: tuple[ArrayLike, ...] = ()
+    colors: Mapping[int, RGBA] | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.data.shape)
+        if len(shape) != len(self.axes.names):
+            raise LimnError(
+                f"{self.name}: found shape {shape} with axes {self.axes.names}, expected one axis for each dimension."
+            )
+        if 0 in shape:
+            raise LimnError(f"{self.name}: found shape {shape}, expected at least one voxel along every axis.")
+
+    @classmethod
+    def of(cls, data: Any, axes: str | Axes | None = None, name: str = "array") -> Volume:
+        """Wrap an array; `axes` such as ``"ZYX"`` are guessed from the number of dimensions where not given."""
+        if not isinstance(data, ArrayLike):
+            data = np.asarray(data)
+        if not isinstance(axes, Axes):
+            axes = Axes.of(axes.upper() if axes else default_names(tuple(data.shape)))
+        return cls(data, axes, name)
+
+    @property
+    def grid(self) -> tuple[int, int, int, int]:
+        """Extent along T, Z, Y and X; 1 where the volume has no such axis."""
+        sizes = dict(zip(self.axes.names, self.data.shape, strict=True))
+        t, z, y, x = (int(sizes.get(a, 1)) for a in GRID)
+        return t, z, y, x
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return int(self.data.shape[self.axes.names.index("C")]) if "C" in self.axes.names else 1
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a voxel."""
+        return np.dtype(self.data.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole volume, computed in Python integers so that absurd headers cannot overflow."""
+        return size_in_bytes(tuple(self.data.shape), self.dtype)
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """Read one box.
+
+        Parameters
+        ----------
+        box
+            On the TZYX grid, inside the volume.
+
+        Returns
+        -------
+        array of shape (C, T, Z, Y, X), in the volume's own type, native byte order.
+
+        Raises
+        ------
+        LimnError
+            For a box outside the volume, or a file that cannot be decoded there.
+        """
+        if not contains(whole(self.grid), box):
+            raise LimnError(f"{self.name}: box {box} leaves the volume of {GRID} size {self.grid}.")
+        at = dict(zip(GRID, slices(box), strict=True))
+        index = tuple(at.get(name, slice(None)) for name in self.axes.names)
+        try:
+            part = np.asarray(self.data[index])
+        except (OSError, RuntimeError, IndexError, ValueError, KeyError) as error:
+            raise LimnError(f"{self.name}: the file is damaged or cut off, box {box} cannot be read ({error}).") from error
+        names = "C" + GRID
+        have = [self.axes.names.index(a) for a in names if a in self.axes.names]
+        sizes = (self.channels, *shape_of(box))
+        return part.astype(part.dtype.newbyteorder("="), copy=False).transpose(have).reshape(sizes)
+
+    def squeezed(self, grid_array: NDArray[Any]) -> NDArray[Any]:
+        """A TZYX array in this volume's own axes, without its channel axis."""
+        names = self.axes.without("C").names
+        missing = tuple(i for i, a in enumerate(GRID) if a not in names)
+        order = [a for a in GRID if a in names]
+        return np.squeeze(grid_array, axis=missing).transpose([order.index(a) for a in names])
+
+
+def size_in_bytes(shape: Sequence[int], dtype: Any) -> int:
+    """Bytes of an array, in Python integers."""
+    total = np.dtype(dtype).itemsize
+    for n in shape:
+        total *= int(n)
+    return total
+
+
+class _Stacked:
+    """Channels of several volumes as one lazy array of shape (C, T, Z, Y, X)."""
+
+    def __init__(self, parts: Sequence[Volume]) -> None:
+        self.parts = tuple(parts)
+        self.shape = (sum(p.channels for p in parts), *parts[0].grid)
+        self.dtype = np.result_type(*(p.dtype for p in parts))
+
+    def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
+        box = tuple((s.start, s.stop) for s in index[1:])
+        return np.concatenate([p.read(box) for p in self.parts]).astype(self.dtype, copy=False)
+
+
+def stack_channels(volumes: Sequence[Volume]) -> Volume:
+    """Several volumes of the same grid as the channels of one, in the order given; one volume is returned as it is.
+
+    Raises
+    ------
+    LimnError
+        If their grids differ.
+    """
+    first = volumes[0]
+    if len(volumes) == 1:
+        return first
+    for other in volumes[1:]:
+        if other.grid != first.grid:
+            raise LimnError(
+                f"channels {first.name} and {other.name} differ in {GRID} size: found {first.grid} and {other.grid}, "
+                "expected the same; choose channels of one image."
+            )
+    spatial = dict(zip(first.axes.names, zip(first.axes.scale, first.axes.units, first.axes.translate), strict=True))
+    rows = [spatial.get(a, (1.0, "pixel", 0.0)) for a in "C" + GRID]
+    scale, units, translate = (tuple(column) for column in zip(*rows, strict=True))
+    axes = Axes("C" + GRID, scale, units, translate)  # type: ignore[arg-type]
+    return Volume(_Stacked(volumes), axes, name=" + ".join(v.name for v in volumes))
