@@ -1,2 +1,69 @@
-"""Limn."""
+"""Paint a few strokes, train a U-Net on them, get a seam-free label volume of any size.
+
+The names below are loaded when first used, so that ``import napari_limn`` needs neither torch nor napari.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_limn.annotation.classes import Classes
+    from napari_limn.errors import LimnError
+    from napari_limn.events import drain
+    from napari_limn.inference.pipeline import PredictSpec, plan, predict, prediction_events
+    from napari_limn.model import Model, ModelSpec
+    from napari_limn.network.spec import UNetSpec
+    from napari_limn.training.scores import Score, score
+    from napari_limn.training.spec import TrainSpec
+    from napari_limn.training.trainer import train, training_events
+    from napari_limn.volume.open import open_volume
+    from napari_limn.volume.volume import Volume
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Classes",
+    "LimnError",
+    "Model",
+    "ModelSpec",
+    "PredictSpec",
+    "Score",
+    "TrainSpec",
+    "UNetSpec",
+    "Volume",
+    "drain",
+    "open_volume",
+    "plan",
+    "predict",
+    "prediction_events",
+    "score",
+    "train",
+    "training_events",
+]
+
+_ROOMS = {
+    "annotation.classes": ["Classes"],
+    "errors": ["LimnError"],
+    "events": ["drain"],
+    "inference.pipeline": ["PredictSpec", "plan", "predict", "prediction_events"],
+    "model": ["Model", "ModelSpec"],
+    "network.spec": ["UNetSpec"],
+    "training.scores": ["Score", "score"],
+    "training.spec": ["TrainSpec"],
+    "training.trainer": ["train", "training_events"],
+    "volume.open": ["open_volume"],
+    "volume.volume": ["Volume"],
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

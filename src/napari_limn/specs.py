@@ -5,12 +5,9 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import MISSING, asdict, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from napari_limn.errors import LimnError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 T = TypeVar("T")
 
@@ -20,7 +17,7 @@ def to_json(spec: Any) -> dict[str, Any]:
     return asdict(spec)
 
 
-def from_json(kind: type[T], found: Mapping[str, Any]) -> T:
+def from_json(kind: type[T], found: Any) -> T:
     """Rebuild a spec of type `kind` from what :func:`to_json` gave.
 
     Raises

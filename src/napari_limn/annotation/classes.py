@@ -1,0 +1,166 @@
+"""Paint values and class indices: what the person's colours mean is decided here, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from napari_limn.errors import LimnError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from numpy.typing import NDArray
+
+RGBA = tuple[float, float, float, float]
+Zero = Literal["unlabelled", "background"]
+
+IGNORE = -1
+"""Class index of a voxel that nobody labelled: it takes no part in training or scoring."""
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The classes of a model, in the order of its output channels.
+
+    Parameters
+    ----------
+    values
+        Paint value of each class, ascending and different.
+    zero
+        What a 0 means: ``"unlabelled"`` or ``"background"`` (a class of its own, for full masks).
+    names
+        Name of each class; ``"class 3"`` for value 3 where not given.
+    colors
+        RGBA, 0–1, of each class; a fixed palette where not given.
+
+    Examples
+    --------
+    >>> classes = Classes((1, 2))
+    >>> classes.to_indices(np.array([0, 1, 2])).tolist()
+    [-1, 0, 1]
+    >>> classes.to_values(np.array([1, 0])).tolist()
+    [2, 1]
+    """
+
+    values: tuple[int, ...]
+    zero: Zero = "unlabelled"
+    names: tuple[str, ...] = ()
+    colors: tuple[RGBA, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_values(self.values, self.zero)
+        if not self.names:
+            object.__setattr__(self, "names", tuple(f"class {v}" if v else "background" for v in self.values))
+        if not self.colors:
+            object.__setattr__(self, "colors", tuple(default_color(v) for v in self.values))
+        if not len(self.values) == len(self.names) == len(self.colors):
+            raise LimnError(
+                f"found {len(self.values)} classes with {len(self.names)} names and {len(self.colors)} colours, "
+                "expected as many of each."
+            )
+
+    @property
+    def count(self) -> int:
+        """Number of classes."""
+        return len(self.values)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest unsigned type that holds every value."""
+        return np.dtype(np.min_scalar_type(max(self.values)))
+
+    @property
+    def color_of(self) -> dict[int, RGBA]:
+        """Colour of each value."""
+        return dict(zip(self.values, self.colors, strict=True))
+
+    @property
+    def name_of(self) -> dict[int, str]:
+        """Name of each value."""
+        return dict(zip(self.values, self.names, strict=True))
+
+    def to_indices(self, labels: NDArray[Any]) -> NDArray[np.int16]:
+        """Paint values to class indices; anything that is no class of these becomes :data:`IGNORE`."""
+        values = np.asarray(self.values)
+        place = np.searchsorted(values, labels).clip(max=len(values) - 1)
+        return np.where(values[place] == labels, place, IGNORE).astype(np.int16)
+
+    def to_values(self, indices: NDArray[Any]) -> NDArray[Any]:
+        """Class indices (0 … count − 1) to paint values of :attr:`dtype`."""
+        return np.asarray(self.values, self.dtype)[indices]
+
+    def merged(self, other: Classes) -> Classes:
+        """These classes and those of `other` that are new; names and colours of `other` win where both have them.
+
+        Raises
+        ------
+        LimnError
+            If a 0 means different things in the two.
+        """
+        if self.zero != other.zero:
+            raise LimnError(
+                f"the model was trained with 0 as {self.zero}, the labels say 0 is {other.zero}; "
+                "choose the same meaning, or train a new model."
+            )
+        names, colors = self.name_of | other.name_of, self.color_of | other.color_of
+        values = tuple(sorted(names))
+        return Classes(values, self.zero, tuple(names[v] for v in values), tuple(colors[v] for v in values))
+
+
+def find_classes(
+    values: Iterable[int],
+    zero: Zero = "unlabelled",
+    colors: Mapping[int, RGBA] | None = None,
+    names: Mapping[int, str] | None = None,
+) -> Classes:
+    """Classes for the values found in a label volume.
+
+    Raises
+    ------
+    LimnError
+        With fewer than two classes, naming both ways out, and for negative values.
+    """
+    found = sorted({int(v) for v in values} | ({0} if zero == "background" else set()))
+    if zero == "unlabelled":
+        found = [v for v in found if v != 0]
+    palette, called = colors or {}, names or {}
+    return Classes(
+        tuple(found),
+        zero,
+        tuple(called.get(v, f"class {v}" if v else "background") for v in found),
+        tuple(palette.get(v, default_color(v)) for v in found),
+    )
+
+
+def default_color(value: int) -> RGBA:
+    """A colour for a paint value: hues a golden angle apart, so that neighbours differ; background is grey."""
+    if value == 0:
+        return (0.4, 0.4, 0.4, 1.0)
+    hue = (value * 0.6180339887 + 0.4) % 1 * 6
+    rising, falling = hue % 1, 1 - hue % 1
+    red, green, blue = [
+        (1.0, rising, 0.0), (falling, 1.0, 0.0), (0.0, 1.0, rising),
+        (0.0, falling, 1.0), (rising, 0.0, 1.0), (1.0, 0.0, falling),
+    ][int(hue)]  # fmt: skip
+    return (0.15 + 0.85 * red, 0.15 + 0.85 * green, 0.15 + 0.85 * blue, 1.0)
+
+
+def _check_values(values: tuple[int, ...], zero: Zero) -> None:
+    if zero not in ("unlabelled", "background"):
+        raise LimnError(f"found {zero!r} as the meaning of 0, expected 'unlabelled' or 'background'.")
+    if values and min(values) < 0:
+        raise LimnError(f"found the negative label {min(values)}, expected labels of 0 and above; renumber them.")
+    if not values and zero == "unlabelled":
+        raise LimnError("found no painted voxel, expected strokes of at least two classes; paint some, background too.")
+    if len(values) < 2 and zero == "background":
+        raise LimnError("found only background (0), expected at least one painted class; paint what you look for.")
+    if len(values) < 2:
+        raise LimnError(
+            f"found only one painted value ({values[0]}), expected at least two classes: paint background as a class "
+            "of its own, or say that 0 is background."
+        )
+    if list(values) != sorted(set(values)):
+        raise LimnError(f"found class values {values}, expected them ascending and different.")

@@ -1,0 +1,81 @@
+"""Where to compute, and how much memory there is."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Literal
+
+import torch
+
+from napari_limn.errors import LimnError
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+
+
+def choose_device(name: DeviceName = "auto") -> torch.device:
+    """The device of that name; ``"auto"`` takes CUDA, then Apple's MPS, then the CPU.
+
+    CUDA and MPS were not run by the authors: they had neither.
+
+    Raises
+    ------
+    LimnError
+        If the device is not there.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(d for d in ("cuda", "mps", "cpu") if there[d]))
+    if name not in there:
+        raise LimnError(f"found device {name!r}, expected one of auto, {', '.join(there)}.")
+    if not there[name]:
+        raise LimnError(f"device {name!r} is not available to PyTorch {torch.__version__}; choose another, or auto.")
+    return torch.device(name)
+
+
+def choose_precision(name: Precision, device: torch.device) -> torch.dtype:
+    """Type to compute in; ``"auto"`` is float32, in which tiled and whole results agree to rounding."""
+    if name == "float16" and device.type == "cpu":
+        raise LimnError("found precision float16 on a CPU, which is slow there; choose bfloat16, float32 or auto.")
+    types = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in types:
+        raise LimnError(f"found precision {name!r}, expected one of {', '.join(types)}.")
+    return types[name]
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is computed natively: on CPUs with AMX, and on CUDA cards since Ampere."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+
+
+def parse_bytes(text: str | int) -> int:
+    """``"2GB"``, ``"512MiB"`` or a number of bytes.
+
+    Examples
+    --------
+    >>> parse_bytes("1.5GB")
+    1500000000
+    """
+    found = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?I?)B?\s*", str(text).upper())
+    if not found or found[1].count(".") > 1 or float(found[1]) <= 0:
+        raise LimnError(f"found memory {text!r}, expected a size such as 2GB or 512MB.")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes free on the device: of a CUDA card its own, otherwise main memory."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        with open("/proc/meminfo") as lines:
+            found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+        return found["MemAvailable"]
+    except (OSError, KeyError):
+        pages = "SC_PHYS_PAGES"
+        known = hasattr(os, "sysconf") and pages in os.sysconf_names
+        return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE") // 2 if known else 4 << 30

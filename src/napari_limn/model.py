@@ -1,0 +1,169 @@
+"""A model: a network, its weights, and all that is needed to apply it, in one file without pickled code."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import zipfile
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from napari_limn import __version__
+from napari_limn.annotation.classes import Classes
+from napari_limn.errors import LimnError
+from napari_limn.network.spec import UNetSpec
+from napari_limn.network.unet import UNet
+from napari_limn.specs import from_json, to_json
+from napari_limn.volume.intensity import IntensitySpec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT = "napari-limn model"
+FORMAT_VERSION = 1
+SUFFIX = ".limn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """All of a model but its weights.
+
+    Parameters
+    ----------
+    network, classes, intensity
+        The network, what its output channels mean, and how intensities are scaled.
+    spacing
+        Voxel size (Z, Y, X) of the first training image.
+    unit
+        Unit of `spacing`.
+    steps, seconds
+        Training so far, fine-tuning included.
+    score
+        Mean IoU on held-out strokes, 0–1; None where none could be held out.
+    version
+        Version of napari-limn that trained it.
+    """
+
+    network: UNetSpec
+    classes: Classes
+    intensity: IntensitySpec = IntensitySpec()
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    unit: str = "pixel"
+    steps: int = 0
+    seconds: float = 0.0
+    score: float | None = None
+    version: str = __version__
+
+    def __post_init__(self) -> None:
+        if self.network.out_channels != self.classes.count:
+            raise LimnError(
+                f"found a network of {self.network.out_channels} outputs for {self.classes.count} classes, "
+                "expected as many; the specification does not fit together."
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A network with its weights and its specification.
+
+    Examples
+    --------
+    >>> from napari_limn.network.spec import UNetSpec
+    >>> spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2)))
+    >>> Model(spec, UNet(spec.network)).spec.classes.values
+    (1, 2)
+    """
+
+    spec: ModelSpec
+    network: UNet
+
+    def __repr__(self) -> str:
+        net = self.spec.network
+        return f"Model({net.ndim}D U-Net, width {net.width}, depth {net.depth}, classes {self.spec.classes.values})"
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model to one file, completely or not at all.
+
+        The file is a ``torch.save`` archive of plain values and tensors, so ``weights_only=True`` loads it.
+        """
+        path = Path(path)
+        weights = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
+        content = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "spec": to_json(self.spec),
+            "weights": weights,
+            "sha256": _digest(weights),
+        }
+        partial = path.with_name(path.name + ".partial")
+        try:
+            with partial.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return path
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Model:
+        """Read a model file, on the CPU and in eval mode.
+
+        Raises
+        ------
+        LimnError
+            If it is no model file, is cut off or damaged, or comes from a newer version.
+        """
+        path = Path(path)
+        content = _read(path)
+        if content.get("format_version") != FORMAT_VERSION:
+            raise LimnError(
+                f"{path.name}: found model format {content.get('format_version')!r}, expected {FORMAT_VERSION}; "
+                "update napari-limn."
+            )
+        weights = content.get("weights")
+        if not isinstance(weights, dict) or _digest(weights) != content.get("sha256"):
+            raise LimnError(f"{path.name}: the weights do not match their checksum, the file is damaged; copy it again.")
+        spec = from_json(ModelSpec, content.get("spec"))
+        network = UNet(spec.network)
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise LimnError(f"{path.name}: the weights do not fit the network that the file describes.") from error
+        return Model(spec, network.eval())
+
+    def copy(self) -> Model:
+        """A model whose weights are its own."""
+        return Model(self.spec, deepcopy(self.network))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The content of a model file, or one sentence about what it is instead."""
+    if not path.is_file():
+        raise LimnError(f"{path}: there is no such model file; check the spelling.")
+    expected = f"expected a {SUFFIX} model file written by napari-limn"
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise LimnError(
+            f"{path.name}: found a file that is cut off or of another kind, {expected}; copy it again from its source."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise LimnError(f"{path.name}: found a PyTorch file of another program, {expected}.")
+    return content
+
+
+def _digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, types and bytes of the weights."""
+    found = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.numpy().tobytes())
+    return found.hexdigest()

@@ -1,0 +1,1 @@
+"""From strokes to a model: losses, augmentation, the loop, scores."""

@@ -1,0 +1,197 @@
+"""What a training run draws from: patches around the paint, and windows that score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_limn.annotation.classes import IGNORE, Classes, find_classes
+from napari_limn.annotation.patches import PatchSampler
+from napari_limn.annotation.strokes import HoldOut, Paint, find_paint, hold_out, hull
+from napari_limn.errors import LimnError
+from napari_limn.network.graph import footprint
+from napari_limn.training.augment import augmented
+from napari_limn.volume.boxes import clipped, grown, shape_of, shifted, slices
+from napari_limn.volume.cache import cached
+from napari_limn.volume.intensity import Scaling, fit_scaling
+from napari_limn.volume.mirror import read_mirrored
+from napari_limn.volume.open import open_labels, open_volume
+from napari_limn.volume.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_limn.annotation.classes import RGBA
+    from napari_limn.network.spec import UNetSpec
+    from napari_limn.training.spec import TrainSpec
+    from napari_limn.volume.boxes import Box
+
+_CELL = {2: (1, 1, 64, 64), 3: (1, 8, 32, 32)}
+_GAP = {2: (0, 0, 16, 16), 3: (0, 2, 8, 8)}
+_PATCH = {2: 160, 3: 64}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Painted:
+    """Images, their labels and their paint, checked against one another."""
+
+    images: tuple[Volume, ...]
+    labels: tuple[Volume, ...]
+    paints: tuple[Paint, ...]
+    classes: Classes
+
+
+def gather(
+    images: Any, labels: Any, spec: TrainSpec, known: Classes | None, colors: Mapping[int, RGBA], names: Mapping[int, str]
+) -> Painted:
+    """Open images and labels, find the paint and the classes in it.
+
+    Parameters
+    ----------
+    images, labels
+        One of each, or sequences of the same length: whatever :func:`open_volume` takes.
+    known
+        Classes of a model that is trained further; they stay.
+    colors, names
+        What the person calls the values, as far as known.
+
+    Raises
+    ------
+    LimnError
+        If images and labels do not fit one another, or the paint is of fewer than two classes.
+    """
+    sources, painted = _listed(images), _listed(labels)
+    if len(sources) != len(painted) or not sources:
+        raise LimnError(f"found {len(sources)} images and {len(painted)} labels, expected as many of each, at least one.")
+    opened = tuple(open_volume(source) for source in sources)
+    if len({image.channels for image in opened}) > 1:
+        found = ", ".join(f"{image.name} {image.channels}" for image in opened)
+        raise LimnError(f"found images of different numbers of channels ({found}), expected the same in all.")
+    masks = tuple(open_labels(mask, image) for mask, image in zip(painted, opened, strict=True))
+    paints = tuple(find_paint(mask, spec.zero, spec.seed) for mask in masks)
+    values = {value for paint in paints for value in paint.counts}
+    if known is not None and not values - {0}:
+        raise LimnError("found no painted voxel, expected some strokes to learn from; paint corrections first.")
+    if known is None:
+        classes = find_classes(values, spec.zero, colors, names)
+    else:
+        classes = known.merged(find_classes(values | set(known.values), spec.zero, known.color_of | dict(colors), known.name_of | dict(names)))
+    return Painted(opened, masks, paints, classes)
+
+
+def _listed(sources: Any) -> list[Any]:
+    return list(sources) if isinstance(sources, (list, tuple)) else [sources]
+
+
+class TrainingSet:
+    """Batches to train on and windows to score by, for one network.
+
+    Parameters
+    ----------
+    painted
+        Images with their paint.
+    network
+        The network to feed; gives the geometry of a patch.
+    spec
+        Sampling, intensity, share held out, seed.
+    """
+
+    def __init__(self, painted: Painted, network: UNetSpec, spec: TrainSpec) -> None:
+        self._network, self._classes, self._rng = network, painted.classes, np.random.default_rng(spec.seed)
+        self._batch, self._turn = spec.batch, 0
+        self.size = patch_size(network, spec.patch, painted.images[0])
+        self._shrink = _on_grid([f.shrink for f in footprint(network)], 0)
+        self._scalings = [fit_scaling(image, spec.intensity) for image in painted.images]
+        paints = [paint.among(painted.classes.values) for paint in painted.paints]
+        cell, gap = _CELL[network.ndim], _GAP[network.ndim]
+        self._held = [hold_out(p, cell, gap, spec.held_out, seed=spec.seed) for p in paints] if spec.held_out else [HoldOut()] * len(paints)
+        self._sampler = PatchSampler(paints, self._held, painted.classes, self.size)
+        margins = [s + g for s, g in zip(self.size, self._shrink, strict=True)]
+        hulls = [hull(p.where, tuple(margins), i.grid) if len(p.where) else None for p, i in zip(paints, painted.images, strict=True)]
+        self._images = [cached(v, h) if h else v for v, h in zip(painted.images, hulls, strict=True)]
+        self._labels = [cached(v, h) if h else v for v, h in zip(painted.labels, hulls, strict=True)]
+
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The next batch: images (N, C, [Z,] Y, X) float32 and class indices (N, [Z,] Y, X) int64."""
+        images, targets = [], []
+        for _ in range(self._batch):
+            patch = self._sampler.draw(self._turn, self._rng)
+            self._turn += 1
+            target = self._target(patch.source, patch.box)
+            self._held[patch.source].blank(patch.box, target, IGNORE)
+            image, target = augmented(self._image(patch.source, patch.box), self._flat(target), self._rng)
+            images.append(image)
+            targets.append(target)
+        return _tensors(images, targets)
+
+    def windows(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """One batch of 1 for every held-out region; labelled only inside it. Empty where nothing is held out."""
+        return [_tensors([image], [target]) for image, target in self._windows()]
+
+    def _windows(self) -> list[tuple[NDArray[np.float32], NDArray[np.int16]]]:
+        found = []
+        for source, held in enumerate(self._held):
+            for region in held.boxes:
+                inside = clipped(region, self._images[source].grid)
+                box = _around(inside, self.size)
+                target = np.full(shape_of(box), IGNORE, np.int16)
+                place = slices(shifted(inside, [start for start, _ in box]))
+                target[place] = self._classes.to_indices(self._labels[source].read(inside)[0])
+                found.append((self._image(source, box), self._flat(target)))
+        return found
+
+    def _image(self, source: int, box: Box) -> NDArray[np.float32]:
+        """Scaled image around `box`, as large as the network needs it; mirrored beyond the border."""
+        part = read_mirrored(self._images[source], grown(box, self._shrink))
+        return self._scalings[source].apply(part[:, 0, 0] if self._network.ndim == 2 else part[:, 0])
+
+    def _target(self, source: int, box: Box) -> NDArray[np.int16]:
+        """Class indices (T, Z, Y, X) of `box`; ignored beyond the border."""
+        labels = self._labels[source]
+        inside = clipped(box, labels.grid)
+        target = np.full(shape_of(box), IGNORE, np.int16)
+        target[slices(shifted(inside, [start for start, _ in box]))] = self._classes.to_indices(labels.read(inside)[0])
+        return target
+
+    def _flat(self, target: NDArray[np.int16]) -> NDArray[np.int16]:
+        """(T, Z, Y, X) to the axes of the network."""
+        return target[0, 0] if self._network.ndim == 2 else target[0]
+
+
+def patch_size(network: UNetSpec, asked: tuple[int, ...] | None, image: Volume) -> tuple[int, int, int, int]:
+    """Extent (T, Z, Y, X) of the output of a patch: the least that the network allows and that is not below `asked`.
+
+    The default is 160 pixels a side over planes and 64 voxels over volumes, fewer along a coarse z.
+    """
+    if asked is not None and len(asked) != network.ndim:
+        raise LimnError(f"TrainSpec.patch: found {asked}, expected {network.ndim} extents for a {network.ndim}D network.")
+    wanted = asked or (_PATCH[2],) * 2
+    if network.ndim == 3 and asked is None:
+        z, y, x = image.axes.spacing
+        wanted = (min(image.grid[1], round(_PATCH[3] * min(y, x) / z)), _PATCH[3], _PATCH[3])
+    sizes = []
+    for least, foot in zip(wanted, footprint(network), strict=True):
+        first = foot.smallest - 2 * foot.shrink if foot.shrink else foot.step
+        sizes.append(first + foot.step * max(0, -(-(least - first) // foot.step)))
+    t, z, y, x = _on_grid(sizes, 1)
+    return t, z, y, x
+
+
+def _on_grid(values: Sequence[int], fill: int) -> tuple[int, ...]:
+    """Values of the network's axes as values on the TZYX grid."""
+    return (fill,) * (4 - len(values)) + tuple(values)
+
+
+def _around(box: Box, size: tuple[int, ...]) -> Box:
+    """A box of `size` with `box` in its middle."""
+    starts = [(a + b - n) // 2 for (a, b), n in zip(box, size, strict=True)]
+    return tuple((s, s + n) for s, n in zip(starts, size, strict=True))
+
+
+def _tensors(images: list[NDArray[np.float32]], targets: list[NDArray[np.int16]]) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets).astype(np.int64))

@@ -1,0 +1,243 @@
+"""The training loop: from strokes to the best model that held-out strokes can tell, within a time budget."""
+
+from __future__ import annotations
+
+import math
+import time
+from copy import deepcopy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from napari_limn.annotation.classes import IGNORE
+from napari_limn.device import choose_device, fast_bfloat16
+from napari_limn.errors import LimnError
+from napari_limn.events import Event, Improved, Scored, Step, Warned, drain
+from napari_limn.model import Model, ModelSpec
+from napari_limn.network.unet import UNet
+from napari_limn.training.data import TrainingSet, gather
+from napari_limn.training.losses import masked_cross_entropy
+from napari_limn.training.scores import mean_iou
+from napari_limn.training.spec import TrainSpec, choose_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from napari_limn.annotation.classes import RGBA, Classes
+    from napari_limn.training.data import Painted
+
+_EMA = 0.98
+_WARM_UP = 0.05
+_FIRST_SCORE = 2.0  # seconds; whoever stops early keeps something
+_SCORING_SHARE = 0.1  # of the time, at most
+
+
+def train(
+    images: Any,
+    labels: Any,
+    spec: TrainSpec | None = None,
+    *,
+    model: Model | None = None,
+    colors: Mapping[int, RGBA] | None = None,
+    names: Mapping[int, str] | None = None,
+    listen: Callable[[Event], object] | None = None,
+) -> Model:
+    """Train a model, or train `model` further, on what is painted in `labels`.
+
+    Parameters
+    ----------
+    images, labels
+        An image and its labels, or two lists of them: paths, arrays or volumes. Labels have the image's shape without
+        channels and carry paint values; 0 means what ``spec.zero`` says.
+    spec
+        How long and how to train.
+    model
+        A model to continue from; its network, intensity recipe and classes stay, painted classes that it does not
+        know are added.
+    colors, names
+        Colour (RGBA, 0–1) and name of paint values, saved with the model.
+    listen
+        Called with every event.
+
+    Raises
+    ------
+    LimnError
+        If images, labels and model do not fit one another.
+
+    Examples
+    --------
+    >>> image = np.zeros((64, 64), np.float32); image[:32] = 1
+    >>> strokes = np.zeros((64, 64), np.uint8); strokes[8, 8:56], strokes[56, 8:56] = 1, 2
+    >>> train(image, strokes, TrainSpec(steps=2, patch=(32, 32))).spec.classes.values
+    (1, 2)
+    """
+    return drain(training_events(images, labels, spec, model=model, colors=colors, names=names), listen)
+
+
+def training_events(
+    images: Any,
+    labels: Any,
+    spec: TrainSpec | None = None,
+    *,
+    model: Model | None = None,
+    colors: Mapping[int, RGBA] | None = None,
+    names: Mapping[int, str] | None = None,
+) -> Generator[Event, None, Model]:
+    """The run behind :func:`train`: yields events, returns the best model.
+
+    Close the generator to stop; the model of the last :class:`~napari_limn.events.Improved` is the best until then.
+    """
+    spec = spec or TrainSpec()
+    known = model.spec.classes if model else None
+    painted = gather(images, labels, spec, known, colors or {}, names or {})
+    start = _start(spec, painted, model)
+    if model is not None:
+        spec = replace(spec, intensity=model.spec.intensity)
+    data = TrainingSet(painted, start.spec.network, spec)
+    return (yield from _Run(start, spec, data).events())
+
+
+def _start(spec: TrainSpec, painted: Painted, model: Model | None) -> Model:
+    """The model that training begins with: a new one, or `model` with room for classes that it did not know."""
+    first = painted.images[0]
+    if model is None:
+        torch.manual_seed(spec.seed)
+        network = choose_network(spec, first, painted.classes.count)
+        unit = first.axes.units[first.axes.names.index("X")]
+        return Model(
+            ModelSpec(network=network, classes=painted.classes, intensity=spec.intensity, spacing=first.axes.spacing, unit=unit),
+            UNet(network),
+        )
+    if model.spec.network.in_channels != first.channels:
+        raise LimnError(
+            f"{first.name}: found {first.channels} channels, the model expects {model.spec.network.in_channels}; "
+            "choose the channels that it was trained with, or train a new model."
+        )
+    return with_classes(model, painted.classes)
+
+
+def with_classes(model: Model, classes: Classes) -> Model:
+    """A copy of `model` that knows `classes`: outputs of classes that it had are kept, new ones start like its mean."""
+    old = model.spec.classes
+    spec = replace(model.spec, classes=classes, network=replace(model.spec.network, out_channels=classes.count))
+    network = UNet(spec.network)
+    state = {name: tensor.detach().clone() for name, tensor in model.network.state_dict().items()}
+    for name in ("head.weight", "head.bias"):
+        rows = [state[name][old.values.index(v)] if v in old.values else state[name].mean(0) for v in classes.values]
+        state[name] = torch.stack(rows)
+    network.load_state_dict(state)
+    return Model(spec, network)
+
+
+class _Run:
+    """State of one training run."""
+
+    def __init__(self, start: Model, spec: TrainSpec, data: TrainingSet) -> None:
+        self.spec, self.data = spec, data
+        self.device = choose_device(spec.device)
+        self.bfloat16 = fast_bfloat16(self.device)
+        self.start = start
+        layout = torch.channels_last if start.spec.network.ndim == 2 else torch.channels_last_3d
+        self.network = deepcopy(start.network).to(self.device, memory_format=layout).train()  # type: ignore[call-overload]
+        self.average = deepcopy(self.network).eval()
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=spec.rate, weight_decay=1e-2)
+        self.windows = [(x.to(self.device), y) for x, y in data.windows()]
+        self.best: Model | None = None
+        self.best_score = -1.0
+        self.began = time.perf_counter()
+        self.steps = 0
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.began
+
+    @property
+    def done(self) -> float:
+        """Share of the budget spent."""
+        return min(1.0, self.steps / self.spec.steps if self.spec.steps else self.seconds / self.spec.seconds)
+
+    def events(self) -> Generator[Event, None, Model]:
+        if not self.windows and self.spec.held_out:
+            yield Warned("There is too little paint to hold any out, so nothing scores the model; paint more strokes of each class.")
+        if self.start.spec.steps:
+            yield from self._score()  # further training must beat what was there
+        due = _FIRST_SCORE
+        while self.done < 1 or not self.steps:
+            loss = self._step()
+            yield Step(self.steps, self.seconds, loss, self.done)
+            if self.seconds >= due and not self.spec.steps or self.spec.steps and self.steps % _every(self.spec.steps) == 0:
+                before = self.seconds
+                yield from self._score()
+                due = self.seconds + max(_FIRST_SCORE, (self.seconds - before) / _SCORING_SHARE)
+        yield from self._score()
+        return self.best or self._snapshot(None)
+
+    def _step(self) -> float:
+        """One optimiser step; returns the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.spec.rate * _schedule(self.done)
+        images, targets = (tensor.to(self.device) for tensor in self.data.batch())
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = self.network(images)
+        loss = masked_cross_entropy(logits, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimizer.step()
+        self.steps += 1
+        self._follow()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the averaged weights, and the statistics of batch norm, towards the trained ones."""
+        keep = min(_EMA, self.steps / (self.steps + 9))
+        for mean, value in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - keep)
+            else:
+                mean.copy_(value)
+
+    def _score(self) -> Generator[Event, None, None]:
+        """Score the averaged model, and keep it if it is the best."""
+        if not self.windows:
+            self.best = self._snapshot(None)
+            yield Improved(self.best)
+            return
+        score = score_windows(self.average, self.windows, self.bfloat16)
+        better = score > self.best_score
+        if better:
+            self.best, self.best_score = self._snapshot(score), score
+            yield Improved(self.best)
+        yield Scored(self.steps, self.seconds, score, better)
+
+    def _snapshot(self, score: float | None) -> Model:
+        before = self.start.spec
+        spec = replace(before, steps=before.steps + self.steps, seconds=before.seconds + self.seconds, score=score)
+        return Model(spec, deepcopy(self.average).cpu().eval())
+
+
+def _schedule(done: float) -> float:
+    """Learning rate, as a share of its peak, after a share of the budget: warm-up, then half a cosine."""
+    return min(1.0, (done + 1e-3) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _every(steps: int) -> int:
+    """Score about twenty times in a run of a fixed number of steps."""
+    return max(1, steps // 20)
+
+
+@torch.inference_mode()
+def score_windows(network: UNet, windows: Sequence[tuple[torch.Tensor, torch.Tensor]], bfloat16: bool = False) -> float:
+    """Mean IoU (0–1) over the labelled voxels of windows (image (1, C, …), class indices (1, …))."""
+    count = network.spec.out_channels
+    confusion = np.zeros((count, count), np.int64)
+    for image, target in windows:
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=bfloat16):
+            found = network(image).argmax(1).cpu()
+        labelled = target != IGNORE
+        joint = target[labelled] * count + found[labelled]
+        confusion += np.bincount(joint.numpy(), minlength=count * count).reshape(count, count)
+    return mean_iou(confusion)
