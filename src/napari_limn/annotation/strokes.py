@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import zlib
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.boxes import blocks, size_of
+from napari_limn.volume.boxes import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
-_SCAN = 1 << 24  # voxels read at once
+_SCAN = 1 << 22  # voxels read at once
 _KEEP = 1 << 21  # painted voxels remembered; of fuller masks an even random sample
 
 
@@ -57,18 +62,34 @@ def find_paint(labels: Volume, zero: Zero, seed: int = 0) -> Paint:
     """
     rng = np.random.default_rng(seed)
     where, value, counts = [], [], dict[int, int]()
-    share = min(1.0, _KEEP / max(1, size_of(tuple((0, n) for n in labels.grid)))) if zero == "background" else 1.0
+    share = min(1.0, _KEEP / prod(labels.grid)) if zero == "background" else 1.0
     for box, block in _scan(labels):
         painted = np.ones(block.shape, bool) if zero == "background" else block != 0
-        for v, n in zip(*np.unique(block[painted], return_counts=True), strict=True):
-            counts[int(v)] = counts.get(int(v), 0) + int(n)
+        found = block[painted]
+        for v, n in tally(found).items():
+            counts[v] = counts.get(v, 0) + n
         if share < 1:
             painted &= rng.random(block.shape, np.float32) < share
+            found = block[painted]
         where.append((np.argwhere(painted) + [start for start, _ in box]).astype(np.int32))
-        value.append(block[painted].astype(np.int64))
-    if counts and min(counts) < 0:
-        raise LimnError(f"{labels.name}: found the negative label {min(counts)}, expected labels of 0 and above.")
+        value.append(found.astype(np.int64))
     return Paint(np.concatenate(where), np.concatenate(value), counts)
+
+
+def tally(values: NDArray[Any]) -> dict[int, int]:
+    """How often each value occurs.
+
+    Raises
+    ------
+    LimnError
+        For negative values: labels are never negative.
+    """
+    if values.size and (least := int(values.min())) < 0:
+        raise LimnError(f"found the negative label {least}, expected labels of 0 and above; renumber them.")
+    if values.dtype.itemsize <= 2:
+        counts = np.bincount(values)
+        return {int(v): int(counts[v]) for v in np.flatnonzero(counts)}
+    return {int(v): int(n) for v, n in zip(*np.unique(values, return_counts=True), strict=True)}
 
 
 def _scan(labels: Volume) -> Iterator[tuple[Box, NDArray[Any]]]:
@@ -123,22 +144,24 @@ def hold_out(
     paint: Paint,
     cell: tuple[int, ...],
     gap: tuple[int, int, int, int],
-    share: float = 0.2,
+    share: float = 0.1,
     most: int = 24,
     seed: int = 0,
 ) -> HoldOut:
-    """Choose cells of a grid over the volume whose paint is held out.
+    """Choose strokes that are held out.
 
     Parameters
     ----------
     paint
         What was painted.
-    cell, gap
-        Extent of a cell and width of the gap around it, in voxels (T, Z, Y, X).
+    cell
+        Extent (T, Z, Y, X), in voxels, of the pieces that filled areas are cut into; strokes stay whole.
+    gap
+        Width of the gap around the box of each held-out stroke, in voxels (T, Z, Y, X).
     share
-        Part of each class's paint to hold out, 0–1, as far as cells allow.
+        Part of each class's paint to hold out, 0–1.
     most
-        Number of cells at most: each costs a forward pass whenever the model is scored.
+        Number of strokes at most: each costs a forward pass whenever the model is scored.
 
     Returns
     -------
@@ -147,11 +170,10 @@ def hold_out(
 
     Notes
     -----
-    Greedy over cells in shuffled order: a cell is taken if a class that still lacks held-out paint has some there, and
-    every class keeps half of its paint outside the cells and their gaps.
+    Greedy over strokes in shuffled order: one is taken if its class still lacks held-out paint, and every class keeps
+    half of its paint outside the boxes and their gaps.
     """
-    rng = np.random.default_rng(seed)
-    pick = rng.permutation(len(paint.where))[:_JUDGED]
+    pick = np.sort(np.random.default_rng(seed).permutation(len(paint.where))[:_JUDGED])
     where = paint.where[pick]
     values, classes = np.unique(paint.value[pick], return_inverse=True)
 
@@ -159,14 +181,12 @@ def hold_out(
         return np.bincount(classes[mask], minlength=len(values))
 
     total = np.bincount(classes, minlength=len(values))
-    cells = where // cell
     lost, held = np.zeros(len(where), bool), np.zeros(len(where), bool)
     chosen: list[Box] = []
-    for place in _shuffled(np.unique(cells, axis=0), seed)[:_TRIES]:
-        here = (cells == place).all(axis=1)
-        if len(chosen) == most or not count(here)[count(held) < share * total].any():
+    for box in _shuffled(stroke_boxes(where, classes, cell, whole=len(pick) == len(paint.where)), seed)[:_TRIES]:
+        here = _inside(where, (box,), _NO_GAP) & ~held
+        if len(chosen) == most or not (count(here)[count(held) < share * total]).any():
             continue
-        box = tuple((int(p * c), int((p + 1) * c)) for p, c in zip(place, cell, strict=True))
         would = lost | _inside(where, (box,), gap)
         if (count(would) <= total / 2).all():
             lost, held = would, held | here
@@ -174,18 +194,73 @@ def hold_out(
     return HoldOut(tuple(chosen), gap) if count(held).all() else HoldOut()
 
 
-def _shuffled(cells: NDArray[Any], seed: int) -> NDArray[Any]:
-    """Cells in an order that depends on each cell alone: more paint elsewhere does not change which come first.
+_TRIES = 400
+_JUDGED = 300_000  # painted voxels by which the choice is made
+_NO_GAP = (0, 0, 0, 0)
+
+
+def stroke_boxes(
+    where: NDArray[np.integer[Any]], classes: NDArray[np.integer[Any]], cell: tuple[int, ...], *, whole: bool = True
+) -> list[Box]:
+    """Boxes around strokes: connected paint of one class, cut into cells where it is wider than two of them.
+
+    Parameters
+    ----------
+    where, classes
+        Places (N, 4), in raster order, and class indices (N,).
+    cell
+        Extent of a cell, in voxels.
+    whole
+        False for a sample of the paint, in which nothing hangs together: then everything is cut into cells.
+    """
+    cells = where // cell
+    stroke = _connected(where, classes) if whole else np.zeros(len(where), np.intp)
+    wide = np.ones(stroke.max(initial=0) + 1, bool)
+    if whole:
+        low, high = _extents(where, stroke)
+        wide = (high - low > 2 * np.asarray(cell)).any(axis=1)
+    cut = np.where(wide[stroke][:, None], cells, -1)
+    piece = np.unique(np.column_stack([stroke, cut]), axis=0, return_inverse=True)[1].ravel()
+    low, high = _extents(where, piece)
+    return [tuple(zip(a, b, strict=True)) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+
+
+def _extents(where: NDArray[Any], group: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Lowest place and highest place + 1 of each group of places."""
+    n = int(group.max(initial=-1)) + 1
+    low = np.full((n, 4), np.iinfo(np.int64).max)
+    high = np.zeros((n, 4), np.int64)
+    np.minimum.at(low, group, where)
+    np.maximum.at(high, group, where + 1)
+    return low, high
+
+
+def _connected(where: NDArray[np.integer[Any]], classes: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
+    """Number of the connected component (26 neighbours in space, same class and time) of each place."""
+    size = where.max(axis=0).astype(np.int64) + 2
+    weight = np.array([size[1] * size[2] * size[3], size[2] * size[3], size[3], 1])
+    key = where.astype(np.int64) @ weight
+    first, second = [], []
+    for offset in itertools.product((0,), (0, 1), (-1, 0, 1), (-1, 0, 1)):
+        if offset <= (0, 0, 0, 0):
+            continue
+        target = key + np.dot(offset, weight)
+        place = np.searchsorted(key, target).clip(max=len(key) - 1)
+        match = (key[place] == target) & (classes[place] == classes)
+        first.append(np.flatnonzero(match))
+        second.append(place[match])
+    rows, columns = np.concatenate(first), np.concatenate(second)
+    graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(len(key), len(key)))
+    found: NDArray[np.intp] = connected_components(graph, directed=False)[1]
+    return found
+
+
+def _shuffled(boxes: list[Box], seed: int) -> list[Box]:
+    """Boxes in an order that depends on each alone: more paint elsewhere does not change which come first.
 
     A model that is trained further is so scored by strokes that it has not been trained on before.
     """
-    mixed = (cells.astype(np.uint64) + np.uint64(seed + 1)) * np.array([73856093, 19349663, 83492791, 49979687], np.uint64)
-    key = np.bitwise_xor.reduce(mixed, axis=1) * np.uint64(0x9E3779B97F4A7C15)
-    return cells[np.argsort(key >> np.uint64(16), kind="stable")]
-
-
-_TRIES = 400
-_JUDGED = 100_000  # painted voxels by which the choice is made
+    return sorted(boxes, key=lambda box: zlib.crc32(repr((seed, box)).encode()))
 
 
 def hull(where: NDArray[np.integer[Any]], margin: tuple[int, ...], shape: tuple[int, ...]) -> Box:

@@ -57,7 +57,7 @@ class TrainSpec:
     patch: tuple[int, ...] | None = None
     batch: int = 4
     rate: float = 2e-3
-    held_out: float = 0.2
+    held_out: float = 0.1
     intensity: IntensitySpec = IntensitySpec()
     device: DeviceName = "auto"
 

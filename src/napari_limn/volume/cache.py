@@ -17,7 +17,8 @@ class _Window:
 
     def __init__(self, volume: Volume, box: Box) -> None:
         self.shape, self.dtype = (volume.channels, *volume.grid), volume.dtype
-        self._volume, self._box, self._kept = volume, box, volume.read(box)
+        self._volume, self._box = volume, box
+        self._kept = volume.read(box).copy()  # the person may go on painting
 
     def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
         box = tuple((s.start, s.stop) for s in index[1:])

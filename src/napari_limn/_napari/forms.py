@@ -1,0 +1,218 @@
+"""What the Train and Predict widgets share: rows of a form, and one run at a time with progress and a stop button."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox, Select, create_widget
+from napari.layers import Image, Labels
+from napari.utils.notifications import show_error
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_limn._napari.job import Job
+from napari_limn.errors import LimnError
+from napari_limn.events import Event, Warned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from magicgui.widgets.bases import ValueWidget
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+
+class Panel(QWidget):
+    """A form over a run: fields on top, then start and stop, progress, one line of status.
+
+    Parameters
+    ----------
+    viewer
+        Whose layers are offered.
+    prefix
+        Object names begin with it: ``<prefix>-start``, ``<prefix>-status``, ….
+    verb
+        Text of the start button.
+    stop
+        Text of the stop button.
+    """
+
+    def __init__(self, viewer: ViewerModel, prefix: str, verb: str, stop: str) -> None:
+        super().__init__()
+        self.viewer, self._prefix = viewer, prefix
+        self.job: Job | None = None
+        self._fields: list[ValueWidget[Any]] = []
+        self._notes: list[str] = []
+        self.form, self.more = _form(), _form()
+        self.start_button, self.stop_button = self._button(verb, "start", self.start), self._button(stop, "stop" if stop == "Stop" else "cancel", self.stop)
+        self.stop_button.setEnabled(False)
+        self.progress = QProgressBar()
+        self.progress.setObjectName(f"{prefix}-progress")
+        self.progress.setRange(0, 1000)
+        self.status = QLabel("")
+        self.status.setObjectName(f"{prefix}-status")
+        self.status.setWordWrap(True)
+        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.status.setMinimumHeight(48)
+
+    # ---- building ------------------------------------------------------------------------------------------------
+    def lay_out(self, *below: QWidget) -> None:
+        """Put everything in its place; call once, when the fields are there."""
+        inner, column = QWidget(), QVBoxLayout()
+        column.addLayout(self.form)
+        advanced = QCollapsible("More")
+        held = QWidget()
+        held.setLayout(self.more)
+        advanced.addWidget(held)
+        column.addWidget(advanced)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.start_button)
+        buttons.addWidget(self.stop_button)
+        column.addLayout(buttons)
+        for widget in (self.progress, self.status, *below):
+            column.addWidget(widget)
+        column.addStretch()
+        inner.setLayout(column)
+        area = QScrollArea()
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setWidget(inner)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(area)
+        self.reset_choices()
+
+    def field(self, label: str, name: str, widget: ValueWidget[Any], tip: str, *, more: bool = False) -> Any:
+        """Add a row, under "More" if `more`; the native widget is named ``<prefix>-<name>``."""
+        widget.native.setObjectName(f"{self._prefix}-{name}")
+        widget.native.setToolTip(tip)
+        widget.native.setMinimumWidth(80)
+        widget.native.setSizePolicy(QSizePolicy.Policy.Ignored, widget.native.sizePolicy().verticalPolicy())
+        (self.more if more else self.form).addRow(label, widget.native)
+        self._fields.append(widget)
+        return widget
+
+    def layer_field(self, label: str, name: str, kind: type[Layer], tip: str) -> Any:
+        """A choice among the layers of one kind, the topmost first."""
+        return self.field(label, name, ComboBox(choices=lambda _: self.layers(kind)), tip)
+
+    def channels_field(self) -> Any:
+        """A choice of further image layers."""
+        choice = Select(choices=lambda _: self.layers(Image), allow_multiple=True)
+        choice.native.setMaximumHeight(70)
+        return self.field("Channels", "channels", choice, "Further image layers to use as channels, besides the image above", more=True)
+
+    def value_field(self, label: str, name: str, value: Any, annotation: Any, tip: str, *, more: bool = False) -> Any:
+        """A field for a value of a spec; its default and its bounds come with the value and the annotation."""
+        return self.field(label, name, create_widget(value=value, annotation=annotation), tip, more=more)
+
+    def _button(self, text: str, name: str, act: Callable[[], object]) -> QPushButton:
+        button = QPushButton(text)
+        button.setObjectName(f"{self._prefix}-{name}")
+        button.clicked.connect(lambda _=False: self.guarded(act))
+        return button
+
+    # ---- layers --------------------------------------------------------------------------------------------------
+    def layers(self, kind: type[Layer]) -> list[Layer]:
+        """Layers of a kind, the topmost first; for labels, what a person painted before what was predicted."""
+        found = [layer for layer in reversed(self.viewer.layers) if type(layer) is kind]
+        return sorted(found, key=lambda layer: "napari-limn" in layer.metadata) if kind is Labels else found
+
+    def chosen_images(self, image: Any, channels: Any) -> list[Image]:
+        """The image layer and the further channels."""
+        if image.value is None:
+            raise LimnError("there is no image layer; drag an image onto the window first.")
+        return [image.value, *(layer for layer in channels.value if layer is not image.value)]
+
+    def reset_choices(self, event: Any = None) -> None:
+        """Offer the layers that are there now; napari calls this when they change."""
+        for widget in self._fields:
+            if isinstance(widget, (ComboBox, Select)):
+                widget.reset_choices()
+
+    def showEvent(self, event: Any) -> None:
+        """Offer the layers that came before the widget."""
+        super().showEvent(event)
+        self.reset_choices()
+
+    # ---- one run -------------------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Start the run that the form describes."""
+        raise NotImplementedError
+
+    def heard(self, event: Event) -> None:
+        """Show an event of the run."""
+
+    def ended(self, result: Any) -> None:
+        """Take what the run returned; None if it was stopped."""
+
+    def run(self, events: Generator[Event, None, Any]) -> None:
+        """Run `events` in a thread; ``heard`` and ``ended`` are called in the window's."""
+        job = self.job = Job(events)
+        self._notes.clear()
+        self.progress.setValue(0)
+        self._set_running(running=True)
+        job.event.connect(self._on_event)
+        job.returned.connect(self.ended)
+        job.errored.connect(self.failed)
+        job.finished.connect(self._on_finished)
+        self.destroyed.connect(job.quit)
+        job.start()
+
+    def stop(self) -> None:
+        """Stop the run at its next event."""
+        if self.job is not None:
+            self.job.quit()
+            self.say("Stopping …")
+
+    def guarded(self, act: Callable[[], object]) -> None:
+        """Do something for the person; a mistake of theirs becomes one sentence."""
+        try:
+            act()
+        except LimnError as error:
+            self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        """Show an error: the sentence if it is the user's, the notification with its traceback otherwise."""
+        if isinstance(error, LimnError):
+            self.say(str(error))
+        else:
+            self.say(f"Something went wrong inside Limn: {type(error).__name__}: {error}")
+            show_error(f"{type(error).__name__}: {error}")
+
+    def say(self, text: str) -> None:
+        """Show one line of status, under it what the run warned of."""
+        self.status.setText("\n".join([text, *self._notes]))
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Warned):
+            self._notes.append(event.message)
+        self.heard(event)
+
+    def _on_finished(self) -> None:
+        stopped = self.job is not None and self.job.abort_requested
+        self.job = None
+        self._set_running(running=False)
+        if stopped:
+            self.ended(None)
+
+    def _set_running(self, *, running: bool) -> None:
+        self.start_button.setEnabled(not running)
+        self.stop_button.setEnabled(running)
+
+
+def _form() -> QFormLayout:
+    form = QFormLayout()
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    return form

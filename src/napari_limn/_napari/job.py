@@ -1,0 +1,46 @@
+"""The one bridge between a run and the window."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import WorkerBase, WorkerBaseSignals
+from qtpy.QtCore import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_limn.events import Event
+
+
+class JobSignals(WorkerBaseSignals):  # type: ignore[misc]
+    """Signals of a job; `event` carries what the run yields."""
+
+    event = Signal(object)
+
+
+class Job(WorkerBase):  # type: ignore[misc]
+    """Runs a generator of events in a thread of the pool.
+
+    Connect to `event`, `returned`, `errored` and `finished`, then ``start()``. ``quit()`` closes the generator at its
+    next event, so that its ``finally`` runs; `returned` then carries None.
+
+    Notes
+    -----
+    napari's own worker for generators loses RuntimeErrors, PyTorch's among them, and never closes the generator.
+    """
+
+    def __init__(self, run: Generator[Event, None, Any]) -> None:
+        super().__init__(SignalsClass=JobSignals)
+        self._events = run
+
+    def work(self) -> Any:
+        """Hand on events until the run ends or is told to quit; returns what the run returns."""
+        with closing(self._events) as events:
+            while not self.abort_requested:
+                try:
+                    self.event.emit(next(events))
+                except StopIteration as end:
+                    return end.value
+        return None

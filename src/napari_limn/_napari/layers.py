@@ -1,0 +1,123 @@
+"""Layers to volumes and back: scale, units and colours cross here."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from napari.layers import Image, Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_limn.annotation.classes import Classes, default_color
+from napari_limn.errors import LimnError
+from napari_limn.volume.axes import NAMES, Axes, default_names, unit_name
+from napari_limn.volume.output import labels_shape
+from napari_limn.volume.volume import Volume, size_in_bytes, stack_channels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_limn.annotation.classes import RGBA
+
+_IN_MEMORY = 2 << 30
+MADE_BY = "napari-limn"
+"""Key in the metadata of layers made here."""
+
+
+def volume_of(layer: Layer) -> Volume:
+    """A layer as a volume: finest level, with the layer's scale, translate and units."""
+    data = layer.data[0] if layer.multiscale else layer.data
+    rgb = isinstance(layer, Image) and layer.rgb
+    names = _axis_names(layer, len(data.shape) - rgb) + ("C" if rgb else "")
+    tail = (1.0,) if rgb else ()
+    axes = Axes(
+        names,
+        tuple(float(abs(s)) or 1.0 for s in layer.scale) + tail,
+        tuple(unit_name(str(u)) for u in layer.units) + (("pixel",) if rgb else ()),
+        tuple(float(t) for t in layer.translate) + ((0.0,) if rgb else ()),
+    )
+    return Volume(data, axes, layer.name)
+
+
+def _axis_names(layer: Layer, ndim: int) -> str:
+    """Axis letters from the layer's axis labels if they are such, else by the number of dimensions."""
+    letters = "".join(str(label).upper()[:1] for label in layer.axis_labels)
+    known = len(set(letters)) == ndim and set(letters) <= set(NAMES) and {"Y", "X"} <= set(letters)
+    if known:
+        return letters
+    if ndim > 4:
+        raise LimnError(f"{layer.name}: found {ndim} dimensions without names, expected axis labels such as t, z, y, x.")
+    return default_names((1,) * ndim)
+
+
+def image_volume(layers: Sequence[Image]) -> Volume:
+    """Image layers as the channels of one volume, in the order given."""
+    return stack_channels([volume_of(layer) for layer in layers])
+
+
+def painted_look(layer: Labels, classes: Sequence[int] = ()) -> dict[int, RGBA]:
+    """Colours of the painted values of a labels layer."""
+    values = classes or _values(layer)
+    return {int(v): _color(layer, int(v)) for v in values}
+
+
+def _values(layer: Labels) -> Sequence[int]:
+    """Values that a person can have painted by hand: those up to the largest one chosen, at least 1 to 20."""
+    return range(1, max(20, int(layer.selected_label)) + 1)
+
+
+def _color(layer: Labels, value: int) -> RGBA:
+    found = layer.get_color(value)
+    if found is None or found[3] == 0:
+        return default_color(value)
+    red, green, blue, _ = (float(c) for c in found)
+    return red, green, blue, 1.0
+
+
+def empty_labels(image: Volume, dtype: Any) -> Any:
+    """An array of zeros for the labels of an image: numpy, or a Zarr in a temporary folder when that is large."""
+    shape = labels_shape(image)
+    if size_in_bytes(shape, dtype) <= _IN_MEMORY:
+        return np.zeros(shape, dtype)
+    chunks = tuple(min(n, 512) if name in "YX" else 1 for n, name in zip(shape, image.axes.without("C").names, strict=True))
+    return zarr.create_array(tempfile.mkdtemp(prefix="limn-", suffix=".zarr"), shape=shape, chunks=chunks, dtype=dtype, fill_value=0, overwrite=True)
+
+
+def show_labels(viewer: ViewerModel, image: Image, volume: Volume, data: Any, classes: Classes, model: str) -> Labels:
+    """Show `data` as the prediction for an image layer, in its place in the world and in the painted colours.
+
+    A prediction shown earlier for the same layer is replaced, so that repeated predictions do not pile up.
+    """
+    name = f"{image.name} labels"
+    metadata = {MADE_BY: {"model": model, "image": image.name}}
+    old = viewer.layers[name] if name in viewer.layers else None
+    if isinstance(old, Labels) and MADE_BY in old.metadata:
+        viewer.layers.remove(old)
+    layer = Labels(data, name=name, colormap=colormap(classes.color_of), metadata=metadata, **placement(image, volume))
+    layer.editable = True
+    viewer.add_layer(layer)
+    return layer
+
+
+def placement(image: Image, volume: Volume) -> dict[str, Any]:
+    """Where labels of an image layer belong: all its transforms, units and axis labels, without a channel axis."""
+    own = [i for i, name in enumerate(volume.axes.names) if name != "C"]
+    found = {
+        "scale": [layer_value for layer_value in np.asarray(image.scale)[own]] if len(own) < image.ndim else image.scale,
+        "translate": np.asarray(image.translate)[own] if len(own) < image.ndim else image.translate,
+        "units": tuple(image.units[i] for i in own),
+        "axis_labels": tuple(image.axis_labels[i] for i in own),
+    }
+    if len(own) == image.ndim:
+        found |= {"rotate": image.rotate, "shear": image.shear, "affine": image.affine}
+    return found
+
+
+def colormap(colors: Mapping[int, RGBA]) -> DirectLabelColormap:
+    """Colours of label values; anything else is transparent."""
+    return DirectLabelColormap(color_dict={None: (0, 0, 0, 0), 0: (0, 0, 0, 0), **colors})

@@ -1,0 +1,57 @@
+"""The models of this session, which the Train and Predict widgets share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psygnal import Signal
+
+from napari_limn.errors import LimnError
+
+if TYPE_CHECKING:
+    from napari_limn.model import Model
+
+
+class Shelf:
+    """Models by name, the newest last."""
+
+    changed = Signal(str)
+    """Emitted with the name of a model that was put or replaced."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, Model] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Names, the newest first."""
+        return list(reversed(self._models))
+
+    def __getitem__(self, name: str) -> Model:
+        if name not in self._models:
+            raise LimnError("no model is chosen; train one, or load a .limn file.")
+        return self._models[name]
+
+    def put(self, name: str, model: Model) -> None:
+        """Add a model, or replace the one of that name."""
+        self._models[name] = model
+        self.changed.emit(name)
+
+    def load(self, path: Path) -> str:
+        """Add the model of a file; returns its name."""
+        from napari_limn.model import Model
+
+        name = self.free_name(path.stem)
+        self.put(name, Model.load(path))
+        return name
+
+    def free_name(self, stem: str) -> str:
+        """`stem`, or `stem 2`, `stem 3`, … where that is taken."""
+        number, name = 1, stem
+        while name in self._models:
+            number += 1
+            name = f"{stem} {number}"
+        return name
+
+
+SHELF = Shelf()

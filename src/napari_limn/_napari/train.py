@@ -1,0 +1,130 @@
+"""The Train widget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from magicgui.widgets import ComboBox
+from napari.layers import Image, Labels
+from qtpy.QtWidgets import QFileDialog
+
+from napari_limn._napari.curve import Curve
+from napari_limn._napari.forms import Panel
+from napari_limn._napari.layers import image_volume, painted_look
+from napari_limn._napari.shelf import SHELF
+from napari_limn.events import Event, Improved, Scored, Step
+from napari_limn.training.spec import TrainSpec
+from napari_limn.volume.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari.viewer import Viewer
+
+    from napari_limn.model import Model
+
+NEW = "a new model"
+
+
+class TrainWidget(Panel):
+    """Train a U-Net on the strokes of a labels layer, or train a model further."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer, "limn-train", "Train", "Stop")
+        spec = TrainSpec()
+        self.image = self.layer_field("Image", "image", Image, "The image that you painted on")
+        self.labels = self.layer_field("Labels", "labels", Labels, "The layer with your strokes: one number a class, background too")
+        self.seconds = self.value_field("Seconds", "seconds", spec.seconds, Annotated[float, {"min": 1, "max": 86400, "step": 10}], "How long to train")
+        self.origin = self.field("Start from", "from", ComboBox(choices=lambda _: [*SHELF.names, NEW]), "Train a model further, for example after corrections, or begin anew")
+        self.channels = self.channels_field()
+        self.zero = self.value_field("0 means", "zero", spec.zero, Literal["unlabelled", "background"], "What a 0 in the labels means; background for full masks", more=True)
+        self.dims = self.value_field("Network", "dims", spec.dims, Literal[2, 3], "2: slice by slice; 3: over the volume, for stacks", more=True)
+        self.load_button, self.save_button = self._button("Load model …", "load", self._choose_to_load), self._button("Save model …", "save", self._choose_to_save)
+        self.more.addRow(self.load_button)
+        self.curve = Curve()
+        self.curve.setObjectName("limn-train-curve")
+        self.lay_out(self.curve, self.save_button)
+        self.name, self.model = "", None  # of the latest run
+        self.save_button.setEnabled(False)
+        SHELF.changed.connect(self._on_model)
+        self.say("Paint a few strokes of each class, background too, then press Train.")
+
+    # ---- the run -------------------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Train on the layers chosen."""
+        layers = self.chosen_images(self.image, self.channels)
+        if self.labels.value is None:
+            self.say("There is no labels layer; add one and paint strokes of at least two classes.")
+            return
+        origin = None if self.origin.value in (NEW, None) else SHELF[self.origin.value]
+        spec = TrainSpec(seconds=self.seconds.value, zero=self.zero.value, dims=self.dims.value)
+        self.name, self.model = SHELF.free_name(f"{layers[0].name} model"), None
+        self.curve.clear()
+        self.say("Reading strokes …")
+        self.run(_training(image_volume(layers), self.labels.value, spec, origin))
+
+    def heard(self, event: Event) -> None:
+        """Show progress, draw the curves, keep the best model so far."""
+        match event:
+            case Step(step=step, seconds=seconds, loss=loss, done=done):
+                self.progress.setValue(round(1000 * done))
+                self.curve.add_loss(seconds, loss)
+                if step == 1:
+                    self.say("Training …")
+            case Scored(seconds=seconds, score=score):
+                self.curve.add_score(seconds, score)
+            case Improved(model=model):
+                self._keep(model)
+
+    def ended(self, result: Model | None) -> None:
+        """Say what came of it."""
+        if result is not None:
+            self._keep(result)
+        if self.model is None:
+            self.say("Stopped before there was a model; give it a few seconds.")
+            return
+        score = self.model.spec.score
+        how = "" if score is None else f", score {score:.3f} on held-out strokes"
+        self.say(f"{'Done' if result else 'Stopped'}: “{self.name}”{how}. Predict with it, correct, and train again.")
+
+    def _keep(self, model: Model) -> None:
+        self.model = model
+        self.save_button.setEnabled(True)
+        SHELF.put(self.name, model)
+
+    def _on_model(self, name: str) -> None:
+        """Go on from the newest model next time, once no run is under way."""
+        self.origin.reset_choices()
+        self.origin.value = name
+
+    # ---- files ---------------------------------------------------------------------------------------------------
+    def load(self, path: Path) -> None:
+        """Offer the model of a file to start from."""
+        SHELF.load(path)
+
+    def save(self, path: Path) -> None:
+        """Save the latest model."""
+        if self.model is not None:
+            self.say(f"Saved {self.model.save(path.with_suffix('.limn'))}.")
+
+    def _choose_to_load(self) -> None:
+        if found := QFileDialog.getOpenFileName(self, "Load a model", "", "Limn models (*.limn)")[0]:
+            self.load(Path(found))
+
+    def _choose_to_save(self) -> None:
+        if found := QFileDialog.getSaveFileName(self, "Save the model", f"{self.name}.limn", "Limn models (*.limn)")[0]:
+            self.save(Path(found))
+
+
+def _training(image: Volume, labels: Labels, spec: TrainSpec, origin: Model | None) -> Generator[Event, None, Any]:
+    """The run; PyTorch is imported in its thread, so the window opens and answers without it."""
+    colors, data = painted_look(labels), labels.data
+
+    def events() -> Generator[Event, None, Any]:
+        from napari_limn.training.trainer import training_events
+
+        return (yield from training_events(image, Volume.of(data, image.axes.without("C"), labels_name), spec, model=origin, colors=colors))
+
+    labels_name = labels.name
+    return events()

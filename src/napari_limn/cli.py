@@ -1,0 +1,329 @@
+"""The command line: ``napari-limn demo | train | predict | score | info``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_limn import __version__
+from napari_limn.errors import LimnError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari_limn.events import Event
+    from napari_limn.model import Model
+    from napari_limn.training.spec import TrainSpec
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; those of the process where not given.
+
+    Returns
+    -------
+    0 when done, 1 for an error of the user's (one sentence on stderr), 2 for wrong usage, 130 when interrupted.
+    """
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        return _run(args)
+    except LimnError as error:
+        sys.stderr.write(f"napari-limn: {error}\n")
+    except OSError as error:
+        if error.errno is None:
+            raise
+        sys.stderr.write(f"napari-limn: {error.filename or 'the disk'}: {error.strerror}; mend that and try again.\n")
+    except KeyboardInterrupt:
+        sys.stderr.write("napari-limn: interrupted.\n")
+        return INTERRUPTED
+    return 1
+
+
+def _run(args: argparse.Namespace) -> int:
+    result: dict[str, Any] = args.run(args)
+    code = int(result.pop("exit", 0))
+    text = str(result.pop("text"))
+    if not args.quiet:
+        sys.stdout.write(text + "\n")
+    if args.json:
+        sys.stdout.write(json.dumps(result) + "\n")
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="napari-limn", description="From a few strokes to a seam-free label volume.")
+    parser.add_argument("--version", action="version", version=f"napari-limn {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for add in (_add_demo, _add_train, _add_predict, _add_score, _add_info):
+        verb = add(verbs)
+        verb.add_argument("--json", action="store_true", help="end with one machine-readable line")
+        verb.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    return parser
+
+
+def _add_demo(verbs: Any) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser("demo", help="train on real strokes, predict, score, take a screenshot")
+    verb.add_argument("--out", type=Path, default=Path("limn-demo"), metavar="DIR", help="where results go (limn-demo)")
+    verb.add_argument("--seconds", type=float, default=60, metavar="S", help="training time (60)")
+    verb.add_argument("--no-window", action="store_true", help="do not open napari")
+    verb.set_defaults(run=_demo)
+    return verb
+
+
+def _add_train(verbs: Any) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser("train", help="train a model on painted labels")
+    verb.add_argument("pair", nargs="*", metavar="IMAGE LABELS", help="an image and its labels")
+    verb.add_argument("--pair", nargs=2, action="append", default=[], dest="pairs", metavar=("IMAGE", "LABELS"), help="one more; repeatable")
+    verb.add_argument("-o", "--out", type=Path, required=True, metavar="MODEL.limn", help="where the model goes")
+    budget = verb.add_mutually_exclusive_group()
+    budget.add_argument("--seconds", type=float, metavar="S", help="time budget (60)")
+    budget.add_argument("--steps", type=int, metavar="N", help="number of steps instead of a time budget")
+    verb.add_argument("--seed", type=int, metavar="K", help="of everything random (0)")
+    verb.add_argument("--from", type=Path, dest="start", metavar="MODEL.limn", help="train this model further")
+    verb.add_argument("--spec", type=Path, metavar="SPEC.json", help="a TrainSpec as JSON")
+    verb.add_argument("--zero", choices=("unlabelled", "background"), help="what 0 means (unlabelled)")
+    verb.add_argument("--dims", type=int, choices=(2, 3), help="a network over planes (2, the default) or over volumes (3)")
+    verb.add_argument("--axes", metavar="ZYX", help="axes of the images, where the files say nothing or the wrong thing")
+    verb.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where to train (auto)")
+    verb.add_argument("--overwrite", action="store_true", help="write over an existing model")
+    verb.set_defaults(run=_train)
+    return verb
+
+
+def _add_predict(verbs: Any) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser("predict", help="label every voxel of an image")
+    verb.add_argument("model", type=Path, metavar="MODEL.limn")
+    verb.add_argument("image", type=Path, metavar="IMAGE")
+    verb.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.tif|OUT.ome.zarr", help="where the labels go")
+    verb.add_argument("--memory", metavar="2GB", help="most memory to use (half of what is free, at most 4GB)")
+    verb.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="auto", help="of the computation (auto: float32)")
+    verb.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute (auto)")
+    verb.add_argument("--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing")
+    verb.add_argument("--overwrite", action="store_true", help="write over an existing output")
+    verb.set_defaults(run=_predict)
+    return verb
+
+
+def _add_score(verbs: Any) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser("score", help="compare labels with the truth")
+    verb.add_argument("prediction", type=Path, metavar="PRED")
+    verb.add_argument("truth", type=Path, metavar="TRUTH")
+    verb.add_argument(
+        "--zero", choices=("auto", "unlabelled", "background"), default="auto",
+        help="whether 0 in TRUTH is a class (auto: if PRED has it too)",
+    )  # fmt: skip
+    verb.set_defaults(run=_score)
+    return verb
+
+
+def _add_info(verbs: Any) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser("info", help="what is in a model, an image or a label file")
+    verb.add_argument("path", type=Path, metavar="PATH")
+    verb.add_argument("--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing")
+    verb.set_defaults(run=_info)
+    return verb
+
+
+def _demo(args: argparse.Namespace) -> dict[str, Any]:
+    from napari_limn.demo import run_demo
+
+    def watch(run: Generator[Event, None, Any]) -> Any:
+        return _followed(run, args)
+
+    def say(text: str) -> None:
+        if not args.quiet:
+            sys.stdout.write(text + "\n")
+
+    return run_demo(args.out, args.seconds, window=not args.no_window, watch=watch, say=say)
+
+
+def _train(args: argparse.Namespace) -> dict[str, Any]:
+    from napari_limn.model import Model
+    from napari_limn.training.trainer import training_events
+    from napari_limn.volume.open import open_volume
+    from napari_limn.volume.output import refuse_existing
+
+    if len(args.pair) not in (0, 2) or not args.pair + args.pairs:
+        raise LimnError(f"found {len(args.pair)} files, expected IMAGE LABELS (more of them with --pair IMAGE LABELS).")
+    if args.out.suffix.lower() != ".limn":
+        raise LimnError(f"{args.out}: found suffix {args.out.suffix or '(none)'!r}, expected .limn for a model.")
+    if not args.out.parent.is_dir():
+        raise LimnError(f"{args.out.parent}: there is no such folder to write {args.out.name} into; create it first.")
+    refuse_existing(args.out, overwrite=args.overwrite)
+    pairs = ([args.pair] if args.pair else []) + args.pairs
+    images = [open_volume(image, args.axes) for image, _ in pairs]
+    start = Model.load(args.start) if args.start else None
+    run = training_events(images, [labels for _, labels in pairs], _train_spec(args), model=start)
+    model, stopped = _best_of(run, args)
+    model.save(args.out)
+    spec = model.spec
+    score = "not scored" if spec.score is None else f"held-out IoU {spec.score:.3f}"
+    return {
+        "text": f"{'Stopped; best so far: ' if stopped else ''}{args.out}: {model!r}, {spec.steps} steps, {score}",
+        "exit": INTERRUPTED if stopped else 0,
+        "model": str(args.out),
+        "score": spec.score,
+        "steps": spec.steps,
+        "seconds": round(spec.seconds, 2),
+        "classes": list(spec.classes.values),
+    }
+
+
+def _train_spec(args: argparse.Namespace) -> TrainSpec:
+    """The spec file with the options on top."""
+    from napari_limn.specs import from_json
+    from napari_limn.training.spec import TrainSpec
+
+    found: dict[str, Any] = {}
+    if args.spec:
+        try:
+            found = json.loads(args.spec.read_text())
+        except ValueError as error:
+            raise LimnError(f"{args.spec}: found no valid JSON ({error}), expected a TrainSpec.") from error
+    asked = {k: getattr(args, k) for k in ("seconds", "steps", "seed", "zero", "dims", "device")}
+    if not isinstance(found, dict):
+        raise LimnError(f"{args.spec}: found a {type(found).__name__}, expected an object with the keys of a TrainSpec.")
+    return from_json(TrainSpec, found | {k: v for k, v in asked.items() if v is not None})
+
+
+def _best_of(run: Generator[Event, None, Model], args: argparse.Namespace) -> tuple[Model, bool]:
+    """The model of a run, or the best so far of one that was interrupted."""
+    from napari_limn.events import Improved
+
+    best: list[Model] = []
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Improved):
+            best[:] = [event.model]
+
+    try:
+        return _followed(run, args, keep), False
+    except KeyboardInterrupt:
+        run.close()
+        if not best:
+            raise
+        return best[0], True
+
+
+def _predict(args: argparse.Namespace) -> dict[str, Any]:
+    from napari_limn.inference.pipeline import PredictSpec, prediction_events
+    from napari_limn.model import Model
+    from napari_limn.volume.open import open_volume
+
+    began = time.perf_counter()
+    model = Model.load(args.model)
+    spec = PredictSpec(memory=args.memory, precision=args.precision, device=args.device)
+    image = open_volume(args.image, args.axes)
+    done = _followed(prediction_events(model, image, args.out, spec, overwrite=args.overwrite), args)
+    took = time.perf_counter() - began
+    return {
+        "text": f"{done}: {'×'.join(map(str, image.grid))} voxels labelled in {took:.1f} s",
+        "output": str(done),
+        "seconds": round(took, 2),
+        "values": list(model.spec.classes.values),
+        "dtype": str(model.spec.classes.dtype),
+    }
+
+
+def _score(args: argparse.Namespace) -> dict[str, Any]:
+    from napari_limn.training.scores import score
+
+    found = score(args.prediction, args.truth, args.zero)
+    rows = [f"  {value}: IoU {found.iou[value]:.4f}, Dice {found.dice[value]:.4f}" for value in found.iou]
+    return {"text": "\n".join([f"mean IoU {found.mean_iou:.4f}, mean Dice {found.mean_dice:.4f}", *rows]), **asdict(found)}
+
+
+def _info(args: argparse.Namespace) -> dict[str, Any]:
+    return _model_info(args.path) if args.path.suffix.lower() == ".limn" else _volume_info(args.path, args.axes)
+
+
+def _model_info(path: Path) -> dict[str, Any]:
+    from napari_limn.inference.plan import make_plan
+    from napari_limn.model import Model
+    from napari_limn.network.graph import footprint
+    from napari_limn.specs import to_json
+
+    model = Model.load(path)
+    spec = model.spec
+    feet = footprint(spec.network)
+    weights = sum(p.numel() for p in model.network.parameters())
+    example = make_plan(spec.network, (1, 1, 2048, 2048) if spec.network.ndim == 2 else (1, 256, 512, 512), 2_000_000_000)
+    lines = [
+        f"{path.name}: {model!r}, {weights:,} weights, {spec.network.in_channels} input channels",
+        f"trained for {spec.steps} steps in {spec.seconds:.0f} s, held-out IoU {spec.score if spec.score is None else round(spec.score, 3)}",
+        *(f"  value {v}: {n}" for v, n in spec.classes.name_of.items()),
+        f"0 is {spec.classes.zero}; intensities scaled from percentiles {spec.intensity.low:g} and {spec.intensity.high:g}",
+        f"footprint: step {[f.step for f in feet]}, halo {[f.halo for f in feet]}, shrink {[f.shrink for f in feet]} voxels",
+        f"plan for {' × '.join(map(str, example.grid))} voxels in 2 GB: {example}",
+    ]
+    return {
+        "text": "\n".join(lines), "kind": "model", "weights": weights, "spec": to_json(spec),
+        "footprint": [asdict(f) for f in feet], "plan": asdict(example),
+    }  # fmt: skip
+
+
+def _volume_info(path: Path, axes: str | None) -> dict[str, Any]:
+    from napari_limn.annotation.strokes import find_paint
+    from napari_limn.volume.open import open_volume
+
+    volume = open_volume(path, axes)
+    shape = [int(n) for n in volume.data.shape]
+    found: dict[str, Any] = {
+        "kind": "image" if volume.colors is None else "labels",
+        "shape": shape, "dtype": str(volume.dtype), "axes": volume.axes.names,
+        "scale": list(volume.axes.scale), "units": list(volume.axes.units), "levels": 1 + len(volume.levels),
+        "bytes": volume.nbytes,
+    }  # fmt: skip
+    lines = [
+        f"{path.name}: {found['kind']}, {volume.axes.names} {' × '.join(map(str, shape))}, {volume.dtype}, {volume.nbytes / 1e6:.1f} MB",
+        "voxel: " + ", ".join(f"{a} {s:g} {u}" for a, s, u in zip(volume.axes.names, volume.axes.scale, volume.axes.units, strict=True)),
+    ]
+    if volume.channels == 1 and volume.dtype.kind in "bui" and volume.dtype.itemsize <= 2:
+        counts = find_paint(volume, "unlabelled").counts
+        if len(counts) <= _FEW_VALUES:
+            found["values"] = counts
+            lines += [f"  value {v}: {n:,} voxels" for v, n in sorted(counts.items())]
+    return found | {"text": "\n".join(lines)}
+
+
+_FEW_VALUES = 20  # an integer image with no more values than this is shown as labels
+
+
+def _followed(run: Generator[Event, None, Any], args: argparse.Namespace, listen: Callable[[Event], None] | None = None) -> Any:
+    """Drain a run: warnings to stderr, a progress bar where stderr is a terminal."""
+    from tqdm import tqdm
+
+    from napari_limn.events import BlockDone, Scored, Step, Warned, drain
+
+    with tqdm(total=1.0, disable=args.quiet or not sys.stderr.isatty(), bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
+
+        def hear(event: Event) -> None:
+            match event:
+                case Warned(message):
+                    sys.stderr.write(f"napari-limn: {message}\n")
+                case Step(step=step, loss=loss, done=done):
+                    bar.set_postfix_str(f"step {step}, loss {loss:.3f}", refresh=False)
+                    bar.update(done - bar.n)
+                case Scored(score=score):
+                    bar.set_description_str(f"held-out IoU {score:.3f}")
+                case BlockDone(done=done, total=total):
+                    bar.update(done / total - bar.n)
+            if listen is not None:
+                listen(event)
+
+        return drain(run, hear)

@@ -1,0 +1,99 @@
+"""The main job on real data: train on strokes, predict, score, and show it in napari."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from napari_limn import samples
+from napari_limn.inference.pipeline import prediction_events
+from napari_limn.training.scores import score
+from napari_limn.training.spec import TrainSpec
+from napari_limn.training.trainer import training_events
+from napari_limn.volume.open import open_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+
+    from napari_limn.events import Event
+
+_WINDOW_SECONDS = 120
+
+
+def run_demo(
+    out: Path,
+    seconds: float,
+    *,
+    window: bool,
+    watch: Callable[[Generator[Event, None, Any]], Any],
+    say: Callable[[str], object],
+) -> dict[str, Any]:
+    """Run the demo; results go to the folder `out`, over those of an earlier demo.
+
+    Parameters
+    ----------
+    out
+        Folder; made if it is not there.
+    seconds
+        Training time.
+    window
+        Whether to open napari and take a screenshot.
+    watch
+        Drains a run and shows its progress.
+    say
+        Shows one line.
+
+    Returns
+    -------
+    Scores by image (IoU by paint value, mean), paths, and the time everything took in seconds.
+    """
+    began = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    strokes = open_volume(samples.PAINTED.strokes)
+    painted = float((strokes.read(tuple((0, n) for n in strokes.grid)) > 0).mean())
+    say(f"Training for {seconds:g} s on strokes over {painted:.2%} of {samples.PAINTED.image.name} (SEM, rat spinal cord).")
+    spec = TrainSpec(seconds=seconds)
+    run = training_events(samples.PAINTED.image, strokes, spec, colors=samples.COLORS, names=samples.NAMES)
+    model = watch(run)
+    model.save(out / "demo.limn")
+    scores = {}
+    for what, sample in (("painted", samples.PAINTED), ("unseen", samples.UNSEEN)):
+        labels = out / f"{sample.image.stem}_labels.tif"
+        watch(prediction_events(model, sample.image, labels, overwrite=True))
+        found = score(labels, sample.truth)
+        scores[what] = {"mean_iou": found.mean_iou, "iou": {samples.NAMES[v]: x for v, x in found.iou.items()}}
+        each = ", ".join(f"{samples.NAMES[v]} {x:.3f}" for v, x in found.iou.items())
+        say(f"{sample.image.name} ({what}): mean IoU {found.mean_iou:.3f} ({each}) -> {labels}")
+    result: dict[str, Any] = {"painted_share": painted, "scores": scores, "model": str(out / "demo.limn"), "screenshot": None}
+    if window:
+        result["screenshot"] = _screenshot(out, say)
+    result["seconds"] = round(time.perf_counter() - began, 1)
+    (out / "scores.json").write_text(json.dumps(result, indent=2) + "\n")
+    return result | {"text": f"Done in {result['seconds']} s; everything is in {out}."}
+
+
+def _screenshot(out: Path, say: Callable[[str], object]) -> str | None:
+    """Open napari on the results in a process of its own, since a missing system library would abort this one."""
+    picture = out / "window.png"
+    picture.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "napari_limn._napari.show", str(out), str(picture)]
+    headless = sys.platform == "linux" and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY")
+    if headless and shutil.which("xvfb-run"):
+        command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", *command]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_WINDOW_SECONDS, check=False)
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    except subprocess.TimeoutExpired:
+        said = [f"no answer within {_WINDOW_SECONDS} s"]
+    if picture.exists():
+        say(f"Screenshot of the window: {picture}")
+        return str(picture)
+    say(f"napari could not open a window here ({said[-1]}); everything else is done. To mend it: "
+        "python -m napari_limn._napari.libraries")  # fmt: skip
+    return None

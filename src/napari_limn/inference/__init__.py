@@ -1,0 +1,1 @@
+"""From a model and a volume to a label volume: planned, exact, block by block."""

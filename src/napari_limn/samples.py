@@ -1,0 +1,29 @@
+"""The real images that come with the package: two SEM images of rat spinal cord, with strokes and truth.
+
+From the data set ``axondeepseg/data_axondeepseg_sem`` (MIT licence, see ``data/LICENSE-axondeepseg``; Zaimi et al.,
+AxonDeepSeg, Scientific Reports 8, 3816, 2018); strokes simulated on 0.5 % of the pixels of the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_limn.annotation.classes import RGBA
+
+DATA = Path(__file__).parent / "data"
+NAMES = {1: "background", 2: "axon", 3: "myelin"}
+COLORS: dict[int, RGBA] = {1: (0.35, 0.55, 0.95, 1.0), 2: (1.0, 0.75, 0.2, 1.0), 3: (0.9, 0.25, 0.4, 1.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Paths of an image (0.1 µm pixels), its full truth in paint values, and strokes on it, if there are any."""
+
+    image: Path
+    truth: Path
+    strokes: Path | None = None
+
+
+PAINTED = Sample(DATA / "sem_rat3.tif", DATA / "sem_rat3_truth.tif", DATA / "sem_rat3_strokes.tif")
+UNSEEN = Sample(DATA / "sem_rat4.tif", DATA / "sem_rat4_truth.tif")
