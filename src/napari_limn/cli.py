@@ -47,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno is None:
             raise
-        sys.stderr.write(f"napari-limn: {error.filename or 'the disk'}: {error.strerror}; mend that and try again.\n")
+        sys.stderr.write(
+            f"napari-limn: {error.filename or 'the disk'}: {error.strerror}; mend that and try again.\n"
+        )
     except KeyboardInterrupt:
         sys.stderr.write("napari-limn: interrupted.\n")
         return INTERRUPTED
@@ -66,7 +68,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="napari-limn", description="From a few strokes to a seam-free label volume.")
+    parser = argparse.ArgumentParser(
+        prog="napari-limn", description="From a few strokes to a seam-free label volume."
+    )
     parser.add_argument("--version", action="version", version=f"napari-limn {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for add in (_add_demo, _add_train, _add_predict, _add_score, _add_info):
@@ -77,8 +81,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_demo(verbs: Any) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser("demo", help="train on real strokes, predict, score, take a screenshot")
-    verb.add_argument("--out", type=Path, default=Path("limn-demo"), metavar="DIR", help="where results go (limn-demo)")
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        "demo", help="train on real strokes, predict, score, take a screenshot"
+    )
+    verb.add_argument(
+        "--out", type=Path, default=Path("limn-demo"), metavar="DIR", help="where results go (limn-demo)"
+    )
     verb.add_argument("--seconds", type=float, default=60, metavar="S", help="training time (60)")
     verb.add_argument("--no-window", action="store_true", help="do not open napari")
     verb.set_defaults(run=_demo)
@@ -88,17 +96,33 @@ def _add_demo(verbs: Any) -> argparse.ArgumentParser:
 def _add_train(verbs: Any) -> argparse.ArgumentParser:
     verb: argparse.ArgumentParser = verbs.add_parser("train", help="train a model on painted labels")
     verb.add_argument("pair", nargs="*", metavar="IMAGE LABELS", help="an image and its labels")
-    verb.add_argument("--pair", nargs=2, action="append", default=[], dest="pairs", metavar=("IMAGE", "LABELS"), help="one more; repeatable")
-    verb.add_argument("-o", "--out", type=Path, required=True, metavar="MODEL.limn", help="where the model goes")
+    verb.add_argument(
+        "--pair",
+        nargs=2,
+        action="append",
+        default=[],
+        dest="pairs",
+        metavar=("IMAGE", "LABELS"),
+        help="one more; repeatable",
+    )
+    verb.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="MODEL.limn", help="where the model goes"
+    )
     budget = verb.add_mutually_exclusive_group()
     budget.add_argument("--seconds", type=float, metavar="S", help="time budget (60)")
     budget.add_argument("--steps", type=int, metavar="N", help="number of steps instead of a time budget")
     verb.add_argument("--seed", type=int, metavar="K", help="of everything random (0)")
-    verb.add_argument("--from", type=Path, dest="start", metavar="MODEL.limn", help="train this model further")
+    verb.add_argument(
+        "--from", type=Path, dest="start", metavar="MODEL.limn", help="train this model further"
+    )
     verb.add_argument("--spec", type=Path, metavar="SPEC.json", help="a TrainSpec as JSON")
     verb.add_argument("--zero", choices=("unlabelled", "background"), help="what 0 means (unlabelled)")
-    verb.add_argument("--dims", type=int, choices=(2, 3), help="a network over planes (2, the default) or over volumes (3)")
-    verb.add_argument("--axes", metavar="ZYX", help="axes of the images, where the files say nothing or the wrong thing")
+    verb.add_argument(
+        "--dims", type=int, choices=(2, 3), help="a network over planes (2, the default) or over volumes (3)"
+    )
+    verb.add_argument(
+        "--axes", metavar="ZYX", help="axes of the images, where the files say nothing or the wrong thing"
+    )
     verb.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where to train (auto)")
     verb.add_argument("--overwrite", action="store_true", help="write over an existing model")
     verb.set_defaults(run=_train)
@@ -109,11 +133,24 @@ def _add_predict(verbs: Any) -> argparse.ArgumentParser:
     verb: argparse.ArgumentParser = verbs.add_parser("predict", help="label every voxel of an image")
     verb.add_argument("model", type=Path, metavar="MODEL.limn")
     verb.add_argument("image", type=Path, metavar="IMAGE")
-    verb.add_argument("-o", "--out", type=Path, required=True, metavar="OUT.tif|OUT.ome.zarr", help="where the labels go")
-    verb.add_argument("--memory", metavar="2GB", help="most memory to use (half of what is free, at most 4GB)")
-    verb.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="auto", help="of the computation (auto: float32)")
-    verb.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute (auto)")
-    verb.add_argument("--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing")
+    verb.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="OUT.tif|OUT.ome.zarr", help="where the labels go"
+    )
+    verb.add_argument(
+        "--memory", metavar="2GB", help="most memory to use (half of what is free, at most 4GB)"
+    )
+    verb.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="of the computation (auto: float32)",
+    )
+    verb.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute (auto)"
+    )
+    verb.add_argument(
+        "--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing"
+    )
     verb.add_argument("--overwrite", action="store_true", help="write over an existing output")
     verb.set_defaults(run=_predict)
     return verb
@@ -132,9 +169,13 @@ def _add_score(verbs: Any) -> argparse.ArgumentParser:
 
 
 def _add_info(verbs: Any) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser("info", help="what is in a model, an image or a label file")
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        "info", help="what is in a model, an image or a label file"
+    )
     verb.add_argument("path", type=Path, metavar="PATH")
-    verb.add_argument("--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing")
+    verb.add_argument(
+        "--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing"
+    )
     verb.set_defaults(run=_info)
     return verb
 
@@ -159,11 +200,17 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.volume.output import refuse_existing
 
     if len(args.pair) not in (0, 2) or not args.pair + args.pairs:
-        raise LimnError(f"found {len(args.pair)} files, expected IMAGE LABELS (more of them with --pair IMAGE LABELS).")
+        raise LimnError(
+            f"found {len(args.pair)} files, expected IMAGE LABELS (more of them with --pair IMAGE LABELS)."
+        )
     if args.out.suffix.lower() != ".limn":
-        raise LimnError(f"{args.out}: found suffix {args.out.suffix or '(none)'!r}, expected .limn for a model.")
+        raise LimnError(
+            f"{args.out}: found suffix {args.out.suffix or '(none)'!r}, expected .limn for a model."
+        )
     if not args.out.parent.is_dir():
-        raise LimnError(f"{args.out.parent}: there is no such folder to write {args.out.name} into; create it first.")
+        raise LimnError(
+            f"{args.out.parent}: there is no such folder to write {args.out.name} into; create it first."
+        )
     refuse_existing(args.out, overwrite=args.overwrite)
     pairs = ([args.pair] if args.pair else []) + args.pairs
     images = [open_volume(image, args.axes) for image, _ in pairs]
@@ -197,7 +244,9 @@ def _train_spec(args: argparse.Namespace) -> TrainSpec:
             raise LimnError(f"{args.spec}: found no valid JSON ({error}), expected a TrainSpec.") from error
     asked = {k: getattr(args, k) for k in ("seconds", "steps", "seed", "zero", "dims", "device")}
     if not isinstance(found, dict):
-        raise LimnError(f"{args.spec}: found a {type(found).__name__}, expected an object with the keys of a TrainSpec.")
+        raise LimnError(
+            f"{args.spec}: found a {type(found).__name__}, expected an object with the keys of a TrainSpec."
+        )
     return from_json(TrainSpec, found | {k: v for k, v in asked.items() if v is not None})
 
 
@@ -245,11 +294,16 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
 
     found = score(args.prediction, args.truth, args.zero)
     rows = [f"  {value}: IoU {found.iou[value]:.4f}, Dice {found.dice[value]:.4f}" for value in found.iou]
-    return {"text": "\n".join([f"mean IoU {found.mean_iou:.4f}, mean Dice {found.mean_dice:.4f}", *rows]), **asdict(found)}
+    return {
+        "text": "\n".join([f"mean IoU {found.mean_iou:.4f}, mean Dice {found.mean_dice:.4f}", *rows]),
+        **asdict(found),
+    }
 
 
 def _info(args: argparse.Namespace) -> dict[str, Any]:
-    return _model_info(args.path) if args.path.suffix.lower() == ".limn" else _volume_info(args.path, args.axes)
+    return (
+        _model_info(args.path) if args.path.suffix.lower() == ".limn" else _volume_info(args.path, args.axes)
+    )
 
 
 def _model_info(path: Path) -> dict[str, Any]:
@@ -262,7 +316,9 @@ def _model_info(path: Path) -> dict[str, Any]:
     spec = model.spec
     feet = footprint(spec.network)
     weights = sum(p.numel() for p in model.network.parameters())
-    example = make_plan(spec.network, (1, 1, 2048, 2048) if spec.network.ndim == 2 else (1, 256, 512, 512), 2_000_000_000)
+    example = make_plan(
+        spec.network, (1, 1, 2048, 2048) if spec.network.ndim == 2 else (1, 256, 512, 512), 2_000_000_000
+    )
     lines = [
         f"{path.name}: {model!r}, {weights:,} weights, {spec.network.in_channels} input channels",
         f"trained for {spec.steps} steps in {spec.seconds:.0f} s, held-out IoU {spec.score if spec.score is None else round(spec.score, 3)}",
@@ -291,7 +347,11 @@ def _volume_info(path: Path, axes: str | None) -> dict[str, Any]:
     }  # fmt: skip
     lines = [
         f"{path.name}: {found['kind']}, {volume.axes.names} {' × '.join(map(str, shape))}, {volume.dtype}, {volume.nbytes / 1e6:.1f} MB",
-        "voxel: " + ", ".join(f"{a} {s:g} {u}" for a, s, u in zip(volume.axes.names, volume.axes.scale, volume.axes.units, strict=True)),
+        "voxel: "
+        + ", ".join(
+            f"{a} {s:g} {u}"
+            for a, s, u in zip(volume.axes.names, volume.axes.scale, volume.axes.units, strict=True)
+        ),
     ]
     if volume.channels == 1 and volume.dtype.kind in "bui" and volume.dtype.itemsize <= 2:
         counts = find_paint(volume, "unlabelled").counts
@@ -304,13 +364,19 @@ def _volume_info(path: Path, axes: str | None) -> dict[str, Any]:
 _FEW_VALUES = 20  # an integer image with no more values than this is shown as labels
 
 
-def _followed(run: Generator[Event, None, Any], args: argparse.Namespace, listen: Callable[[Event], None] | None = None) -> Any:
+def _followed(
+    run: Generator[Event, None, Any], args: argparse.Namespace, listen: Callable[[Event], None] | None = None
+) -> Any:
     """Drain a run: warnings to stderr, a progress bar where stderr is a terminal."""
     from tqdm import tqdm
 
     from napari_limn.events import BlockDone, Scored, Step, Warned, drain
 
-    with tqdm(total=1.0, disable=args.quiet or not sys.stderr.isatty(), bar_format="{l_bar}{bar}| {elapsed} {postfix}") as bar:
+    with tqdm(
+        total=1.0,
+        disable=args.quiet or not sys.stderr.isatty(),
+        bar_format="{l_bar}{bar}| {elapsed} {postfix}",
+    ) as bar:
 
         def hear(event: Event) -> None:
             match event:

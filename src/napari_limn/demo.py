@@ -57,7 +57,9 @@ def run_demo(
     out.mkdir(parents=True, exist_ok=True)
     strokes = open_volume(samples.PAINTED.strokes)
     painted = float((strokes.read(tuple((0, n) for n in strokes.grid)) > 0).mean())
-    say(f"Training for {seconds:g} s on strokes over {painted:.2%} of {samples.PAINTED.image.name} (SEM, rat spinal cord).")
+    say(
+        f"Training for {seconds:g} s on strokes over {painted:.2%} of {samples.PAINTED.image.name} (SEM, rat spinal cord)."
+    )
     spec = TrainSpec(seconds=seconds)
     run = training_events(samples.PAINTED.image, strokes, spec, colors=samples.COLORS, names=samples.NAMES)
     model = watch(run)
@@ -67,10 +69,18 @@ def run_demo(
         labels = out / f"{sample.image.stem}_labels.tif"
         watch(prediction_events(model, sample.image, labels, overwrite=True))
         found = score(labels, sample.truth)
-        scores[what] = {"mean_iou": found.mean_iou, "iou": {samples.NAMES[v]: x for v, x in found.iou.items()}}
+        scores[what] = {
+            "mean_iou": found.mean_iou,
+            "iou": {samples.NAMES[v]: x for v, x in found.iou.items()},
+        }
         each = ", ".join(f"{samples.NAMES[v]} {x:.3f}" for v, x in found.iou.items())
         say(f"{sample.image.name} ({what}): mean IoU {found.mean_iou:.3f} ({each}) -> {labels}")
-    result: dict[str, Any] = {"painted_share": painted, "scores": scores, "model": str(out / "demo.limn"), "screenshot": None}
+    result: dict[str, Any] = {
+        "painted_share": painted,
+        "scores": scores,
+        "model": str(out / "demo.limn"),
+        "screenshot": None,
+    }
     if window:
         result["screenshot"] = _screenshot(out, say)
     result["seconds"] = round(time.perf_counter() - began, 1)
@@ -83,7 +93,9 @@ def _screenshot(out: Path, say: Callable[[str], object]) -> str | None:
     picture = out / "window.png"
     picture.unlink(missing_ok=True)
     command = [sys.executable, "-m", "napari_limn._napari.show", str(out), str(picture)]
-    headless = sys.platform == "linux" and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY")
+    headless = (
+        sys.platform == "linux" and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY")
+    )
     if headless and shutil.which("xvfb-run"):
         command = ["xvfb-run", "-a", "-s", "-screen 0 1600x1000x24", *command]
     try:

@@ -13,7 +13,17 @@ from napari_limn.errors import LimnError
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_UNITS = {
+    "": 1,
+    "K": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "KI": 2**10,
+    "MI": 2**20,
+    "GI": 2**30,
+    "TI": 2**40,
+}
 
 
 def choose_device(name: DeviceName = "auto") -> torch.device:
@@ -32,15 +42,24 @@ def choose_device(name: DeviceName = "auto") -> torch.device:
     if name not in there:
         raise LimnError(f"found device {name!r}, expected one of auto, {', '.join(there)}.")
     if not there[name]:
-        raise LimnError(f"device {name!r} is not available to PyTorch {torch.__version__}; choose another, or auto.")
+        raise LimnError(
+            f"device {name!r} is not available to PyTorch {torch.__version__}; choose another, or auto."
+        )
     return torch.device(name)
 
 
 def choose_precision(name: Precision, device: torch.device) -> torch.dtype:
     """Type to compute in; ``"auto"`` is float32, in which tiled and whole results agree to rounding."""
     if name == "float16" and device.type == "cpu":
-        raise LimnError("found precision float16 on a CPU, which is slow there; choose bfloat16, float32 or auto.")
-    types = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+        raise LimnError(
+            "found precision float16 on a CPU, which is slow there; choose bfloat16, float32 or auto."
+        )
+    types = {
+        "auto": torch.float32,
+        "float32": torch.float32,
+        "bfloat16": torch.bfloat16,
+        "float16": torch.float16,
+    }
     if name not in types:
         raise LimnError(f"found precision {name!r}, expected one of {', '.join(types)}.")
     return types[name]

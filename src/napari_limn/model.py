@@ -129,13 +129,17 @@ class Model:
             )
         weights = content.get("weights")
         if not isinstance(weights, dict) or _digest(weights) != content.get("sha256"):
-            raise LimnError(f"{path.name}: the weights do not match their checksum, the file is damaged; copy it again.")
+            raise LimnError(
+                f"{path.name}: the weights do not match their checksum, the file is damaged; copy it again."
+            )
         spec = from_json(ModelSpec, content.get("spec"))
         network = UNet(spec.network)
         try:
             network.load_state_dict(weights)
         except RuntimeError as error:
-            raise LimnError(f"{path.name}: the weights do not fit the network that the file describes.") from error
+            raise LimnError(
+                f"{path.name}: the weights do not fit the network that the file describes."
+            ) from error
         return Model(spec, network.eval())
 
     def copy(self) -> Model:
@@ -150,7 +154,14 @@ def _read(path: Path) -> dict[str, Any]:
     expected = f"expected a {SUFFIX} model file written by napari-limn"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        KeyError,
+        ValueError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
         raise LimnError(
             f"{path.name}: found a file that is cut off or of another kind, {expected}; copy it again from its source."
         ) from error

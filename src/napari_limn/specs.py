@@ -26,7 +26,9 @@ def from_json(kind: type[T], found: Any) -> T:
         For a key that `kind` does not have, one that it needs and misses, or a value that it refuses.
     """
     if not isinstance(found, dict):
-        raise LimnError(f"{kind.__name__}: found {type(found).__name__}, expected an object with keys and values.")
+        raise LimnError(
+            f"{kind.__name__}: found {type(found).__name__}, expected an object with keys and values."
+        )
     known = {f.name: f for f in fields(cast("Any", kind))}
     if unknown := sorted(set(found) - set(known)):
         raise LimnError(

@@ -48,18 +48,39 @@ class Curve(QWidget):
         painter.drawRect(area)
         longest = max((x for x, _ in self.losses + self.scores), default=0.0)
         if longest:
-            painter.drawText(self.rect().adjusted(0, 0, -6, 0), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom, f"{longest:.0f} s")
-            self._draw(painter, area, self.losses, longest, max(y for _, y in self.losses or [(0, 1.0)]), _LOSS)
+            painter.drawText(
+                self.rect().adjusted(0, 0, -6, 0),
+                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignBottom,
+                f"{longest:.0f} s",
+            )
+            self._draw(
+                painter, area, self.losses, longest, max(y for _, y in self.losses or [(0, 1.0)]), _LOSS
+            )
             self._draw(painter, area, self.scores, longest, 1.0, _SCORE)
         painter.setPen(_LOSS)
         painter.drawText(6, 12, f"loss {self._smooth:.3f}" if self._smooth is not None else "loss")
         painter.setPen(_SCORE)
         text = f"held-out score {self.scores[-1][1]:.3f}" if self.scores else "held-out score"
-        painter.drawText(self.rect().adjusted(0, 0, -6, 0), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop, text)
+        painter.drawText(
+            self.rect().adjusted(0, 0, -6, 0), Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignTop, text
+        )
 
     @staticmethod
-    def _draw(painter: QPainter, area: QRectF, points: list[tuple[float, float]], right: float, top: float, color: QColor) -> None:
+    def _draw(
+        painter: QPainter,
+        area: QRectF,
+        points: list[tuple[float, float]],
+        right: float,
+        top: float,
+        color: QColor,
+    ) -> None:
         """One polyline with x from 0 to `right` and y from 0 to `top`."""
         painter.setPen(QPen(color, 1.6))
-        line = [QPointF(area.left() + area.width() * x / right, area.bottom() - area.height() * min(1.0, y / (top or 1.0))) for x, y in points]
+        line = [
+            QPointF(
+                area.left() + area.width() * x / right,
+                area.bottom() - area.height() * min(1.0, y / (top or 1.0)),
+            )
+            for x, y in points
+        ]
         painter.drawPolyline(QPolygonF(line))

@@ -55,7 +55,10 @@ class Panel(QWidget):
         self._fields: list[ValueWidget[Any]] = []
         self._notes: list[str] = []
         self.form, self.more = _form(), _form()
-        self.start_button, self.stop_button = self._button(verb, "start", self.start), self._button(stop, "stop" if stop == "Stop" else "cancel", self.stop)
+        self.start_button, self.stop_button = (
+            self._button(verb, "start", self.start),
+            self._button(stop, "stop" if stop == "Stop" else "cancel", self.stop),
+        )
         self.stop_button.setEnabled(False)
         self.progress = QProgressBar()
         self.progress.setObjectName(f"{prefix}-progress")
@@ -111,9 +114,17 @@ class Panel(QWidget):
         """A choice of further image layers."""
         choice = Select(choices=lambda _: self.layers(Image), allow_multiple=True)
         choice.native.setMaximumHeight(70)
-        return self.field("Channels", "channels", choice, "Further image layers to use as channels, besides the image above", more=True)
+        return self.field(
+            "Channels",
+            "channels",
+            choice,
+            "Further image layers to use as channels, besides the image above",
+            more=True,
+        )
 
-    def value_field(self, label: str, name: str, value: Any, annotation: Any, tip: str, *, more: bool = False) -> Any:
+    def value_field(
+        self, label: str, name: str, value: Any, annotation: Any, tip: str, *, more: bool = False
+    ) -> Any:
         """A field for a value of a spec; its default and its bounds come with the value and the annotation."""
         return self.field(label, name, create_widget(value=value, annotation=annotation), tip, more=more)
 

@@ -51,7 +51,9 @@ def _axis_names(layer: Layer, ndim: int) -> str:
     if known:
         return letters
     if ndim > 4:
-        raise LimnError(f"{layer.name}: found {ndim} dimensions without names, expected axis labels such as t, z, y, x.")
+        raise LimnError(
+            f"{layer.name}: found {ndim} dimensions without names, expected axis labels such as t, z, y, x."
+        )
     return default_names((1,) * ndim)
 
 
@@ -84,11 +86,23 @@ def empty_labels(image: Volume, dtype: Any) -> Any:
     shape = labels_shape(image)
     if size_in_bytes(shape, dtype) <= _IN_MEMORY:
         return np.zeros(shape, dtype)
-    chunks = tuple(min(n, 512) if name in "YX" else 1 for n, name in zip(shape, image.axes.without("C").names, strict=True))
-    return zarr.create_array(tempfile.mkdtemp(prefix="limn-", suffix=".zarr"), shape=shape, chunks=chunks, dtype=dtype, fill_value=0, overwrite=True)
+    chunks = tuple(
+        min(n, 512) if name in "YX" else 1
+        for n, name in zip(shape, image.axes.without("C").names, strict=True)
+    )
+    return zarr.create_array(
+        tempfile.mkdtemp(prefix="limn-", suffix=".zarr"),
+        shape=shape,
+        chunks=chunks,
+        dtype=dtype,
+        fill_value=0,
+        overwrite=True,
+    )
 
 
-def show_labels(viewer: ViewerModel, image: Image, volume: Volume, data: Any, classes: Classes, model: str) -> Labels:
+def show_labels(
+    viewer: ViewerModel, image: Image, volume: Volume, data: Any, classes: Classes, model: str
+) -> Labels:
     """Show `data` as the prediction for an image layer, in its place in the world and in the painted colours.
 
     A prediction shown earlier for the same layer is replaced, so that repeated predictions do not pile up.
@@ -98,7 +112,9 @@ def show_labels(viewer: ViewerModel, image: Image, volume: Volume, data: Any, cl
     old = viewer.layers[name] if name in viewer.layers else None
     if isinstance(old, Labels) and MADE_BY in old.metadata:
         viewer.layers.remove(old)
-    layer = Labels(data, name=name, colormap=colormap(classes.color_of), metadata=metadata, **placement(image, volume))
+    layer = Labels(
+        data, name=name, colormap=colormap(classes.color_of), metadata=metadata, **placement(image, volume)
+    )
     layer.editable = True
     viewer.add_layer(layer)
     return layer
@@ -108,7 +124,9 @@ def placement(image: Image, volume: Volume) -> dict[str, Any]:
     """Where labels of an image layer belong: all its transforms, units and axis labels, without a channel axis."""
     own = [i for i, name in enumerate(volume.axes.names) if name != "C"]
     found = {
-        "scale": [layer_value for layer_value in np.asarray(image.scale)[own]] if len(own) < image.ndim else image.scale,
+        "scale": [layer_value for layer_value in np.asarray(image.scale)[own]]
+        if len(own) < image.ndim
+        else image.scale,
         "translate": np.asarray(image.translate)[own] if len(own) < image.ndim else image.translate,
         "units": tuple(image.units[i] for i in own),
         "axis_labels": tuple(image.axis_labels[i] for i in own),

@@ -50,8 +50,14 @@ def install(packages: list[str]) -> bool:
     if not shutil.which("apt-get") or os.geteuid() != 0:
         return False
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    steps = (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages])
-    return all(subprocess.run(step, env=environment, check=False, stdout=subprocess.DEVNULL).returncode == 0 for step in steps)
+    steps = (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
+    )
+    return all(
+        subprocess.run(step, env=environment, check=False, stdout=subprocess.DEVNULL).returncode == 0
+        for step in steps
+    )
 
 
 def main(arguments: list[str]) -> int:
@@ -60,7 +66,9 @@ def main(arguments: list[str]) -> int:
     if not wanted:
         sys.stdout.write("The libraries that a napari window needs are there.\n")
     elif "--install" not in arguments or not install(wanted):
-        sys.stdout.write(f"A napari window needs system libraries: sudo apt-get install -y --no-install-recommends {' '.join(wanted)}\n")
+        sys.stdout.write(
+            f"A napari window needs system libraries: sudo apt-get install -y --no-install-recommends {' '.join(wanted)}\n"
+        )
     return 0
 
 

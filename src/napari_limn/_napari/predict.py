@@ -31,13 +31,27 @@ class PredictWidget(Panel):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "limn-predict", "Predict", "Cancel")
-        self.model = self.field("Model", "model", ComboBox(choices=lambda _: SHELF.names), "A model trained in this session, or loaded from a file")
+        self.model = self.field(
+            "Model",
+            "model",
+            ComboBox(choices=lambda _: SHELF.names),
+            "A model trained in this session, or loaded from a file",
+        )
         self.load_button = self._button("Load model …", "load", self._choose)
         self.form.addRow("", self.load_button)
         self.image = self.layer_field("Image", "image", Image, "The image to label")
         self.channels = self.channels_field()
-        self.memory = self.field("Memory", "memory", LineEdit(value="2GB"), "Most memory to use, for example 2GB", more=True)
-        self.precision = self.value_field("Precision", "precision", "auto", Literal["auto", "float32", "bfloat16"], "auto is exact; bfloat16 is faster on some processors and changes a few labels", more=True)
+        self.memory = self.field(
+            "Memory", "memory", LineEdit(value="2GB"), "Most memory to use, for example 2GB", more=True
+        )
+        self.precision = self.value_field(
+            "Precision",
+            "precision",
+            "auto",
+            Literal["auto", "float32", "bfloat16"],
+            "auto is exact; bfloat16 is faster on some processors and changes a few labels",
+            more=True,
+        )
         self.lay_out()
         self.layer: Labels | None = None
         self._refreshed = 0.0
@@ -54,7 +68,9 @@ class PredictWidget(Panel):
         spec = PredictSpec(memory=self.memory.value, precision=self.precision.value)
         check_fit(model, volume)
         data = empty_labels(volume, model.spec.classes.dtype)
-        self.layer = show_labels(self.viewer, layers[0], volume, data, model.spec.classes, str(self.model.value))
+        self.layer = show_labels(
+            self.viewer, layers[0], volume, data, model.spec.classes, str(self.model.value)
+        )
         self.say("Planning …")
         self.run(_predicting(model, volume, data, spec))
 
@@ -72,7 +88,11 @@ class PredictWidget(Panel):
     def ended(self, result: Any) -> None:
         """Show the last blocks."""
         self._refresh()
-        self.say("Cancelled; the blocks that were done stay." if result is None else "Done. Paint corrections, and train again.")
+        self.say(
+            "Cancelled; the blocks that were done stay."
+            if result is None
+            else "Done. Paint corrections, and train again."
+        )
 
     def _refresh(self) -> None:
         self._refreshed = time.monotonic()

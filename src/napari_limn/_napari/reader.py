@@ -42,14 +42,24 @@ def layers_of(volume: Volume, name: str) -> list[LayerData]:
         "axis_labels": tuple(axes.names.lower()), "multiscale": len(levels) > 1,
     }  # fmt: skip
     if volume.colors is not None and volume.dtype.kind in "iu":
-        return [(_levels(levels), look | ({"colormap": colormap(volume.colors)} if volume.colors else {}), "labels")]
+        return [
+            (
+                _levels(levels),
+                look | ({"colormap": colormap(volume.colors)} if volume.colors else {}),
+                "labels",
+            )
+        ]
     if "C" not in volume.axes.names:
         return [(_levels(levels), look, "image")]
     if volume.axes.names[-1] == "C" and volume.channels in (3, 4) and volume.dtype == "uint8":
         return [(_levels(levels), look | {"rgb": True}, "image")]
     at = volume.axes.names.index("C")
     return [
-        (_levels([level.take(c, axis=at) for level in levels]), look | {"name": f"{name} [{c}]", "blending": "additive"}, "image")
+        (
+            _levels([level.take(c, axis=at) for level in levels]),
+            look | {"name": f"{name} [{c}]", "blending": "additive"},
+            "image",
+        )
         for c in range(volume.channels)
     ]
 

@@ -34,13 +34,43 @@ class TrainWidget(Panel):
         super().__init__(napari_viewer, "limn-train", "Train", "Stop")
         spec = TrainSpec()
         self.image = self.layer_field("Image", "image", Image, "The image that you painted on")
-        self.labels = self.layer_field("Labels", "labels", Labels, "The layer with your strokes: one number a class, background too")
-        self.seconds = self.value_field("Seconds", "seconds", spec.seconds, Annotated[float, {"min": 1, "max": 86400, "step": 10}], "How long to train")
-        self.origin = self.field("Start from", "from", ComboBox(choices=lambda _: [*SHELF.names, NEW]), "Train a model further, for example after corrections, or begin anew")
+        self.labels = self.layer_field(
+            "Labels", "labels", Labels, "The layer with your strokes: one number a class, background too"
+        )
+        self.seconds = self.value_field(
+            "Seconds",
+            "seconds",
+            spec.seconds,
+            Annotated[float, {"min": 1, "max": 86400, "step": 10}],
+            "How long to train",
+        )
+        self.origin = self.field(
+            "Start from",
+            "from",
+            ComboBox(choices=lambda _: [*SHELF.names, NEW]),
+            "Train a model further, for example after corrections, or begin anew",
+        )
         self.channels = self.channels_field()
-        self.zero = self.value_field("0 means", "zero", spec.zero, Literal["unlabelled", "background"], "What a 0 in the labels means; background for full masks", more=True)
-        self.dims = self.value_field("Network", "dims", spec.dims, Literal[2, 3], "2: slice by slice; 3: over the volume, for stacks", more=True)
-        self.load_button, self.save_button = self._button("Load model …", "load", self._choose_to_load), self._button("Save model …", "save", self._choose_to_save)
+        self.zero = self.value_field(
+            "0 means",
+            "zero",
+            spec.zero,
+            Literal["unlabelled", "background"],
+            "What a 0 in the labels means; background for full masks",
+            more=True,
+        )
+        self.dims = self.value_field(
+            "Network",
+            "dims",
+            spec.dims,
+            Literal[2, 3],
+            "2: slice by slice; 3: over the volume, for stacks",
+            more=True,
+        )
+        self.load_button, self.save_button = (
+            self._button("Load model …", "load", self._choose_to_load),
+            self._button("Save model …", "save", self._choose_to_save),
+        )
         self.more.addRow(self.load_button)
         self.curve = Curve()
         self.curve.setObjectName("limn-train-curve")
@@ -86,7 +116,9 @@ class TrainWidget(Panel):
             return
         score = self.model.spec.score
         how = "" if score is None else f", score {score:.3f} on held-out strokes"
-        self.say(f"{'Done' if result else 'Stopped'}: “{self.name}”{how}. Predict with it, correct, and train again.")
+        self.say(
+            f"{'Done' if result else 'Stopped'}: “{self.name}”{how}. Predict with it, correct, and train again."
+        )
 
     def _keep(self, model: Model) -> None:
         self.model = model
@@ -113,18 +145,30 @@ class TrainWidget(Panel):
             self.load(Path(found))
 
     def _choose_to_save(self) -> None:
-        if found := QFileDialog.getSaveFileName(self, "Save the model", f"{self.name}.limn", "Limn models (*.limn)")[0]:
+        if found := QFileDialog.getSaveFileName(
+            self, "Save the model", f"{self.name}.limn", "Limn models (*.limn)"
+        )[0]:
             self.save(Path(found))
 
 
-def _training(image: Volume, labels: Labels, spec: TrainSpec, origin: Model | None) -> Generator[Event, None, Any]:
+def _training(
+    image: Volume, labels: Labels, spec: TrainSpec, origin: Model | None
+) -> Generator[Event, None, Any]:
     """The run; PyTorch is imported in its thread, so the window opens and answers without it."""
     colors, data = painted_look(labels), labels.data
 
     def events() -> Generator[Event, None, Any]:
         from napari_limn.training.trainer import training_events
 
-        return (yield from training_events(image, Volume.of(data, image.axes.without("C"), labels_name), spec, model=origin, colors=colors))
+        return (
+            yield from training_events(
+                image,
+                Volume.of(data, image.axes.without("C"), labels_name),
+                spec,
+                model=origin,
+                colors=colors,
+            )
+        )
 
     labels_name = labels.name
     return events()

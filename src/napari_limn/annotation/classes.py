@@ -152,11 +152,17 @@ def _check_values(values: tuple[int, ...], zero: Zero) -> None:
     if zero not in ("unlabelled", "background"):
         raise LimnError(f"found {zero!r} as the meaning of 0, expected 'unlabelled' or 'background'.")
     if values and min(values) < 0:
-        raise LimnError(f"found the negative label {min(values)}, expected labels of 0 and above; renumber them.")
+        raise LimnError(
+            f"found the negative label {min(values)}, expected labels of 0 and above; renumber them."
+        )
     if not values and zero == "unlabelled":
-        raise LimnError("found no painted voxel, expected strokes of at least two classes; paint some, background too.")
+        raise LimnError(
+            "found no painted voxel, expected strokes of at least two classes; paint some, background too."
+        )
     if len(values) < 2 and zero == "background":
-        raise LimnError("found only background (0), expected at least one painted class; paint what you look for.")
+        raise LimnError(
+            "found only background (0), expected at least one painted class; paint what you look for."
+        )
     if len(values) < 2:
         raise LimnError(
             f"found only one painted value ({values[0]}), expected at least two classes: paint background as a class "

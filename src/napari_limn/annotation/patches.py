@@ -41,7 +41,9 @@ class PatchSampler:
     half: near the rim of a patch the network sees too little around it.
     """
 
-    def __init__(self, paints: list[Paint], held: list[HoldOut], classes: Classes, size: tuple[int, ...]) -> None:
+    def __init__(
+        self, paints: list[Paint], held: list[HoldOut], classes: Classes, size: tuple[int, ...]
+    ) -> None:
         self.size = np.asarray(size)
         where, source, index = [], [], []
         for number, (paint, out) in enumerate(zip(paints, held, strict=True)):

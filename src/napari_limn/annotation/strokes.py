@@ -49,7 +49,9 @@ class Paint:
     def among(self, values: tuple[int, ...]) -> Paint:
         """Only the paint that carries one of `values`."""
         keep = np.isin(self.value, values)
-        return Paint(self.where[keep], self.value[keep], {v: n for v, n in self.counts.items() if v in values})
+        return Paint(
+            self.where[keep], self.value[keep], {v: n for v, n in self.counts.items() if v in values}
+        )
 
 
 def find_paint(labels: Volume, zero: Zero, seed: int = 0) -> Paint:
@@ -126,12 +128,17 @@ class HoldOut:
     def blank(self, box: Box, labels: NDArray[Any], fill: int) -> None:
         """Overwrite, in `labels` (T, Z, Y, X) at `box`, what training must not see."""
         for region in self.boxes:
-            cut = [(max(a - g, c) - c, min(b + g, d) - c) for (a, b), g, (c, d) in zip(region, self.gap, box, strict=True)]
+            cut = [
+                (max(a - g, c) - c, min(b + g, d) - c)
+                for (a, b), g, (c, d) in zip(region, self.gap, box, strict=True)
+            ]
             if all(a < b for a, b in cut):
                 labels[tuple(slice(a, b) for a, b in cut)] = fill
 
 
-def _inside(where: NDArray[np.integer[Any]], boxes: tuple[Box, ...], margin: tuple[int, ...]) -> NDArray[np.bool_]:
+def _inside(
+    where: NDArray[np.integer[Any]], boxes: tuple[Box, ...], margin: tuple[int, ...]
+) -> NDArray[np.bool_]:
     inside = np.zeros(len(where), bool)
     for box in boxes:
         low = [a - m for (a, _), m in zip(box, margin, strict=True)]
@@ -183,7 +190,9 @@ def hold_out(
     total = np.bincount(classes, minlength=len(values))
     lost, held = np.zeros(len(where), bool), np.zeros(len(where), bool)
     chosen: list[Box] = []
-    for box in _shuffled(stroke_boxes(where, classes, cell, whole=len(pick) == len(paint.where)), seed)[:_TRIES]:
+    for box in _shuffled(stroke_boxes(where, classes, cell, whole=len(pick) == len(paint.where)), seed)[
+        :_TRIES
+    ]:
         here = _inside(where, (box,), _NO_GAP) & ~held
         if len(chosen) == most or not (count(here)[count(held) < share * total]).any():
             continue
@@ -200,7 +209,11 @@ _NO_GAP = (0, 0, 0, 0)
 
 
 def stroke_boxes(
-    where: NDArray[np.integer[Any]], classes: NDArray[np.integer[Any]], cell: tuple[int, ...], *, whole: bool = True
+    where: NDArray[np.integer[Any]],
+    classes: NDArray[np.integer[Any]],
+    cell: tuple[int, ...],
+    *,
+    whole: bool = True,
 ) -> list[Box]:
     """Boxes around strokes: connected paint of one class, cut into cells where it is wider than two of them.
 

@@ -43,7 +43,9 @@ class BlockEngine:
         Where and in which precision to compute.
     """
 
-    def __init__(self, model: Model, volume: Volume, scaling: Scaling, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, model: Model, volume: Volume, scaling: Scaling, device: torch.device, dtype: torch.dtype
+    ) -> None:
         self._spec, self._classes = model.spec.network, model.spec.classes
         self._volume, self._scaling, self._device, self._dtype = volume, scaling, device, dtype
         self._feet = feet_on_grid(self._spec)
@@ -68,7 +70,9 @@ class BlockEngine:
         window = self._window(box)
         part = self._scaling.apply(read_mirrored(self._volume, window))
         batch = part[:, 0][None] if self._spec.ndim == 3 else np.moveaxis(part[:, 0], 0, 1)
-        tensor = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device, self._dtype, memory_format=self._layout)
+        tensor = torch.from_numpy(np.ascontiguousarray(batch)).to(
+            self._device, self._dtype, memory_format=self._layout
+        )
         logits = self._network(tensor)
         first = [start + f.shrink for (start, _), f in zip(window, self._feet, strict=True)]
         keep = slices(shifted(box, first))[-self._spec.ndim :]

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_limn.device import DeviceName, Precision, choose_device, choose_precision, free_memory, parse_bytes
+from napari_limn.device import (
+    DeviceName,
+    Precision,
+    choose_device,
+    choose_precision,
+    free_memory,
+    parse_bytes,
+)
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, Planned, Warned, drain
 from napari_limn.inference.engine import BlockEngine
@@ -117,7 +124,9 @@ def prediction_events(
     found = make_plan(model.spec.network, volume.grid, _limit(spec.memory, device), dtype.itemsize)
     yield Planned(found)
     if not found.exact:
-        yield Warned(f"{model.spec.network.norm} normalisation looks at the whole tile, so seams between tiles are possible.")
+        yield Warned(
+            f"{model.spec.network.norm} normalisation looks at the whole tile, so seams between tiles are possible."
+        )
     output = _output(out, volume, model, found, overwrite=overwrite)
     engine = BlockEngine(model, volume, fit_scaling(volume, model.spec.intensity), device, dtype)
     began = time.perf_counter()
@@ -182,7 +191,12 @@ def _limit(memory: int | str | None, device: torch.device) -> int:
 
 
 def _output(
-    out: str | os.PathLike[str] | LabelOutput | None, volume: Volume, model: Model, found: Plan, *, overwrite: bool
+    out: str | os.PathLike[str] | LabelOutput | None,
+    volume: Volume,
+    model: Model,
+    found: Plan,
+    *,
+    overwrite: bool,
 ) -> LabelOutput:
     classes = model.spec.classes
     if out is None:
@@ -198,7 +212,9 @@ def _seconds(model: Model, volume: Volume, found: Plan, device: torch.device, dt
     """Time of the whole run, from that of one block of at most 256 pixels a side (64 voxels in 3D)."""
     side = 256 if model.spec.network.ndim == 2 else 64
     steps = make_plan(model.spec.network, (1, 1, 1, 1), 1 << 62).block
-    box = tuple((0, min(n, max(side // s * s, s)) if s > 1 else 1) for n, s in zip(volume.grid, steps, strict=True))
+    box = tuple(
+        (0, min(n, max(side // s * s, s)) if s > 1 else 1) for n, s in zip(volume.grid, steps, strict=True)
+    )
     engine = BlockEngine(model, volume, fit_scaling(volume, model.spec.intensity), device, dtype)
     engine.labels(box)  # the first pass sets things up
     began = time.perf_counter()

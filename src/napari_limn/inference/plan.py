@@ -63,7 +63,13 @@ class Plan:
 
     def __str__(self) -> str:
         size = " × ".join(map(str, self.block))
-        time = "" if self.seconds is None else f", about {self.seconds:.0f} s" if self.seconds < 90 else f", about {self.seconds / 60:.0f} min"
+        time = (
+            ""
+            if self.seconds is None
+            else f", about {self.seconds:.0f} s"
+            if self.seconds < 90
+            else f", about {self.seconds / 60:.0f} min"
+        )
         kind = "exact" if self.exact else "not exact: the normalisation depends on the tile"
         return f"{self.blocks} block{'s' if self.blocks > 1 else ''} of {size}, {self.peak_bytes / 1e9:.1f} GB{time}, {kind}"
 
@@ -90,7 +96,9 @@ def make_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan
     feet = feet_on_grid(spec)
     extent = [_up(n, f.step) for n, f in zip(grid, feet, strict=True)]
     largest = max(grid) if not spec.tile_exact else _LARGEST[spec.ndim]
-    core = [min(n, _up(largest, f.step)) if f.halo or f.shrink else 1 for n, f in zip(extent, feet, strict=True)]
+    core = [
+        min(n, _up(largest, f.step)) if f.halo or f.shrink else 1 for n, f in zip(extent, feet, strict=True)
+    ]
     while (peak := _peak(spec, core, feet, itemsize)) > limit:
         axis = max(range(4), key=lambda a: core[a] if core[a] > feet[a].step else 0)
         if core[axis] <= feet[axis].step:
@@ -155,7 +163,11 @@ def _work(grid: Grid, block: Grid, feet: tuple[Footprint, ...]) -> float:
     total = 1.0
     for n, b, f in zip(grid, block, feet, strict=True):
         inner = f.shrink or f.halo
-        spans = [min(n if not f.shrink else n + inner, s + b + inner) - (s - inner if f.shrink else max(0, s - inner)) for s in range(0, n, b)]
+        spans = [
+            min(n if not f.shrink else n + inner, s + b + inner)
+            - (s - inner if f.shrink else max(0, s - inner))
+            for s in range(0, n, b)
+        ]
         total *= sum(spans) / n
     return total
 

@@ -60,7 +60,9 @@ def _valid_footprint(spec: UNetSpec, axis: int) -> Footprint:
     for smallest in range(2 * shrink + 1, 2 * shrink + step + 1):
         if _divides(spec, axis, smallest):
             return Footprint(step, shrink, shrink, smallest)
-    raise LimnError(f"UNetSpec.factors: no input size fits {spec.factors} with unpadded convolutions; use 'same'.")
+    raise LimnError(
+        f"UNetSpec.factors: no input size fits {spec.factors} with unpadded convolutions; use 'same'."
+    )
 
 
 def _divides(spec: UNetSpec, axis: int, size: int) -> bool:
@@ -98,7 +100,9 @@ def _needed(spec: UNetSpec, axis: int, low: int, high: int) -> tuple[int, int]:
 
 def first_samples(spec: UNetSpec, axis: int) -> dict[tuple[int, int], Fraction]:
     """Where the first sample of every node (level, column) lies; crops of skips follow from the differences."""
-    shrink = [(k[axis] - 1 if spec.padding == "valid" else 0) for k in map(spec.kernel, range(spec.depth + 1))]
+    shrink = [
+        (k[axis] - 1 if spec.padding == "valid" else 0) for k in map(spec.kernel, range(spec.depth + 1))
+    ]
     at: dict[tuple[int, int], Fraction] = {}
     start = Fraction(0)
     for level in range(spec.depth + 1):
@@ -107,7 +111,9 @@ def first_samples(spec: UNetSpec, axis: int) -> dict[tuple[int, int], Fraction]:
         if level < spec.depth:
             start += Fraction((spec.factors[level][axis] - 1) * spec.stride(level, axis), 2)
     for level, column in spec.nodes():
-        at[level, column] = _upsampled(spec, axis, at, level, column) + shrink[level] * spec.stride(level, axis)
+        at[level, column] = _upsampled(spec, axis, at, level, column) + shrink[level] * spec.stride(
+            level, axis
+        )
     return at
 
 
@@ -115,7 +121,9 @@ def _upsampled(
     spec: UNetSpec, axis: int, at: dict[tuple[int, int], Fraction], level: int, column: int
 ) -> Fraction:
     """First sample of what is upsampled into node (level, column)."""
-    return at[spec.below(level, column)] - Fraction((spec.factors[level][axis] - 1) * spec.stride(level, axis), 2)
+    return at[spec.below(level, column)] - Fraction(
+        (spec.factors[level][axis] - 1) * spec.stride(level, axis), 2
+    )
 
 
 def crops(spec: UNetSpec, level: int, column: int) -> tuple[tuple[int, ...], ...]:
@@ -128,7 +136,9 @@ def crops(spec: UNetSpec, level: int, column: int) -> tuple[tuple[int, ...], ...
             for axis in range(spec.ndim)
         ]
         if any(o.denominator != 1 or o < 0 for o in offsets):
-            raise LimnError(f"UNetSpec.factors: skips of {spec.factors} do not line up without padding; use 'same'.")
+            raise LimnError(
+                f"UNetSpec.factors: skips of {spec.factors} do not line up without padding; use 'same'."
+            )
         found.append(tuple(int(o) for o in offsets))
     return tuple(found)
 
@@ -139,7 +149,9 @@ def multiplications(spec: UNetSpec) -> float:
     wide = [spec.in_channels, *(spec.channels(i) for i in range(spec.depth + 1))]
     for level in range(spec.depth + 1):
         density = 1 / prod(spec.stride(level, a) for a in range(spec.ndim))
-        total += density * prod(spec.kernel(level)) * spec.channels(level) * (wide[level] + spec.channels(level))
+        total += (
+            density * prod(spec.kernel(level)) * spec.channels(level) * (wide[level] + spec.channels(level))
+        )
     for level, column in spec.nodes():
         density = 1 / prod(spec.stride(level, a) for a in range(spec.ndim))
         c, inputs = spec.channels(level), len(spec.skips(level, column)) + 1

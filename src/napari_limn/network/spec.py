@@ -69,7 +69,9 @@ class UNetSpec:
                 raise LimnError(f"UNetSpec.{name}: found {value!r}, expected a whole number of 1 or more.")
         sizes = {len(f) for f in self.factors}
         if not self.factors or len(sizes) != 1 or not sizes <= {2, 3}:
-            raise LimnError(f"UNetSpec.factors: found {self.factors}, expected one tuple of 2 or 3 factors a level.")
+            raise LimnError(
+                f"UNetSpec.factors: found {self.factors}, expected one tuple of 2 or 3 factors a level."
+            )
         if any(not isinstance(n, int) or n < 1 for f in self.factors for n in f):
             raise LimnError(f"UNetSpec.factors: found {self.factors}, expected whole numbers of 1 or more.")
 

@@ -68,7 +68,11 @@ class Gate(nn.Module):
         super().__init__()
         channels, conv = spec.channels(level), _CONV[spec.ndim]
         inner = max(1, channels // 2)
-        self.skip, self.gate, self.score = conv(channels, inner, 1), conv(channels, inner, 1), conv(inner, 1, 1)
+        self.skip, self.gate, self.score = (
+            conv(channels, inner, 1),
+            conv(channels, inner, 1),
+            conv(inner, 1, 1),
+        )
 
     def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
         """Gated skip; all of shape (N, C, …)."""

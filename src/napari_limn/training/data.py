@@ -16,7 +16,7 @@ from napari_limn.network.graph import footprint
 from napari_limn.training.augment import augmented
 from napari_limn.volume.boxes import clipped, grown, shape_of, shifted, slices
 from napari_limn.volume.cache import cached
-from napari_limn.volume.intensity import Scaling, fit_scaling
+from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.mirror import read_mirrored
 from napari_limn.volume.open import open_labels, open_volume
 from napari_limn.volume.volume import Volume
@@ -47,7 +47,12 @@ class Painted:
 
 
 def gather(
-    images: Any, labels: Any, spec: TrainSpec, known: Classes | None, colors: Mapping[int, RGBA], names: Mapping[int, str]
+    images: Any,
+    labels: Any,
+    spec: TrainSpec,
+    known: Classes | None,
+    colors: Mapping[int, RGBA],
+    names: Mapping[int, str],
 ) -> Painted:
     """Open images and labels, find the paint and the classes in it.
 
@@ -67,7 +72,9 @@ def gather(
     """
     sources, painted = _listed(images), _listed(labels)
     if len(sources) != len(painted) or not sources:
-        raise LimnError(f"found {len(sources)} images and {len(painted)} labels, expected as many of each, at least one.")
+        raise LimnError(
+            f"found {len(sources)} images and {len(painted)} labels, expected as many of each, at least one."
+        )
     opened = tuple(open_volume(source) for source in sources)
     if len({image.channels for image in opened}) > 1:
         found = ", ".join(f"{image.name} {image.channels}" for image in opened)
@@ -76,11 +83,20 @@ def gather(
     paints = tuple(find_paint(mask, spec.zero, spec.seed) for mask in masks)
     values = {value for paint in paints for value in paint.counts}
     if known is not None and not values - {0}:
-        raise LimnError("found no painted voxel, expected some strokes to learn from; paint corrections first.")
+        raise LimnError(
+            "found no painted voxel, expected some strokes to learn from; paint corrections first."
+        )
     if known is None:
         classes = find_classes(values, spec.zero, colors, names)
     else:
-        classes = known.merged(find_classes(values | set(known.values), spec.zero, known.color_of | dict(colors), known.name_of | dict(names)))
+        classes = known.merged(
+            find_classes(
+                values | set(known.values),
+                spec.zero,
+                known.color_of | dict(colors),
+                known.name_of | dict(names),
+            )
+        )
     return Painted(opened, masks, paints, classes)
 
 
@@ -109,10 +125,17 @@ class TrainingSet:
         self._scalings = [fit_scaling(image, spec.intensity) for image in painted.images]
         paints = [paint.among(painted.classes.values) for paint in painted.paints]
         cell, gap = _CELL[network.ndim], _GAP[network.ndim]
-        self._held = [hold_out(p, cell, gap, spec.held_out, seed=spec.seed) for p in paints] if spec.held_out else [HoldOut()] * len(paints)
+        self._held = (
+            [hold_out(p, cell, gap, spec.held_out, seed=spec.seed) for p in paints]
+            if spec.held_out
+            else [HoldOut()] * len(paints)
+        )
         self._sampler = PatchSampler(paints, self._held, painted.classes, self.size)
         margins = [s + g for s, g in zip(self.size, self._shrink, strict=True)]
-        hulls = [hull(p.where, tuple(margins), i.grid) if len(p.where) else None for p, i in zip(paints, painted.images, strict=True)]
+        hulls = [
+            hull(p.where, tuple(margins), i.grid) if len(p.where) else None
+            for p, i in zip(paints, painted.images, strict=True)
+        ]
         self._images = [cached(v, h) if h else v for v, h in zip(painted.images, hulls, strict=True)]
         self._labels = [cached(v, h) if h else v for v, h in zip(painted.labels, hulls, strict=True)]
 
@@ -155,7 +178,9 @@ class TrainingSet:
         labels = self._labels[source]
         inside = clipped(box, labels.grid)
         target = np.full(shape_of(box), IGNORE, np.int16)
-        target[slices(shifted(inside, [start for start, _ in box]))] = self._classes.to_indices(labels.read(inside)[0])
+        target[slices(shifted(inside, [start for start, _ in box]))] = self._classes.to_indices(
+            labels.read(inside)[0]
+        )
         return target
 
     def _flat(self, target: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -169,7 +194,9 @@ def patch_size(network: UNetSpec, asked: tuple[int, ...] | None, image: Volume) 
     The default is 160 pixels a side over planes and 64 voxels over volumes, fewer along a coarse z.
     """
     if asked is not None and len(asked) != network.ndim:
-        raise LimnError(f"TrainSpec.patch: found {asked}, expected {network.ndim} extents for a {network.ndim}D network.")
+        raise LimnError(
+            f"TrainSpec.patch: found {asked}, expected {network.ndim} extents for a {network.ndim}D network."
+        )
     wanted = asked or (_PATCH[2],) * 2
     if network.ndim == 3 and asked is None:
         z, y, x = image.axes.spacing
@@ -193,5 +220,7 @@ def _around(box: Box, size: tuple[int, ...]) -> Box:
     return tuple((s, s + n) for s, n in zip(starts, size, strict=True))
 
 
-def _tensors(images: list[NDArray[np.float32]], targets: list[NDArray[np.int16]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _tensors(
+    images: list[NDArray[np.float32]], targets: list[NDArray[np.int16]]
+) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets).astype(np.int64))

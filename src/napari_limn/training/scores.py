@@ -78,7 +78,9 @@ def _count(found: NDArray[Any], true: NDArray[Any], pairs: dict[tuple[int, int],
     """Add the joint counts of (found, true) to `pairs`."""
     both = np.stack([found.astype(np.int64), true.astype(np.int64)])
     if both.min() < 0:
-        raise LimnError(f"found the negative label {both.min()}, expected labels of 0 and above; renumber them.")
+        raise LimnError(
+            f"found the negative label {both.min()}, expected labels of 0 and above; renumber them."
+        )
     span = int(both.max()) + 1
     joint, counts = np.unique(both[0] * span + both[1], return_counts=True)
     for key, n in zip(joint.tolist(), counts.tolist(), strict=True):
@@ -94,7 +96,13 @@ def _from_pairs(pairs: dict[tuple[int, int], int], values: list[int]) -> Score:
         true = sum(n for (_, t), n in pairs.items() if t == v)
         iou[v] = hit / (found + true - hit)
         dice[v] = 2 * hit / (found + true)
-    return Score(iou, dice, float(np.mean(list(iou.values()))), float(np.mean(list(dice.values()))), sum(pairs.values()))
+    return Score(
+        iou,
+        dice,
+        float(np.mean(list(iou.values()))),
+        float(np.mean(list(dice.values()))),
+        sum(pairs.values()),
+    )
 
 
 def mean_iou(confusion: NDArray[Any]) -> float:

@@ -63,7 +63,9 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         if not self.seconds > 0 or (self.steps is not None and self.steps < 1):
-            raise LimnError(f"found a budget of {self.seconds} s and {self.steps} steps, expected more than 0.")
+            raise LimnError(
+                f"found a budget of {self.seconds} s and {self.steps} steps, expected more than 0."
+            )
         if self.zero not in ("unlabelled", "background"):
             raise LimnError(f"TrainSpec.zero: found {self.zero!r}, expected 'unlabelled' or 'background'.")
         if self.dims not in (2, 3):
@@ -91,9 +93,13 @@ def choose_network(spec: TrainSpec, image: Volume, classes: int) -> UNetSpec:
     base = spec.network
     dims = base.ndim if base else spec.dims
     if dims == 3 and image.grid[1] == 1:
-        raise LimnError(f"{image.name}: found a single plane, expected a stack for a 3D network; choose a 2D network.")
+        raise LimnError(
+            f"{image.name}: found a single plane, expected a stack for a 3D network; choose a 2D network."
+        )
     if base is None:
-        factors = ((2, 2),) * 4 if dims == 2 else _within(pooling_factors(image.axes.spacing, 3), image.grid[1])
+        factors = (
+            ((2, 2),) * 4 if dims == 2 else _within(pooling_factors(image.axes.spacing, 3), image.grid[1])
+        )
         base = UNetSpec(factors=factors)
     fields = {name: getattr(base, name) for name in UNetSpec.__dataclass_fields__}
     return UNetSpec(**fields | {"in_channels": image.channels, "out_channels": classes})

@@ -107,7 +107,13 @@ def _start(spec: TrainSpec, painted: Painted, model: Model | None) -> Model:
         network = choose_network(spec, first, painted.classes.count)
         unit = first.axes.units[first.axes.names.index("X")]
         return Model(
-            ModelSpec(network=network, classes=painted.classes, intensity=spec.intensity, spacing=first.axes.spacing, unit=unit),
+            ModelSpec(
+                network=network,
+                classes=painted.classes,
+                intensity=spec.intensity,
+                spacing=first.axes.spacing,
+                unit=unit,
+            ),
             UNet(network),
         )
     if model.spec.network.in_channels != first.channels:
@@ -121,11 +127,16 @@ def _start(spec: TrainSpec, painted: Painted, model: Model | None) -> Model:
 def with_classes(model: Model, classes: Classes) -> Model:
     """A copy of `model` that knows `classes`: outputs of classes that it had are kept, new ones start like its mean."""
     old = model.spec.classes
-    spec = replace(model.spec, classes=classes, network=replace(model.spec.network, out_channels=classes.count))
+    spec = replace(
+        model.spec, classes=classes, network=replace(model.spec.network, out_channels=classes.count)
+    )
     network = UNet(spec.network)
     state = {name: tensor.detach().clone() for name, tensor in model.network.state_dict().items()}
     for name in ("head.weight", "head.bias"):
-        rows = [state[name][old.values.index(v)] if v in old.values else state[name].mean(0) for v in classes.values]
+        rows = [
+            state[name][old.values.index(v)] if v in old.values else state[name].mean(0)
+            for v in classes.values
+        ]
         state[name] = torch.stack(rows)
     network.load_state_dict(state)
     return Model(spec, network)
@@ -160,14 +171,18 @@ class _Run:
 
     def events(self) -> Generator[Event, None, Model]:
         if not self.windows and self.spec.held_out:
-            yield Warned("There is too little paint to hold any out, so nothing scores the model; paint more strokes of each class.")
+            yield Warned(
+                "There is too little paint to hold any out, so nothing scores the model; paint more strokes of each class."
+            )
         if self.start.spec.steps:
             yield from self._score()  # further training must beat what was there
         due = _FIRST_SCORE
         while self.done < 1 or not self.steps:
             loss = self._step()
             yield Step(self.steps, self.seconds, loss, self.done)
-            if self.seconds >= due and not self.spec.steps or self.spec.steps and self.steps % _every(self.spec.steps) == 0:
+            if (self.seconds >= due and not self.spec.steps) or (
+                self.spec.steps and self.steps % _every(self.spec.steps) == 0
+            ):
                 before = self.seconds
                 yield from self._score()
                 due = self.seconds + max(_FIRST_SCORE, (self.seconds - before) / _SCORING_SHARE)
@@ -194,7 +209,9 @@ class _Run:
     def _follow(self) -> None:
         """Move the averaged weights, and the statistics of batch norm, towards the trained ones."""
         keep = min(_EMA, self.steps / (self.steps + 9))
-        for mean, value in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+        for mean, value in zip(
+            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+        ):
             if mean.is_floating_point():
                 mean.lerp_(value, 1 - keep)
             else:
@@ -215,7 +232,9 @@ class _Run:
 
     def _snapshot(self, score: float | None) -> Model:
         before = self.start.spec
-        spec = replace(before, steps=before.steps + self.steps, seconds=before.seconds + self.seconds, score=score)
+        spec = replace(
+            before, steps=before.steps + self.steps, seconds=before.seconds + self.seconds, score=score
+        )
         return Model(spec, deepcopy(self.average).cpu().eval())
 
 
@@ -230,7 +249,9 @@ def _every(steps: int) -> int:
 
 
 @torch.inference_mode()
-def score_windows(network: UNet, windows: Sequence[tuple[torch.Tensor, torch.Tensor]], bfloat16: bool = False) -> float:
+def score_windows(
+    network: UNet, windows: Sequence[tuple[torch.Tensor, torch.Tensor]], bfloat16: bool = False
+) -> float:
     """Mean IoU (0–1) over the labelled voxels of windows (image (1, C, …), class indices (1, …))."""
     count = network.spec.out_channels
     confusion = np.zeros((count, count), np.int64)

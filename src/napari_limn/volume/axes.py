@@ -63,7 +63,9 @@ class Axes:
         check_names(self.names)
         for what in (self.scale, self.units, self.translate):
             if len(what) != len(self.names):
-                raise LimnError(f"found {len(what)} values for axes {self.names}, expected {len(self.names)}.")
+                raise LimnError(
+                    f"found {len(what)} values for axes {self.names}, expected {len(self.names)}."
+                )
         if bad := [s for s in self.scale if not 0 < s < float("inf")]:
             raise LimnError(f"found voxel size {bad[0]} on axes {self.names}, expected positive numbers.")
 
@@ -123,7 +125,9 @@ def default_names(shape: tuple[int, ...]) -> str:
     color = len(shape) >= 3 and shape[-1] in (3, 4) and min(shape[-3:-1]) > 4
     spatial = len(shape) - color
     if spatial not in (2, 3, 4):
-        raise LimnError(f"found an array of shape {shape}, expected 2 to 4 dimensions besides colour; name its axes.")
+        raise LimnError(
+            f"found an array of shape {shape}, expected 2 to 4 dimensions besides colour; name its axes."
+        )
     return GRID[-spatial:] + ("C" if color else "")
 
 
@@ -149,7 +153,9 @@ def resolve_names(declared: str, shape: tuple[int, ...], asked: str | None = Non
     unknown = [i for i, a in enumerate(names) if a not in NAMES]
     free = [a for a in "ZT" if a not in names]
     if len(unknown) > len(free):
-        raise LimnError(f"found axes {declared} of shape {shape}; say what they are, for example with --axes TZYX.")
+        raise LimnError(
+            f"found axes {declared} of shape {shape}; say what they are, for example with --axes TZYX."
+        )
     letters = list(names)
     for place, name in zip(reversed(unknown), free, strict=False):
         letters[place] = name

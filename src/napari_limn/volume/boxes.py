@@ -35,7 +35,9 @@ def grown(box: Box, margin: Sequence[int]) -> Box:
 
 def clipped(box: Box, shape: Sequence[int]) -> Box:
     """The part of the box inside a volume of `shape`; an axis without overlap becomes empty."""
-    return tuple((min(max(a, 0), n), max(min(b, n), min(max(a, 0), n))) for (a, b), n in zip(box, shape, strict=True))
+    return tuple(
+        (min(max(a, 0), n), max(min(b, n), min(max(a, 0), n))) for (a, b), n in zip(box, shape, strict=True)
+    )
 
 
 def shifted(box: Box, origin: Sequence[int]) -> Box:

@@ -72,7 +72,9 @@ def _level(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
     try:
         found = group[name]
     except KeyError as error:
-        raise LimnError(f"{path.name}: level {name!r} is named in the metadata but missing on disk; copy it again.") from error
+        raise LimnError(
+            f"{path.name}: level {name!r} is named in the metadata but missing on disk; copy it again."
+        ) from error
     if not isinstance(found, zarr.Array):
         raise LimnError(f"{path.name}: level {name!r} is a group, expected an array.")
     return found

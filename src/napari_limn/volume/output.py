@@ -75,7 +75,9 @@ class FileOutput(ArrayOutput):
 class ZarrOutput(FileOutput):
     """An OME-Zarr whose metadata are written last."""
 
-    def __init__(self, image: Volume, group: zarr.Group, array: Any, partial: Path, path: Path, ome: dict[str, Any]) -> None:
+    def __init__(
+        self, image: Volume, group: zarr.Group, array: Any, partial: Path, path: Path, ome: dict[str, Any]
+    ) -> None:
         super().__init__(image, array, partial, path)
         self._group, self._ome = group, ome
 
@@ -127,7 +129,9 @@ def create_output(
     """
     suffix = path.suffix.lower()
     if suffix not in (*TIFF_SUFFIXES, *ZARR_SUFFIXES):
-        raise LimnError(f"{path.name}: found suffix {suffix or '(none)'!r}, expected .tif or .ome.zarr for the labels.")
+        raise LimnError(
+            f"{path.name}: found suffix {suffix or '(none)'!r}, expected .tif or .ome.zarr for the labels."
+        )
     refuse_existing(path, overwrite=overwrite)
     if not path.parent.is_dir():
         raise LimnError(f"{path.parent}: there is no such folder to write {path.name} into; create it first.")
@@ -138,7 +142,9 @@ def create_output(
         return FileOutput(image, _create_tiff(partial, image, dtype, colors), partial, path)
     group = zarr.create_group(partial, zarr_format=3)
     array = _create_array(group, image, dtype, block)
-    return ZarrOutput(image, group, array, partial, path, _ome_metadata(image.axes.without("C"), path, colors, names))
+    return ZarrOutput(
+        image, group, array, partial, path, _ome_metadata(image.axes.without("C"), path, colors, names)
+    )
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -176,8 +182,13 @@ def _create_tiff(partial: Path, image: Volume, dtype: Any, colors: Mapping[int, 
     shape = labels_shape(image)
     order = [axes.names.index(a) for a in GRID if a in axes.names]
     if order != sorted(order):
-        raise LimnError(f"{image.name}: found axes {axes.names}, OME-TIFF needs their order to be {GRID}; write .ome.zarr.")
-    metadata: dict[str, Any] = {"axes": axes.names, "Description": json.dumps({MARK: {v: list(c) for v, c in colors.items()}})}
+        raise LimnError(
+            f"{image.name}: found axes {axes.names}, OME-TIFF needs their order to be {GRID}; write .ome.zarr."
+        )
+    metadata: dict[str, Any] = {
+        "axes": axes.names,
+        "Description": json.dumps({MARK: {v: list(c) for v, c in colors.items()}}),
+    }
     for name, scale, unit in zip(axes.names, axes.scale, axes.units, strict=True):
         key = "TimeIncrement" if name == "T" else f"PhysicalSize{name}"
         if unit != "pixel":
@@ -202,12 +213,23 @@ _OME_UNITS = {
     "minute": "min",
     "hour": "h",
 }
-_CENTIMETRES = {"micrometer": 1e-4, "nanometer": 1e-7, "millimeter": 0.1, "centimeter": 1.0, "meter": 100.0, "angstrom": 1e-8}
+_CENTIMETRES = {
+    "micrometer": 1e-4,
+    "nanometer": 1e-7,
+    "millimeter": 0.1,
+    "centimeter": 1.0,
+    "meter": 100.0,
+    "angstrom": 1e-8,
+}
 
 
 def _resolution(axes: Axes) -> dict[str, Any]:
     """Resolution tags (pixels a centimetre) for readers that know no OME-XML."""
-    sizes = {a: s * _CENTIMETRES[u] for a, s, u in zip(axes.names, axes.scale, axes.units, strict=True) if u in _CENTIMETRES}
+    sizes = {
+        a: s * _CENTIMETRES[u]
+        for a, s, u in zip(axes.names, axes.scale, axes.units, strict=True)
+        if u in _CENTIMETRES
+    }
     if not {"Y", "X"} <= set(sizes):
         return {}
     return {"resolution": (1 / sizes["X"], 1 / sizes["Y"]), "resolutionunit": "CENTIMETER"}
@@ -224,7 +246,9 @@ def _create_array(group: zarr.Group, image: Volume, dtype: Any, block: Sequence[
     )
 
 
-def _ome_metadata(axes: Axes, path: Path, colors: Mapping[int, RGBA], names: Mapping[int, str]) -> dict[str, Any]:
+def _ome_metadata(
+    axes: Axes, path: Path, colors: Mapping[int, RGBA], names: Mapping[int, str]
+) -> dict[str, Any]:
     """Multiscale and image-label metadata of OME-NGFF 0.5."""
     kinds = {"T": "time"}
     listed = []

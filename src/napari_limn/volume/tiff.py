@@ -50,7 +50,9 @@ def open_tiff(path: Path, axes: str | None = None) -> Volume:
         names = resolve_names(declared, shape, axes)
         scale, units = _spacing(tif, names)
         origin = (0.0,) * len(names)
-        return Volume(levels[0], Axes(names, scale, units, origin), path.name, tuple(levels[1:]), _colors(tif))
+        return Volume(
+            levels[0], Axes(names, scale, units, origin), path.name, tuple(levels[1:]), _colors(tif)
+        )
 
 
 @contextmanager
@@ -73,14 +75,18 @@ def _reported(path: Path) -> Iterator[None]:
         logger.removeHandler(listener)
     if missing := [text for text in heard if "Missing data are zeroed" in text]:
         # tifffile would hand out zeros for the planes of a missing file
-        raise LimnError(f"{path.name}: a file of this OME-TIFF set is missing ({missing[0]}); put it beside this one.")
+        raise LimnError(
+            f"{path.name}: a file of this OME-TIFF set is missing ({missing[0]}); put it beside this one."
+        )
 
 
 def _refuse_outside_names(tif: tifffile.TiffFile, path: Path) -> None:
     """An OME-TIFF may name the other files of its set; names that leave the folder are refused."""
     for name in re.findall(r'FileName\s*=\s*"([^"]*)"', tif.ome_metadata or ""):
         if Path(name).name != name or "\\" in name or name in ("..", "."):
-            raise LimnError(f"{path.name}: refers to the file {name!r} outside its folder; that is not opened.")
+            raise LimnError(
+                f"{path.name}: refers to the file {name!r} outside its folder; that is not opened."
+            )
 
 
 def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, number: int) -> ArrayLike:

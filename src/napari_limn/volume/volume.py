@@ -72,7 +72,9 @@ class Volume:
                 f"{self.name}: found shape {shape} with axes {self.axes.names}, expected one axis for each dimension."
             )
         if 0 in shape:
-            raise LimnError(f"{self.name}: found shape {shape}, expected at least one voxel along every axis.")
+            raise LimnError(
+                f"{self.name}: found shape {shape}, expected at least one voxel along every axis."
+            )
 
     @classmethod
     def of(cls, data: Any, axes: str | Axes | None = None, name: str = "array") -> Volume:
@@ -129,7 +131,9 @@ class Volume:
         try:
             part = np.asarray(self.data[index])
         except (OSError, RuntimeError, IndexError, ValueError, KeyError) as error:
-            raise LimnError(f"{self.name}: the file is damaged or cut off, box {box} cannot be read ({error}).") from error
+            raise LimnError(
+                f"{self.name}: the file is damaged or cut off, box {box} cannot be read ({error})."
+            ) from error
         names = "C" + GRID
         have = [self.axes.names.index(a) for a in names if a in self.axes.names]
         sizes = (self.channels, *shape_of(box))
@@ -181,7 +185,9 @@ def stack_channels(volumes: Sequence[Volume]) -> Volume:
                 f"channels {first.name} and {other.name} differ in {GRID} size: found {first.grid} and {other.grid}, "
                 "expected the same; choose channels of one image."
             )
-    spatial = dict(zip(first.axes.names, zip(first.axes.scale, first.axes.units, first.axes.translate), strict=True))
+    spatial = dict(
+        zip(first.axes.names, zip(first.axes.scale, first.axes.units, first.axes.translate), strict=True)
+    )
     rows = [spatial.get(a, (1.0, "pixel", 0.0)) for a in "C" + GRID]
     scale, units, translate = (tuple(column) for column in zip(*rows, strict=True))
     axes = Axes("C" + GRID, scale, units, translate)  # type: ignore[arg-type]
