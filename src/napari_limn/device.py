@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import torch
 
 from napari_limn.errors import LimnError
 
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+if TYPE_CHECKING:
+    from napari_limn.specs import DeviceName, Precision
 
 _UNITS = {
     "": 1,
@@ -68,7 +68,7 @@ def choose_precision(name: Precision, device: torch.device) -> torch.dtype:
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 is computed natively: on CPUs with AMX, and on CUDA cards since Ampere."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from napari_limn.annotation.classes import RGBA
+if TYPE_CHECKING:
+    from napari_limn.annotation.classes import RGBA
 
 DATA = Path(__file__).parent / "data"
 NAMES = {1: "background", 2: "axon", 3: "myelin"}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import MISSING, asdict, fields, is_dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from napari_limn.errors import LimnError
 
 T = TypeVar("T")
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def to_json(spec: Any) -> dict[str, Any]:

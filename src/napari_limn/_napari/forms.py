@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from magicgui.widgets import ComboBox, Select, create_widget
 from napari.layers import Image, Labels
@@ -126,7 +126,8 @@ class Panel(QWidget):
         self, label: str, name: str, value: Any, annotation: Any, tip: str, *, more: bool = False
     ) -> Any:
         """A field for a value of a spec; its default and its bounds come with the value and the annotation."""
-        return self.field(label, name, create_widget(value=value, annotation=annotation), tip, more=more)
+        widget = cast("ValueWidget[Any]", create_widget(value=value, annotation=annotation))
+        return self.field(label, name, widget, tip, more=more)
 
     def _button(self, text: str, name: str, act: Callable[[], object]) -> QPushButton:
         button = QPushButton(text)

@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import WorkerBase, WorkerBaseSignals
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -108,14 +108,12 @@ def show_labels(
     A prediction shown earlier for the same layer is replaced, so that repeated predictions do not pile up.
     """
     name = f"{image.name} labels"
+    if name in viewer.layers and MADE_BY in viewer.layers[name].metadata:
+        viewer.layers.remove(viewer.layers[name])
     metadata = {MADE_BY: {"model": model, "image": image.name}}
-    old = viewer.layers[name] if name in viewer.layers else None
-    if isinstance(old, Labels) and MADE_BY in old.metadata:
-        viewer.layers.remove(old)
     layer = Labels(
         data, name=name, colormap=colormap(classes.color_of), metadata=metadata, **placement(image, volume)
     )
-    layer.editable = True
     viewer.add_layer(layer)
     return layer
 
@@ -123,11 +121,9 @@ def show_labels(
 def placement(image: Image, volume: Volume) -> dict[str, Any]:
     """Where labels of an image layer belong: all its transforms, units and axis labels, without a channel axis."""
     own = [i for i, name in enumerate(volume.axes.names) if name != "C"]
-    found = {
-        "scale": [layer_value for layer_value in np.asarray(image.scale)[own]]
-        if len(own) < image.ndim
-        else image.scale,
-        "translate": np.asarray(image.translate)[own] if len(own) < image.ndim else image.translate,
+    found: dict[str, Any] = {
+        "scale": np.asarray(image.scale)[own],
+        "translate": np.asarray(image.translate)[own],
         "units": tuple(image.units[i] for i in own),
         "axis_labels": tuple(image.axis_labels[i] for i in own),
     }
@@ -138,4 +134,5 @@ def placement(image: Image, volume: Volume) -> dict[str, Any]:
 
 def colormap(colors: Mapping[int, RGBA]) -> DirectLabelColormap:
     """Colours of label values; anything else is transparent."""
-    return DirectLabelColormap(color_dict={None: (0, 0, 0, 0), 0: (0, 0, 0, 0), **colors})
+    known: dict[int | None, RGBA] = {None: (0.0, 0.0, 0.0, 0.0), 0: (0.0, 0.0, 0.0, 0.0)}
+    return DirectLabelColormap(color_dict=known | dict(colors))

@@ -73,5 +73,5 @@ def _lazy(level: ArrayLike) -> Any:
     if isinstance(level, MappedArray):
         planar = level.ndim - 2 - (level.shape[-1] in (3, 4) and level.ndim > 2)
         chunks = tuple(1 if i < planar else min(n, _SIDE) for i, n in enumerate(level.shape))
-        return da.from_array(level, chunks=chunks, name=False)
-    return da.from_array(level, name=False)
+        return da.from_array(level, chunks=chunks, name=False)  # type: ignore[no-untyped-call]
+    return da.from_array(level, name=False)  # type: ignore[no-untyped-call]

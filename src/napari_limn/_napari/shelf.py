@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
@@ -10,6 +9,8 @@ from psygnal import Signal
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_limn.model import Model
 
 

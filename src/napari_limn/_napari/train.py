@@ -75,7 +75,8 @@ class TrainWidget(Panel):
         self.curve = Curve()
         self.curve.setObjectName("limn-train-curve")
         self.lay_out(self.curve, self.save_button)
-        self.name, self.model = "", None  # of the latest run
+        self.name = ""  # of the latest run
+        self.model: Model | None = None
         self.save_button.setEnabled(False)
         SHELF.changed.connect(self._on_model)
         self.say("Paint a few strokes of each class, background too, then press Train.")

@@ -90,7 +90,8 @@ class Classes:
 
     def to_values(self, indices: NDArray[Any]) -> NDArray[Any]:
         """Class indices (0 … count − 1) to paint values of :attr:`dtype`."""
-        return np.asarray(self.values, self.dtype)[indices]
+        found: NDArray[Any] = np.asarray(self.values, self.dtype)[indices]
+        return found
 
     def merged(self, other: Classes) -> Classes:
         """These classes and those of `other` that are new; names and colours of `other` win where both have them.

@@ -9,19 +9,17 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.boxes import blocks
+from napari_limn.volume.boxes import Box, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
     from napari_limn.annotation.classes import Zero
-    from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
 _SCAN = 1 << 22  # voxels read at once
@@ -264,8 +262,7 @@ def _connected(where: NDArray[np.integer[Any]], classes: NDArray[np.integer[Any]
         second.append(place[match])
     rows, columns = np.concatenate(first), np.concatenate(second)
     graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(len(key), len(key)))
-    found: NDArray[np.intp] = connected_components(graph, directed=False)[1]
-    return found
+    return connected_components(graph, directed=False)[1].astype(np.intp)
 
 
 def _shuffled(boxes: list[Box], seed: int) -> list[Box]:

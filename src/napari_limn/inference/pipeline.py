@@ -8,21 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from napari_limn.device import (
-    DeviceName,
-    Precision,
-    choose_device,
-    choose_precision,
-    free_memory,
-    parse_bytes,
-)
+from napari_limn.device import choose_device, choose_precision, free_memory, parse_bytes
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, Planned, Warned, drain
 from napari_limn.inference.engine import BlockEngine
 from napari_limn.inference.plan import Plan, make_plan, with_time
 from napari_limn.model import Model
+from napari_limn.specs import DeviceName, Precision
 from napari_limn.volume.boxes import blocks, size_of
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.open import open_volume
@@ -30,6 +22,8 @@ from napari_limn.volume.output import LabelOutput, create_output, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    import torch
 
     from napari_limn.volume.volume import Volume
 

@@ -92,11 +92,11 @@ class UNetSpec:
 
     def channels(self, level: int) -> int:
         """Feature channels at `level`, 0 the finest."""
-        return min(self.width * 2**level, self.max_width)
+        return min(self.width << level, self.max_width)
 
     def stride(self, level: int, axis: int) -> int:
         """Voxels of the input from one sample to the next at `level` along `axis`."""
-        return prod(f[axis] for f in self.factors[:level])
+        return int(prod(f[axis] for f in self.factors[:level]))
 
     def kernel(self, level: int) -> tuple[int, ...]:
         """Kernel at `level`: 3 along every axis, but 1 along one not pooled at this or a finer level.

@@ -19,13 +19,16 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from napari_limn.network.graph import crops
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_limn.network.spec import UNetSpec
 
-_CONV = {2: nn.Conv2d, 3: nn.Conv3d}
-_UP = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-_POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
-_BATCH = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-_INSTANCE = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+# the stubs know only square kernels
+_CONV: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+_UP: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+_POOL: dict[int, Callable[..., nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_BATCH: dict[int, Callable[..., nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_INSTANCE: dict[int, Callable[..., nn.Module]] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 
 
 def _norm(spec: UNetSpec, channels: int) -> nn.Module:
@@ -169,6 +172,8 @@ def folded(network: UNet) -> UNet:
     for module in network.modules():
         if isinstance(module, nn.Sequential):
             for i, (conv, norm) in enumerate(zip(module, list(module)[1:], strict=False)):
-                if isinstance(norm, (nn.BatchNorm2d, nn.BatchNorm3d)):
+                if isinstance(conv, (nn.Conv2d, nn.Conv3d)) and isinstance(
+                    norm, (nn.BatchNorm2d, nn.BatchNorm3d)
+                ):
                     module[i], module[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
     return network

@@ -27,9 +27,9 @@ def augmented(
     Both, flipped along random axes and, if square, turned by a random multiple of 90° in the YX plane; each channel
     with a random gain (0.8–1.25) and offset (±0.1).
     """
-    flips = [axis for axis in range(labels.ndim) if rng.random() < 0.5]
+    flips = tuple(axis for axis in range(labels.ndim) if rng.random() < 0.5)
     labels = np.flip(labels, flips)
-    image = np.flip(image, [axis + 1 for axis in flips])
+    image = np.flip(image, tuple(axis + 1 for axis in flips))
     if image.shape[-1] == image.shape[-2]:
         turns = int(rng.integers(4))
         labels, image = np.rot90(labels, turns, (-2, -1)), np.rot90(image, turns, (-2, -1))

@@ -145,7 +145,9 @@ class TrainingSet:
         for _ in range(self._batch):
             patch = self._sampler.draw(self._turn, self._rng)
             self._turn += 1
-            target = self._target(patch.source, patch.box)
+            target = self._target(
+                patch.source, patch.box, clipped(patch.box, self._labels[patch.source].grid)
+            )
             self._held[patch.source].blank(patch.box, target, IGNORE)
             image, target = augmented(self._image(patch.source, patch.box), self._flat(target), self._rng)
             images.append(image)
@@ -162,10 +164,7 @@ class TrainingSet:
             for region in held.boxes:
                 inside = clipped(region, self._images[source].grid)
                 box = _around(inside, self.size)
-                target = np.full(shape_of(box), IGNORE, np.int16)
-                place = slices(shifted(inside, [start for start, _ in box]))
-                target[place] = self._classes.to_indices(self._labels[source].read(inside)[0])
-                found.append((self._image(source, box), self._flat(target)))
+                found.append((self._image(source, box), self._flat(self._target(source, box, inside))))
         return found
 
     def _image(self, source: int, box: Box) -> NDArray[np.float32]:
@@ -173,19 +172,16 @@ class TrainingSet:
         part = read_mirrored(self._images[source], grown(box, self._shrink))
         return self._scalings[source].apply(part[:, 0, 0] if self._network.ndim == 2 else part[:, 0])
 
-    def _target(self, source: int, box: Box) -> NDArray[np.int16]:
-        """Class indices (T, Z, Y, X) of `box`; ignored beyond the border."""
-        labels = self._labels[source]
-        inside = clipped(box, labels.grid)
+    def _target(self, source: int, box: Box, inside: Box) -> NDArray[np.int16]:
+        """Class indices (T, Z, Y, X) of `box`; ignored outside the part `inside`."""
         target = np.full(shape_of(box), IGNORE, np.int16)
-        target[slices(shifted(inside, [start for start, _ in box]))] = self._classes.to_indices(
-            labels.read(inside)[0]
-        )
+        place = slices(shifted(inside, [start for start, _ in box]))
+        target[place] = self._classes.to_indices(self._labels[source].read(inside)[0])
         return target
 
     def _flat(self, target: NDArray[np.int16]) -> NDArray[np.int16]:
         """(T, Z, Y, X) to the axes of the network."""
-        return target[0, 0] if self._network.ndim == 2 else target[0]
+        return np.asarray(target[0, 0] if self._network.ndim == 2 else target[0])
 
 
 def patch_size(network: UNetSpec, asked: tuple[int, ...] | None, image: Volume) -> tuple[int, int, int, int]:

@@ -63,7 +63,7 @@ def score(prediction: Any, truth: Any, zero: Literal["auto", "unlabelled", "back
             f"{found.name}: found TZYX size {found.grid}, its truth {true.name} has {true.grid}; expected the same."
         )
     pairs: dict[tuple[int, int], int] = {}
-    t, z, y, x = true.grid
+    *_, y, x = true.grid
     for box in blocks(true.grid, (1, max(1, (1 << 24) // (y * x)), y, x)):
         _count(found.read(box).ravel(), true.read(box).ravel(), pairs)
     drop = zero == "unlabelled" or (zero == "auto" and not any(p == 0 for p, _ in pairs))

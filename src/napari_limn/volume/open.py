@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.axes import Axes, check_names
+from napari_limn.volume.axes import GRID, Axes, check_names
 from napari_limn.volume.omezarr import open_zarr
 from napari_limn.volume.tiff import open_tiff
-from napari_limn.volume.volume import GRID, Volume
+from napari_limn.volume.volume import Volume
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIXES = (".zarr",)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,6 +20,7 @@ from napari_limn.volume.volume import size_in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -194,11 +194,13 @@ def _create_tiff(partial: Path, image: Volume, dtype: Any, colors: Mapping[int, 
         if unit != "pixel":
             metadata |= {key: scale, f"{key}Unit": _OME_UNITS.get(unit, unit)}
     with tifffile.TiffWriter(partial, bigtiff=size_in_bytes(shape, dtype) > 3 << 30, ome=True) as writer:
-        offset, _ = writer.write(
+        placed = writer.write(
             None, shape=shape, dtype=dtype, photometric="minisblack", metadata=metadata, returnoffset=True,
             align=np.dtype(dtype).itemsize, **_resolution(axes),
         )  # fmt: skip
-    return MappedArray(partial, shape, dtype, offset)
+    if placed is None:
+        raise LimnError(f"{partial}: the TIFF cannot be laid out in one piece; write .ome.zarr.")
+    return MappedArray(partial, shape, dtype, placed[0])
 
 
 _OME_UNITS = {

@@ -166,7 +166,7 @@ def _colors(tif: tifffile.TiffFile) -> dict[int, RGBA] | None:
     """Colours of the label values, for a label file written by this package; None for any other."""
     if MARK not in (tif.ome_metadata or ""):
         return None
-    text = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"].get("Description", "")
+    text = tifffile.xml2dict(tif.ome_metadata or "")["OME"]["Image"].get("Description", "")
     try:
         found: dict[str, Any] = json.loads(text)[MARK]
     except (ValueError, KeyError, TypeError):

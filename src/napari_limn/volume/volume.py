@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -12,7 +13,7 @@ from napari_limn.volume.axes import GRID, Axes, default_names
 from napari_limn.volume.boxes import Box, contains, shape_of, slices, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -100,7 +101,8 @@ class Volume:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a voxel."""
-        return np.dtype(self.data.dtype)
+        found: np.dtype[Any] = np.dtype(self.data.dtype)
+        return found
 
     @property
     def nbytes(self) -> int:
@@ -149,7 +151,7 @@ class Volume:
 
 def size_in_bytes(shape: Sequence[int], dtype: Any) -> int:
     """Bytes of an array, in Python integers."""
-    total = np.dtype(dtype).itemsize
+    total = int(np.dtype(dtype).itemsize)
     for n in shape:
         total *= int(n)
     return total
@@ -166,6 +168,9 @@ class _Stacked:
     def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
         box = tuple((s.start, s.stop) for s in index[1:])
         return np.concatenate([p.read(box) for p in self.parts]).astype(self.dtype, copy=False)
+
+
+_PLAIN = (1.0, "pixel", 0.0)
 
 
 def stack_channels(volumes: Sequence[Volume]) -> Volume:
@@ -185,10 +190,13 @@ def stack_channels(volumes: Sequence[Volume]) -> Volume:
                 f"channels {first.name} and {other.name} differ in {GRID} size: found {first.grid} and {other.grid}, "
                 "expected the same; choose channels of one image."
             )
-    spatial = dict(
-        zip(first.axes.names, zip(first.axes.scale, first.axes.units, first.axes.translate), strict=True)
-    )
-    rows = [spatial.get(a, (1.0, "pixel", 0.0)) for a in "C" + GRID]
+    own = {a: i for i, a in enumerate(first.axes.names)}
+    rows = [
+        (first.axes.scale[own[a]], first.axes.units[own[a]], first.axes.translate[own[a]])
+        if a in own
+        else _PLAIN
+        for a in "C" + GRID
+    ]
     scale, units, translate = (tuple(column) for column in zip(*rows, strict=True))
-    axes = Axes("C" + GRID, scale, units, translate)  # type: ignore[arg-type]
+    axes = Axes("C" + GRID, scale, units, translate)
     return Volume(_Stacked(volumes), axes, name=" + ".join(v.name for v in volumes))
