@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from napari_limn.inference.plan import Plan
-from napari_limn.model import Model
-from napari_limn.volume.boxes import Box
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    from napari_limn.inference.plan import Plan
+    from napari_limn.model import Model
+    from napari_limn.volume.boxes import Box
 
 
 T = TypeVar("T")

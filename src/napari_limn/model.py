@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_limn import __version__
-from napari_limn.annotation.classes import Classes
+from napari_limn.annotation.classes import Classes  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
-from napari_limn.network.spec import UNetSpec
+from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
 from napari_limn.network.unet import UNet
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.intensity import IntensitySpec
@@ -73,7 +73,7 @@ class Model:
 
     Examples
     --------
-    >>> from napari_limn.network.spec import UNetSpec
+    >>> from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
     >>> spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2)))
     >>> Model(spec, UNet(spec.network)).spec.classes.values
     (1, 2)

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_limn.volume.boxes import Box
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.annotation.classes import Classes
     from napari_limn.annotation.strokes import HoldOut, Paint
+    from napari_limn.volume.boxes import Box
 
 
 @dataclass(frozen=True, slots=True, eq=False)

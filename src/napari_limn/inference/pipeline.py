@@ -14,7 +14,6 @@ from napari_limn.events import BlockDone, Event, Planned, Warned, drain
 from napari_limn.inference.engine import BlockEngine
 from napari_limn.inference.plan import Plan, make_plan, with_time
 from napari_limn.model import Model
-from napari_limn.specs import DeviceName, Precision
 from napari_limn.volume.boxes import blocks, size_of
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.open import open_volume
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from napari_limn.specs import DeviceName, Precision
     from napari_limn.volume.volume import Volume
 
 _SHARE_OF_FREE = 0.5

@@ -19,7 +19,6 @@ from napari_limn.volume.cache import cached
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.mirror import read_mirrored
 from napari_limn.volume.open import open_labels, open_volume
-from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.boxes import Box
+    from napari_limn.volume.volume import Volume
 
 _CELL = {2: (1, 1, 64, 64), 3: (1, 8, 32, 32)}
 _GAP = {2: (0, 0, 8, 8), 3: (0, 2, 8, 8)}
