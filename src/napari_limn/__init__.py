@@ -5,6 +5,7 @@ The names below are loaded when first used, so that ``import napari_limn`` needs
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from napari_limn.volume.volume import Volume
 
 __version__ = "0.1.0"
+
+# OpenMP threads that wait in a loop starve the window, and each other where several programs run; PyTorch reads this
+# when it is first loaded
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = [
     "Classes",

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 
+_WIDTH = 300  # pixels; napari's own dock is as wide
+
+
 class Panel(QWidget):
     """A form over a run: fields on top, then start and stop, progress, one line of status.
 
@@ -90,7 +93,9 @@ class Panel(QWidget):
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setSizeAdjustPolicy(QScrollArea.SizeAdjustPolicy.AdjustToContents)
         area.setWidget(inner)
+        self.setMinimumWidth(_WIDTH)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(area)

@@ -38,6 +38,10 @@ class Shelf:
         self._models[name] = model
         self.changed.emit(name)
 
+    def clear(self) -> None:
+        """Forget all models."""
+        self._models.clear()
+
     def load(self, path: Path) -> str:
         """Add the model of a file; returns its name."""
         from napari_limn.model import Model

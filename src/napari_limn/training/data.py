@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -121,7 +122,9 @@ class TrainingSet:
         self._network, self._classes, self._rng = network, painted.classes, np.random.default_rng(spec.seed)
         self._batch, self._turn = spec.batch, 0
         self.size = patch_size(network, spec.patch, painted.images[0])
-        self._shrink = _on_grid([f.shrink for f in footprint(network)], 0)
+        feet = footprint(network)
+        self._shrink = _on_grid([f.shrink for f in feet], 0)
+        self._steps = _on_grid([f.step for f in feet], 1)
         self._scalings = [fit_scaling(image, spec.intensity) for image in painted.images]
         paints = [paint.among(painted.classes.values) for paint in painted.paints]
         cell, gap = _CELL[network.ndim], _GAP[network.ndim]
@@ -149,10 +152,9 @@ class TrainingSet:
                 patch.source, patch.box, clipped(patch.box, self._labels[patch.source].grid)
             )
             self._held[patch.source].blank(patch.box, target, IGNORE)
-            image, target = augmented(self._image(patch.source, patch.box), self._flat(target), self._rng)
-            images.append(image)
-            targets.append(target)
-        return _tensors(images, targets)
+            images.append(self._image(patch.source, patch.box))
+            targets.append(self._flat(target))
+        return augmented(*_tensors(images, targets), self._rng)
 
     def windows(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """One batch of 1 for every held-out region; labelled only inside it. Empty where nothing is held out."""
@@ -163,7 +165,7 @@ class TrainingSet:
         for source, held in enumerate(self._held):
             for region in held.boxes:
                 inside = clipped(region, self._images[source].grid)
-                box = _around(inside, self.size)
+                box = _around(inside, self.size, self._steps)
                 found.append((self._image(source, box), self._flat(self._target(source, box, inside))))
         return found
 
@@ -210,10 +212,14 @@ def _on_grid(values: Sequence[int], fill: int) -> tuple[int, ...]:
     return (fill,) * (4 - len(values)) + tuple(values)
 
 
-def _around(box: Box, size: tuple[int, ...]) -> Box:
-    """A box of `size` with `box` in its middle."""
-    starts = [(a + b - n) // 2 for (a, b), n in zip(box, size, strict=True)]
-    return tuple((s, s + n) for s, n in zip(starts, size, strict=True))
+def _around(box: Box, size: tuple[int, ...], steps: tuple[int, ...]) -> Box:
+    """A box of `size`, or as many `steps` larger as it takes, with `box` in its middle."""
+    found = []
+    for (start, stop), n, step in zip(box, size, steps, strict=True):
+        extent = n + step * max(0, ceil((stop - start - n) / step))
+        first = (start + stop - extent) // 2
+        found.append((first, first + extent))
+    return tuple(found)
 
 
 def _tensors(

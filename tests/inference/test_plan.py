@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from napari_limn.errors import LimnError
+from napari_limn.inference.plan import activation_values, feet_on_grid, make_plan, with_time
+from napari_limn.network.graph import Footprint, footprint
+from napari_limn.network.spec import UNetSpec
+from napari_limn.volume.boxes import blocks, slices
+
+PLANES = UNetSpec(width=8, factors=((2, 2),) * 3)
+VOLUMES = UNetSpec(width=8, factors=((1, 2, 2), (2, 2, 2)))
+SPECS = {
+    "planes": PLANES,
+    "volumes": VOLUMES,
+    "valid planes": replace(PLANES, padding="valid", norm="none"),
+    "valid volumes": replace(VOLUMES, padding="valid", norm="none"),
+    "nested": replace(PLANES, skip="nested"),
+    "group": replace(PLANES, norm="group"),
+}
+GRID = (2, 9, 700, 1100)
+each_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+
+
+def least(spec, grid):
+    """Bytes that the smallest block needs, as the refusal of an impossible limit says."""
+    with pytest.raises(LimnError) as error:
+        make_plan(spec, grid, 1)
+    return float(re.search(r"needs ([\d.]+) GB", str(error.value))[1]) * 1e9 + 1e7
+
+
+@each_spec
+def test_the_peak_stays_within_the_limit_and_blocks_shrink_with_it(spec):
+    sizes = []
+    for limit in np.geomspace(least(spec, GRID), 40e9, 12):
+        plan = make_plan(spec, GRID, int(limit))
+        assert plan.peak_bytes <= limit == pytest.approx(plan.limit, abs=1)
+        sizes.append(np.prod(plan.block))
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[-1]
+
+
+def test_a_larger_block_needs_more_memory():
+    peaks = [make_plan(PLANES, (1, 1, n, n), 1 << 50).peak_bytes for n in range(8, 600, 8)]
+    assert all(a < b for a, b in zip(peaks, peaks[1:], strict=False))
+
+
+def test_wider_networks_and_larger_numbers_need_more_memory():
+    peak = make_plan(PLANES, GRID, 1 << 50).peak_bytes
+    assert make_plan(replace(PLANES, width=16), GRID, 1 << 50).peak_bytes > peak
+    assert make_plan(replace(PLANES, skip="nested"), GRID, 1 << 50).peak_bytes > peak
+    assert make_plan(PLANES, GRID, 1 << 50, itemsize=2).peak_bytes < peak
+
+
+@each_spec
+def test_a_limit_that_is_too_small_is_refused_with_both_numbers(spec):
+    with pytest.raises(LimnError) as error:
+        make_plan(spec, GRID, 50_000_000)
+    sentence = str(error.value)
+    assert "limit of 0.05 GB" in sentence
+    needed = float(re.search(r"needs ([\d.]+) GB", sentence)[1])
+    assert needed > 0.05
+    assert "raise the limit" in sentence
+    assert make_plan(spec, GRID, int(needed * 1e9 + 1e7)).peak_bytes <= needed * 1e9 + 1e7
+
+
+@given(
+    spec=st.sampled_from(list(SPECS.values())),
+    grid=st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 90), st.integers(1, 90)),
+    share=st.floats(0, 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_voxel_is_in_one_block_and_blocks_begin_on_the_grid_of_the_network(spec, grid, share):
+    small, large = least(spec, grid), make_plan(spec, grid, 1 << 50).peak_bytes
+    plan = make_plan(spec, grid, int(small + share * max(0, large - small)))
+    seen = np.zeros(grid, np.uint8)
+    found = list(blocks(grid, plan.block))
+    for box in found:
+        seen[slices(box)] += 1
+        assert all(start % f.step == 0 for (start, _), f in zip(box, feet_on_grid(spec), strict=True))
+    assert (seen == 1).all()
+    assert len(found) == plan.blocks
+
+
+@given(
+    spec=st.sampled_from(list(SPECS.values())),
+    grid=st.tuples(st.integers(1, 3), st.integers(1, 12), st.integers(1, 3000), st.integers(1, 3000)),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_voxel_is_computed_less_than_once_and_smaller_blocks_are_more_work(spec, grid):
+    small, large = make_plan(spec, grid, int(least(spec, grid))), make_plan(spec, grid, 1 << 50)
+    assert 1 - 1e-9 <= large.work <= small.work + 1e-9
+
+
+def test_the_work_is_that_of_counted_voxels():
+    grid = (1, 1, 700, 900)
+    plan = make_plan(PLANES, grid, int(least(PLANES, grid) + 3e7))
+    assert plan.blocks > 4
+    seen = 0
+    for box in blocks(grid, plan.block):
+        spans = [min(b + h, n) - max(a - h, 0) for (a, b), h, n in zip(box, plan.halo, grid, strict=True)]
+        seen += int(np.prod(spans))
+    assert plan.work == pytest.approx(seen / np.prod(grid))
+
+
+def test_one_block_of_a_padded_network_is_no_extra_work():
+    plan = make_plan(PLANES, (1, 1, 300, 300), 1 << 50)
+    assert (plan.blocks, plan.work) == (1, 1.0)
+
+
+def test_the_halo_is_that_of_the_network_and_none_along_axes_it_does_not_see():
+    assert make_plan(PLANES, GRID, 1 << 50).halo == (0, 0, *(f.halo for f in footprint(PLANES)))
+    assert make_plan(VOLUMES, GRID, 1 << 50).halo == (0, *(f.halo for f in footprint(VOLUMES)))
+    assert feet_on_grid(PLANES)[:2] == (Footprint(1, 0, 0, 1),) * 2
+
+
+def test_small_planes_go_in_together_but_frames_do_not():
+    assert make_plan(PLANES, (4, 30, 64, 64), 1 << 50).block == (1, 30, 64, 64)
+    assert make_plan(PLANES, (4, 30, 512, 512), 1 << 50).block == (1, 1, 512, 512)
+
+
+def test_blocks_of_one_run_are_of_about_the_same_size():
+    plan = make_plan(PLANES, (1, 1, 1100, 1100), 1 << 50)
+    assert plan.block == (1, 1, 552, 552)
+
+
+def test_only_a_network_whose_norm_sees_the_tile_is_not_exact_and_only_if_it_is_tiled():
+    group, grid = SPECS["group"], (1, 1, 600, 600)
+    assert make_plan(PLANES, grid, int(least(PLANES, grid))).exact
+    assert make_plan(group, grid, 1 << 50).exact
+    assert not make_plan(group, grid, int(least(group, grid) + 1e7)).exact
+    assert make_plan(group, (1, 1, 5000, 5000), 1 << 60).blocks == 1
+
+
+def test_activation_values_count_every_node_of_a_small_network():
+    spec = UNetSpec(width=4, factors=((2, 2),))
+    kept = 4 + 8 / 4 + 4
+    assert activation_values(spec) == 2 * 1 + kept + 4 * (1 + 3) + 2 * 2
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(None, ""), (12.3, "about 12 s"), (300.0, "about 5 min")])
+def test_a_plan_says_what_it_is_in_one_line(seconds, said):
+    plan = make_plan(PLANES, (1, 1, 1100, 1100), 2_000_000_000)
+    plan = plan if seconds is None else with_time(plan, seconds)
+    text = str(plan)
+    assert text.startswith("4 blocks of 1 × 1 × 552 × 552, ")
+    assert f"{plan.peak_bytes / 1e9:.1f} GB" in text
+    assert said in text
+    assert ("about" in text) == (seconds is not None)
+    assert text.endswith(", exact")
+
+
+def test_a_plan_says_that_it_is_not_exact():
+    text = str(make_plan(SPECS["group"], (1, 1, 600, 600), int(least(SPECS["group"], (1, 1, 600, 600)) + 1e7)))
+    assert text.endswith("not exact: the normalisation depends on the tile")

@@ -1,0 +1,171 @@
+"""The command line, in process: verbs, exit codes, sentences, the JSON line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+from napari_limn.cli import main
+from napari_limn.model import Model
+
+FAST = {"steps": 40, "patch": [32, 32], "network": {"width": 4, "factors": [[2, 2], [2, 2]]}}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """An image of two halves with a voxel size, strokes on each, the truth, and a fast spec."""
+    image = np.random.default_rng(0).normal(50, 5, (96, 80)).astype(np.float32)
+    image[48:] += 100
+    truth = np.full(image.shape, 3, np.uint8)
+    truth[48:] = 7
+    strokes = np.zeros_like(truth)
+    strokes[10:12, 5:70], strokes[30:32, 5:70] = 3, 3
+    strokes[60:62, 5:70], strokes[80:82, 5:70] = 7, 7
+    metadata = {"axes": "YX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.3, "PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+    tifffile.imwrite(tmp_path / "image.ome.tif", image, metadata=metadata)
+    tifffile.imwrite(tmp_path / "truth.tif", truth)
+    tifffile.imwrite(tmp_path / "strokes.tif", strokes)
+    (tmp_path / "spec.json").write_text(json.dumps(FAST))
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    """Exit code, the JSON line if there is one, and what stderr says."""
+    code = main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    last = out.strip().splitlines()[-1] if out.strip() else ""
+    return code, json.loads(last) if last.startswith("{") else None, err
+
+
+def train(capsys, files, out="model.limn", *more):
+    spec = ["--spec", files / "spec.json", "--json", "--quiet"]
+    return run(capsys, "train", files / "image.ome.tif", files / "strokes.tif", "-o", files / out, *spec, *more)
+
+
+def test_train_predict_score_info(capsys, files):
+    code, said, err = train(capsys, files)
+    assert (code, err) == (0, "")
+    assert said["classes"] == [3, 7]
+    assert said["steps"] <= 40
+
+    code, said, _ = run(capsys, "predict", files / "model.limn", files / "image.ome.tif", "-o", files / "out.tif", "--json", "--quiet")
+    assert code == 0
+    assert said["values"] == [3, 7]
+    labels = tifffile.imread(files / "out.tif")
+    assert labels.dtype == np.uint8
+    assert set(np.unique(labels)) <= {3, 7}
+    with tifffile.TiffFile(files / "out.tif") as tif:
+        pixels = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert (pixels["PhysicalSizeX"], pixels["PhysicalSizeY"]) == (0.2, 0.3)
+
+    code, said, _ = run(capsys, "score", files / "out.tif", files / "truth.tif", "--json", "--quiet")
+    assert code == 0
+    assert said["mean_iou"] > 0.8
+    assert set(said["iou"]) == {"3", "7"}
+
+    code, said, _ = run(capsys, "info", files / "model.limn", "--json")
+    assert code == 0
+    assert said["footprint"][0] == {"step": 4, "halo": 24, "shrink": 0, "smallest": 1}
+    code, said, _ = run(capsys, "info", files / "image.ome.tif", "--json")
+    assert (said["axes"], said["scale"], said["units"]) == ("YX", [0.3, 0.2], ["micrometer"] * 2)
+    code, said, _ = run(capsys, "info", files / "strokes.tif", "--json")
+    assert said["values"] == {"3": 260, "7": 260}
+
+
+def test_predict_to_ome_zarr_equals_tif(capsys, files):
+    train(capsys, files)
+    for out in ("a.tif", "b.ome.zarr"):
+        assert run(capsys, "predict", files / "model.limn", files / "image.ome.tif", "-o", files / out, "--quiet")[0] == 0
+    written = zarr.open_group(files / "b.ome.zarr", mode="r")
+    np.testing.assert_array_equal(written["0"][:], tifffile.imread(files / "a.tif"))
+    scale = written.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
+    assert scale == [0.3, 0.2]
+
+
+def test_training_goes_on_from_a_model_and_several_pairs(capsys, files):
+    train(capsys, files)
+    pair = ["--pair", files / "image.ome.tif", files / "strokes.tif"]
+    more = ["--from", files / "model.limn", "-o", files / "more.limn", "--steps", 5, "--json", "--quiet"]
+    code, said, err = run(capsys, "train", *pair, *pair, *more)
+    assert (code, err) == (0, "")
+    assert said["steps"] in range(1, 46), "the best of the old and the new"
+    assert Model.load(files / "more.limn").spec.network.width == 4
+
+
+def test_options_win_over_the_spec_file(capsys, files):
+    _, said, _ = train(capsys, files, "other.limn", "--steps", "3")
+    assert said["steps"] <= 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train", "no.tif", "strokes.tif", "-o", "m.limn"], "there is no such file"),
+        (["train", "image.ome.tif", "-o", "m.limn"], "expected IMAGE LABELS"),
+        (["train", "image.ome.tif", "strokes.tif", "-o", "m.pt"], "expected .limn"),
+        (["train", "image.ome.tif", "strokes.tif", "-o", "no/m.limn"], "there is no such folder"),
+        (["train", "image.ome.tif", "strokes.tif", "-o", "m.limn", "--spec", "bad.json"], "unknown key widht"),
+        (["train", "image.ome.tif", "strokes.tif", "-o", "m.limn", "--spec", "strokes.tif"], "no valid JSON"),
+        (["train", "image.ome.tif", "strokes.tif", "-o", "m.limn", "--axes", "QQ"], "expected letters of TCZYX"),
+        (["train", "image.ome.tif", "one.tif", "-o", "m.limn"], "paint background as a class"),
+        (["predict", "image.ome.tif", "image.ome.tif", "-o", "o.tif"], "expected a .limn model file"),
+        (["predict", "m.limn", "image.ome.tif", "-o", "o.tif"], "there is no such model file"),
+        (["score", "one.tif", "small.tif"], "expected the same"),
+        (["info", "notes.txt"], "expected .tif"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_1(capsys, files, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(files)
+    one = tifffile.imread("strokes.tif")
+    tifffile.imwrite("one.tif", np.where(one == 3, one, 0).astype(np.uint8))
+    tifffile.imwrite("small.tif", np.ones((4, 4), np.uint8))
+    (files / "bad.json").write_text('{"widht": 3}')
+    (files / "notes.txt").write_text("not an image")
+    code, _, err = run(capsys, *arguments)
+    assert code == 1
+    assert err.startswith("napari-limn: ")
+    assert err.count("\n") == 1
+    assert sentence in err
+
+
+def test_nothing_is_overwritten_unasked(capsys, files):
+    train(capsys, files)
+    before = (files / "model.limn").read_bytes()
+    code, _, err = train(capsys, files)
+    assert code == 1
+    assert "--overwrite" in err
+    assert (files / "model.limn").read_bytes() == before
+    assert train(capsys, files, "model.limn", "--overwrite")[0] == 0
+
+
+def test_wrong_usage_is_exit_2(capsys):
+    assert run(capsys, "predict")[0] == 2
+    assert run(capsys, "paint")[0] == 2
+
+
+def test_a_bug_keeps_its_traceback(files, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("napari_limn.training.scores.score", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["score", str(files / "truth.tif"), str(files / "truth.tif")])
+
+
+def test_interrupting_training_saves_the_best_model(capsys, files, monkeypatch):
+    from napari_limn import cli, events
+
+    def interrupted(run, listen):
+        for event in run:
+            listen(event)
+            if isinstance(event, events.Improved):
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(events, "drain", interrupted)
+    code, said, _ = train(capsys, files)
+    assert code == cli.INTERRUPTED
+    assert Model.load(said["model"]).spec.classes.values == (3, 7)

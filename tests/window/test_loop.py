@@ -1,0 +1,179 @@
+"""The main job by hand, in a real window: drop, paint, train, predict, correct, train again."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_limn import samples
+from napari_limn.volume.boxes import whole
+from napari_limn.volume.open import open_volume
+
+pytestmark = pytest.mark.window
+
+
+def strokes_of(value: int, count: int) -> list[list[tuple[float, float]]]:
+    """Short straight strokes, as (row, column), that lie inside the truth of one class."""
+    truth = open_volume(samples.PAINTED.truth)
+    inside = truth.read(whole(truth.grid))[0, 0, 0] == value
+    found = []
+    for row in range(20, inside.shape[0] - 20, 9):
+        for column in range(20, inside.shape[1] - 40, 13):
+            if inside[row - 1 : row + 2, column : column + 9].all():
+                found.append([(row, column + step) for step in range(0, 9, 2)])
+    return [found[i] for i in np.linspace(0, len(found) - 1, count).astype(int)]
+
+
+def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path):
+    hand.drop(samples.PAINTED.image)
+    image = hand.viewer.layers[0]
+    assert image.units[0] == "micrometer"
+    assert tuple(image.scale) == pytest.approx((0.1, 0.1))
+    assert not isinstance(image.data, np.ndarray), "the image was read into memory"
+
+    labels = hand.viewer.add_labels(
+        np.zeros(image.data.shape, np.uint8), name="strokes", scale=image.scale, units=image.units
+    )
+    labels.brush_size = 3
+    hand.viewer.layers.selection.active = labels
+    for value in (1, 2, 3):
+        for stroke in strokes_of(value, 14):
+            hand.paint(stroke, value)
+    assert set(np.unique(labels.data)) == {0, 1, 2, 3}
+    assert (labels.data > 0).mean() < 0.01
+
+    train, predict = hand.open_widget("Train"), hand.open_widget("Predict")
+    hand.find("limn-train-seconds").setValue(15)
+    heartbeat.gaps.clear()
+    hand.press("limn-train-start")
+    hand.wait_idle(train)
+    assert "Done" in hand.find("limn-train-status").text()
+    first = train.model
+    assert first.spec.classes.values == (1, 2, 3)
+    assert first.spec.classes.color_of[2][:3] == pytest.approx(tuple(labels.get_color(2))[:3])
+    assert len(train.curve.losses) > 5
+    assert train.curve.scores
+
+    hand.press("limn-predict-start")
+    hand.wait_idle(predict)
+    result = hand.viewer.layers["sem_rat3 labels"]
+    assert set(np.unique(result.data)) <= {1, 2, 3}
+    assert tuple(result.scale) == tuple(image.scale)
+    assert result.units == image.units
+    np.testing.assert_allclose(result.get_color(2), labels.get_color(2), atol=0.01)
+    truth = open_volume(samples.PAINTED.truth).read(((0, 1), (0, 1), *((0, n) for n in image.data.shape)))[0, 0, 0]
+    assert (np.asarray(result.data) == truth).mean() > 0.5, "worse than guessing"
+
+    hand.viewer.layers.selection.active = labels
+    hand.viewer.layers.move(hand.viewer.layers.index(labels), len(hand.viewer.layers))
+    hand.paint(strokes_of(2, 40)[17], 2)
+    assert hand.find("limn-train-from").currentText() == train.name
+    hand.find("limn-train-seconds").setValue(6)
+    hand.press("limn-train-start")
+    hand.wait_idle(train)
+    assert train.model.spec.steps > first.spec.steps, "training did not go on from the model"
+
+    worst = max(heartbeat.gaps)
+    print(f"heartbeat: {len(heartbeat.gaps)} beats, longest gap {1000 * worst:.0f} ms")  # noqa: T201
+    assert len(heartbeat.gaps) > 100
+
+
+def test_stop_answers_at_once_and_keeps_the_best_model(hand):
+    for data, look, kind in _sample():
+        getattr(hand.viewer, f"add_{kind}")(data, **look)
+    train = hand.open_widget("Train")
+    hand.find("limn-train-seconds").setValue(600)
+    hand.press("limn-train-start")
+    hand.qtbot.waitUntil(lambda: train.model is not None, timeout=60_000)
+    assert not hand.find("limn-train-start").isEnabled()
+    hand.press("limn-train-stop")
+    hand.wait_idle(train, 5)
+    assert "Stopped" in hand.find("limn-train-status").text()
+    assert hand.find("limn-train-start").isEnabled()
+    assert train.model.spec.steps > 0
+
+
+def test_cancel_keeps_finished_blocks(hand, big_prediction):
+    predict = hand.open_widget("Predict")
+    big_prediction(hand, predict)
+    hand.press("limn-predict-start")
+    hand.qtbot.waitUntil(lambda: predict.progress.value() > 0, timeout=60_000)
+    hand.press("limn-predict-cancel")
+    hand.wait_idle(predict, 5)
+    assert "Cancelled" in hand.find("limn-predict-status").text()
+    labels = np.asarray(predict.layer.data)
+    assert (labels[0] > 0).all(), "the first block is gone"
+    assert (labels[-1] == 0).all(), "the run was not cancelled"
+
+
+def _sample():
+    from napari_limn._napari.samples import painted_sem
+
+    return painted_sem()
+
+
+@pytest.fixture
+def big_prediction():
+    """A stack that takes a while, and an untrained model for it."""
+    from napari_limn import Classes, Model, ModelSpec, UNetSpec
+    from napari_limn._napari.shelf import SHELF
+    from napari_limn.network.unet import UNet
+
+    def prepare(hand, predict):
+        spec = ModelSpec(network=UNetSpec(width=16), classes=Classes((1, 2)))
+        hand.viewer.add_image(np.random.default_rng(0).integers(0, 255, (60, 700, 700), np.uint8), name="stack")
+        SHELF.put("untrained", Model(spec, UNet(spec.network).eval()))
+        predict.reset_choices()
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("paint", "sentence"),
+    [(None, "no labels layer"), ([], "no painted voxel"), ([1], "only one painted value")],
+)
+def test_a_mistake_becomes_a_sentence_in_the_window(hand, paint, sentence):
+    hand.viewer.add_image(np.zeros((64, 64), np.float32), name="image")
+    if paint is not None:
+        data = np.zeros((64, 64), np.uint8)
+        for value in paint:
+            data[value, 5:20] = value
+        hand.viewer.add_labels(data, name="strokes")
+    train = hand.open_widget("Train")
+    hand.press("limn-train-start")
+    hand.wait_idle(train, 20)
+    hand.pump(0.1)
+    assert sentence in hand.find("limn-train-status").text()
+
+
+def test_a_model_file_can_be_predicted_with_and_trained_further(hand, tmp_path):
+    from napari_limn import Classes, Model, ModelSpec, UNetSpec
+    from napari_limn.network.unet import UNet
+
+    spec = ModelSpec(network=UNetSpec(width=4, factors=((2, 2),) * 2), classes=Classes((1, 2, 3)), steps=7)
+    path = Model(spec, UNet(spec.network)).save(tmp_path / "given.limn")
+    for data, look, kind in _sample():
+        getattr(hand.viewer, f"add_{kind}")(data, **look)
+    train, predict = hand.open_widget("Train"), hand.open_widget("Predict")
+    predict.load(path)
+    assert hand.find("limn-predict-model").currentText() == "given"
+    hand.find("limn-train-seconds").setValue(2)
+    hand.press("limn-train-start")
+    hand.wait_idle(train)
+    assert train.model.spec.steps >= 7
+    assert train.model.spec.network.width == 4
+    train.save(tmp_path / "mine")
+    assert Model.load(tmp_path / "mine.limn").spec.classes.values == (1, 2, 3)
+
+
+def test_closing_the_window_while_training_ends_the_thread(hand):
+    for data, look, kind in _sample():
+        getattr(hand.viewer, f"add_{kind}")(data, **look)
+    train = hand.open_widget("Train")
+    hand.find("limn-train-seconds").setValue(600)
+    hand.press("limn-train-start")
+    hand.qtbot.waitUntil(lambda: bool(train.curve.losses), timeout=60_000)
+    job = train.job
+    hand.viewer.close()
+    hand.qtbot.waitUntil(lambda: not job.is_running, timeout=10_000)
+    assert job.abort_requested
