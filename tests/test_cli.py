@@ -25,7 +25,13 @@ def files(tmp_path):
     strokes = np.zeros_like(truth)
     strokes[10:12, 5:70], strokes[30:32, 5:70] = 3, 3
     strokes[60:62, 5:70], strokes[80:82, 5:70] = 7, 7
-    metadata = {"axes": "YX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.3, "PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+    metadata = {
+        "axes": "YX",
+        "PhysicalSizeX": 0.2,
+        "PhysicalSizeY": 0.3,
+        "PhysicalSizeXUnit": "µm",
+        "PhysicalSizeYUnit": "µm",
+    }
     tifffile.imwrite(tmp_path / "image.ome.tif", image, metadata=metadata)
     tifffile.imwrite(tmp_path / "truth.tif", truth)
     tifffile.imwrite(tmp_path / "strokes.tif", strokes)
@@ -43,7 +49,9 @@ def run(capsys, *arguments):
 
 def train(capsys, files, out="model.limn", *more):
     spec = ["--spec", files / "spec.json", "--json", "--quiet"]
-    return run(capsys, "train", files / "image.ome.tif", files / "strokes.tif", "-o", files / out, *spec, *more)
+    return run(
+        capsys, "train", files / "image.ome.tif", files / "strokes.tif", "-o", files / out, *spec, *more
+    )
 
 
 def test_train_predict_score_info(capsys, files):
@@ -52,7 +60,16 @@ def test_train_predict_score_info(capsys, files):
     assert said["classes"] == [3, 7]
     assert said["steps"] <= 40
 
-    code, said, _ = run(capsys, "predict", files / "model.limn", files / "image.ome.tif", "-o", files / "out.tif", "--json", "--quiet")
+    code, said, _ = run(
+        capsys,
+        "predict",
+        files / "model.limn",
+        files / "image.ome.tif",
+        "-o",
+        files / "out.tif",
+        "--json",
+        "--quiet",
+    )
     assert code == 0
     assert said["values"] == [3, 7]
     labels = tifffile.imread(files / "out.tif")
@@ -79,7 +96,12 @@ def test_train_predict_score_info(capsys, files):
 def test_predict_to_ome_zarr_equals_tif(capsys, files):
     train(capsys, files)
     for out in ("a.tif", "b.ome.zarr"):
-        assert run(capsys, "predict", files / "model.limn", files / "image.ome.tif", "-o", files / out, "--quiet")[0] == 0
+        assert (
+            run(
+                capsys, "predict", files / "model.limn", files / "image.ome.tif", "-o", files / out, "--quiet"
+            )[0]
+            == 0
+        )
     written = zarr.open_group(files / "b.ome.zarr", mode="r")
     np.testing.assert_array_equal(written["0"][:], tifffile.imread(files / "a.tif"))
     scale = written.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
@@ -108,9 +130,15 @@ def test_options_win_over_the_spec_file(capsys, files):
         (["train", "image.ome.tif", "-o", "m.limn"], "expected IMAGE LABELS"),
         (["train", "image.ome.tif", "strokes.tif", "-o", "m.pt"], "expected .limn"),
         (["train", "image.ome.tif", "strokes.tif", "-o", "no/m.limn"], "there is no such folder"),
-        (["train", "image.ome.tif", "strokes.tif", "-o", "m.limn", "--spec", "bad.json"], "unknown key widht"),
+        (
+            ["train", "image.ome.tif", "strokes.tif", "-o", "m.limn", "--spec", "bad.json"],
+            "unknown key widht",
+        ),
         (["train", "image.ome.tif", "strokes.tif", "-o", "m.limn", "--spec", "strokes.tif"], "no valid JSON"),
-        (["train", "image.ome.tif", "strokes.tif", "-o", "m.limn", "--axes", "QQ"], "expected letters of TCZYX"),
+        (
+            ["train", "image.ome.tif", "strokes.tif", "-o", "m.limn", "--axes", "QQ"],
+            "expected letters of TCZYX",
+        ),
         (["train", "image.ome.tif", "one.tif", "-o", "m.limn"], "paint background as a class"),
         (["predict", "image.ome.tif", "image.ome.tif", "-o", "o.tif"], "expected a .limn model file"),
         (["predict", "m.limn", "image.ome.tif", "-o", "o.tif"], "there is no such model file"),

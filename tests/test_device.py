@@ -42,7 +42,9 @@ def test_sizes_of_memory(text, size):
     assert parse_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GB", "2 XB", "two GB", "-1GB", "0", "0GB", "1.2.3GB", "1e9", "2GB left", -5])
+@pytest.mark.parametrize(
+    "text", ["", "GB", "2 XB", "two GB", "-1GB", "0", "0GB", "1.2.3GB", "1e9", "2GB left", -5]
+)
 def test_what_is_no_size_is_refused_with_an_example(text):
     with pytest.raises(LimnError, match="expected a size such as 2GB or 512MB") as error:
         parse_bytes(text)
@@ -85,7 +87,9 @@ def test_a_device_that_is_there_is_taken_by_name(accelerators, name):
 @pytest.mark.parametrize("name", ["cuda", "mps"])
 def test_a_device_that_is_missing_is_refused_with_a_way_out(accelerators, name):
     accelerators()
-    with pytest.raises(LimnError, match=rf"device '{name}' is not available to PyTorch .*choose another, or auto"):
+    with pytest.raises(
+        LimnError, match=rf"device '{name}' is not available to PyTorch .*choose another, or auto"
+    ):
         choose_device(name)
 
 

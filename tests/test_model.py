@@ -151,7 +151,7 @@ def test_a_wrong_byte_anywhere_is_refused_in_one_sentence_or_changes_no_weight(s
 @pytest.mark.xfail(strict=True, reason="the checksum covers the weights only: a damaged spec loads silently")
 def test_a_wrong_byte_in_the_specification_is_noticed(saved):
     data = bytearray(saved.read_bytes())
-    place = data.index("Axon".encode())
+    place = data.index(b"Axon")
     data[place] ^= 0x01
     saved.write_bytes(data)
     with pytest.raises(LimnError, match="damaged"):

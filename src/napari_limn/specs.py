@@ -42,21 +42,28 @@ def from_json(kind: type[T], found: Any) -> T:
     if missing := sorted(needed - set(found)):
         raise LimnError(f"{kind.__name__}: key {', '.join(missing)} is missing; add it.")
     hints = typing.get_type_hints(kind)
-    try:
-        return kind(**{name: _revive(hints[name], value) for name, value in found.items()})
-    except TypeError as error:
-        raise LimnError(f"{kind.__name__}: a value has the wrong type ({error}).") from error
+    return kind(
+        **{name: _revived(hints[name], value, f"{kind.__name__}.{name}") for name, value in found.items()}
+    )
 
 
-def _revive(hint: Any, value: Any) -> Any:
-    """Turn lists back into tuples and dicts back into specs, as the annotation `hint` says."""
+def _revived(hint: Any, value: Any, where: str) -> Any:
+    """The value that the annotation `hint` asks for, lists turned back into tuples and objects into specs."""
+    options = typing.get_args(hint)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        options = [a for a in typing.get_args(hint) if a is not type(None)]
-        return None if value is None else _revive(options[0], value) if len(options) == 1 else value
+        inner = next(option for option in options if option is not type(None))
+        return None if value is None else _revived(inner, value, where)
     if is_dataclass(hint) and isinstance(value, dict):
         return from_json(cast("type[Any]", hint), value)
     if typing.get_origin(hint) is tuple and isinstance(value, (list, tuple)):
-        inner = typing.get_args(hint)
-        each = inner[:1] * len(value) if inner[1:] == (...,) else inner
-        return tuple(_revive(kind, item) for kind, item in zip(each, value, strict=True))
-    return value
+        each = options[:1] * len(value) if options[1:] == (...,) else options
+        if len(each) == len(value):
+            return tuple(_revived(kind, item, where) for kind, item in zip(each, value, strict=True))
+    if typing.get_origin(hint) is typing.Literal and value in options:
+        return value
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, str) and isinstance(value, hint) and not isinstance(value, bool):
+        return value
+    expected = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+    raise LimnError(f"{where}: found {value!r}, expected {expected}.")

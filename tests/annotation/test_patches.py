@@ -41,7 +41,9 @@ def test_the_seed_lies_in_the_middle_half_of_the_patch():
     labels[0, 0, 20, 30], labels[0, 0, 50, 50] = 1, 2
     sampler = PatchSampler([paint_of(labels)], [HoldOut()], Classes((1, 2)), (1, 1, 16, 24))
     rng = np.random.default_rng(0)
-    offsets = np.array([[20 - p.box[2][0], 30 - p.box[3][0]] for p in (sampler.draw(0, rng) for _ in range(600))])
+    offsets = np.array(
+        [[20 - p.box[2][0], 30 - p.box[3][0]] for p in (sampler.draw(0, rng) for _ in range(600))]
+    )
     assert offsets.min(axis=0).tolist() == [4, 6]
     assert offsets.max(axis=0).tolist() == [11, 17]
 

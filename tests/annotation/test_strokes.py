@@ -247,7 +247,9 @@ def test_more_paint_elsewhere_does_not_change_which_strokes_come_first(seed):
     assert [box for box in later if box in set(order)] == order != sorted(order)
 
 
-@pytest.mark.xfail(strict=True, reason="more paint of a class raises its share: strokes trained on get held out")
+@pytest.mark.xfail(
+    strict=True, reason="more paint of a class raises its share: strokes trained on get held out"
+)
 def test_no_stroke_that_was_trained_on_scores_after_more_paint_of_its_class():
     for seed in range(8):
         labels = np.zeros((1, 1, 400, 900), np.uint8)
@@ -308,7 +310,9 @@ def test_full_masks_are_held_out_by_cells(monkeypatch):
 def test_blank_and_excluded_agree(grid, seed, gap):
     rng = np.random.default_rng(seed)
     starts = [tuple(int(rng.integers(0, n)) for n in grid) for _ in range(3)]
-    regions = tuple(tuple((a, int(rng.integers(a, n)) + 1) for a, n in zip(s, grid, strict=True)) for s in starts)
+    regions = tuple(
+        tuple((a, int(rng.integers(a, n)) + 1) for a, n in zip(s, grid, strict=True)) for s in starts
+    )
     out = HoldOut(regions, gap)
     box = tuple((int(a), int(a + rng.integers(1, 8))) for a in rng.integers(-3, 6, 4))
     labels = np.ones([b - a for a, b in box], np.int16)

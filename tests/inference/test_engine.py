@@ -27,7 +27,9 @@ torch.set_num_threads(1)
 CPU = torch.device("cpu")
 SMALL = {2: ((2, 2), (2, 2)), 3: ((1, 2, 2), (2, 2, 2))}
 EXTENT = {2: (1, 2, 39, 53), 3: (1, 7, 15, 22)}
-FAMILY = list(itertools.product(["concat", "attention", "nested"], ["max", "strided", "max_1x1"], ["none", "batch"]))
+FAMILY = list(
+    itertools.product(["concat", "attention", "nested"], ["max", "strided", "max_1x1"], ["none", "batch"])
+)
 
 
 def model_of(spec, seed=0):
@@ -61,7 +63,11 @@ def whole_logits(model, volume):
     feet = feet_on_grid(spec)
     box = tuple((-f.shrink, -f.shrink + _legal(n, f, spec)) for n, f in zip(volume.grid, feet, strict=True))
     part = scaling.apply(read_mirrored(volume, box))
-    batch = np.moveaxis(part, 1, 0) if spec.ndim == 3 else part.transpose(1, 2, 0, 3, 4).reshape(-1, len(part), *part.shape[3:])
+    batch = (
+        np.moveaxis(part, 1, 0)
+        if spec.ndim == 3
+        else part.transpose(1, 2, 0, 3, 4).reshape(-1, len(part), *part.shape[3:])
+    )
     with torch.inference_mode():
         out = model.network(torch.from_numpy(np.ascontiguousarray(batch))).numpy()
     t, z, y, x = volume.grid
@@ -98,10 +104,10 @@ def block_sizes(spec, grid):
     """One step, three steps, two steps along one axis only, and the whole extent."""
     steps = [f.step for f in feet_on_grid(spec)]
     seen = [f.step > 1 or f.halo > 0 for f in feet_on_grid(spec)]
-    some = [
-        tuple(s * k if on else 1 for s, on in zip(steps, seen, strict=True)) for k in (2, 3)
-    ]
-    mixed = tuple(s * (3 + 4 * (i % 2)) if on else 1 for i, (s, on) in enumerate(zip(steps, seen, strict=True)))
+    some = [tuple(s * k if on else 1 for s, on in zip(steps, seen, strict=True)) for k in (2, 3)]
+    mixed = tuple(
+        s * (3 + 4 * (i % 2)) if on else 1 for i, (s, on) in enumerate(zip(steps, seen, strict=True))
+    )
     up = tuple(-(-n // s) * s if on else 1 for n, s, on in zip(grid, steps, seen, strict=True))
     return [*some, mixed, up]
 
@@ -136,7 +142,9 @@ def test_tiles_equal_the_whole_for_blocks_of_any_size(ndim, choice):
     assert_exact(model_of(spec, seed=1), image_of(grid), block_sizes(spec, grid)[choice])
 
 
-@pytest.mark.parametrize("factors", [((3, 2), (2, 3)), ((1, 2), (2, 2)), ((2, 2),) * 3, ((1, 2, 2), (1, 2, 2))])
+@pytest.mark.parametrize(
+    "factors", [((3, 2), (2, 3)), ((1, 2), (2, 2)), ((2, 2),) * 3, ((1, 2, 2), (1, 2, 2))]
+)
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_tiles_equal_the_whole_for_other_factors(factors, padding):
     spec = UNetSpec(width=2, factors=factors, padding=padding, norm="batch")
@@ -146,7 +154,9 @@ def test_tiles_equal_the_whole_for_other_factors(factors, padding):
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
-@pytest.mark.parametrize("spec", [UNetSpec(width=2, factors=SMALL[2]), UNetSpec(width=2, factors=SMALL[3])], ids=["2d", "3d"])
+@pytest.mark.parametrize(
+    "spec", [UNetSpec(width=2, factors=SMALL[2]), UNetSpec(width=2, factors=SMALL[3])], ids=["2d", "3d"]
+)
 def test_tiles_equal_the_whole_for_every_block_that_the_planner_chooses(spec, padding):
     spec = UNetSpec(width=2, factors=spec.factors, padding=padding)
     grid = (2, 2, 45, 59) if spec.ndim == 2 else (1, 5, 19, 22)

@@ -157,5 +157,7 @@ def test_a_plan_says_what_it_is_in_one_line(seconds, said):
 
 
 def test_a_plan_says_that_it_is_not_exact():
-    text = str(make_plan(SPECS["group"], (1, 1, 600, 600), int(least(SPECS["group"], (1, 1, 600, 600)) + 1e7)))
+    text = str(
+        make_plan(SPECS["group"], (1, 1, 600, 600), int(least(SPECS["group"], (1, 1, 600, 600)) + 1e7))
+    )
     assert text.endswith("not exact: the normalisation depends on the tile")

@@ -77,7 +77,9 @@ def test_unpadded_output_is_smaller_by_twice_the_shrink(skip, factors):
         assert runs(network, size) == tuple(n - 2 * f.shrink for n, f in zip(size, feet, strict=True))
 
 
-@given(factors=st.lists(st.integers(1, 4), min_size=1, max_size=4), skip=st.sampled_from(["concat", "nested"]))
+@given(
+    factors=st.lists(st.integers(1, 4), min_size=1, max_size=4), skip=st.sampled_from(["concat", "nested"])
+)
 @settings(max_examples=40, deadline=None)
 def test_skips_line_up_without_padding_whatever_the_factors(factors, skip):
     pairs = tuple((f, f) for f in factors)
@@ -132,7 +134,7 @@ def test_the_halo_is_the_measured_field_of_view_rounded_up_to_the_step(skip, dow
         low = foot.halo + 2 * foot.step
         size = 2 * low + foot.step
         first, last = field_of_view(spec, axis, low, low + foot.step, size)
-        assert 0 < first
+        assert first > 0
         assert last < size
         reach = max(low - first, last - low - foot.step)
         assert foot.step == spec.stride(spec.depth, axis)
@@ -173,7 +175,9 @@ def test_multiplications_are_those_of_all_convolutions(skip, factors):
     assert multiplications(spec) * voxels == pytest.approx(counted(spec, size), rel=1e-12)
 
 
-@pytest.mark.parametrize(("skip", "down"), [("attention", "max"), ("concat", "strided"), ("concat", "max_1x1")])
+@pytest.mark.parametrize(
+    ("skip", "down"), [("attention", "max"), ("concat", "strided"), ("concat", "max_1x1")]
+)
 @pytest.mark.xfail(strict=True, reason="multiplications() leaves out gates and convolutions that go down")
 def test_multiplications_of_gates_and_of_convolutions_down_count_too(skip, down):
     spec = UNetSpec(width=4, factors=((2, 2),) * 2, skip=skip, down=down)

@@ -33,7 +33,9 @@ def test_a_spec_survives_json(spec):
 
 
 def test_an_unknown_key_is_named_with_the_known_ones():
-    with pytest.raises(LimnError, match=r"unknown key dropout, expected some of in_channels,.*mend the spelling"):
+    with pytest.raises(
+        LimnError, match=r"unknown key dropout, expected some of in_channels,.*mend the spelling"
+    ):
         from_json(UNetSpec, {"dropout": 0.5})
 
 
@@ -98,7 +100,9 @@ def test_every_node_comes_after_the_nodes_it_needs(spec):
     assert spec.nodes()[-1] == (0, spec.depth)
 
 
-@pytest.mark.parametrize(("norm", "exact"), [("none", True), ("batch", True), ("group", False), ("instance", False)])
+@pytest.mark.parametrize(
+    ("norm", "exact"), [("none", True), ("batch", True), ("group", False), ("instance", False)]
+)
 def test_only_norms_that_ignore_the_tile_are_exact(norm, exact):
     assert UNetSpec(norm=norm).tile_exact is exact
 

@@ -15,7 +15,12 @@ from napari_limn.network.unet import UNet, folded
 torch.set_num_threads(1)
 
 RONNEBERGER = UNetSpec(width=64, max_width=1024, factors=((2, 2),) * 4, padding="valid", norm="none")
-SHAPES = [(norm, down, skip) for norm in ("none", "batch") for down in ("max", "strided") for skip in ("concat", "nested")]
+SHAPES = [
+    (norm, down, skip)
+    for norm in ("none", "batch")
+    for down in ("max", "strided")
+    for skip in ("concat", "nested")
+]
 
 
 def randomised(network, seed=0):
@@ -70,7 +75,9 @@ def test_skips_are_cut_out_of_their_middle():
 @settings(max_examples=40, deadline=None)
 def test_a_padded_network_takes_planes_of_any_size(size, spec):
     norm, down, skip = spec
-    network = UNet(UNetSpec(width=2, out_channels=3, factors=((2, 2), (3, 2)), norm=norm, down=down, skip=skip))
+    network = UNet(
+        UNetSpec(width=2, out_channels=3, factors=((2, 2), (3, 2)), norm=norm, down=down, skip=skip)
+    )
     with torch.inference_mode():
         out = network.eval()(torch.rand(2, 1, *size))
     assert out.shape == (2, 3, *size)

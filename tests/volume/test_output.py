@@ -187,10 +187,6 @@ def test_a_zarr_in_another_order_keeps_it(tmp_path):
     np.testing.assert_array_equal(volume.data[:], labels[0].transpose(2, 1, 0))
 
 
-TYPES = pytest.mark.xfail(strict=True, reason="types that OME-TIFF does not have give tifffile's own error")
-
-
-@TYPES
 @pytest.mark.parametrize("dtype", ["u8", "i8", "?"])
 def test_a_type_that_ome_tiff_does_not_have_is_refused_and_leaves_nothing(tmp_path, image, dtype):
     with pytest.raises(LimnError, match=r"labels\.tif"):

@@ -26,7 +26,9 @@ class Hand:
         self.viewer, self.qtbot = viewer, qtbot
         viewer.window.resize(1400, 900)
         self.pump(0.3)
-        self.main = next(w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow) and w.isVisible())
+        self.main = next(
+            w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow) and w.isVisible()
+        )
 
     def pump(self, seconds: float) -> None:
         until = time.monotonic() + seconds

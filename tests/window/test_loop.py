@@ -48,7 +48,7 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path):
     hand.press("limn-train-start")
     hand.wait_idle(train)
     assert "Done" in hand.find("limn-train-status").text()
-    first = train.model
+    first, first_loss = train.model, train.curve.losses[0][1]
     assert first.spec.classes.values == (1, 2, 3)
     assert first.spec.classes.color_of[2][:3] == pytest.approx(tuple(labels.get_color(2))[:3])
     assert len(train.curve.losses) > 5
@@ -61,7 +61,9 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path):
     assert tuple(result.scale) == tuple(image.scale)
     assert result.units == image.units
     np.testing.assert_allclose(result.get_color(2), labels.get_color(2), atol=0.01)
-    truth = open_volume(samples.PAINTED.truth).read(((0, 1), (0, 1), *((0, n) for n in image.data.shape)))[0, 0, 0]
+    truth = open_volume(samples.PAINTED.truth).read(((0, 1), (0, 1), *((0, n) for n in image.data.shape)))[
+        0, 0, 0
+    ]
     assert (np.asarray(result.data) == truth).mean() > 0.5, "worse than guessing"
 
     hand.viewer.layers.selection.active = labels
@@ -71,10 +73,11 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path):
     hand.find("limn-train-seconds").setValue(6)
     hand.press("limn-train-start")
     hand.wait_idle(train)
-    assert train.model.spec.steps > first.spec.steps, "training did not go on from the model"
+    assert train.model.spec.steps >= first.spec.steps
+    assert train.curve.losses[0][1] < 0.7 * first_loss, "training did not go on from the model"
 
     worst = max(heartbeat.gaps)
-    print(f"heartbeat: {len(heartbeat.gaps)} beats, longest gap {1000 * worst:.0f} ms")  # noqa: T201
+    print(f"heartbeat: {len(heartbeat.gaps)} beats, longest gap {1000 * worst:.0f} ms")
     assert len(heartbeat.gaps) > 100
 
 
@@ -121,7 +124,9 @@ def big_prediction():
 
     def prepare(hand, predict):
         spec = ModelSpec(network=UNetSpec(width=16), classes=Classes((1, 2)))
-        hand.viewer.add_image(np.random.default_rng(0).integers(0, 255, (60, 700, 700), np.uint8), name="stack")
+        hand.viewer.add_image(
+            np.random.default_rng(0).integers(0, 255, (60, 700, 700), np.uint8), name="stack"
+        )
         SHELF.put("untrained", Model(spec, UNet(spec.network).eval()))
         predict.reset_choices()
 

@@ -224,7 +224,7 @@ class _Run:
             yield Improved(self.best)
             return
         score = score_windows(self.average, self.windows, self.bfloat16)
-        better = score > self.best_score
+        better = score >= self.best_score  # of equals the one that learned more
         if better:
             self.best, self.best_score = self._snapshot(score), score
             yield Improved(self.best)

@@ -148,7 +148,12 @@ def resolve_names(declared: str, shape: tuple[int, ...], asked: str | None = Non
             raise LimnError(f"found shape {shape} but axes {names}; name {len(shape)} axes.")
         return names
     names = declared.upper().replace("S", "C") if len(declared) == len(shape) else "?" * len(shape)
-    if names.count("C") > 1 or not {"Y", "X"} <= set(names):
+    if names.count("C") > 1:
+        raise LimnError(
+            f"found axes {declared} of shape {shape}, both channels and colour; expected one of them: "
+            "save the image without colour, or each channel by itself."
+        )
+    if not {"Y", "X"} <= set(names):
         return default_names(shape)
     unknown = [i for i, a in enumerate(names) if a not in NAMES]
     free = [a for a in "ZT" if a not in names]

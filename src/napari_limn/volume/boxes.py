@@ -52,7 +52,7 @@ def slices(box: Box) -> tuple[slice, ...]:
 
 def contains(outer: Box, inner: Box) -> bool:
     """Whether `inner` lies in `outer` completely."""
-    return all(a <= c and d <= b for (a, b), (c, d) in zip(outer, inner, strict=True))
+    return all(a <= c <= d <= b for (a, b), (c, d) in zip(outer, inner, strict=True))
 
 
 def blocks(shape: Sequence[int], block: Sequence[int]) -> Iterator[Box]:

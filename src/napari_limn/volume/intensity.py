@@ -46,9 +46,11 @@ class Scaling:
     def apply(self, part: NDArray[Any]) -> NDArray[np.float32]:
         """Scale `part`, channels first; values that are not finite become 0."""
         tail = (-1,) + (1,) * (part.ndim - 1)
-        low = np.asarray(self.low, np.float32).reshape(tail)
-        width = np.asarray(self.width, np.float32).reshape(tail)
-        scaled = (part.astype(np.float32) - low) / width
+        # float32 holds whole numbers only up to 2**24
+        kind = np.float32 if part.dtype == np.float32 or part.dtype.itemsize < 4 else np.float64
+        low, width = (np.asarray(numbers, kind).reshape(tail) for numbers in (self.low, self.width))
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = ((part.astype(kind) - low) / width).astype(np.float32)
         if part.dtype.kind == "f":
             np.nan_to_num(scaled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         return scaled
@@ -77,7 +79,7 @@ def fit_scaling(volume: Volume, spec: IntensitySpec | None = None) -> Scaling:
         values = channel[np.isfinite(channel)]
         bounds = np.percentile(values, [spec.low, spec.high]) if values.size else np.zeros(2)
         low.append(float(bounds[0]))
-        width.append(float(bounds[1] - bounds[0]) or 1.0)
+        width.append(float(np.clip(bounds[1] / 2 - bounds[0] / 2, 0, np.finfo(float).max / 2) * 2) or 1.0)
     return Scaling(tuple(low), tuple(width))
 
 
@@ -86,8 +88,8 @@ def _sample(volume: Volume) -> NDArray[np.float64]:
     t, z, y, x = volume.grid
     planes = np.unique(np.linspace(0, t * z - 1, min(_PLANES, t * z)).round().astype(int))
     per_plane = max(1, _SAMPLE // len(planes))
-    step = max(1, int(np.ceil(np.sqrt(y * x / per_plane))))
     rows = max(1, min(y, (1 << 26) // x))  # of a gigantic plane only its middle rows are read
+    step = max(1, int(np.ceil(np.sqrt(rows * x / per_plane))))
     first = (y - rows) // 2
     parts = []
     for plane in planes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import zarr
@@ -11,7 +12,7 @@ from napari_limn.volume.axes import Axes, resolve_names, unit_name
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from napari_limn.volume.volume import RGBA
@@ -29,21 +30,36 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
     if isinstance(node, zarr.Array):
         names = resolve_names("?" * node.ndim, node.shape, axes)
         return Volume(node, Axes.of(names), path.name)
-    group = _image_group(node, path)
-    meta = _ome(group)
-    image = meta["multiscales"][0]
-    levels = [_level(group, entry["path"], path) for entry in image["datasets"]]
-    declared, units = _declared(image, levels[0].ndim)
-    names = resolve_names(declared, levels[0].shape, axes)
-    scale, translate = _transform(image, len(names))
-    frame = Axes(names, scale, units, translate)
-    return Volume(levels[0], frame, path.name, tuple(levels[1:]), _label_colors(meta))
+    with _reported(path):
+        group = _image_group(node, path)
+        meta = _ome(group)
+        image = meta["multiscales"][0]
+        levels = [_level(group, entry["path"], path) for entry in image["datasets"]]
+        declared, units = _declared(image, levels[0].ndim)
+        names = resolve_names(declared, levels[0].shape, axes)
+        scale, translate = _transform(image, len(names))
+        frame = Axes(names, scale, units, translate)
+        return Volume(levels[0], frame, path.name, tuple(levels[1:]), _label_colors(meta))
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Name the file whose metadata are broken."""
+    try:
+        yield
+    except LimnError as error:
+        raise error if path.name in str(error) else LimnError(f"{path.name}: {error}") from error
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise LimnError(
+            f"{path.name}: found broken OME-Zarr metadata ({type(error).__name__}: {error}), expected multiscales with "
+            "datasets, axes and transformations as in NGFF 0.4 or 0.5; write the file again."
+        ) from error
 
 
 def _open(path: Path, name: str) -> zarr.Array[Any] | zarr.Group:
     try:
         return zarr.open(path, mode="r")
-    except (FileNotFoundError, KeyError, ValueError, TypeError) as error:
+    except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise LimnError(
             f"{name}: found no readable Zarr ({error}), expected an OME-Zarr folder; choose the folder itself."
         ) from error
@@ -107,10 +123,10 @@ def _label_colors(meta: Mapping[str, Any]) -> dict[int, RGBA] | None:
     """Colours of a label image (0–1); None where the group is no label image."""
     if "image-label" not in meta:
         return None
-    rows = meta["image-label"].get("colors") or ()
+    rows = (meta["image-label"] or {}).get("colors") or ()
     found: dict[int, RGBA] = {}
     for row in rows:
-        if (rgba := row.get("rgba")) and len(rgba) == 4:
+        if isinstance(row, dict) and "label-value" in row and len(rgba := row.get("rgba") or ()) == 4:
             red, green, blue, alpha = (float(c) / 255 for c in rgba)
             found[int(row["label-value"])] = (red, green, blue, alpha)
     return found

@@ -180,6 +180,10 @@ def _create_tiff(partial: Path, image: Volume, dtype: Any, colors: Mapping[int, 
     """An OME-TIFF full of zeros, voxel size also in the resolution tags."""
     axes = image.axes.without("C")
     shape = labels_shape(image)
+    if np.dtype(dtype).kind not in "iu" or np.dtype(dtype).itemsize > 4:
+        raise LimnError(
+            f"{partial.stem}: found labels of type {np.dtype(dtype)}, OME-TIFF holds whole numbers of up to 32 bits; write .ome.zarr."
+        )
     order = [axes.names.index(a) for a in GRID if a in axes.names]
     if order != sorted(order):
         raise LimnError(
@@ -187,7 +191,7 @@ def _create_tiff(partial: Path, image: Volume, dtype: Any, colors: Mapping[int, 
         )
     metadata: dict[str, Any] = {
         "axes": axes.names,
-        "Description": json.dumps({MARK: {v: list(c) for v, c in colors.items()}}),
+        "Description": json.dumps({MARK: {int(v): list(c) for v, c in colors.items()}}),
     }
     for name, scale, unit in zip(axes.names, axes.scale, axes.units, strict=True):
         key = "TimeIncrement" if name == "T" else f"PhysicalSize{name}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from contextlib import contextmanager
+import struct
+from contextlib import ExitStack, contextmanager
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import tifffile
@@ -40,8 +41,8 @@ def open_tiff(path: Path, axes: str | None = None) -> Volume:
     LimnError
         If the file is no TIFF, is cut off, names files outside its folder, or belongs to a set with files missing.
     """
-    with _reported(path):
-        tif = tifffile.TiffFile(path)
+    with _reported(path), ExitStack() as closing:
+        tif = closing.enter_context(tifffile.TiffFile(path))
         _refuse_outside_names(tif, path)
         series = tif.series[0]
         levels = [_array(tif, level, path, number) for number, level in enumerate(series.levels)]
@@ -50,6 +51,8 @@ def open_tiff(path: Path, axes: str | None = None) -> Volume:
         names = resolve_names(declared, shape, axes)
         scale, units = _spacing(tif, names)
         origin = (0.0,) * len(names)
+        if not all(isinstance(level, MappedArray) for level in levels):
+            closing.pop_all()  # the store goes on reading from the open file
         return Volume(
             levels[0], Axes(names, scale, units, origin), path.name, tuple(levels[1:]), _colors(tif)
         )
@@ -65,7 +68,7 @@ def _reported(path: Path) -> Iterator[None]:
     logger.addHandler(listener)
     try:
         yield
-    except (tifffile.TiffFileError, IndexError, KeyError, OSError) as error:
+    except (tifffile.TiffFileError, IndexError, KeyError, OSError, struct.error) as error:
         if isinstance(error, OSError) and not isinstance(error, tifffile.TiffFileError):
             raise
         raise LimnError(
@@ -78,11 +81,18 @@ def _reported(path: Path) -> Iterator[None]:
         raise LimnError(
             f"{path.name}: a file of this OME-TIFF set is missing ({missing[0]}); put it beside this one."
         )
+    if cut := [text for text in heard if "invalid page offset" in text]:
+        # tifffile would leave out the planes behind the cut
+        raise LimnError(f"{path.name}: the file is cut off ({cut[0]}); copy it again from its source.")
 
 
 def _refuse_outside_names(tif: tifffile.TiffFile, path: Path) -> None:
     """An OME-TIFF may name the other files of its set; names that leave the folder are refused."""
-    for name in re.findall(r'FileName\s*=\s*"([^"]*)"', tif.ome_metadata or ""):
+    try:
+        elements = ET.fromstring(tif.ome_metadata or "<none/>").iter()  # noqa: S314 expat bounds expansion
+    except ET.ParseError:
+        return  # tifffile cannot follow names either
+    for name in (text for element in elements if (text := element.get("FileName"))):
         if Path(name).name != name or "\\" in name or name in ("..", "."):
             raise LimnError(
                 f"{path.name}: refers to the file {name!r} outside its folder; that is not opened."
@@ -93,17 +103,22 @@ def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, n
     """One pyramid level as a lazy array."""
     page = level.keyframe
     _refuse_cut_off(tif, level, path)
-    if level.dataoffset is not None and page.is_memmappable:
+    if level.dataoffset is not None and page.is_memmappable and _in_one_file(tif, level):
         dtype = np.dtype(level.dtype).newbyteorder(tif.byteorder)
         return MappedArray(path, level.shape, dtype, level.dataoffset)
     return zarr.open_array(tif.series[0].aszarr(level=number), mode="r")
+
+
+def _in_one_file(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries) -> bool:
+    """Whether all pages lie in this file; the offsets of an OME-TIFF set do not say in which they count."""
+    return not tif.is_ome or all(page is None or page.parent is tif for page in level.pages)
 
 
 def _refuse_cut_off(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path) -> None:
     """Compare what the header claims with the size of the file before anything is read."""
     size = tif.filehandle.size
     end = 0
-    if level.dataoffset is not None:
+    if level.dataoffset is not None and _in_one_file(tif, level):
         end = level.dataoffset + prod(int(n) for n in level.shape) * np.dtype(level.dtype).itemsize
     elif (last := level.pages[-1]) is not None and last.parent is tif:
         end = max((o + n for o, n in zip(last.dataoffsets, last.databytecounts, strict=False)), default=0)

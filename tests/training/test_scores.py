@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
+
+from napari_limn.errors import LimnError
+from napari_limn.training import scores
+from napari_limn.training.scores import mean_iou, score
+from napari_limn.volume.boxes import blocks
+from napari_limn.volume.volume import Volume
+
+pairs_of_labels = st.tuples(st.integers(0, 2**31), st.integers(2, 6), st.sampled_from([(9, 11), (3, 6, 7)]))
+
+
+def random_pair(seed, values, shape, low=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(low, values, shape).astype(np.uint8), rng.integers(low, values, shape).astype(
+        np.uint8
+    )
+
+
+@given(pairs_of_labels)
+@settings(max_examples=40, deadline=None)
+def test_scores_are_those_of_scikit_learn(case):
+    found, true = random_pair(*case)
+    result = score(found, true, "background")
+    values = np.unique(true)
+    iou = jaccard_score(true.ravel(), found.ravel(), labels=values, average=None)
+    dice = f1_score(true.ravel(), found.ravel(), labels=values, average=None)
+    assert list(result.iou) == list(result.dice) == values.tolist()
+    assert list(result.iou.values()) == pytest.approx(iou)
+    assert list(result.dice.values()) == pytest.approx(dice)
+    assert result.mean_iou == pytest.approx(iou.mean())
+    assert result.mean_dice == pytest.approx(dice.mean())
+    assert result.voxels == true.size
+
+
+@given(pairs_of_labels)
+@settings(max_examples=25, deadline=None)
+def test_unlabelled_truth_is_left_out(case):
+    found, true = random_pair(*case)
+    true.flat[0] = 1
+    seen = true > 0
+    values = np.unique(true[seen])
+    result = score(found, true, "unlabelled")
+    assert list(result.iou.values()) == pytest.approx(
+        jaccard_score(true[seen], found[seen], labels=values, average=None)
+    )
+    assert result.voxels == seen.sum()
+
+
+def test_zero_is_a_class_if_the_prediction_has_it_and_not_labelled_otherwise():
+    true = np.array([[0, 1, 2, 2]])
+    assert list(score(np.array([[0, 1, 2, 1]]), true).iou) == [0, 1, 2]
+    auto = score(np.array([[1, 1, 2, 1]]), true)
+    assert auto.iou == {1: 0.5, 2: 0.5}
+    assert auto.voxels == 3
+
+
+def test_a_value_only_in_the_prediction_costs_the_others_but_has_no_score():
+    result = score(np.array([[1, 1, 9, 2]]), np.array([[1, 1, 1, 2]]))
+    assert result.iou == {1: pytest.approx(2 / 3), 2: 1.0}
+
+
+def test_a_class_that_was_missed_completely_scores_zero():
+    result = score(np.array([[1, 1, 1, 1]]), np.array([[1, 1, 2, 2]]))
+    assert result.iou == {1: 0.5, 2: 0.0}
+    assert result.mean_iou == 0.25
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.uint32, np.int64])
+def test_labels_of_every_integer_type_are_compared(dtype):
+    found, true = np.array([[0, 1, 1, 0]], dtype), np.array([[0, 1, 0, 0]], dtype)
+    assert score(found, true).iou == {0: pytest.approx(2 / 3), 1: 0.5}
+
+
+def test_a_volume_is_counted_over_all_its_blocks(monkeypatch):
+    found, true = random_pair(1, 4, (2, 7, 8, 9))
+    whole = score(found, true, "background")
+    monkeypatch.setattr(scores, "blocks", lambda grid, block: blocks(grid, (1, 2, 3, 4)))
+    assert score(found, true, "background") == whole
+
+
+def test_different_extents_are_refused_with_both():
+    with pytest.raises(LimnError, match=r"size \(1, 1, 4, 5\).*\(1, 1, 5, 4\); expected the same"):
+        score(np.ones((4, 5), int), np.ones((5, 4), int))
+
+
+def test_channels_are_refused():
+    with pytest.raises(LimnError, match="expected the same"):
+        score(Volume.of(np.ones((2, 6, 6), int), "CYX"), np.ones((6, 6), int))
+
+
+def test_a_truth_without_labels_is_refused():
+    with pytest.raises(LimnError, match="no labelled voxel in the truth"):
+        score(np.ones((4, 4), int), np.zeros((4, 4), int))
+
+
+def test_negative_labels_are_refused():
+    with pytest.raises(LimnError, match=r"negative label -1.*0 and above.*renumber"):
+        score(np.full((4, 4), -1), np.ones((4, 4), int))
+
+
+@given(st.integers(0, 2**31), st.integers(2, 5))
+@settings(max_examples=25, deadline=None)
+def test_mean_iou_of_a_confusion_matrix(seed, classes):
+    rng = np.random.default_rng(seed)
+    found, true = rng.integers(0, classes, (2, 60))
+    expected = jaccard_score(true, found, labels=np.unique(true), average=None).mean()
+    confusion = confusion_matrix(true, found, labels=range(classes))
+    assert mean_iou(confusion) == pytest.approx(expected)
+
+
+def test_mean_iou_leaves_out_classes_that_do_not_occur():
+    assert mean_iou(np.array([[4, 0, 0], [0, 4, 2], [0, 0, 0]])) == pytest.approx((1 + 4 / 6) / 2)
+    assert mean_iou(np.zeros((2, 2), int)) == 0
