@@ -83,17 +83,44 @@ def test_a_missing_file_is_named(tmp_path):
     assert "no such model file; check the spelling" in refusal(tmp_path / "none.limn")
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+@pytest.mark.xfail(strict=True, reason="_read lets the OSError of torch.load through")
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.5])
 def test_a_file_that_is_cut_off_is_refused(saved, share):
     whole = saved.read_bytes()
     saved.write_bytes(whole[: int(share * len(whole))])
     assert "cut off or of another kind" in refusal(saved)
 
 
-def test_a_file_of_another_kind_is_refused(tmp_path):
+@pytest.mark.parametrize("share", [0.0, 0.95, 0.999])
+def test_a_file_without_its_end_and_an_empty_file_are_refused(saved, share):
+    whole = saved.read_bytes()
+    saved.write_bytes(whole[: int(share * len(whole))])
+    assert "cut off or of another kind" in refusal(saved)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "hello",
+        pytest.param(
+            "these",
+            marks=pytest.mark.xfail(strict=True, reason="_read lets the IndexError of torch.load through"),
+        ),
+        pytest.param(
+            "0,1,2",
+            marks=pytest.mark.xfail(strict=True, reason="_read lets the IndexError of torch.load through"),
+        ),
+        "<xml>",
+    ],
+)
+def test_a_text_file_is_refused(tmp_path, start):
     path = tmp_path / "notes.limn"
-    path.write_text("these are not the weights you are looking for\n" * 20)
+    path.write_text(f"{start} are not the weights you are looking for\n" * 20)
     assert "expected a .limn model file written by napari-limn" in refusal(path)
+
+
+def test_an_archive_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "notes.limn"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.txt", "hello")
     assert "expected a .limn model file written by napari-limn" in refusal(path)
@@ -133,13 +160,14 @@ def test_one_wrong_byte_in_the_weights_is_noticed(saved, model):
     assert "weights do not match their checksum, the file is damaged; copy it again" in refusal(saved)
 
 
+@pytest.mark.xfail(strict=True, reason="_read and _digest let other errors than LimnError through")
 def test_a_wrong_byte_anywhere_is_refused_in_one_sentence_or_changes_no_weight(saved, model, tmp_path):
     whole, path = saved.read_bytes(), tmp_path / "broken.limn"
     expected = model.network.state_dict()
-    header = list(range(0, 4000, 97))
-    for place in [*header, *np.linspace(4000, len(whole) - 1, 60).astype(int).tolist()]:
+    rng = np.random.default_rng(0)
+    for place in [*range(0, 4000, 13), *np.linspace(4000, len(whole) - 1, 60).astype(int).tolist()]:
         data = bytearray(whole)
-        data[place] ^= 0xFF
+        data[place] ^= int(rng.integers(1, 256))
         path.write_bytes(data)
         try:
             found = Model.load(path).network.state_dict()

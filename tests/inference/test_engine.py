@@ -267,7 +267,7 @@ def test_with_a_norm_that_looks_at_the_tile_tiles_differ(norm):
     model = model_of(UNetSpec(width=4, factors=SMALL[2], norm=norm), seed=1)
     gradient = np.linspace(0, 4000, 96)[None, :] + np.random.default_rng(0).normal(0, 300, (96, 96))
     volume = Volume.of(gradient.astype(np.float32))
-    assert worst(model, volume, [whole(volume.grid)]) <= 1e-4
+    assert worst(model, volume, [whole(volume.grid)]) <= 1e-3
     assert worst(model, volume, list(blocks(volume.grid, (1, 1, 16, 16)))) > 1e-2
 
 

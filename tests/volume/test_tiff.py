@@ -289,9 +289,9 @@ def test_an_ome_set_with_a_missing_file_is_refused(tmp_path):
         open_tiff(path)
 
 
-def test_planes_of_an_ome_set_come_from_the_file_that_holds_them(tmp_path):
-    volume = open_tiff(split_set(tmp_path, 'FileName="b.tif"', ifd=1))
-    assert everything(volume)[0, 0, :, 0, 0].tolist() == [3, 6]
+def test_an_ome_set_whose_planes_are_taken_for_one_piece_is_refused(tmp_path):
+    with pytest.raises(LimnError, match="save it as one file"):
+        open_tiff(split_set(tmp_path, 'FileName="b.tif"', ifd=1))
 
 
 @pytest.mark.parametrize(

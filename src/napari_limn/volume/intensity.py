@@ -47,10 +47,10 @@ class Scaling:
         """Scale `part`, channels first; values that are not finite become 0."""
         tail = (-1,) + (1,) * (part.ndim - 1)
         # float32 holds whole numbers only up to 2**24
-        kind = np.float32 if part.dtype == np.float32 or part.dtype.itemsize < 4 else np.float64
-        low, width = (np.asarray(numbers, kind).reshape(tail) for numbers in (self.low, self.width))
+        kind: type[Any] = np.float32 if part.dtype == np.float32 or part.dtype.itemsize < 4 else np.float64
+        low, width = np.asarray(self.low, kind).reshape(tail), np.asarray(self.width, kind).reshape(tail)
         with np.errstate(over="ignore", invalid="ignore"):
-            scaled = ((part.astype(kind) - low) / width).astype(np.float32)
+            scaled: NDArray[np.float32] = ((part.astype(kind) - low) / width).astype(np.float32)
         if part.dtype.kind == "f":
             np.nan_to_num(scaled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         return scaled

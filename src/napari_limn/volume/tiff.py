@@ -103,7 +103,12 @@ def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, n
     """One pyramid level as a lazy array."""
     page = level.keyframe
     _refuse_cut_off(tif, level, path)
-    if level.dataoffset is not None and page.is_memmappable and _in_one_file(tif, level):
+    if level.dataoffset is not None and not _in_one_file(tif, level):
+        # tifffile takes planes of several files for one piece when their offsets happen to continue each other
+        raise LimnError(
+            f"{path.name}: planes of this OME-TIFF set cannot be told apart by file; save it as one file."
+        )
+    if level.dataoffset is not None and page.is_memmappable:
         dtype = np.dtype(level.dtype).newbyteorder(tif.byteorder)
         return MappedArray(path, level.shape, dtype, level.dataoffset)
     return zarr.open_array(tif.series[0].aszarr(level=number), mode="r")
@@ -118,7 +123,7 @@ def _refuse_cut_off(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path
     """Compare what the header claims with the size of the file before anything is read."""
     size = tif.filehandle.size
     end = 0
-    if level.dataoffset is not None and _in_one_file(tif, level):
+    if level.dataoffset is not None:
         end = level.dataoffset + prod(int(n) for n in level.shape) * np.dtype(level.dtype).itemsize
     elif (last := level.pages[-1]) is not None and last.parent is tif:
         end = max((o + n for o, n in zip(last.dataoffsets, last.databytecounts, strict=False)), default=0)
