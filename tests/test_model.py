@@ -106,10 +106,6 @@ def test_a_file_without_its_end_and_an_empty_file_are_refused(saved, share):
             "these",
             marks=pytest.mark.xfail(strict=True, reason="_read lets the IndexError of torch.load through"),
         ),
-        pytest.param(
-            "0,1,2",
-            marks=pytest.mark.xfail(strict=True, reason="_read lets the IndexError of torch.load through"),
-        ),
         "<xml>",
     ],
 )

@@ -1,0 +1,96 @@
+"""Tiled against whole-image inference: largest difference of logits, and labels that differ.
+
+    python benchmarks/exactness.py [--limits 0.25 0.5 1 2]
+
+For networks over planes and volumes, padded and unpadded, on images of odd size, for every block that the planner chooses
+under the memory limits given (GB), and every smaller one on the grid.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import product
+
+import numpy as np
+import torch
+
+import napari_limn as limn
+from napari_limn.errors import LimnError
+from napari_limn.inference.engine import BlockEngine
+from napari_limn.inference.plan import feet_on_grid, make_plan
+from napari_limn.network.unet import UNet
+from napari_limn.volume.boxes import blocks, slices, whole
+from napari_limn.volume.intensity import fit_scaling
+
+SHAPES = {2: (731, 997), 3: (37, 101, 131)}
+FACTORS = {2: ((2, 2),) * 4, 3: ((1, 2, 2), (2, 2, 2), (2, 2, 2))}
+
+
+def network(ndim: int, padding: str, skip: str, down: str) -> UNet:
+    norm = "batch" if padding == "same" else "none"
+    spec = limn.UNetSpec(
+        factors=FACTORS[ndim], width=8, padding=padding, skip=skip, down=down, norm=norm, out_channels=3
+    )
+    net = UNet(spec)
+    for module in net.modules():
+        if isinstance(module, (torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)):
+            torch.nn.init.normal_(module.running_mean, 0, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+    return net.eval()
+
+
+def sizes(spec: limn.UNetSpec, grid: tuple[int, ...], limits: list[float]) -> list[tuple[int, ...]]:
+    """Blocks of the planner under each limit, and cubes of 2, 4 and 8 strides."""
+    found = set()
+    for limit in limits:
+        try:
+            found.add(make_plan(spec, grid, int(limit * 1e9)).block)
+        except LimnError:
+            continue
+    steps = [f.step for f in feet_on_grid(spec)]
+    return sorted(found | {tuple(s * n if s > 1 else 1 for s in steps) for n in (2, 4, 8)})
+
+
+@torch.inference_mode()
+def one_pass(model: limn.Model, volume: limn.Volume) -> np.ndarray:
+    """Logits (K, T, Z, Y, X) of the module itself on the whole image."""
+    image = torch.from_numpy(fit_scaling(volume).apply(volume.read(whole(volume.grid))))
+    planes = model.spec.network.ndim == 2
+    found = model.network(image[:, 0, 0][None] if planes else image[:, 0][None])[0].numpy()
+    return found[:, None, None] if planes else found[:, None]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--limits", type=float, nargs="+", default=[0.2, 0.25, 0.3, 0.5, 1, 2, 4])
+    args = parser.parse_args()
+    worst, flipped, count = 0.0, 0, 0
+    for ndim, padding, skip, down in product(
+        (2, 3), ("same", "valid"), ("concat", "attention", "nested"), ("max", "strided")
+    ):
+        torch.manual_seed(0)
+        net = network(ndim, padding, skip, down)
+        shape = SHAPES[ndim]
+        volume = limn.open_volume(
+            np.random.default_rng(1).integers(0, 255, shape, np.uint8), axes="ZYX"[-ndim:]
+        )
+        model = limn.Model(limn.ModelSpec(network=net.spec, classes=limn.Classes((1, 2, 3))), net)
+        engine = BlockEngine(model, volume, fit_scaling(volume), torch.device("cpu"), torch.float32)
+        one = engine.logits(whole(volume.grid)) if padding == "valid" else one_pass(model, volume)
+        for block in sizes(net.spec, volume.grid, args.limits):
+            tiled = np.empty_like(one)
+            for box in blocks(volume.grid, block):
+                tiled[(slice(None), *slices(box))] = engine.logits(box)
+            difference = float(np.abs(tiled - one).max())
+            flips = int((tiled.argmax(0) != one.argmax(0)).sum())
+            worst, flipped, count = max(worst, difference), flipped + flips, count + 1
+            print(
+                f"{ndim}D {padding:5} {skip:9} {down:7} block {block}: {difference:.1e}, {flips} labels differ"
+            )
+    print(f"{count} tilings: largest difference {worst:.1e}, {flipped} labels differ")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from napari_limn.annotation.classes import Classes
+from napari_limn.errors import LimnError
+from napari_limn.events import BlockDone, Planned, Warned
+from napari_limn.inference.pipeline import PredictSpec, check_fit, plan, predict, prediction_events
+from napari_limn.inference.plan import make_plan
+from napari_limn.model import Model, ModelSpec
+from napari_limn.network.spec import UNetSpec
+from napari_limn.network.unet import UNet
+from napari_limn.volume.axes import Axes
+from napari_limn.volume.boxes import slices
+from napari_limn.volume.intensity import fit_scaling
+from napari_limn.volume.open import open_volume
+from napari_limn.volume.volume import Volume
+
+torch.set_num_threads(1)
+
+PLANES, VOLUMES = ((2, 2), (2, 2)), ((1, 2, 2), (2, 2, 2))
+VALUES = (3, 70, 500)
+
+
+def model_of(factors=PLANES, channels=1, values=VALUES, norm="batch", **spec):
+    network = UNetSpec(width=3, factors=factors, in_channels=channels, out_channels=len(values), norm=norm)
+    torch.manual_seed(2)
+    built = UNet(network)
+    for module in built.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
+            module.bias.data.uniform_(0, 0.5)
+    built.eval()
+    with torch.inference_mode():
+        logits = built(torch.rand(1, channels, *[16] * network.ndim)).movedim(1, 0).flatten(1)
+    spread, mean = logits.std(1), logits.mean(1)
+    built.head.weight.data /= spread.reshape(-1, *[1] * (network.ndim + 1))
+    built.head.bias.data.copy_((built.head.bias.data - mean) / spread)
+    return Model(ModelSpec(network=network, classes=Classes(values), **spec), built.eval())
+
+
+def image_of(shape, axes, seed=0):
+    return Volume.of(np.random.default_rng(seed).integers(0, 5000, shape).astype(np.uint16), axes)
+
+
+def expected_labels(model, volume):
+    """Labels in the axes of the volume, from one pass over every whole plane or volume."""
+    t, z, y, x = volume.grid
+    part = fit_scaling(volume).apply(volume.read(((0, t), (0, z), (0, y), (0, x))))
+    frames = torch.from_numpy(np.moveaxis(part, 1, 0))
+    if model.spec.network.ndim == 2:
+        frames = frames.movedim(2, 1).flatten(0, 1)
+    with torch.inference_mode():
+        indices = model.network(frames).argmax(1).numpy().reshape(volume.grid)
+    return volume.squeezed(np.asarray(model.spec.classes.values)[indices])
+
+
+def few_blocks(model, volume, wanted=4):
+    """A memory limit under which the run takes at least `wanted` blocks."""
+    network = model.spec.network
+    peak = make_plan(network, volume.grid, 1 << 50).peak_bytes
+    low = make_plan(network, (1, 1, 1, 1), 1 << 50).peak_bytes
+    for limit in np.linspace(peak, low, 60):
+        if make_plan(network, volume.grid, int(limit)).blocks >= wanted:
+            return PredictSpec(memory=int(limit), device="cpu")
+    raise AssertionError(f"no limit gives {wanted} blocks")
+
+
+CASES = {
+    "YX": (PLANES, (37, 50), "YX"),
+    "YXC": (PLANES, (37, 50, 3), "YXC"),
+    "CYX": (PLANES, (2, 37, 50), "CYX"),
+    "ZYX": (PLANES, (5, 37, 50), "ZYX"),
+    "TYX": (PLANES, (3, 37, 50), "TYX"),
+    "TZYX": (PLANES, (2, 3, 21, 30), "TZYX"),
+    "volume ZYX": (VOLUMES, (6, 21, 30), "ZYX"),
+    "volume CZYX": (VOLUMES, (2, 6, 21, 30), "CZYX"),
+    "volume ZCYX": (VOLUMES, (6, 2, 21, 30), "ZCYX"),
+    "volume ZYXC": (VOLUMES, (6, 21, 30, 2), "ZYXC"),
+    "volume TZYX": (VOLUMES, (2, 6, 21, 30), "TZYX"),
+    "volume TCZYX": (VOLUMES, (2, 2, 6, 21, 30), "TCZYX"),
+    "XY": (PLANES, (37, 50), "XY"),
+}
+
+
+@pytest.mark.parametrize(("factors", "shape", "axes"), CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize("tiled", [False, True], ids=["at once", "in blocks"])
+def test_labels_have_the_axes_of_the_image_and_the_painted_values(factors, shape, axes, tiled):
+    volume = image_of(shape, axes)
+    model = model_of(factors, volume.channels)
+    spec = few_blocks(model, volume, 4) if tiled else PredictSpec(device="cpu")
+    found = predict(model, volume, spec=spec)
+    expected = expected_labels(model, volume)
+    assert found.shape == tuple(n for n, a in zip(shape, axes, strict=True) if a != "C") == expected.shape
+    assert found.dtype == np.uint16
+    assert len(np.unique(expected)) >= 2
+    assert np.array_equal(found, expected)
+
+
+def test_a_plain_array_is_enough():
+    image = np.random.default_rng(0).integers(0, 255, (30, 41, 3), np.uint8)
+    model = model_of(channels=3, values=(1, 2))
+    labels = predict(model, image)
+    assert labels.dtype == np.uint8
+    assert np.array_equal(labels, expected_labels(model, Volume.of(image, "YXC")))
+
+
+def test_a_model_may_be_the_path_of_its_file(tmp_path):
+    model, volume = model_of(), image_of((30, 40), "YX")
+    path = model.save(tmp_path / "m.limn")
+    assert np.array_equal(predict(path, volume), predict(model, volume))
+    assert np.array_equal(predict(str(path), volume), predict(model, volume))
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
+@pytest.mark.parametrize(
+    ("factors", "shape", "axes"), [CASES["YX"], CASES["YXC"], CASES["TZYX"], CASES["volume ZCYX"]]
+)
+def test_a_file_holds_what_memory_would(tmp_path, suffix, factors, shape, axes):
+    volume = image_of(shape, axes)
+    model = model_of(factors, volume.channels)
+    spec = few_blocks(model, volume)
+    path = tmp_path / f"labels{suffix}"
+    assert predict(model, volume, path, spec) == path
+    written = open_volume(path)
+    assert written.dtype == np.uint16
+    assert written.axes.names == volume.axes.without("C").names
+    assert np.array_equal(np.asarray(written.data[...]), predict(model, volume, spec=spec))
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+class Counting:
+    """An output that counts how often each voxel is written."""
+
+    def __init__(self, grid):
+        self.times, self.labels = np.zeros(grid, int), np.zeros(grid, int)
+
+    def write(self, box, labels):
+        assert labels.shape == tuple(b - a for a, b in box)
+        self.times[slices(box)] += 1
+        self.labels[slices(box)] = labels
+
+    def finish(self):
+        return self
+
+
+@pytest.mark.parametrize(("factors", "grid"), [(PLANES, (2, 3, 37, 50)), (VOLUMES, (2, 7, 21, 30))])
+def test_every_voxel_is_written_exactly_once(factors, grid):
+    model, volume = model_of(factors), image_of(grid, "TZYX")
+    out = predict(model, volume, Counting(grid), few_blocks(model, volume, 6))
+    assert (out.times == 1).all()
+    assert np.array_equal(out.labels, expected_labels(model, volume))
+
+
+def test_a_run_tells_its_plan_and_then_every_block():
+    model, volume = model_of(), image_of((60, 70), "YX")
+    events = list(prediction_events(model, volume, spec=few_blocks(model, volume, 6)))
+    planned, blocks = events[0], events[1:]
+    assert isinstance(planned, Planned)
+    assert all(isinstance(e, BlockDone) for e in blocks)
+    assert [e.done for e in blocks] == list(range(1, planned.plan.blocks + 1))
+    assert {e.total for e in blocks} == {planned.plan.blocks}
+    assert all(a.seconds <= b.seconds for a, b in itertools.pairwise(blocks))
+
+
+def test_listen_hears_every_event():
+    model, volume = model_of(), image_of((20, 20), "YX")
+    heard = []
+    predict(model, volume, listen=heard.append)
+    assert [type(e) for e in heard] == [Planned, BlockDone]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
+def test_who_cancels_keeps_the_blocks_that_are_done(tmp_path, suffix):
+    model, volume = model_of(), image_of((60, 70), "YX")
+    spec = few_blocks(model, volume, 6)
+    path = tmp_path / f"labels{suffix}"
+    run = prediction_events(model, volume, path, spec)
+    done = []
+    for event in run:
+        if isinstance(event, BlockDone):
+            done.append(event.box)
+        if len(done) == 2:
+            break
+    run.close()
+    partial = path.with_name(path.name + ".partial")
+    assert [p.name for p in tmp_path.iterdir()] == [partial.name]
+    if suffix == ".tif":
+        import tifffile
+
+        found = tifffile.imread(partial)
+    else:
+        import zarr
+
+        found = zarr.open_group(partial, mode="r")["0"][...]
+    expected, written = expected_labels(model, volume), np.zeros((60, 70), bool)
+    for box in done:
+        written[slices(box[2:])] = True
+    assert np.array_equal(found[written], expected[written])
+    assert not found[~written].any()
+
+
+def test_a_file_that_exists_is_only_replaced_if_so_asked(tmp_path):
+    model, volume = model_of(), image_of((20, 20), "YX")
+    path = tmp_path / "labels.tif"
+    path.write_bytes(b"precious")
+    with pytest.raises(LimnError, match="exists already; choose another name"):
+        predict(model, volume, path)
+    assert path.read_bytes() == b"precious"
+    predict(model, volume, path, overwrite=True)
+    assert np.array_equal(np.asarray(open_volume(path).data[...]), expected_labels(model, volume))
+
+
+def test_a_suffix_that_is_unknown_is_refused_before_anything_is_computed(tmp_path):
+    with pytest.raises(LimnError, match=r"'\.png', expected \.tif or \.ome\.zarr"):
+        predict(model_of(), image_of((20, 20), "YX"), tmp_path / "labels.png")
+
+
+@pytest.mark.parametrize("run", [predict, plan])
+def test_another_number_of_channels_is_refused_with_both(run):
+    with pytest.raises(LimnError, match="found 3 channels, the model was trained with 1; choose an image"):
+        run(model_of(), image_of((20, 20, 3), "YXC"))
+
+
+@pytest.mark.parametrize("run", [predict, plan])
+def test_a_network_over_volumes_refuses_a_single_plane(run):
+    with pytest.raises(LimnError, match="found a single plane, the model expects a stack; choose a 2D model"):
+        run(model_of(VOLUMES), image_of((20, 20), "YX"))
+
+
+@pytest.mark.parametrize("run", [predict, plan])
+def test_a_limit_that_is_too_small_is_refused_with_both_numbers(run):
+    with pytest.raises(LimnError, match=r"limit of 0\.01 GB.*needs 0\.\d+ GB; raise the limit"):
+        run(model_of(), image_of((20, 20), "YX"), spec=PredictSpec(memory="10MB"))
+
+
+def micrometers(size):
+    data = np.random.default_rng(0).integers(0, 255, (24, 24), np.uint8)
+    return Volume.of(data, Axes.of("YX", (size, size), ("micrometer",) * 2))
+
+
+@pytest.mark.parametrize(("size", "said"), [(0.1, None), (0.14, None), (0.2, "smaller"), (0.05, "larger")])
+def test_pixels_of_another_size_are_warned_about(size, said):
+    model = model_of(spacing=(1.0, 0.1, 0.1), unit="micrometer")
+    warned = [e.message for e in prediction_events(model, micrometers(size)) if isinstance(e, Warned)]
+    assert warned == check_fit(model, micrometers(size))
+    assert len(warned) == (said is not None)
+    if said:
+        assert f"pixels are {size:.3g} micrometer wide, the model was trained at 0.1" in warned[0]
+        assert f"structures look {said}" in warned[0]
+
+
+def test_sizes_in_pixels_say_nothing():
+    assert check_fit(model_of(spacing=(1.0, 0.1, 0.1), unit="pixel"), micrometers(5.0)) == []
+    assert check_fit(model_of(spacing=(1.0, 0.1, 0.1), unit="micrometer"), image_of((20, 20), "YX")) == []
+
+
+@pytest.mark.parametrize("norm", ["group", "instance"])
+def test_a_norm_that_cannot_be_tiled_exactly_is_warned_about_only_when_tiled(norm):
+    model, volume = model_of(norm=norm), image_of((60, 70), "YX")
+    tiled = list(prediction_events(model, volume, spec=few_blocks(model, volume)))
+    assert [norm in e.message and "seams" in e.message for e in tiled if isinstance(e, Warned)] == [True]
+    at_once = list(prediction_events(model, volume))
+    assert not any(isinstance(e, Warned) for e in at_once)
+    assert np.array_equal(predict(model, volume), expected_labels(model, volume))
+
+
+@pytest.mark.parametrize(
+    ("factors", "shape", "axes"),
+    [CASES["YX"], CASES["TZYX"], CASES["volume ZYX"], CASES["volume TCZYX"], (PLANES, (1, 3), "YX")],
+)
+def test_a_plan_has_the_blocks_of_the_run_and_a_time(factors, shape, axes):
+    volume = image_of(shape, axes)
+    model = model_of(factors, volume.channels)
+    found = plan(model, volume)
+    planned = next(e for e in prediction_events(model, volume) if isinstance(e, Planned)).plan
+    assert (found.block, found.halo, found.blocks) == (planned.block, planned.halo, planned.blocks)
+    assert found.seconds > 0
+    assert planned.seconds is None
+
+
+def test_more_frames_take_longer_in_proportion(monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr("napari_limn.inference.pipeline.time.perf_counter", lambda: float(next(clock)))
+    model = model_of()
+    few, many = (plan(model, image_of((n, 32, 32), "TYX")).seconds for n in (2, 8))
+    assert many == pytest.approx(4 * few)
+    assert few == pytest.approx(2)
+
+
+def test_memory_may_be_said_in_words():
+    model, volume = model_of(), image_of((20, 20), "YX")
+    assert plan(model, volume, PredictSpec(memory="2GB")).limit == 2_000_000_000
+    assert plan(model, volume).limit <= 4_000_000_000
+
+
+def test_a_lower_precision_changes_few_labels():
+    model, volume = model_of(), image_of((64, 64), "YX")
+    half = predict(model, volume, spec=PredictSpec(precision="bfloat16", device="cpu"))
+    assert (half == expected_labels(model, volume)).mean() > 0.9
+
+
+def test_a_constant_image_and_one_with_holes_get_a_class_everywhere():
+    model = model_of()
+    holes = np.random.default_rng(0).random((30, 30), np.float32)
+    holes[3:9, 4:20] = np.nan
+    holes[20, 20] = np.inf
+    for image in (np.full((30, 30), 7, np.uint16), holes):
+        assert set(np.unique(predict(model, image))) <= set(VALUES)

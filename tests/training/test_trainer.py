@@ -1,0 +1,360 @@
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_limn.annotation.classes import Classes
+from napari_limn.errors import LimnError
+from napari_limn.events import Improved, Scored, Step, Warned, drain
+from napari_limn.inference.pipeline import predict
+from napari_limn.model import Model, ModelSpec
+from napari_limn.network.spec import UNetSpec
+from napari_limn.network.unet import UNet
+from napari_limn.training.scores import score
+from napari_limn.training.spec import TrainSpec
+from napari_limn.training.trainer import score_windows, train, training_events, with_classes
+from napari_limn.volume.axes import Axes
+from napari_limn.volume.volume import Volume
+
+torch.set_num_threads(1)
+
+TINY = UNetSpec(width=4, factors=((2, 2), (2, 2)))
+TINY_VOLUME = UNetSpec(width=4, factors=((1, 2, 2), (2, 2, 2)))
+SPEC = TrainSpec(steps=30, network=TINY, patch=(32, 32), rate=1e-2, device="cpu")
+SHORT = replace(SPEC, steps=4)
+
+
+def truth_of(size=96):
+    """Value 5 right of a slanted line, value 2 left of it."""
+    y, x = np.indices((size, size))
+    return np.where(x > size / 2 + (y - size / 2) / 4, 5, 2).astype(np.uint8)
+
+
+def image_of(truth, seed=0, contrast=100):
+    return (truth * contrast + np.random.default_rng(seed).normal(0, 60, truth.shape)).astype(np.float32)
+
+
+def strokes_of(truth, step=10, values=(2, 5)):
+    """Short strokes along every `step`-th row, in the truth's own values."""
+    painted = np.zeros_like(truth)
+    for y in range(4, truth.shape[-2], step):
+        for x in range(4, truth.shape[-1] - 14, 16):
+            painted[..., y, x : x + 10] = truth[..., y, x : x + 10]
+    return np.where(np.isin(painted, values), painted, 0).astype(truth.dtype)
+
+
+TRUTH = truth_of()
+IMAGE, STROKES = image_of(TRUTH), strokes_of(TRUTH)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A model after thirty steps, and everything that its run told."""
+    events = []
+    return drain(training_events(IMAGE, STROKES, SPEC), events.append), events
+
+
+def weights(model):
+    return model.network.state_dict()
+
+
+def same_weights(one, other):
+    return all(torch.equal(a, b) for a, b in zip(weights(one).values(), weights(other).values(), strict=True))
+
+
+def test_thirty_steps_learn_two_areas(trained):
+    model, _ = trained
+    unseen = truth_of()[::-1].copy()
+    assert score(predict(model, image_of(unseen, seed=9)), unseen).mean_iou > 0.9
+    assert model.spec.score > 0.9
+
+
+def test_a_model_remembers_how_it_came_about(trained):
+    model, events = trained
+    spec = model.spec
+    assert spec.classes.values == (2, 5)
+    assert spec.network == replace(TINY, in_channels=1, out_channels=2)
+    assert spec.steps in {e.step for e in events if isinstance(e, Scored) and e.best}
+    assert 0 < spec.seconds
+    assert spec.intensity == SPEC.intensity
+    assert not model.network.training
+
+
+def test_colours_names_spacing_and_unit_are_saved():
+    volume = Volume.of(IMAGE, Axes.of("YX", (0.2, 0.1), ("micrometer",) * 2))
+    red = (1.0, 0.0, 0.0, 1.0)
+    model = train(volume, STROKES, replace(SPEC, steps=1), colors={5: red}, names={2: "cytoplasm"})
+    assert model.spec.classes.names == ("cytoplasm", "class 5")
+    assert model.spec.classes.color_of[5] == red
+    assert model.spec.spacing == (1.0, 0.2, 0.1)
+    assert model.spec.unit == "micrometer"
+
+
+def test_events_come_in_order_and_say_what_they_should(trained):
+    _, events = trained
+    steps = [e for e in events if isinstance(e, Step)]
+    assert [e.step for e in steps] == list(range(1, 31))
+    assert [e.done for e in steps] == pytest.approx([n / 30 for n in range(1, 31)])
+    assert all(
+        a.seconds <= b.seconds for a, b in zip(events, events[1:], strict=False) if type(a) is type(b) is Step
+    )
+    assert np.mean([e.loss for e in steps[-5:]]) < np.mean([e.loss for e in steps[:5]])
+    assert {type(e) for e in events} == {Step, Scored, Improved}
+    assert isinstance(events[-1], Scored)
+
+
+def test_every_improvement_is_followed_by_its_score_and_scores_of_the_best_rise(trained):
+    model, events = trained
+    best = [e.score for e in events if isinstance(e, Scored) and e.best]
+    assert best == sorted(best)
+    assert model.spec.score == best[-1] == max(e.score for e in events if isinstance(e, Scored))
+    for before, after in zip(events, events[1:], strict=False):
+        assert isinstance(before, Improved) == (isinstance(after, Scored) and after.best)
+        if isinstance(before, Improved):
+            assert before.model.spec.score == after.score
+            assert before.model.spec.steps == after.step
+    assert model is [e.model for e in events if isinstance(e, Improved)][-1]
+
+
+@pytest.mark.xfail(strict=True, reason="a run of a multiple of `_every` steps scores its last step twice")
+def test_no_step_is_scored_twice(trained):
+    scored = [e.step for e in trained[1] if isinstance(e, Scored)]
+    assert len(scored) == len(set(scored))
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another():
+    first, second, other = (train(IMAGE, STROKES, replace(SHORT, seed=s)) for s in (1, 1, 2))
+    assert same_weights(first, second)
+    assert replace(first.spec, seconds=0) == replace(second.spec, seconds=0)
+    assert not same_weights(first, other)
+
+
+def test_training_does_not_depend_on_the_random_state_of_the_process():
+    torch.manual_seed(123)
+    np.random.seed(5)  # noqa: NPY002
+    first = train(IMAGE, STROKES, SHORT)
+    torch.manual_seed(321)
+    assert same_weights(first, train(IMAGE, STROKES, SHORT))
+
+
+def test_who_stops_early_keeps_the_best_model_until_then():
+    run = training_events(IMAGE, STROKES, SPEC)
+    kept = None
+    for event in run:
+        if isinstance(event, Improved):
+            kept = event.model
+        if isinstance(event, Step) and event.step == 12:
+            break
+    run.close()
+    assert 0 < kept.spec.steps <= 12
+    before = {name: tensor.clone() for name, tensor in weights(kept).items()}
+    assert set(np.unique(predict(kept, IMAGE))) <= {2, 5}
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(kept).items())
+
+
+def test_an_improvement_is_not_changed_by_the_steps_after_it():
+    run = training_events(IMAGE, STROKES, SPEC)
+    first = next(e for e in run if isinstance(e, Improved)).model
+    before = {name: tensor.clone() for name, tensor in weights(first).items()}
+    last = drain(run)
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(first).items())
+    assert not same_weights(first, last)
+
+
+def test_listen_hears_every_event():
+    heard = []
+    train(IMAGE, STROKES, SHORT, listen=heard.append)
+    assert sum(isinstance(e, Step) for e in heard) == 4
+
+
+def test_too_little_paint_to_hold_out_is_warned_about_and_the_last_model_kept():
+    few = np.zeros_like(STROKES)
+    few[10, 5:40], few[80, 60:90] = 2, 5
+    events = []
+    model = drain(training_events(IMAGE, few, SHORT), events.append)
+    assert isinstance(events[0], Warned)
+    assert "too little paint to hold any out" in events[0].message
+    assert "paint more strokes of each class" in events[0].message
+    assert not any(isinstance(e, Scored) for e in events)
+    assert (model.spec.steps, model.spec.score) == (4, None)
+
+
+def test_without_held_out_paint_nobody_is_warned():
+    events = []
+    model = drain(training_events(IMAGE, STROKES, replace(SHORT, held_out=0.0)), events.append)
+    assert not any(isinstance(e, (Warned, Scored)) for e in events)
+    assert model.spec.steps == 4
+
+
+def test_further_training_adds_up_and_begins_with_a_score(trained):
+    model, _ = trained
+    events = []
+    further = drain(training_events(IMAGE, STROKES, SHORT, model=model), events.append)
+    assert isinstance(events[0], Improved)
+    assert isinstance(events[1], Scored)
+    assert events[1].step == 0
+    assert same_weights(events[0].model, model)
+    assert events[1].score == pytest.approx(model.spec.score, abs=0.02)
+    assert further.spec.score >= events[1].score
+    assert further.spec.classes == model.spec.classes
+    no_score = train(IMAGE, STROKES, replace(SHORT, held_out=0.0), model=model)
+    assert no_score.spec.steps == model.spec.steps + 4
+    assert no_score.spec.seconds > model.spec.seconds
+    assert not same_weights(no_score, model)
+
+
+def test_further_training_leaves_the_model_it_began_with_as_it_was(trained):
+    model, _ = trained
+    before = {name: tensor.clone() for name, tensor in weights(model).items()}
+    train(IMAGE, STROKES, SHORT, model=model)
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(model).items())
+
+
+def test_further_training_keeps_the_network_and_intensity_of_the_model(trained):
+    model, _ = trained
+    other = replace(SHORT, network=UNetSpec(width=8), intensity=replace(SHORT.intensity, low=10.0))
+    further = train(IMAGE, STROKES, other, model=model)
+    assert further.spec.network == model.spec.network
+    assert further.spec.intensity == model.spec.intensity
+
+
+def test_one_class_of_corrections_is_enough_for_further_training(trained):
+    corrections = np.where(STROKES == 5, 5, 0).astype(np.uint8)
+    assert train(IMAGE, corrections, SHORT, model=trained[0]).spec.classes.values == (2, 5)
+
+
+def test_further_training_learns_classes_that_the_model_did_not_know(trained):
+    model, _ = trained
+    truth = TRUTH.copy()
+    truth[60:, :40] = 9
+    further = train(
+        image_of(truth), strokes_of(truth, values=(2, 5, 9)), SHORT, model=model, names={9: "new"}
+    )
+    assert further.spec.classes.values == (2, 5, 9)
+    assert further.spec.classes.names == ("class 2", "class 5", "new")
+    assert further.spec.network.out_channels == 3
+
+
+def test_with_classes_keeps_the_outputs_of_old_classes_exactly(trained):
+    model, _ = trained
+    wider = with_classes(model, Classes((1, 2, 3, 5)))
+    x = torch.rand(1, 1, 24, 24)
+    with torch.inference_mode():
+        old, new = model.network(x), wider.network.eval()(x)
+    assert new.shape[1] == 4
+    assert torch.allclose(new[:, [1, 3]], old, atol=1e-6)
+    assert torch.equal(weights(wider)["head.weight"][[1, 3]], weights(model)["head.weight"])
+    assert torch.allclose(new[:, 0], old.mean(1), atol=1e-5)
+    assert torch.equal(new[:, 0], new[:, 2])
+
+
+def test_another_number_of_channels_is_refused_with_both(trained):
+    with pytest.raises(LimnError, match="found 3 channels, the model expects 1; choose the channels"):
+        train(np.stack([IMAGE] * 3, -1), STROKES, SHORT, model=trained[0])
+
+
+def test_another_meaning_of_zero_is_refused(trained):
+    with pytest.raises(LimnError, match="0 as unlabelled, the labels say 0 is background"):
+        train(IMAGE, STROKES, replace(SHORT, zero="background"), model=trained[0])
+
+
+def test_one_painted_class_names_both_ways_out():
+    with pytest.raises(
+        LimnError, match=r"only one painted value \(5\).*background as a class.*0 is background"
+    ):
+        train(IMAGE, np.where(STROKES == 5, 5, 0), SHORT)
+
+
+def test_one_painted_class_trains_when_zero_is_background():
+    mask = np.where(TRUTH == 5, 5, 0).astype(np.uint8)
+    model = train(IMAGE, mask, replace(SPEC, zero="background"))
+    assert model.spec.classes.names == ("background", "class 5")
+    assert score(predict(model, IMAGE), mask, "background").mean_iou > 0.9
+
+
+def test_labels_of_another_shape_are_refused_with_both():
+    with pytest.raises(LimnError, match=r"\(1, 1, 96, 90\), expected \(1, 1, 96, 96\) like the image"):
+        train(IMAGE, STROKES[:, :90], SHORT)
+
+
+def test_color_images_train():
+    rgb = np.stack([IMAGE, 500 - IMAGE, np.zeros_like(IMAGE)], -1)
+    model = train(rgb, STROKES, SPEC)
+    assert model.spec.network.in_channels == 3
+    assert score(predict(model, rgb), TRUTH).mean_iou > 0.9
+
+
+def test_a_small_stack_trains_a_network_over_volumes():
+    truth = np.stack([TRUTH] * 8)
+    stack, strokes = image_of(truth), np.zeros_like(truth)
+    strokes[2], strokes[5] = STROKES, STROKES
+    spec = replace(SPEC, dims=3, network=TINY_VOLUME, patch=(4, 32, 32), steps=60)
+    model = train(Volume.of(stack, "ZYX"), strokes, spec)
+    assert model.spec.network.ndim == 3
+    assert score(predict(model, Volume.of(stack, "ZYX")), truth).mean_iou > 0.9
+
+
+def test_a_movie_trains_frame_by_frame():
+    movie = np.stack([image_of(TRUTH, seed=s) for s in range(3)])
+    strokes = np.zeros(movie.shape, np.uint8)
+    strokes[1] = STROKES
+    volume = Volume.of(movie, "TYX")
+    model = train(volume, strokes, replace(SPEC, steps=60))
+    assert model.spec.network.ndim == 2
+    assert score(predict(model, volume)[2], TRUTH).mean_iou > 0.9
+
+
+def test_several_images_train_one_model():
+    other = TRUTH.T.copy()
+    model = train([IMAGE, 3 * image_of(other)], [STROKES, strokes_of(other)], SPEC)
+    assert score(predict(model, IMAGE), TRUTH).mean_iou > 0.9
+    assert score(predict(model, 3 * image_of(other)), other).mean_iou > 0.9
+
+
+def test_unpadded_networks_train():
+    network = replace(TINY, padding="valid")
+    model = train(IMAGE, STROKES, replace(SPEC, network=network, steps=60))
+    assert score(predict(model, IMAGE), TRUTH).mean_iou > 0.9
+
+
+def test_a_time_budget_is_kept():
+    steps = []
+    began = time.perf_counter()
+    spec = replace(SPEC, steps=None, seconds=1.0)
+    model = train(IMAGE, STROKES, spec, listen=lambda e: steps.append(e) if isinstance(e, Step) else None)
+    took = time.perf_counter() - began
+    assert 1.0 <= took < 15
+    assert len(steps) >= 1
+    assert steps[-1].done == 1.0
+    assert all(e.done < 1 for e in steps[:-1])
+    assert model.spec.score is not None
+
+
+def test_even_the_smallest_budget_takes_a_step():
+    model = train(IMAGE, STROKES, replace(SPEC, steps=None, seconds=1e-9, held_out=0.0))
+    assert model.spec.steps == 1
+
+
+def test_windows_are_scored_over_all_of_their_labelled_voxels():
+    spec = UNetSpec(width=2, factors=((2, 2),), out_channels=2)
+    network = UNet(spec).eval()
+    torch.nn.init.zeros_(network.head.weight)
+    network.head.bias.data = torch.tensor([0.0, 1.0])
+    first = torch.full((1, 8, 8), -1)
+    first[0, 0, :6] = 1
+    second = torch.full((1, 8, 8), -1)
+    second[0, 3, :2] = 0
+    windows = [(torch.rand(1, 1, 8, 8), target) for target in (first, second)]
+    assert score_windows(network, windows) == pytest.approx((0 + 6 / 8) / 2)
+
+
+def test_a_trained_model_survives_its_file(trained, tmp_path):
+    model, _ = trained
+    loaded = Model.load(model.save(tmp_path / "m.limn"))
+    assert loaded.spec == model.spec
+    assert isinstance(loaded.spec, ModelSpec)
+    assert np.array_equal(predict(loaded, IMAGE), predict(model, IMAGE))

@@ -1,0 +1,179 @@
+"""What crosses between layers, files and volumes; most of it without a window."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+
+pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+from napari.layers import Image, Labels
+
+from napari_limn import Classes, LimnError
+from napari_limn._napari.layers import empty_labels, image_volume, painted_look, show_labels, volume_of
+from napari_limn._napari.reader import get_reader
+from napari_limn._napari.samples import painted_sem, unseen_sem
+from napari_limn.volume.open import open_volume
+from napari_limn.volume.output import create_output
+
+
+def read(path):
+    return get_reader(str(path))(str(path))
+
+
+def test_a_stack_opens_lazily_with_scale_and_units(tmp_path):
+    data = np.arange(5 * 20 * 30, dtype=np.uint16).reshape(5, 20, 30)
+    metadata = {
+        "axes": "ZYX",
+        "PhysicalSizeX": 0.2,
+        "PhysicalSizeY": 0.2,
+        "PhysicalSizeZ": 900,
+        "PhysicalSizeZUnit": "nm",
+    }
+    tifffile.imwrite(tmp_path / "stack.ome.tif", data, metadata=metadata)
+    [(array, look, kind)] = read(tmp_path / "stack.ome.tif")
+    assert kind == "image"
+    assert not isinstance(array, np.ndarray)
+    np.testing.assert_array_equal(array[2], data[2])
+    layer = Image(array, **look)
+    assert tuple(layer.scale) == pytest.approx((900, 0.2, 0.2))
+    assert [str(u) for u in layer.units] == ["nanometer", "micrometer", "micrometer"]
+    assert layer.axis_labels == ("z", "y", "x")
+
+
+def test_channels_become_layers_and_colour_stays_together(tmp_path):
+    data = np.random.default_rng(0).integers(0, 255, (2, 3, 16, 16), np.uint8)
+    tifffile.imwrite(tmp_path / "zcyx.tif", np.moveaxis(data, 0, 1), imagej=True, metadata={"axes": "ZCYX"})
+    layers = read(tmp_path / "zcyx.tif")
+    assert [look["name"] for _, look, _ in layers] == ["zcyx [0]", "zcyx [1]"]
+    np.testing.assert_array_equal(layers[1][0], data[1])
+    tifffile.imwrite(tmp_path / "rgb.tif", data[0, :, :, None].repeat(3, axis=-1), photometric="rgb")
+    [(_, look, _)] = read(tmp_path / "rgb.tif")
+    assert look["rgb"]
+    assert look["axis_labels"] == ("z", "y", "x")
+
+
+def test_labels_written_here_open_as_labels_in_their_colours(tmp_path):
+    image = open_volume(np.zeros((6, 8), np.uint8))
+    for name in ("labels.tif", "labels.ome.zarr"):
+        output = create_output(
+            tmp_path / name, image, "uint8", (1, 1, 6, 8), {3: (1.0, 0.0, 0.0, 1.0)}, {3: "axon"}
+        )
+        output.write(((0, 1), (0, 1), (0, 6), (0, 8)), np.full((1, 1, 6, 8), 3, np.uint8))
+        output.finish()
+        [(array, look, kind)] = read(tmp_path / name)
+        assert kind == "labels"
+        layer = Labels(array, **look)
+        np.testing.assert_allclose(layer.get_color(3), (1, 0, 0, 1))
+
+
+def test_a_pyramid_opens_as_one(tmp_path):
+    group = zarr.create_group(tmp_path / "p.zarr", zarr_format=3)
+    for level, n in enumerate((32, 16)):
+        group.create_array(str(level), data=np.full((n, n), level, np.uint8))
+    paths = [
+        {"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": [2**level] * 2}]}
+        for level in (0, 1)
+    ]
+    axes = [{"name": a, "type": "space"} for a in "yx"]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": paths}]}
+    [(levels, look, _)] = read(tmp_path / "p.zarr")
+    assert look["multiscale"]
+    assert [level.shape for level in levels] == [(32, 32), (16, 16)]
+
+
+def test_the_reader_leaves_other_files_alone(tmp_path):
+    assert get_reader(str(tmp_path / "picture.png")) is None
+    assert get_reader(["a.tif", "b.png"]) is None
+    assert get_reader([]) is None
+    assert get_reader(["a.tif", "b.zarr"]) is not None
+
+
+def test_a_layer_becomes_a_volume_and_its_labels_come_back_to_its_place():
+    viewer = ViewerModel()
+    image = viewer.add_image(
+        np.zeros((4, 10, 12), np.uint8), name="brain", scale=(3, 0.5, 0.5), translate=(7, 1, 2), rotate=20,
+        units=("micrometer",) * 3, axis_labels=("t", "y", "x"),
+    )  # fmt: skip
+    volume = volume_of(image)
+    assert volume.axes.names == "TYX"
+    assert volume.grid == (4, 1, 10, 12)
+    assert volume.axes.units == ("micrometer",) * 3
+    classes = Classes((1, 5), colors=((1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0)))
+    shown = show_labels(viewer, image, volume, empty_labels(volume, np.uint8), classes, "model")
+    for what in ("scale", "translate", "rotate", "shear"):
+        np.testing.assert_allclose(getattr(shown, what), getattr(image, what))
+    assert shown.units == image.units
+    assert shown.axis_labels == image.axis_labels
+    np.testing.assert_allclose(shown.get_color(5), (0, 1, 0, 1))
+    again = show_labels(viewer, image, volume, empty_labels(volume, np.uint8), classes, "model")
+    assert [layer.name for layer in viewer.layers] == ["brain", "brain labels"], "predictions pile up"
+    assert again is not shown
+
+
+def test_a_layer_of_the_same_name_that_a_person_made_is_not_replaced():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((10, 12), np.uint8), name="brain")
+    mine = viewer.add_labels(np.ones((10, 12), np.uint8), name="brain labels")
+    volume = volume_of(image)
+    show_labels(viewer, image, volume, empty_labels(volume, np.uint8), Classes((1, 2)), "model")
+    assert mine in viewer.layers
+    assert len(viewer.layers) == 3
+
+
+@pytest.mark.parametrize(
+    ("shape", "look", "names"),
+    [
+        ((8, 9), {}, "YX"),
+        ((3, 8, 9), {}, "ZYX"),
+        ((2, 3, 8, 9), {}, "TZYX"),
+        ((8, 9, 3), {"rgb": True}, "YXC"),
+        ((5, 8, 9, 3), {"rgb": True, "axis_labels": ("time", "y", "x")}, "TYXC"),
+        ((2, 3, 8, 9), {"axis_labels": ("c", "z", "y", "x")}, "CZYX"),
+    ],
+)
+def test_axes_of_layers(shape, look, names):
+    assert volume_of(Image(np.zeros(shape, np.uint8), **look)).axes.names == names
+
+
+def test_a_layer_of_too_many_dimensions_is_refused_by_name():
+    with pytest.raises(LimnError, match=r"five: found 5 dimensions .* expected axis labels"):
+        volume_of(Image(np.zeros((2, 2, 2, 8, 9), np.uint8), name="five"))
+
+
+def test_several_layers_are_the_channels_of_one_volume():
+    layers = [Image(np.full((4, 5), v, np.uint8), name=str(v)) for v in (1, 2)]
+    volume = image_volume(layers)
+    assert volume.channels == 2
+    assert volume.read(((0, 1), (0, 1), (0, 1), (0, 1))).ravel().tolist() == [1, 2]
+    with pytest.raises(LimnError, match="choose channels of one image"):
+        image_volume([*layers, Image(np.zeros((4, 6)))])
+
+
+def test_painted_colours_are_those_on_the_screen():
+    layer = Labels(np.zeros((4, 5), np.uint8))
+    colors = painted_look(layer)
+    np.testing.assert_allclose(colors[3][:3], layer.get_color(3)[:3])
+    assert all(color[3] == 1 for color in colors.values())
+
+
+def test_large_labels_go_to_disk(monkeypatch):
+    monkeypatch.setattr("napari_limn._napari.layers._IN_MEMORY", 10)
+    volume = open_volume(np.zeros((3, 40, 50), np.uint8))
+    labels = empty_labels(volume, np.uint16)
+    assert isinstance(labels, zarr.Array)
+    assert (labels.shape, labels.dtype) == ((3, 40, 50), np.uint16)
+
+
+def test_sample_data_are_real_images_with_strokes():
+    [(image, _, _), (strokes, look, kind)] = painted_sem()
+    assert kind == "labels"
+    assert image.shape == strokes.shape
+    assert set(np.unique(strokes)) == {0, 1, 2, 3}
+    assert (strokes > 0).mean() < 0.01
+    assert Labels(strokes, **look).data.dtype == np.uint8
+    [(unseen, _, _)] = unseen_sem()
+    assert unseen.shape != image.shape
