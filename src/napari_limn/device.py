@@ -80,10 +80,11 @@ def parse_bytes(text: str | int) -> int:
     >>> parse_bytes("1.5GB")
     1500000000
     """
-    found = re.fullmatch(r"\s*([\d.]+)\s*([KMGT]?I?)B?\s*", str(text).upper())
-    if not found or found[1].count(".") > 1 or float(found[1]) <= 0:
-        raise LimnError(f"found memory {text!r}, expected a size such as 2GB or 512MB.")
-    return int(float(found[1]) * _UNITS[found[2]])
+    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d*)?|\.\d+)\s*((?:[KMGT]I?)?)B?\s*", str(text).upper())
+    size = int(float(found[1]) * _UNITS[found[2]]) if found else 0
+    if size < 1:
+        raise LimnError(f"found memory {str(text)[:40]!r}, expected a size such as 2GB or 512MB.")
+    return size
 
 
 def free_memory(device: torch.device) -> int:

@@ -43,7 +43,7 @@ class Step(Event):
 
 @dataclass(frozen=True, slots=True)
 class Scored(Event):
-    """Score of the held-out strokes (mean IoU, 0–1) after `step` steps, and whether it is the best so far."""
+    """Score of the held-out strokes (mean IoU, 0–1) after `step` steps, and whether the model was kept as the best."""
 
     step: int
     seconds: float

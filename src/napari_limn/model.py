@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 import zipfile
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -20,9 +21,6 @@ from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates
 from napari_limn.network.unet import UNet
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.intensity import IntensitySpec
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 FORMAT = "napari-limn model"
 FORMAT_VERSION = 1
@@ -73,7 +71,7 @@ class Model:
 
     Examples
     --------
-    >>> from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
+    >>> from napari_limn.network.spec import UNetSpec
     >>> spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2)))
     >>> Model(spec, UNet(spec.network)).spec.classes.values
     (1, 2)
@@ -98,7 +96,7 @@ class Model:
             "format_version": FORMAT_VERSION,
             "spec": to_json(self.spec),
             "weights": weights,
-            "sha256": _digest(weights),
+            "sha256": _digest(weights, to_json(self.spec)),
         }
         partial = path.with_name(path.name + ".partial")
         try:
@@ -127,12 +125,13 @@ class Model:
                 f"{path.name}: found model format {content.get('format_version')!r}, expected {FORMAT_VERSION}; "
                 "update napari-limn."
             )
-        weights = content.get("weights")
-        if not isinstance(weights, dict) or _digest(weights) != content.get("sha256"):
+        weights, described = content.get("weights"), content.get("spec")
+        if weights is None or _digest(weights, described) != content.get("sha256"):
             raise LimnError(
-                f"{path.name}: the weights do not match their checksum, the file is damaged; copy it again."
+                f"{path.name}: the weights or their description do not match the checksum, the file is damaged; "
+                "copy it again."
             )
-        spec = from_json(ModelSpec, content.get("spec"))
+        spec = from_json(ModelSpec, described)
         network = UNet(spec.network)
         try:
             network.load_state_dict(weights)
@@ -145,6 +144,13 @@ class Model:
     def copy(self) -> Model:
         """A model whose weights are its own."""
         return Model(self.spec, deepcopy(self.network))
+
+
+# what torch.load was seen to raise for files that are cut off, damaged or of another kind
+_UNREADABLE = (
+    AttributeError, EOFError, IndexError, KeyError, OSError, RuntimeError, TypeError, ValueError,
+    pickle.UnpicklingError, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -170,10 +176,12 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _digest(weights: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 over names, types and bytes of the weights."""
-    found = hashlib.sha256()
-    for name in sorted(weights):
+def _digest(weights: Any, spec: Any) -> str | None:
+    """SHA-256 over the spec and over names, types and bytes of the weights; None if these are no tensors by name."""
+    if not isinstance(weights, dict) or not all(isinstance(t, torch.Tensor) for t in weights.values()):
+        return None
+    found = hashlib.sha256(json.dumps(spec, sort_keys=True, default=repr).encode())
+    for name in sorted(weights, key=str):
         tensor = weights[name].detach().cpu().contiguous()
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.numpy().tobytes())

@@ -128,7 +128,7 @@ def boxes_by_scipy(labels):
         for t, frame in enumerate(labels):
             marked, _ = ndimage.label(frame == value, np.ones((3, 3, 3)))
             for at in ndimage.find_objects(marked):
-                found.add(((t, t + 1), *((s.start, s.stop) for s in at)))
+                found.add((value, ((t, t + 1), *((s.start, s.stop) for s in at))))
     return found
 
 
@@ -138,7 +138,8 @@ def test_stroke_boxes_are_those_of_connected_components(grid, seed, share):
     labels = sparse_labels(grid, seed, share, values=(1, 2))
     labels.flat[0] = 1
     paint = paint_of(labels)
-    assert set(stroke_boxes(paint.where, paint.value, (100,) * 4)) == boxes_by_scipy(labels)
+    boxes = stroke_boxes(paint.where, paint.value, (100,) * 4)
+    assert set(boxes) == boxes_by_scipy(labels)
 
 
 @given(grid=grids, seed=seeds, cell=st.tuples(*[st.integers(1, 4)] * 4))
@@ -147,7 +148,7 @@ def test_stroke_boxes_hold_all_paint_and_none_is_wider_than_two_cells(grid, seed
     labels = sparse_labels(grid, seed, 0.5, values=(1, 2))
     labels.flat[-1] = 2
     paint = paint_of(labels)
-    boxes = stroke_boxes(paint.where, paint.value, cell)
+    boxes = [box for _, box in stroke_boxes(paint.where, paint.value, cell)]
     assert HoldOut(tuple(boxes)).held(paint.where).all()
     assert all(b - a <= 2 * c for box in boxes for (a, b), c in zip(box, cell, strict=True))
 
@@ -155,7 +156,7 @@ def test_stroke_boxes_hold_all_paint_and_none_is_wider_than_two_cells(grid, seed
 def test_a_filled_area_is_cut_along_the_cells():
     labels = np.ones((1, 1, 200, 130), np.uint8)
     paint = paint_of(labels)
-    boxes = stroke_boxes(paint.where, paint.value, CELL)
+    boxes = [box for _, box in stroke_boxes(paint.where, paint.value, CELL)]
     rows, columns = [(0, 64), (64, 128), (128, 192), (192, 200)], [(0, 64), (64, 128), (128, 130)]
     assert sorted(boxes) == [((0, 1), (0, 1), y, x) for y in rows for x in columns]
 
@@ -186,7 +187,6 @@ def test_no_training_voxel_lies_within_the_gap_of_a_held_out_box(seed):
         assert (beyond > gap).any(axis=1).all()
 
 
-@pytest.mark.xfail(strict=True, reason="hold_out takes strokes whose bounding boxes overlap")
 def test_held_out_boxes_are_disjoint():
     for seed in range(12):
         out = hold_out(paint_of(random_strokes(seed, count=60, size=200)), CELL, GAP, share=0.3, seed=seed)
@@ -213,8 +213,9 @@ def test_hold_out_takes_about_the_share_asked_for():
     labels[0, 0, ::32, :320:32] = 1
     labels[0, 0, ::32, 320::32] = 2
     paint = paint_of(labels)
-    out = hold_out(paint, CELL, GAP, share=0.05)
-    assert np.bincount(paint.value[out.held(paint.where)]).tolist() == [0, 10, 10]
+    outs = [hold_out(paint, CELL, GAP, share=0.05, most=1000, seed=seed) for seed in range(30)]
+    held = np.mean([np.bincount(paint.value[out.held(paint.where)], minlength=3) for out in outs], axis=0)
+    np.testing.assert_allclose(held, [0, 10, 10], atol=2)
 
 
 def test_hold_out_is_deterministic_and_its_seed_matters():
@@ -235,21 +236,6 @@ def test_a_new_class_elsewhere_leaves_what_was_held_out(seed):
     assert set(before.boxes) < set(after.boxes)
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_more_paint_elsewhere_does_not_change_which_strokes_come_first(seed):
-    labels = np.zeros((1, 1, 400, 900), np.uint8)
-    labels[..., :400] = random_strokes(seed)
-    paint = paint_of(labels)
-    order = strokes._shuffled(stroke_boxes(paint.where, paint.value, CELL), seed)
-    labels[..., 450:850] = random_strokes(seed + 100)
-    more = paint_of(labels)
-    later = strokes._shuffled(stroke_boxes(more.where, more.value, CELL), seed)
-    assert [box for box in later if box in set(order)] == order != sorted(order)
-
-
-@pytest.mark.xfail(
-    strict=True, reason="more paint of a class raises its share: strokes trained on get held out"
-)
 def test_no_stroke_that_was_trained_on_scores_after_more_paint_of_its_class():
     for seed in range(8):
         labels = np.zeros((1, 1, 400, 900), np.uint8)
@@ -262,7 +248,6 @@ def test_no_stroke_that_was_trained_on_scores_after_more_paint_of_its_class():
         assert not (trained & after.held(paint.where)).any()
 
 
-@pytest.mark.xfail(strict=True, reason="the class with many strokes uses up `most`, so nothing is held out")
 def test_many_small_strokes_of_one_class_leave_room_for_the_other():
     labels = np.zeros((1, 1, 600, 600), np.uint8)
     labels[0, 0, ::12, :400:12] = 1
@@ -273,7 +258,6 @@ def test_many_small_strokes_of_one_class_leave_room_for_the_other():
     assert set(paint.value[out.held(paint.where)]) == {1, 2}
 
 
-@pytest.mark.xfail(strict=True, reason="`most` = 24 strokes, so from 25 classes on nothing is held out")
 def test_more_classes_than_strokes_allowed_are_all_held_out():
     labels = np.zeros((1, 1, 900, 900), np.uint8)
     for value in range(1, 31):
@@ -284,7 +268,6 @@ def test_more_classes_than_strokes_allowed_are_all_held_out():
     assert set(paint.value[out.held(paint.where)]) == set(range(1, 31))
 
 
-@pytest.mark.xfail(strict=True, reason="stroke_boxes of no paint raises numpy's ValueError")
 def test_hold_out_of_no_paint_is_empty():
     assert hold_out(paint_of(np.zeros((1, 1, 9, 9), np.uint8)), CELL, GAP) == HoldOut()
 

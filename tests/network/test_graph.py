@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_limn.network.graph import Footprint, crops, first_samples, footprint, multiplications
+from napari_limn.network.graph import Footprint, crops, first_samples, footprint
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
 
@@ -144,41 +144,3 @@ def test_the_halo_is_the_measured_field_of_view_rounded_up_to_the_step(skip, dow
 def test_an_axis_that_is_never_pooled_is_not_looked_along():
     assert footprint(UNetSpec(factors=((1, 2, 2), (1, 2, 2))))[0] == Footprint(1, 0, 0, 1)
     assert footprint(UNetSpec(factors=((1, 2, 2), (1, 2, 2)), padding="valid"))[0] == Footprint(1, 0, 0, 1)
-
-
-def counted(spec, size):
-    """Multiply-accumulates of one pass, counted at every convolution while it runs."""
-    total = 0
-
-    def count(module, inputs, output):
-        nonlocal total
-        kernel, places = module.weight[0, 0].numel(), output[0, 0].numel()
-        if module.transposed:
-            places = inputs[0][0, 0].numel()
-        total += places * kernel * module.in_channels * module.out_channels
-
-    with torch.device("meta"):
-        network = UNet(spec)
-    for module in network.modules():
-        if isinstance(module, torch.nn.modules.conv._ConvNd):
-            module.register_forward_hook(count)
-    network(torch.zeros(1, spec.in_channels, *size, device="meta"))
-    return total
-
-
-@pytest.mark.parametrize("skip", ["concat", "nested"])
-@pytest.mark.parametrize("factors", FACTORS.values(), ids=FACTORS.keys())
-def test_multiplications_are_those_of_all_convolutions(skip, factors):
-    spec = UNetSpec(in_channels=3, out_channels=5, width=4, max_width=12, factors=factors, skip=skip)
-    size = [2 * spec.stride(spec.depth, axis) for axis in range(spec.ndim)]
-    voxels = torch.Size(size).numel()
-    assert multiplications(spec) * voxels == pytest.approx(counted(spec, size), rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("skip", "down"), [("attention", "max"), ("concat", "strided"), ("concat", "max_1x1")]
-)
-@pytest.mark.xfail(strict=True, reason="multiplications() leaves out gates and convolutions that go down")
-def test_multiplications_of_gates_and_of_convolutions_down_count_too(skip, down):
-    spec = UNetSpec(width=4, factors=((2, 2),) * 2, skip=skip, down=down)
-    assert multiplications(spec) * 64 == pytest.approx(counted(spec, (8, 8)), rel=1e-12)

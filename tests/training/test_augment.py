@@ -42,10 +42,12 @@ def areas(shape, cell, seed=0):
 
 
 def inner(labels):
-    """Voxels around which, up to two voxels away, there is no other class."""
+    """Voxels around which, up to two voxels away, there is no other class, and no border."""
     largest = {3: F.max_pool2d, 4: F.max_pool3d}[labels.ndim]
     high, low = (sign * largest(sign * labels.float(), 5, stride=1, padding=2) for sign in (1, -1))
-    return high == low
+    frame = torch.zeros_like(labels, dtype=torch.bool)
+    frame[..., 3:-3, 3:-3] = True
+    return (high == low) & frame
 
 
 def gain_and_offset(found, base):

@@ -8,7 +8,7 @@ from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
 from napari_limn.errors import LimnError
 from napari_limn.training import scores
-from napari_limn.training.scores import mean_iou, score
+from napari_limn.training.scores import mean_iou, not_worse, score
 from napari_limn.volume.boxes import blocks
 from napari_limn.volume.volume import Volume
 
@@ -117,3 +117,23 @@ def test_mean_iou_of_a_confusion_matrix(seed, classes):
 def test_mean_iou_leaves_out_classes_that_do_not_occur():
     assert mean_iou(np.array([[4, 0, 0], [0, 4, 2], [0, 0, 0]])) == pytest.approx((1 + 4 / 6) / 2)
     assert mean_iou(np.zeros((2, 2), int)) == 0
+
+
+def counts(*diagonals):
+    """Counts of windows in which `hit` of 20 voxels a class are found."""
+    return np.array([[[hit, 20 - hit], [20 - hit, hit]] for hit in diagonals])
+
+
+def test_a_model_that_is_clearly_worse_is_told_apart():
+    assert not not_worse(counts(8, 9, 8, 9), counts(18, 19, 18, 19))
+    assert not_worse(counts(18, 19, 18, 19), counts(8, 9, 8, 9))
+
+
+def test_a_difference_that_rests_on_one_window_counts_as_none():
+    assert not_worse(counts(15, 15, 15, 2), counts(15, 15, 15, 15))
+    assert not_worse(counts(15, 15, 15, 15), counts(15, 15, 15, 15))
+
+
+def test_a_single_window_decides_by_its_score():
+    assert not not_worse(counts(14), counts(15))
+    assert not_worse(counts(15), counts(15))

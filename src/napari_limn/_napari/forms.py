@@ -165,8 +165,7 @@ class Panel(QWidget):
 
     # ---- one run -------------------------------------------------------------------------------------------------
     def start(self) -> None:
-        """Start the run that the form describes."""
-        raise NotImplementedError
+        """Start the run that the form describes; each widget has its own."""
 
     def heard(self, event: Event) -> None:
         """Show an event of the run."""

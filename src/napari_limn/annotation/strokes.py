@@ -167,7 +167,7 @@ def hold_out(
     share
         Part of each class's paint to hold out, 0–1.
     most
-        Number of strokes at most: each costs a forward pass whenever the model is scored.
+        Number of strokes at most (but one of each class): each costs a forward pass whenever the model is scored.
 
     Returns
     -------
@@ -176,9 +176,13 @@ def hold_out(
 
     Notes
     -----
-    Greedy over strokes in shuffled order: one is taken if its class still lacks held-out paint, and every class keeps
-    half of its paint outside the boxes and their gaps.
+    Whether a stroke is drawn depends on a hash of its own box: paint that is added elsewhere does not draw it anew, so
+    a model that is trained further is scored by strokes that it has not been trained on. Where no stroke of a class
+    is drawn, that of the smallest hash is taken. A stroke is passed over if its box overlaps another's, or if some
+    class would keep less than half of its paint outside boxes and gaps.
     """
+    if not len(paint.where):
+        return HoldOut()
     pick = np.sort(np.random.default_rng(seed).permutation(len(paint.where))[:_JUDGED])
     where = paint.where[pick]
     values, classes = np.unique(paint.value[pick], return_inverse=True)
@@ -189,22 +193,36 @@ def hold_out(
     total = np.bincount(classes, minlength=len(values))
     lost, held = np.zeros(len(where), bool), np.zeros(len(where), bool)
     chosen: list[Box] = []
-    for box in _shuffled(stroke_boxes(where, classes, cell, whole=len(pick) == len(paint.where)), seed)[
-        :_TRIES
-    ]:
-        here = _inside(where, (box,), _NO_GAP) & ~held
-        if len(chosen) == most or not (count(here)[count(held) < share * total]).any():
-            continue
-        would = lost | _inside(where, (box,), gap)
-        if (count(would) <= total / 2).all():
-            lost, held = would, held | here
+    boxes = stroke_boxes(where, classes, cell, whole=len(pick) == len(paint.where))
+    for own, box in _in_turn(boxes, share, max(1, most // len(values)), seed):
+        here, around = _inside(where, (box,), _NO_GAP), _inside(where, (box,), gap)
+        drawn = _hash(box, seed) < share or not count(held)[own]
+        if drawn and not (here & held).any() and (count(lost | around) <= total / 2).all():
+            lost, held = lost | around, held | here
             chosen.append(box)
     return HoldOut(tuple(chosen), gap) if count(held).all() else HoldOut()
 
 
-_TRIES = 400
 _JUDGED = 300_000  # painted voxels by which the choice is made
+_TRIES = 100  # strokes of a class that are tried for the one that must be had
 _NO_GAP = (0, 0, 0, 0)
+
+
+def _in_turn(boxes: list[tuple[int, Box]], share: float, most: int, seed: int) -> Iterator[tuple[int, Box]]:
+    """Strokes by class, those of small hash first: at most `most` that are drawn, then some to choose one from."""
+    ranked = sorted(boxes, key=lambda row: (row[0], _hash(row[1], seed)))
+    for own, rows in itertools.groupby(ranked, key=lambda row: row[0]):
+        drawn = 0
+        for number, (_, box) in enumerate(rows):
+            drawn += _hash(box, seed) < share
+            if drawn > most or number == max(most, _TRIES):
+                break
+            yield own, box
+
+
+def _hash(box: Box, seed: int) -> float:
+    """A number in 0 … 1 that belongs to a box."""
+    return zlib.crc32(repr((seed, box)).encode()) / 2**32
 
 
 def stroke_boxes(
@@ -213,28 +231,31 @@ def stroke_boxes(
     cell: tuple[int, ...],
     *,
     whole: bool = True,
-) -> list[Box]:
-    """Boxes around strokes: connected paint of one class, cut into cells where it is wider than two of them.
+) -> list[tuple[int, Box]]:
+    """Class and box of each stroke: connected paint of one class, cut into cells where it is wider than two of them.
 
     Parameters
     ----------
     where, classes
         Places (N, 4), in raster order, and class indices (N,).
     cell
-        Extent of a cell, in voxels.
+        Extent of a cell, in voxels; along an axis where it is 1, nothing hangs together.
     whole
         False for a sample of the paint, in which nothing hangs together: then everything is cut into cells.
     """
-    cells = where // cell
-    stroke = _connected(where, classes) if whole else np.zeros(len(where), np.intp)
-    wide = np.ones(stroke.max(initial=0) + 1, bool)
+    single = np.asarray(cell) == 1
+    stroke = _connected(where, classes) if whole else classes
+    wide = np.ones(int(stroke.max()) + 1, bool)
     if whole:
         low, high = _extents(where, stroke)
-        wide = (high - low > 2 * np.asarray(cell)).any(axis=1)
-    cut = np.where(wide[stroke][:, None], cells, -1)
-    piece = np.unique(np.column_stack([stroke, cut]), axis=0, return_inverse=True)[1].ravel()
-    low, high = _extents(where, piece)
-    return [tuple(zip(a, b, strict=True)) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+        wide = ((high - low > 2 * np.asarray(cell)) & ~single).any(axis=1)
+    cut = np.where(wide[stroke][:, None] | single, where // cell, -1)
+    _, first, piece = np.unique(
+        np.column_stack([stroke, cut]), axis=0, return_index=True, return_inverse=True
+    )
+    low, high = _extents(where, piece.ravel())
+    boxes = [tuple(zip(a, b, strict=True)) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+    return list(zip(classes[first].tolist(), boxes, strict=True))
 
 
 def _extents(where: NDArray[Any], group: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -264,14 +285,6 @@ def _connected(where: NDArray[np.integer[Any]], classes: NDArray[np.integer[Any]
     rows, columns = np.concatenate(first), np.concatenate(second)
     graph = coo_matrix((np.ones(len(rows), bool), (rows, columns)), shape=(len(key), len(key)))
     return connected_components(graph, directed=False)[1].astype(np.intp)
-
-
-def _shuffled(boxes: list[Box], seed: int) -> list[Box]:
-    """Boxes in an order that depends on each alone: more paint elsewhere does not change which come first.
-
-    A model that is trained further is so scored by strokes that it has not been trained on before.
-    """
-    return sorted(boxes, key=lambda box: zlib.crc32(repr((seed, box)).encode()))
 
 
 def hull(where: NDArray[np.integer[Any]], margin: tuple[int, ...], shape: tuple[int, ...]) -> Box:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, floor, prod
+from math import ceil, floor
 from typing import TYPE_CHECKING
-
-from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
@@ -57,12 +55,8 @@ def footprint(spec: UNetSpec) -> tuple[Footprint, ...]:
 def _valid_footprint(spec: UNetSpec, axis: int) -> Footprint:
     step = spec.stride(spec.depth, axis)
     shrink = int(first_samples(spec, axis)[0, spec.depth])
-    for smallest in range(2 * shrink + 1, 2 * shrink + step + 1):
-        if _divides(spec, axis, smallest):
-            return Footprint(step, shrink, shrink, smallest)
-    raise LimnError(
-        f"UNetSpec.factors: no input size fits {spec.factors} with unpadded convolutions; use 'same'."
-    )
+    sizes = range(2 * shrink + 1, 2 * shrink + step + 1)
+    return Footprint(step, shrink, shrink, next(n for n in sizes if _divides(spec, axis, n)))
 
 
 def _divides(spec: UNetSpec, axis: int, size: int) -> bool:
@@ -135,25 +129,5 @@ def crops(spec: UNetSpec, level: int, column: int) -> tuple[tuple[int, ...], ...
             (_upsampled(spec, axis, at[axis], level, column) - at[axis][skip]) / spec.stride(level, axis)
             for axis in range(spec.ndim)
         ]
-        if any(o.denominator != 1 or o < 0 for o in offsets):
-            raise LimnError(
-                f"UNetSpec.factors: skips of {spec.factors} do not line up without padding; use 'same'."
-            )
         found.append(tuple(int(o) for o in offsets))
     return tuple(found)
-
-
-def multiplications(spec: UNetSpec) -> float:
-    """Multiply-accumulates of one pass, per voxel of the input, for padded convolutions."""
-    total = 0.0
-    wide = [spec.in_channels, *(spec.channels(i) for i in range(spec.depth + 1))]
-    for level in range(spec.depth + 1):
-        density = 1 / prod(spec.stride(level, a) for a in range(spec.ndim))
-        total += (
-            density * prod(spec.kernel(level)) * spec.channels(level) * (wide[level] + spec.channels(level))
-        )
-    for level, column in spec.nodes():
-        density = 1 / prod(spec.stride(level, a) for a in range(spec.ndim))
-        c, inputs = spec.channels(level), len(spec.skips(level, column)) + 1
-        total += density * c * (spec.channels(level + 1) + prod(spec.kernel(level)) * (inputs * c + c))
-    return total + spec.channels(0) * spec.out_channels

@@ -58,9 +58,15 @@ def score(prediction: Any, truth: Any, zero: Literal["auto", "unlabelled", "back
     {1: 0.5, 2: 0.5}
     """
     found, true = open_volume(prediction), open_volume(truth)
-    if found.grid != true.grid or found.channels != 1 or true.channels != 1:
+    for labels in (found, true):
+        if labels.channels != 1:
+            raise LimnError(
+                f"{labels.name}: found {labels.channels} channels, expected labels, which have none."
+            )
+    if found.grid != true.grid:
         raise LimnError(
-            f"{found.name}: found TZYX size {found.grid}, its truth {true.name} has {true.grid}; expected the same."
+            f"{found.name}: found TZYX size {found.grid}, its truth {true.name} has {true.grid}; expected the same: "
+            "compare labels with the truth of their own image."
         )
     pairs: dict[tuple[int, int], int] = {}
     *_, y, x = true.grid
@@ -106,8 +112,28 @@ def _from_pairs(pairs: dict[tuple[int, int], int], values: list[int]) -> Score:
 
 
 def mean_iou(confusion: NDArray[Any]) -> float:
-    """Mean IoU of the classes that occur, from counts of shape (K true, K found)."""
+    """Mean IoU (0–1) of the classes that occur, from counts of shape (K true, K found)."""
     hit = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - hit
     present = confusion.sum(1) > 0
     return float((hit[present] / union[present]).mean()) if present.any() else 0.0
+
+
+def not_worse(new: NDArray[Any], old: NDArray[Any]) -> bool:
+    """Whether held-out strokes cannot tell that `new` is worse than `old`: within one standard error.
+
+    Parameters
+    ----------
+    new, old
+        Counts (W, K true, K found) of two models on the same W windows.
+
+    Notes
+    -----
+    The error of the difference of mean IoUs is that of the jackknife over windows (Efron 1982); to prefer, among models
+    that cannot be told apart, one by another criterion is the one-standard-error rule of Breiman et al. 1984.
+    """
+    difference = mean_iou(new.sum(0)) - mean_iou(old.sum(0))
+    count = len(new)
+    without = [mean_iou(new.sum(0) - n) - mean_iou(old.sum(0) - o) for n, o in zip(new, old, strict=True)]
+    error = np.sqrt((count - 1) / count * np.square(np.subtract(without, np.mean(without))).sum())
+    return bool(difference >= -error)

@@ -19,11 +19,13 @@ from napari_limn.model import Model, ModelSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.data import TrainingSet, gather
 from napari_limn.training.losses import masked_cross_entropy
-from napari_limn.training.scores import mean_iou
+from napari_limn.training.scores import mean_iou, not_worse
 from napari_limn.training.spec import TrainSpec, choose_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from napari_limn.annotation.classes import RGBA, Classes
     from napari_limn.training.data import Painted
@@ -156,8 +158,9 @@ class _Run:
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=spec.rate, weight_decay=1e-2)
         self.windows = [(x.to(self.device), y) for x, y in data.windows()]
         self.best: Model | None = None
-        self.best_score = -1.0
+        self.reference: NDArray[np.int64] | None = None  # what the best so far found in the windows
         self.began = time.perf_counter()
+        self.next_score = _FIRST_SCORE
         self.steps = 0
 
     @property
@@ -176,18 +179,18 @@ class _Run:
             )
         if self.start.spec.steps:
             yield from self._score()  # further training must beat what was there
-        due = _FIRST_SCORE
         while self.done < 1 or not self.steps:
             loss = self._step()
             yield Step(self.steps, self.seconds, loss, self.done)
-            if (self.seconds >= due and not self.spec.steps) or (
-                self.spec.steps and self.steps % _every(self.spec.steps) == 0
-            ):
-                before = self.seconds
+            if self.done == 1 or self._score_is_due():
                 yield from self._score()
-                due = self.seconds + max(_FIRST_SCORE, (self.seconds - before) / _SCORING_SHARE)
-        yield from self._score()
         return self.best or self._snapshot(None)
+
+    def _score_is_due(self) -> bool:
+        """With a time budget, every two seconds or less often where scoring takes long; otherwise twenty times."""
+        if self.spec.steps:
+            return self.steps % max(1, self.spec.steps // 20) == 0
+        return self.seconds >= self.next_score
 
     def _step(self) -> float:
         """One optimiser step; returns the loss."""
@@ -218,15 +221,20 @@ class _Run:
                 mean.copy_(value)
 
     def _score(self) -> Generator[Event, None, None]:
-        """Score the averaged model, and keep it if it is the best."""
+        """Score the averaged model, and keep it unless held-out strokes tell that it is worse than the best."""
         if not self.windows:
             self.best = self._snapshot(None)
             yield Improved(self.best)
             return
-        score = score_windows(self.average, self.windows, self.bfloat16)
-        better = score >= self.best_score  # of equals the one that learned more
+        before = self.seconds
+        counts = count_windows(self.average, self.windows, self.bfloat16)
+        score = mean_iou(counts.sum(0))
+        self.next_score = self.seconds + max(_FIRST_SCORE, (self.seconds - before) / _SCORING_SHARE)
+        better = self.reference is None or not_worse(counts, self.reference)
+        if self.reference is None or score > mean_iou(self.reference.sum(0)):
+            self.reference = counts
         if better:
-            self.best, self.best_score = self._snapshot(score), score
+            self.best = self._snapshot(score)
             yield Improved(self.best)
         yield Scored(self.steps, self.seconds, score, better)
 
@@ -243,22 +251,17 @@ def _schedule(done: float) -> float:
     return min(1.0, (done + 1e-3) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _every(steps: int) -> int:
-    """Score about twenty times in a run of a fixed number of steps."""
-    return max(1, steps // 20)
-
-
 @torch.inference_mode()
-def score_windows(
+def count_windows(
     network: UNet, windows: Sequence[tuple[torch.Tensor, torch.Tensor]], bfloat16: bool = False
-) -> float:
-    """Mean IoU (0–1) over the labelled voxels of windows (image (1, C, …), class indices (1, …))."""
+) -> NDArray[np.int64]:
+    """Counts (W, K true, K found) of labelled voxels in windows (image (1, C, …), class indices (1, …))."""
     count = network.spec.out_channels
-    confusion = np.zeros((count, count), np.int64)
+    found = []
     for image, target in windows:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=bfloat16):
-            found = network(image).argmax(1).cpu()
+            best = network(image).argmax(1).cpu()
         labelled = target != IGNORE
-        joint = target[labelled] * count + found[labelled]
-        confusion += np.bincount(joint.numpy(), minlength=count * count).reshape(count, count)
-    return mean_iou(confusion)
+        joint = target[labelled] * count + best[labelled]
+        found.append(np.bincount(joint.numpy(), minlength=count * count).reshape(count, count))
+    return np.stack(found)
