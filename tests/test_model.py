@@ -10,7 +10,7 @@ import torch
 
 from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
-from napari_limn.model import FORMAT_VERSION, Model, ModelSpec
+from napari_limn.model import FORMAT_VERSION, Model, ModelSpec, _digest
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume.intensity import IntensitySpec
@@ -149,7 +149,7 @@ def test_one_wrong_byte_in_the_weights_is_noticed(saved, model):
     place = data.index(weight) + len(weight) // 2
     data[place] ^= 0x10
     saved.write_bytes(data)
-    assert "weights do not match their checksum, the file is damaged; copy it again" in refusal(saved)
+    assert "do not match the checksum, the file is damaged; copy it again" in refusal(saved)
 
 
 def test_a_wrong_byte_anywhere_is_refused_in_one_sentence_or_changes_no_weight(saved, model, tmp_path):
@@ -177,7 +177,10 @@ def test_a_wrong_byte_in_the_specification_is_noticed(saved):
 
 
 def edited(saved, **changes):
-    torch.save(content_of(saved) | changes, saved)
+    """The file with other content and a checksum that is right for it."""
+    content = content_of(saved) | changes
+    content["sha256"] = _digest(content["weights"], content["spec"])
+    torch.save(content, saved)
     return saved
 
 

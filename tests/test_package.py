@@ -65,16 +65,3 @@ def test_the_manifest_is_valid_and_its_commands_can_be_imported():
 def test_shipped_data_are_small_and_licensed():
     assert sum(path.stat().st_size for path in samples.DATA.iterdir()) < 3e6
     assert "MIT License" in (samples.DATA / "LICENSE-axondeepseg").read_text()
-
-
-def test_every_object_name_in_contributing_is_in_the_source():
-    table = (ROOT / "CONTRIBUTING.md").read_text().split("## Names of the controls")[1]
-    source = "".join(path.read_text() for path in (ROOT / "src" / "napari_limn" / "_napari").glob("*.py"))
-    names = {
-        word
-        for word in table.replace("`", " ").replace(",", " ").replace(";", " ").split()
-        if word.startswith("limn-")
-    }
-    assert len(names) > 15
-    for name in names:
-        assert f'"{name.split("-", 2)[2]}"' in source or f'"{name}"' in source, name

@@ -160,14 +160,9 @@ def _read(path: Path) -> dict[str, Any]:
     expected = f"expected a {SUFFIX} model file written by napari-limn"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        RuntimeError,
-        EOFError,
-        KeyError,
-        ValueError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-    ) as error:
+    except PermissionError:
+        raise
+    except _UNREADABLE as error:
         raise LimnError(
             f"{path.name}: found a file that is cut off or of another kind, {expected}; copy it again from its source."
         ) from error

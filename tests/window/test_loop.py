@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -169,6 +171,15 @@ def test_a_model_file_can_be_predicted_with_and_trained_further(hand, tmp_path):
     assert train.model.spec.network.width == 4
     train.save(tmp_path / "mine")
     assert Model.load(tmp_path / "mine.limn").spec.classes.values == (1, 2, 3)
+
+
+def test_the_controls_have_the_names_that_contributing_lists(hand):
+    table = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text().split("## Names of the controls")[1]
+    names = {word.strip("`,;") for word in table.split() if word.startswith("`limn-")}
+    assert len(names) > 15
+    hand.open_widget("Train"), hand.open_widget("Predict")
+    for name in names:
+        hand.find(name)
 
 
 def test_closing_the_window_while_training_ends_the_thread(hand):
