@@ -112,5 +112,7 @@ def heartbeat():
 def hand(make_napari_viewer, qtbot):
     get_settings().plugins.extension2reader = {"*.tif": "napari-limn", "*.zarr": "napari-limn"}
     SHELF.clear()
-    yield Hand(make_napari_viewer(show=True), qtbot)
+    driver = Hand(make_napari_viewer(show=True), qtbot)
+    yield driver
+    vars(driver).clear()  # napari checks that nothing holds on to its window
     SHELF.clear()

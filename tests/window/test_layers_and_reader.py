@@ -50,7 +50,7 @@ def test_channels_become_layers_and_colour_stays_together(tmp_path):
     layers = read(tmp_path / "zcyx.tif")
     assert [look["name"] for _, look, _ in layers] == ["zcyx [0]", "zcyx [1]"]
     np.testing.assert_array_equal(layers[1][0], data[1])
-    tifffile.imwrite(tmp_path / "rgb.tif", data[0, :, :, None].repeat(3, axis=-1), photometric="rgb")
+    tifffile.imwrite(tmp_path / "rgb.tif", data[0][..., None].repeat(3, axis=-1), photometric="rgb")
     [(_, look, _)] = read(tmp_path / "rgb.tif")
     assert look["rgb"]
     assert look["axis_labels"] == ("z", "y", "x")

@@ -39,13 +39,13 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path):
     labels.brush_size = 3
     hand.viewer.layers.selection.active = labels
     for value in (1, 2, 3):
-        for stroke in strokes_of(value, 14):
+        for stroke in strokes_of(value, 25):
             hand.paint(stroke, value)
     assert set(np.unique(labels.data)) == {0, 1, 2, 3}
     assert (labels.data > 0).mean() < 0.01
 
     train, predict = hand.open_widget("Train"), hand.open_widget("Predict")
-    hand.find("limn-train-seconds").setValue(15)
+    hand.find("limn-train-seconds").setValue(20)
     heartbeat.gaps.clear()
     hand.press("limn-train-start")
     hand.wait_idle(train)
@@ -157,7 +157,8 @@ def test_a_model_file_can_be_predicted_with_and_trained_further(hand, tmp_path):
     from napari_limn import Classes, Model, ModelSpec, UNetSpec
     from napari_limn.network.unet import UNet
 
-    spec = ModelSpec(network=UNetSpec(width=4, factors=((2, 2),) * 2), classes=Classes((1, 2, 3)), steps=7)
+    network = UNetSpec(width=4, factors=((2, 2),) * 2, out_channels=3)
+    spec = ModelSpec(network=network, classes=Classes((1, 2, 3)), steps=7)
     path = Model(spec, UNet(spec.network)).save(tmp_path / "given.limn")
     for data, look, kind in _sample():
         getattr(hand.viewer, f"add_{kind}")(data, **look)

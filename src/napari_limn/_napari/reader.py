@@ -56,7 +56,7 @@ def layers_of(volume: Volume, name: str) -> list[LayerData]:
     at = volume.axes.names.index("C")
     return [
         (
-            _levels([level.take(c, axis=at) for level in levels]),
+            _levels([da.take(level, c, axis=at) for level in levels]),
             look | {"name": f"{name} [{c}]", "blending": "additive"},
             "image",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from psygnal import Signal
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_limn.errors import LimnError
 
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from napari_limn.model import Model
 
 
-class Shelf:
+class Shelf(QObject):
     """Models by name, the newest last."""
 
     changed = Signal(str)
-    """Emitted with the name of a model that was put or replaced."""
+    """Emitted with the name of a model that was put or replaced; Qt's own, so that it forgets closed widgets."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._models: dict[str, Model] = {}
 
     @property
