@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from magicgui.widgets import ComboBox, Select, create_widget
@@ -159,9 +161,10 @@ class Panel(QWidget):
                 widget.reset_choices()
 
     def showEvent(self, event: Any) -> None:
-        """Offer the layers that came before the widget."""
+        """Offer the layers that came before the widget, and get PyTorch ready before it is needed."""
         super().showEvent(event)
         self.reset_choices()
+        threading.Thread(target=_warm_up, name="limn-warm-up").start()
 
     # ---- one run -------------------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -226,6 +229,12 @@ class Panel(QWidget):
     def _set_running(self, *, running: bool) -> None:
         self.start_button.setEnabled(not running)
         self.stop_button.setEnabled(running)
+
+
+def _warm_up() -> None:
+    """Import what a run needs; done later, it would hold up the window while the person works."""
+    import_module("napari_limn.training.trainer")
+    import_module("napari_limn.inference.pipeline")
 
 
 def _form() -> QFormLayout:
