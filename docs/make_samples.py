@@ -13,7 +13,7 @@ from pathlib import Path
 import tifffile
 
 DATA = Path(__file__).parents[1] / "src" / "napari_limn" / "data"
-SOURCES = {"sem_rat3": "sub-rat3_sample-data9.tif", "sem_rat4": "sub-rat4_sample-data12.tif"}
+SOURCES = {"sem_rat3": "sub-rat3_sample-data9.tif", "sem_rat3b": "sub-rat3_sample-data10.tif"}
 
 
 def write(name: str, data: object) -> None:

@@ -28,4 +28,4 @@ class Sample:
 
 
 PAINTED = Sample(DATA / "sem_rat3.tif", DATA / "sem_rat3_truth.tif", DATA / "sem_rat3_strokes.tif")
-UNSEEN = Sample(DATA / "sem_rat4.tif", DATA / "sem_rat4_truth.tif")
+UNSEEN = Sample(DATA / "sem_rat3b.tif", DATA / "sem_rat3b_truth.tif")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
 
-_WIDTH = 300  # pixels; napari's own dock is as wide
+_WIDTH, _HEIGHT = 300, 260  # pixels at least, so that two panels below each other show their buttons
 
 
 class Panel(QWidget):
@@ -97,7 +97,7 @@ class Panel(QWidget):
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setSizeAdjustPolicy(QScrollArea.SizeAdjustPolicy.AdjustToContents)
         area.setWidget(inner)
-        self.setMinimumWidth(_WIDTH)
+        self.setMinimumSize(_WIDTH, _HEIGHT)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(area)

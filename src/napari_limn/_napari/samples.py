@@ -26,5 +26,5 @@ def painted_sem() -> list[LayerData]:
 
 
 def unseen_sem() -> list[LayerData]:
-    """SEM of the spinal cord of another rat."""
-    return layers_of(open_volume(samples.UNSEEN.image), "SEM rat 4")
+    """Another SEM image of the same rat."""
+    return layers_of(open_volume(samples.UNSEEN.image), "SEM rat 3 b")
