@@ -194,3 +194,16 @@ def test_closing_the_window_while_training_ends_the_thread(hand):
     hand.viewer.close()
     hand.qtbot.waitUntil(lambda: not job.is_running, timeout=10_000)
     assert job.abort_requested
+
+
+def test_the_demo_opens_a_window_and_takes_its_picture(tmp_path):
+    imageio = pytest.importorskip("imageio.v3")
+    from napari_limn.demo import run_demo
+    from napari_limn.events import drain
+
+    said = []
+    result = run_demo(tmp_path, 3, window=True, watch=drain, say=said.append)
+    assert result["screenshot"], said
+    picture = imageio.imread(result["screenshot"])
+    assert picture.shape[:2] == (950, 1500)
+    assert picture[300:700, 400:1100, :3].std() > 20, "the canvas is empty"

@@ -64,7 +64,7 @@ class TrainWidget(Panel):
             "dims",
             spec.dims,
             Literal[2, 3],
-            "2: slice by slice; 3: over the volume, for stacks",
+            "Of a new model: 2, slice by slice; 3, over the volume, for stacks",
             more=True,
         )
         self.load_button, self.save_button = (
