@@ -48,9 +48,9 @@ class Panel(QWidget):
     prefix
         Object names begin with it: ``<prefix>-start``, ``<prefix>-status``, ….
     verb
-        Text of the start button.
+        Text of the start button, ``<prefix>-start``.
     stop
-        Text of the stop button.
+        Text of the stop button, and in small letters the end of its name.
     """
 
     def __init__(self, viewer: ViewerModel, prefix: str, verb: str, stop: str) -> None:
@@ -62,7 +62,7 @@ class Panel(QWidget):
         self.form, self.more = _form(), _form()
         self.start_button, self.stop_button = (
             self._button(verb, "start", self.start),
-            self._button(stop, "stop" if stop == "Stop" else "cancel", self.stop),
+            self._button(stop, stop.lower(), self.stop),
         )
         self.stop_button.setEnabled(False)
         self.progress = QProgressBar()

@@ -62,15 +62,9 @@ def image_volume(layers: Sequence[Image]) -> Volume:
     return stack_channels([volume_of(layer) for layer in layers])
 
 
-def painted_look(layer: Labels, classes: Sequence[int] = ()) -> dict[int, RGBA]:
-    """Colours of the painted values of a labels layer."""
-    values = classes or _values(layer)
-    return {int(v): _color(layer, int(v)) for v in values}
-
-
-def _values(layer: Labels) -> Sequence[int]:
-    """Values that a person can have painted by hand: those up to the largest one chosen, at least 1 to 20."""
-    return range(1, max(20, int(layer.selected_label)) + 1)
+def painted_look(layer: Labels) -> dict[int, RGBA]:
+    """Colours, on the screen, of the values that a person may have painted: 1 to 255, and the one chosen now."""
+    return {value: _color(layer, value) for value in {*range(1, 256), int(layer.selected_label)} - {0}}
 
 
 def _color(layer: Labels, value: int) -> RGBA:
