@@ -55,7 +55,7 @@ class PredictWidget(Panel):
         self.lay_out()
         self.layer: Labels | None = None
         self._refreshed = 0.0
-        SHELF.changed.connect(self._on_model)
+        SHELF.added.connect(self._on_model)
         self.say("Choose a model and an image, then press Predict.")
 
     # ---- the run -------------------------------------------------------------------------------------------------

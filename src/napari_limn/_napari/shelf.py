@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Shelf(QObject):
     """Models by name, the newest last."""
 
-    changed = Signal(str)
-    """Emitted with the name of a model that was put or replaced; Qt's own, so that it forgets closed widgets."""
+    added = Signal(str)
+    """Emitted with the name of a new model, not when one gets better; Qt's own, so that it forgets closed widgets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,8 +36,10 @@ class Shelf(QObject):
 
     def put(self, name: str, model: Model) -> None:
         """Add a model, or replace the one of that name."""
+        new = name not in self._models
         self._models[name] = model
-        self.changed.emit(name)
+        if new:
+            self.added.emit(name)
 
     def clear(self) -> None:
         """Forget all models."""

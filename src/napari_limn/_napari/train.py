@@ -78,7 +78,7 @@ class TrainWidget(Panel):
         self.name = ""  # of the latest run
         self.model: Model | None = None
         self.save_button.setEnabled(False)
-        SHELF.changed.connect(self._on_model)
+        SHELF.added.connect(self._on_model)
         self.say("Paint a few strokes of each class, background too, then press Train.")
 
     # ---- the run -------------------------------------------------------------------------------------------------

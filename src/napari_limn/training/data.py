@@ -83,22 +83,25 @@ def gather(
     masks = tuple(open_labels(mask, image) for mask, image in zip(painted, opened, strict=True))
     paints = tuple(find_paint(mask, spec.zero, spec.seed) for mask in masks)
     values = {value for paint in paints for value in paint.counts}
-    if known is not None and not values - {0}:
+    return Painted(opened, masks, paints, _classes(values, spec, known, colors, names))
+
+
+def _classes(
+    values: set[int],
+    spec: TrainSpec,
+    known: Classes | None,
+    colors: Mapping[int, RGBA],
+    names: Mapping[int, str],
+) -> Classes:
+    """The classes of the values found; those that a model knows already stay."""
+    if known is None:
+        return find_classes(values, spec.zero, colors, names)
+    if not values - {0}:
         raise LimnError(
             "found no painted voxel, expected some strokes to learn from; paint corrections first."
         )
-    if known is None:
-        classes = find_classes(values, spec.zero, colors, names)
-    else:
-        classes = known.merged(
-            find_classes(
-                values | set(known.values),
-                spec.zero,
-                known.color_of | dict(colors),
-                known.name_of | dict(names),
-            )
-        )
-    return Painted(opened, masks, paints, classes)
+    looks, called = known.color_of | dict(colors), known.name_of | dict(names)
+    return known.merged(find_classes(values | set(known.values), spec.zero, looks, called))
 
 
 def _listed(sources: Any) -> list[Any]:
