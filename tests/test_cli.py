@@ -142,6 +142,7 @@ def test_options_win_over_the_spec_file(capsys, files):
         (["train", "image.ome.tif", "one.tif", "-o", "m.limn"], "paint background as a class"),
         (["predict", "image.ome.tif", "image.ome.tif", "-o", "o.tif"], "expected a .limn model file"),
         (["predict", "m.limn", "image.ome.tif", "-o", "o.tif"], "there is no such model file"),
+        (["predict", "m.limn", "one.tif", "-o", "./one.tif", "--overwrite"], "would replace their own image"),
         (["score", "one.tif", "small.tif"], "expected the same"),
         (["info", "notes.txt"], "expected .tif"),
     ],

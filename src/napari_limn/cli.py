@@ -274,6 +274,8 @@ def _predict(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.volume.open import open_volume
 
     began = time.perf_counter()
+    if args.out.resolve() == args.image.resolve():
+        raise LimnError(f"{args.out}: the labels would replace their own image; choose another name.")
     model = Model.load(args.model)
     spec = PredictSpec(memory=args.memory, precision=args.precision, device=args.device)
     image = open_volume(args.image, args.axes)
