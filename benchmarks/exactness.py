@@ -49,7 +49,7 @@ def network(ndim: int, padding: str, skip: str, down: str) -> UNet:
 
 
 def sizes(spec: limn.UNetSpec, grid: tuple[int, ...], limits: list[float]) -> list[tuple[int, ...]]:
-    """Blocks of the planner under each limit, and squares of 2, 4 and 8 strides (cubes of 4 and 8)."""
+    """Blocks of the planner under each limit, and squares of 2, 4 and 8 strides (cubes of 8)."""
     found = set()
     for limit in limits:
         try:
@@ -58,8 +58,7 @@ def sizes(spec: limn.UNetSpec, grid: tuple[int, ...], limits: list[float]) -> li
             continue
     steps = [f.step for f in feet_on_grid(spec)]
     return sorted(
-        found
-        | {tuple(s * n if s > 1 else 1 for s in steps) for n in ((2, 4, 8) if spec.ndim == 2 else (4, 8))}
+        found | {tuple(s * n if s > 1 else 1 for s in steps) for n in ((2, 4, 8) if spec.ndim == 2 else (8,))}
     )
 
 
