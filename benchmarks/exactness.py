@@ -3,7 +3,7 @@
 Both by the same arithmetic (batch norms folded, channels last); for padded networks also the largest difference from the
 plain module on the whole image, which rounds otherwise.
 
-    python benchmarks/exactness.py [--limits 0.25 0.5 1 2]
+    python benchmarks/exactness.py [--limits 0.25 0.5 1 2] [--ndim 2 3]
 
 For networks over planes and volumes, padded and unpadded, on images of odd size, for every block that the planner chooses
 under the memory limits given (GB), and every smaller one on the grid.
@@ -25,7 +25,7 @@ from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import blocks, slices, whole
 from napari_limn.volume.intensity import fit_scaling
 
-SHAPES = {2: (731, 997), 3: (37, 75, 91)}
+SHAPES = {2: (731, 997), 3: (21, 61, 75)}
 FACTORS = {2: ((2, 2),) * 4, 3: ((1, 2, 2), (2, 2, 2), (2, 2, 2))}
 
 
@@ -75,11 +75,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--limits", type=float, nargs="+", default=[0.2, 0.25, 0.3, 0.5, 1, 2, 4])
+    parser.add_argument("--limits", type=float, nargs="+", default=[0.25, 0.3, 0.5, 1, 2, 4])
+    parser.add_argument("--ndim", type=int, nargs="+", default=[2, 3])
     args = parser.parse_args()
     worst, apart, flipped, count = 0.0, 0.0, 0, 0
     for ndim, padding, skip, down in product(
-        (2, 3), ("same", "valid"), ("concat", "attention", "nested"), ("max", "strided")
+        args.ndim, ("same", "valid"), ("concat", "attention", "nested"), ("max", "strided")
     ):
         torch.manual_seed(0)
         net = network(ndim, padding, skip, down)
