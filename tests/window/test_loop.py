@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from napari_limn import samples
+from napari_limn._napari.samples import painted_sem
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.open import open_volume
 
@@ -24,6 +25,12 @@ def strokes_of(value: int, count: int) -> list[list[tuple[float, float]]]:
             if inside[row - 1 : row + 2, column : column + 9].all():
                 found.append([(row, column + step) for step in range(0, 9, 2)])
     return [found[i] for i in np.linspace(0, len(found) - 1, count).astype(int)]
+
+
+def open_sample(hand) -> None:
+    """The sample image and its strokes, as File → Open Sample adds them."""
+    for data, look, kind in painted_sem():
+        getattr(hand.viewer, f"add_{kind}")(data, **look)
 
 
 def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path):
@@ -84,8 +91,7 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path):
 
 
 def test_stop_answers_at_once_and_keeps_the_best_model(hand):
-    for data, look, kind in _sample():
-        getattr(hand.viewer, f"add_{kind}")(data, **look)
+    open_sample(hand)
     train = hand.open_widget("Train")
     hand.find("limn-train-seconds").setValue(600)
     hand.press("limn-train-start")
@@ -109,12 +115,6 @@ def test_cancel_keeps_finished_blocks(hand, big_prediction):
     labels = np.asarray(predict.layer.data)
     assert (labels[0] > 0).all(), "the first block is gone"
     assert (labels[-1] == 0).all(), "the run was not cancelled"
-
-
-def _sample():
-    from napari_limn._napari.samples import painted_sem
-
-    return painted_sem()
 
 
 @pytest.fixture
@@ -160,8 +160,7 @@ def test_a_model_file_can_be_predicted_with_and_trained_further(hand, tmp_path):
     network = UNetSpec(width=4, factors=((2, 2),) * 2, out_channels=3)
     spec = ModelSpec(network=network, classes=Classes((1, 2, 3)), steps=7)
     path = Model(spec, UNet(spec.network)).save(tmp_path / "given.limn")
-    for data, look, kind in _sample():
-        getattr(hand.viewer, f"add_{kind}")(data, **look)
+    open_sample(hand)
     train, predict = hand.open_widget("Train"), hand.open_widget("Predict")
     predict.load(path)
     assert hand.find("limn-predict-model").currentText() == "given"
@@ -184,8 +183,7 @@ def test_the_controls_have_the_names_that_contributing_lists(hand):
 
 
 def test_closing_the_window_while_training_ends_the_thread(hand):
-    for data, look, kind in _sample():
-        getattr(hand.viewer, f"add_{kind}")(data, **look)
+    open_sample(hand)
     train = hand.open_widget("Train")
     hand.find("limn-train-seconds").setValue(600)
     hand.press("limn-train-start")
