@@ -198,3 +198,10 @@ def test_interrupting_training_saves_the_best_model(capsys, files, monkeypatch):
     code, said, _ = train(capsys, files)
     assert code == cli.INTERRUPTED
     assert Model.load(said["model"]).spec.classes.values == (3, 7)
+
+
+def test_info_on_an_image_with_negative_values_says_what_it_is(capsys, tmp_path):
+    tifffile.imwrite(tmp_path / "ct.tif", np.full((8, 8), -1000, np.int16))
+    code, said, err = run(capsys, "info", tmp_path / "ct.tif", "--json")
+    assert (code, err) == (0, "")
+    assert said["dtype"] == "int16"

@@ -335,7 +335,7 @@ def _model_info(path: Path) -> dict[str, Any]:
 
 
 def _volume_info(path: Path, axes: str | None) -> dict[str, Any]:
-    from napari_limn.annotation.strokes import find_paint
+    from napari_limn.annotation.strokes import count_values
     from napari_limn.volume.open import open_volume
 
     volume = open_volume(path, axes)
@@ -354,8 +354,8 @@ def _volume_info(path: Path, axes: str | None) -> dict[str, Any]:
             for a, s, u in zip(volume.axes.names, volume.axes.scale, volume.axes.units, strict=True)
         ),
     ]
-    if volume.channels == 1 and volume.dtype.kind in "bui" and volume.dtype.itemsize <= 2:
-        counts = find_paint(volume, "unlabelled").counts
+    if volume.channels == 1 and volume.dtype.kind in "bu" and volume.dtype.itemsize <= 2:
+        counts = count_values(volume)
         if len(counts) <= _FEW_VALUES:
             found["values"] = counts
             lines += [f"  value {v}: {n:,} voxels" for v, n in sorted(counts.items())]

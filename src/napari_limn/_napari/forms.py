@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_limn._napari.job import Job
+from napari_limn._napari.layers import MADE_BY
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Warned
 
@@ -146,7 +147,7 @@ class Panel(QWidget):
     def layers(self, kind: type[Layer]) -> list[Layer]:
         """Layers of a kind, the topmost first; for labels, what a person painted before what was predicted."""
         found = [layer for layer in reversed(self.viewer.layers) if type(layer) is kind]
-        return sorted(found, key=lambda layer: "napari-limn" in layer.metadata) if kind is Labels else found
+        return sorted(found, key=lambda layer: MADE_BY in layer.metadata) if kind is Labels else found
 
     def chosen_images(self, image: Any, channels: Any) -> list[Image]:
         """The image layer and the further channels."""

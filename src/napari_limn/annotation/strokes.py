@@ -77,6 +77,21 @@ def find_paint(labels: Volume, zero: Zero, seed: int = 0) -> Paint:
     return Paint(np.concatenate(where), np.concatenate(value), counts)
 
 
+def count_values(labels: Volume) -> dict[int, int]:
+    """How often each value but 0 occurs in a volume; nothing else of it is kept.
+
+    Raises
+    ------
+    LimnError
+        For negative labels.
+    """
+    counts: dict[int, int] = {}
+    for _, block in _scan(labels):
+        for v, n in tally(block[block != 0]).items():
+            counts[v] = counts.get(v, 0) + n
+    return counts
+
+
 def tally(values: NDArray[Any]) -> dict[int, int]:
     """How often each value occurs.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from napari_limn.device import choose_device, choose_precision, free_memory, par
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, Planned, Warned, drain
 from napari_limn.inference.engine import BlockEngine
-from napari_limn.inference.plan import Plan, make_plan, with_time
+from napari_limn.inference.plan import Plan, feet_on_grid, make_plan, with_time
 from napari_limn.model import Model
 from napari_limn.volume.boxes import blocks, size_of
 from napari_limn.volume.intensity import fit_scaling
@@ -205,7 +206,7 @@ def _output(
 def _seconds(model: Model, volume: Volume, found: Plan, device: torch.device, dtype: torch.dtype) -> float:
     """Time of the whole run, from that of one block of at most 256 pixels a side (64 voxels in 3D)."""
     side = 256 if model.spec.network.ndim == 2 else 64
-    steps = make_plan(model.spec.network, (1, 1, 1, 1), 1 << 62).block
+    steps = [f.step for f in feet_on_grid(model.spec.network)]
     box = tuple(
         (0, min(n, max(side // s * s, s)) if s > 1 else 1) for n, s in zip(volume.grid, steps, strict=True)
     )
@@ -214,12 +215,7 @@ def _seconds(model: Model, volume: Volume, found: Plan, device: torch.device, dt
     began = time.perf_counter()
     engine.labels(box)
     took = time.perf_counter() - began
-    one = make_plan(model.spec.network, volume.grid, 1 << 62)
-    seen = size_of(box) * _overlap(one, box)
-    total = found.work
-    for n in found.grid:
-        total *= n
-    return took * total / seen
+    return took * found.work * prod(found.grid) / (size_of(box) * _overlap(found, box))
 
 
 def _overlap(found: Plan, box: Any) -> float:
