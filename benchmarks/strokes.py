@@ -17,7 +17,7 @@ import numpy as np
 import tifffile
 
 import napari_limn as limn
-from napari_limn.training import augment
+from napari_limn.training.spec import AugmentSpec
 
 ABLATIONS = {
     "default": {},
@@ -29,8 +29,14 @@ ABLATIONS = {
     "depth 3": {"network": limn.UNetSpec(factors=((2, 2),) * 3)},
     "width 24": {"network": limn.UNetSpec(width=24)},
     "no norm": {"network": limn.UNetSpec(norm="none")},
-    "not turned or stretched": {"warped": 0.0},
-    "no noise": {"noise": 0.0},
+    "not turned or stretched": {"augment": AugmentSpec(warped=0.0)},
+    "no noise": {"augment": AugmentSpec(noise=0.0)},
+    "elastic 5 px": {"augment": AugmentSpec(elastic=5.0)},
+    "elastic 10 px": {"augment": AugmentSpec(elastic=10.0)},
+    "no change of grey values": {"augment": AugmentSpec(gain=0.0, offset=0.0, noise=0.0)},
+    "Dice": {"loss": "dice"},
+    "cross-entropy and Dice": {"loss": "cross_entropy+dice"},
+    "focal": {"loss": "focal"},
 }
 
 
@@ -65,8 +71,6 @@ def main() -> None:
 def run(
     image: Path, truth: np.ndarray, strokes: Path, seconds: float, change: dict[str, object], seed: int
 ) -> float:
-    augment._WARPED = change.pop("warped", 0.75)
-    augment._NOISE = change.pop("noise", 0.1)
     spec = limn.TrainSpec(seconds=seconds, seed=seed, **change)
     model = limn.train(image, strokes, spec)
     return limn.score(limn.predict(model, image), truth).mean_iou

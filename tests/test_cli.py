@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 
 from napari_limn.cli import main
 from napari_limn.model import Model
@@ -205,3 +206,81 @@ def test_info_on_an_image_with_negative_values_says_what_it_is(capsys, tmp_path)
     code, said, err = run(capsys, "info", tmp_path / "ct.tif", "--json")
     assert (code, err) == (0, "")
     assert said["dtype"] == "int16"
+
+
+def test_info_draws_the_network_of_a_model(capsys, files):
+    train(capsys, files)
+    code, said, _ = run(capsys, "info", files / "model.limn", "--figure", files / "net.png", "--json")
+    assert code == 0
+    assert said["size"] == [160, 160]
+    with Image.open(files / "net.png") as picture:
+        assert picture.size[0] > 300
+    code, _, err = run(capsys, "info", files / "model.limn", "--figure", files / "net.png")
+    assert code == 1
+    assert "exists already" in err
+    code, said, _ = run(
+        capsys,
+        "info",
+        files / "model.limn",
+        "--figure",
+        files / "net.png",
+        "--size",
+        64,
+        96,
+        "--overwrite",
+        "--json",
+    )
+    assert (code, said["size"]) == (0, [64, 96])
+    code, _, err = run(capsys, "info", files / "model.limn", "--figure", files / "b.png", "--size", 64)
+    assert code == 1
+    assert "expected 2 extents for a 2D network" in err
+    code, _, err = run(capsys, "info", files / "image.ome.tif", "--figure", files / "b.png")
+    assert code == 1
+    assert "image.ome.tif" in err
+
+
+@pytest.mark.parametrize(("norm", "exact"), [("batch", True), ("instance", False)])
+def test_info_says_whether_tiles_are_exact(capsys, files, norm, exact):
+    (files / "spec.json").write_text(
+        json.dumps(FAST | {"steps": 2, "network": FAST["network"] | {"norm": norm}})
+    )
+    train(capsys, files)
+    _, said, _ = run(capsys, "info", files / "model.limn", "--json")
+    assert said["tile_exact"] is exact
+    assert any("instance_norm in encoder.0" in name for name in said["not_local"]) is not exact
+    assert main(["info", str(files / "model.limn")]) == 0
+    assert ("not tile-exact: instance_norm" in capsys.readouterr().out) is not exact
+
+
+def test_presets_objects_and_pruning_by_options(capsys, files):
+    objects = np.zeros((96, 80), np.uint16)
+    objects[48:70], objects[70:] = 5, 9
+    tifffile.imwrite(files / "strokes.tif", objects)
+    nested = FAST["network"] | {"skip": "nested", "supervised": True}
+    (files / "spec.json").write_text(json.dumps(FAST | {"network": nested}))
+    code, said, _ = train(capsys, files, "model.limn", "--objects")
+    assert (code, said["classes"]) == (0, [0, 1])
+    whole, small = (
+        run(
+            capsys,
+            "predict",
+            files / "model.limn",
+            files / "image.ome.tif",
+            "-o",
+            files / name,
+            "--quiet",
+            *more,
+        )
+        for name, more in (("whole.tif", ()), ("small.tif", ("--prune", 1)))
+    )
+    assert whole[0] == small[0] == 0
+    assert tifffile.imread(files / "small.tif").max() == 1
+    assert (tifffile.imread(files / "whole.tif") != tifffile.imread(files / "small.tif")).any()
+    code, _, err = run(
+        capsys, "predict", files / "model.limn", files / "image.ome.tif", "-o", files / "c.tif", "--prune", 3
+    )
+    assert code == 1
+    assert "cannot be pruned to 3" in err
+    (files / "spec.json").write_text(json.dumps({"steps": 1, "patch": [32, 32], "zero": "background"}))
+    train(capsys, files, "fast.limn", "--preset", "fast")
+    assert Model.load(files / "fast.limn").spec.network.width < 16

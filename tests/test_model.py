@@ -144,7 +144,7 @@ def test_a_whole_pickled_network_is_refused(model, tmp_path):
 
 
 def test_one_wrong_byte_in_the_weights_is_noticed(saved, model):
-    weight = model.network.state_dict()["encoder.1.0.weight"].numpy().tobytes()
+    weight = model.network.state_dict()["encoder.1.convs.0.weight"].numpy().tobytes()
     data = bytearray(saved.read_bytes())
     place = data.index(weight) + len(weight) // 2
     data[place] ^= 0x10

@@ -111,9 +111,9 @@ def test_to_json_is_complete_and_plain():
 
 def test_unknown_keys_are_refused_by_name_at_every_depth():
     with pytest.raises(
-        LimnError, match=r"UNetSpec: found unknown key dropout, wdith, expected some of in_chan"
+        LimnError, match=r"UNetSpec: found unknown key dropuot, wdith, expected some of in_chan"
     ):
-        from_json(UNetSpec, {"wdith": 3, "dropout": 0.5, "width": 8})
+        from_json(UNetSpec, {"wdith": 3, "dropuot": 0.5, "width": 8})
     with pytest.raises(LimnError, match=r"UNetSpec: found unknown key wdith.*mend the spelling"):
         from_json(TrainSpec, {"network": {"wdith": 3}})
     with pytest.raises(LimnError, match=r"Classes: found unknown key colour"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_limn.model import Model, ModelSpec
     from napari_limn.network.spec import UNetSpec
     from napari_limn.training.scores import Score, score
-    from napari_limn.training.spec import TrainSpec
+    from napari_limn.training.spec import AugmentSpec, TrainSpec
     from napari_limn.training.trainer import train, training_events
     from napari_limn.volume.open import open_volume
     from napari_limn.volume.volume import Volume
@@ -29,6 +29,7 @@ __version__ = "0.1.0"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = [
+    "AugmentSpec",
     "Classes",
     "LimnError",
     "Model",
@@ -56,7 +57,7 @@ _ROOMS = {
     "model": ["Model", "ModelSpec"],
     "network.spec": ["UNetSpec"],
     "training.scores": ["Score", "score"],
-    "training.spec": ["TrainSpec"],
+    "training.spec": ["AugmentSpec", "TrainSpec"],
     "training.trainer": ["train", "training_events"],
     "volume.open": ["open_volume"],
     "volume.volume": ["Volume"],

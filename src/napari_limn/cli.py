@@ -117,6 +117,13 @@ def _add_train(verbs: Any) -> argparse.ArgumentParser:
     verb.add_argument("--spec", type=Path, metavar="SPEC.json", help="a TrainSpec as JSON")
     verb.add_argument("--zero", choices=("unlabelled", "background"), help="what 0 means (unlabelled)")
     verb.add_argument(
+        "--objects", action="store_true", default=None,
+        help="every value is an object of its own, 0 is background; objects that touch are parted",
+    )  # fmt: skip
+    verb.add_argument(
+        "--preset", choices=("fast", "balanced", "thorough"), help="how large a network (balanced)"
+    )
+    verb.add_argument(
         "--dims", type=int, choices=(2, 3), help="a network over planes (2, the default) or over volumes (3)"
     )
     verb.add_argument(
@@ -150,6 +157,9 @@ def _add_predict(verbs: Any) -> argparse.ArgumentParser:
     verb.add_argument(
         "--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing"
     )
+    verb.add_argument(
+        "--prune", type=int, metavar="DEPTH", help="cut a nested, supervised network down to this depth"
+    )
     verb.add_argument("--overwrite", action="store_true", help="write over an existing output")
     verb.set_defaults(run=_predict)
     return verb
@@ -175,6 +185,12 @@ def _add_info(verbs: Any) -> argparse.ArgumentParser:
     verb.add_argument(
         "--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing"
     )
+    verb.add_argument("--figure", type=Path, metavar="OUT.png", help="draw the network of a model")
+    verb.add_argument(
+        "--size", type=int, nargs="+", metavar="N",
+        help="[Z] Y X of the tile that it is drawn for (as in training)",
+    )  # fmt: skip
+    verb.add_argument("--overwrite", action="store_true", help="write over an existing picture")
     verb.set_defaults(run=_info)
     return verb
 
@@ -241,7 +257,10 @@ def _train_spec(args: argparse.Namespace) -> TrainSpec:
             found = json.loads(args.spec.read_text())
         except ValueError as error:
             raise LimnError(f"{args.spec}: found no valid JSON ({error}), expected a TrainSpec.") from error
-    asked = {k: getattr(args, k) for k in ("seconds", "steps", "seed", "zero", "dims", "device")}
+    keys = ("seconds", "steps", "seed", "zero", "objects", "preset", "dims", "device")
+    asked = {k: getattr(args, k) for k in keys}
+    if args.objects and args.zero is None:
+        asked["zero"] = "background"
     if not isinstance(found, dict):
         raise LimnError(
             f"{args.spec}: found a {type(found).__name__}, expected an object with the keys of a TrainSpec."
@@ -277,7 +296,7 @@ def _predict(args: argparse.Namespace) -> dict[str, Any]:
     if args.out.resolve() == args.image.resolve():
         raise LimnError(f"{args.out}: the labels would replace their own image; choose another name.")
     model = Model.load(args.model)
-    spec = PredictSpec(memory=args.memory, precision=args.precision, device=args.device)
+    spec = PredictSpec(memory=args.memory, precision=args.precision, device=args.device, prune=args.prune)
     image = open_volume(args.image, args.axes)
     done = _followed(prediction_events(model, image, args.out, spec, overwrite=args.overwrite), args)
     took = time.perf_counter() - began
@@ -302,67 +321,13 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _info(args: argparse.Namespace) -> dict[str, Any]:
-    return (
-        _model_info(args.path) if args.path.suffix.lower() == ".limn" else _volume_info(args.path, args.axes)
-    )
+    from napari_limn.info import draw_model, model_info, volume_info
+    from napari_limn.volume.output import refuse_existing
 
-
-def _model_info(path: Path) -> dict[str, Any]:
-    from napari_limn.inference.plan import make_plan
-    from napari_limn.model import Model
-    from napari_limn.network.graph import footprint
-    from napari_limn.specs import to_json
-
-    model = Model.load(path)
-    spec = model.spec
-    feet = footprint(spec.network)
-    weights = sum(p.numel() for p in model.network.parameters())
-    example = make_plan(
-        spec.network, (1, 1, 2048, 2048) if spec.network.ndim == 2 else (1, 256, 512, 512), 2_000_000_000
-    )
-    lines = [
-        f"{path.name}: {model!r}, {weights:,} weights, {spec.network.in_channels} input channels",
-        f"trained for {spec.steps} steps in {spec.seconds:.0f} s, held-out IoU {spec.score if spec.score is None else round(spec.score, 3)}",
-        *(f"  value {v}: {n}" for v, n in spec.classes.name_of.items()),
-        f"0 is {spec.classes.zero}; intensities scaled from percentiles {spec.intensity.low:g} and {spec.intensity.high:g}",
-        f"footprint: step {[f.step for f in feet]}, halo {[f.halo for f in feet]}, shrink {[f.shrink for f in feet]} voxels",
-        f"plan for {' × '.join(map(str, example.grid))} voxels in 2 GB: {example}",
-    ]
-    return {
-        "text": "\n".join(lines), "kind": "model", "weights": weights, "spec": to_json(spec),
-        "footprint": [asdict(f) for f in feet], "plan": asdict(example),
-    }  # fmt: skip
-
-
-def _volume_info(path: Path, axes: str | None) -> dict[str, Any]:
-    from napari_limn.annotation.strokes import count_values
-    from napari_limn.volume.open import open_volume
-
-    volume = open_volume(path, axes)
-    shape = [int(n) for n in volume.data.shape]
-    found: dict[str, Any] = {
-        "kind": "image" if volume.colors is None else "labels",
-        "shape": shape, "dtype": str(volume.dtype), "axes": volume.axes.names,
-        "scale": list(volume.axes.scale), "units": list(volume.axes.units), "levels": 1 + len(volume.levels),
-        "bytes": volume.nbytes,
-    }  # fmt: skip
-    lines = [
-        f"{path.name}: {found['kind']}, {volume.axes.names} {' × '.join(map(str, shape))}, {volume.dtype}, {volume.nbytes / 1e6:.1f} MB",
-        "voxel: "
-        + ", ".join(
-            f"{a} {s:g} {u}"
-            for a, s, u in zip(volume.axes.names, volume.axes.scale, volume.axes.units, strict=True)
-        ),
-    ]
-    if volume.channels == 1 and volume.dtype.kind in "bu" and volume.dtype.itemsize <= 2:
-        counts = count_values(volume)
-        if len(counts) <= _FEW_VALUES:
-            found["values"] = counts
-            lines += [f"  value {v}: {n:,} voxels" for v, n in sorted(counts.items())]
-    return found | {"text": "\n".join(lines)}
-
-
-_FEW_VALUES = 20  # an integer image with no more values than this is shown as labels
+    if args.figure:
+        refuse_existing(args.figure, overwrite=args.overwrite)
+        return draw_model(args.path, args.figure, args.size)
+    return model_info(args.path) if args.path.suffix.lower() == ".limn" else volume_info(args.path, args.axes)
 
 
 def _followed(

@@ -8,7 +8,7 @@ import os
 import pickle
 import zipfile
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from napari_limn import __version__
 from napari_limn.annotation.classes import Classes  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
-from napari_limn.network.unet import UNet
+from napari_limn.network.unet import UNet, pruned
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.intensity import IntensitySpec
 
@@ -140,6 +140,17 @@ class Model:
                 f"{path.name}: the weights do not fit the network that the file describes."
             ) from error
         return Model(spec, network.eval())
+
+    def pruned(self, depth: int) -> Model:
+        """The model of a nested, supervised network cut down to a smaller depth.
+
+        Raises
+        ------
+        LimnError
+            If the network was trained without deep supervision, or is not that deep.
+        """
+        network = pruned(self.network, depth)
+        return Model(replace(self.spec, network=network.spec), network)
 
     def copy(self) -> Model:
         """A model whose weights are its own."""

@@ -63,7 +63,7 @@ def _revived(hint: Any, value: Any, where: str) -> Any:
         return value
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
-    if hint in (int, str) and isinstance(value, hint) and not isinstance(value, bool):
+    if hint in (int, str, bool) and type(value) is hint:
         return value
     expected = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
     raise LimnError(f"{where}: found {value!r}, expected {expected}.")

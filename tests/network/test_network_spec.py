@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_limn.errors import LimnError
-from napari_limn.network.spec import UNetSpec, pooling_factors
+from napari_limn.network.spec import CHOICES, UNetSpec
 from napari_limn.specs import from_json, to_json
+from napari_limn.training.spec import pooling_factors
 
 specs = st.integers(2, 3).flatmap(
     lambda ndim: st.builds(
@@ -18,10 +19,8 @@ specs = st.integers(2, 3).flatmap(
         factors=st.lists(st.tuples(*[st.integers(1, 3)] * ndim), min_size=1, max_size=5).map(tuple),
         width=st.integers(1, 64),
         max_width=st.integers(1, 512),
-        padding=st.sampled_from(["same", "valid"]),
-        norm=st.sampled_from(["none", "batch", "group", "instance"]),
-        down=st.sampled_from(["max", "strided", "max_1x1"]),
-        skip=st.sampled_from(["concat", "attention", "nested"]),
+        dropout=st.floats(0, 0.9),
+        **{name: st.sampled_from(choices) for name, choices in CHOICES.items() if name != "head"},
     )
 )
 
@@ -34,18 +33,24 @@ def test_a_spec_survives_json(spec):
 
 def test_an_unknown_key_is_named_with_the_known_ones():
     with pytest.raises(
-        LimnError, match=r"unknown key dropout, expected some of in_channels,.*mend the spelling"
+        LimnError, match=r"unknown key dropuot, expected some of in_channels,.*mend the spelling"
     ):
-        from_json(UNetSpec, {"dropout": 0.5})
+        from_json(UNetSpec, {"dropuot": 0.5})
 
 
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
     [
         ("padding", "reflect", "'reflect', expected one of same, valid"),
-        ("norm", "layer", "'layer', expected one of none, batch, group, instance"),
+        ("norm", "layer", "'layer', expected one of none, batch, channel, rms, group, instance"),
         ("down", "mean", "'mean', expected one of max, strided, max_1x1"),
         ("skip", "sum", "'sum', expected one of concat, attention, nested"),
+        ("up", "bilinear", "'bilinear', expected one of transposed, interpolate"),
+        ("block", "dense", "'dense', expected one of plain, residual"),
+        ("head", "tanh", "'tanh', expected one of softmax, sigmoid"),
+        ("supervised", True, "found it with skip 'concat', expected 'nested'"),
+        ("dropout", 1.0, "found 1.0, expected a share of 0 to below 1"),
+        ("pruned", 1, "found 1, expected 1 to 4 in a supervised network"),
         ("width", 0, "found 0, expected a whole number of 1 or more"),
         ("in_channels", 1.5, "found 1.5, expected a whole number of 1 or more"),
         ("factors", (), "expected one tuple of 2 or 3 factors a level"),
@@ -60,6 +65,12 @@ def test_a_wrong_field_is_refused_by_name(field, value, expected):
         UNetSpec(**{field: value})
     assert f"UNetSpec.{field}" in str(error.value)
     assert expected in str(error.value)
+
+
+def test_a_sigmoid_is_for_two_classes():
+    assert UNetSpec(head="sigmoid", out_channels=2).head == "sigmoid"
+    with pytest.raises(LimnError, match="'sigmoid' for 3 classes, expected 2; choose 'softmax'"):
+        UNetSpec(head="sigmoid", out_channels=3)
 
 
 def test_channels_double_up_to_the_maximum():
@@ -101,7 +112,15 @@ def test_every_node_comes_after_the_nodes_it_needs(spec):
 
 
 @pytest.mark.parametrize(
-    ("norm", "exact"), [("none", True), ("batch", True), ("group", False), ("instance", False)]
+    ("norm", "exact"),
+    [
+        ("none", True),
+        ("batch", True),
+        ("channel", True),
+        ("rms", True),
+        ("group", False),
+        ("instance", False),
+    ],
 )
 def test_only_norms_that_ignore_the_tile_are_exact(norm, exact):
     assert UNetSpec(norm=norm).tile_exact is exact

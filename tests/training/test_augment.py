@@ -6,27 +6,25 @@ import torch
 from torch.nn import functional as F
 
 from napari_limn.annotation.classes import IGNORE
-from napari_limn.training import augment
+from napari_limn.errors import LimnError
 from napari_limn.training.augment import augmented
+from napari_limn.training.spec import AugmentSpec
 
 torch.set_num_threads(1)
 
 SHAPES = [(12, 12), (10, 14), (4, 8, 8), (3, 6, 9)]
 
 
-@pytest.fixture
-def quiet(monkeypatch):
-    monkeypatch.setattr(augment, "_NOISE", 0.0)
+QUIET = AugmentSpec(noise=0.0)
+FLIPS = AugmentSpec(noise=0.0, warped=0.0)
+WARPED = AugmentSpec(noise=0.0, warped=1.0)
+BENT = AugmentSpec(noise=0.0, warped=0.0, elastic=4.0)
 
 
-@pytest.fixture
-def only_flips(monkeypatch, quiet):
-    monkeypatch.setattr(augment, "_WARPED", 0.0)
-
-
-@pytest.fixture
-def always_warped(monkeypatch, quiet):
-    monkeypatch.setattr(augment, "_WARPED", 1.0)
+def varied(images, labels, seed, spec=AugmentSpec()):
+    images, labels, weights = augmented(images, labels, np.random.default_rng(seed), spec)
+    assert weights is None
+    return images, labels
 
 
 def labels_of(shape, count=8, seed=0):
@@ -57,12 +55,11 @@ def gain_and_offset(found, base):
     return gain, offset, np.abs(gain * base + offset - found).max()
 
 
-@pytest.mark.usefixtures("only_flips")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_image_and_labels_are_flipped_together(shape):
     labels = labels_of(shape, 20)
     images = torch.stack([labels, 10 - 2 * labels], 1).float()
-    out_images, out_labels = augmented(images, labels, np.random.default_rng(0))
+    out_images, out_labels = varied(images, labels, 0, FLIPS)
     for image, label in zip(out_images, out_labels, strict=True):
         for channel, base in zip(image, (label, 10 - 2 * label), strict=True):
             gain, offset, error = gain_and_offset(channel, base)
@@ -71,11 +68,10 @@ def test_image_and_labels_are_flipped_together(shape):
             assert abs(offset) <= 0.1001
 
 
-@pytest.mark.usefixtures("only_flips")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_flips_rearrange_labels_and_lose_none(shape):
     labels = labels_of(shape)
-    _, out = augmented(labels[:, None].float(), labels, np.random.default_rng(1))
+    _, out = varied(labels[:, None].float(), labels, 1, FLIPS)
     assert out.dtype == torch.int64
     assert out.shape == labels.shape
     for before, after in zip(labels, out, strict=True):
@@ -83,21 +79,19 @@ def test_flips_rearrange_labels_and_lose_none(shape):
         assert (after == IGNORE).any()
 
 
-@pytest.mark.usefixtures("only_flips")
 @pytest.mark.parametrize(("shape", "variants"), [((4, 6), 4), ((2, 4, 6), 8)])
 def test_every_flip_is_drawn(shape, variants):
     labels = torch.arange(int(np.prod(shape))).reshape(1, *shape).expand(200, *shape)
-    _, out = augmented(labels[:, None].float(), labels, np.random.default_rng(0))
+    _, out = varied(labels[:, None].float(), labels, 0, FLIPS)
     assert len({label.numpy().tobytes() for label in out}) == variants
 
 
-@pytest.mark.usefixtures("always_warped")
 @pytest.mark.parametrize(("shape", "cell"), [((64, 64), 16), ((48, 80), 16), ((16, 40, 40), 12)])
 def test_turned_and_stretched_images_stay_under_their_labels(shape, cell):
     compared = 0
     for seed in range(12):
         labels = areas(shape, cell, seed)
-        images, out = augmented(labels[:, None].float(), labels, np.random.default_rng(seed))
+        images, out = varied(labels[:, None].float(), labels, seed, WARPED)
         keep = inner(out) & (out != IGNORE)
         if len(out[keep].unique()) < 2:
             continue
@@ -109,14 +103,13 @@ def test_turned_and_stretched_images_stay_under_their_labels(shape, cell):
     assert compared >= 8
 
 
-@pytest.mark.usefixtures("always_warped")
 @pytest.mark.parametrize(("shape", "margin"), [((48, 48), 12), ((40, 56), 8), ((12, 32, 32), 4)])
 def test_labels_smaller_than_the_image_stay_in_its_middle(shape, margin):
     cut = (slice(None), *[slice(margin, -margin)] * len(shape))
     compared = 0
     for seed in range(12):
         whole = areas(tuple(n + 2 * margin for n in shape), 14, seed)
-        images, out = augmented(whole[:, None].float(), whole[cut], np.random.default_rng(seed))
+        images, out = varied(whole[:, None].float(), whole[cut], seed, WARPED)
         keep = inner(out) & (out != IGNORE)
         if len(out[keep].unique()) < 2:
             continue
@@ -125,35 +118,31 @@ def test_labels_smaller_than_the_image_stay_in_its_middle(shape, margin):
     assert compared >= 6
 
 
-@pytest.mark.usefixtures("always_warped")
 @pytest.mark.parametrize("shape", [(40, 40), (24, 56), (8, 24, 40)])
-def test_a_turn_turns_and_does_not_deform(monkeypatch, shape):
-    monkeypatch.setattr(augment, "_STRETCH", 0.0)
-    monkeypatch.setattr(augment, "_SHEAR", 0.0)
+def test_a_turn_turns_and_does_not_deform(shape):
+    turned = AugmentSpec(noise=0.0, warped=1.0, stretch=0.0, shear=0.0)
     y, x = np.indices(shape[-2:]) + 0.5
     disc = np.hypot(y - shape[-2] / 2, x - shape[-1] / 2) < 9
     labels = torch.from_numpy(np.broadcast_to(disc, shape).astype(np.int64).copy())[None].expand(12, *shape)
-    _, out = augmented(labels[:, None].float(), labels, np.random.default_rng(2))
+    _, out = varied(labels[:, None].float(), labels, 2, turned)
     inside = out == 1
     assert (inside != (labels == 1)).float().mean() < 0.02
     assert not torch.equal(out[0], labels[0])
 
 
-@pytest.mark.usefixtures("always_warped")
 def test_areas_grow_and_shrink_by_no_more_than_the_stretch():
     labels = torch.zeros(60, 96, 96, dtype=torch.int64)
     labels[:, 36:60, 36:60] = 1
-    _, out = augmented(labels[:, None].float(), labels, np.random.default_rng(3))
+    _, out = varied(labels[:, None].float(), labels, 3, WARPED)
     ratio = (out == 1).sum((1, 2)) / 24**2
     largest = np.exp(2 * 0.3 + 0.1) * 1.05
     assert 1 / largest < ratio.min() < 0.8
     assert 1.3 < ratio.max() < largest
 
 
-@pytest.mark.usefixtures("always_warped")
 def test_what_comes_in_from_outside_is_ignored_and_no_class_appears():
     labels = torch.full((40, 32, 32), 2)
-    _, out = augmented(labels[:, None].float(), labels, np.random.default_rng(4))
+    _, out = varied(labels[:, None].float(), labels, 4, WARPED)
     assert set(out.unique().tolist()) == {IGNORE, 2}
     assert (out[:, 16, 16] == 2).all()
 
@@ -161,11 +150,9 @@ def test_what_comes_in_from_outside_is_ignored_and_no_class_appears():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_unlabelled_stays_unlabelled_and_classes_are_never_mixed(shape):
     nothing = torch.full((8, *shape), IGNORE)
-    assert (augmented(nothing[:, None].float(), nothing, np.random.default_rng(5))[1] == IGNORE).all()
+    assert (varied(nothing[:, None].float(), nothing, 5)[1] == IGNORE).all()
     extremes = torch.where(labels_of(shape) > 1, 4, 0)
-    assert set(
-        augmented(extremes[:, None].float(), extremes, np.random.default_rng(5))[1].unique().tolist()
-    ) <= {
+    assert set(varied(extremes[:, None].float(), extremes, 5)[1].unique().tolist()) <= {
         IGNORE,
         0,
         4,
@@ -174,7 +161,7 @@ def test_unlabelled_stays_unlabelled_and_classes_are_never_mixed(shape):
 
 def test_noise_is_white_and_not_more_than_it_should_be():
     images = torch.zeros(60, 2, 40, 40)
-    out, _ = augmented(images, torch.zeros(60, 40, 40, dtype=torch.int64), np.random.default_rng(6))
+    out, _ = varied(images, torch.zeros(60, 40, 40, dtype=torch.int64), 6)
     spread = out.std((2, 3))
     assert spread.max() < 0.11
     assert spread.max() > 0.08
@@ -183,18 +170,17 @@ def test_noise_is_white_and_not_more_than_it_should_be():
     assert abs((left[..., 1:] * left[..., :-1]).mean()) < 0.05 * left.square().mean()
 
 
-def test_about_three_in_four_patches_are_warped(monkeypatch):
-    monkeypatch.setattr(augment, "_NOISE", 0.0)
+def test_about_three_in_four_patches_are_warped():
     labels = torch.arange(20 * 24).reshape(1, 20, 24).expand(400, 20, 24)
-    _, out = augmented(labels[:, None].float(), labels, np.random.default_rng(7))
+    _, out = varied(labels[:, None].float(), labels, 7, QUIET)
     flips = {labels[0].flip(axes).numpy().tobytes() for axes in ((), (0,), (1,), (0, 1))}
     sharp = sum(label.numpy().tobytes() in flips for label in out)
     assert 70 <= sharp <= 130
 
 
-def test_each_channel_has_its_own_gain_and_offset(quiet):
+def test_each_channel_has_its_own_gain_and_offset():
     images = torch.arange(64.0).reshape(1, 1, 8, 8).expand(1, 3, 8, 8)
-    out, _ = augmented(images, torch.zeros(1, 8, 8, dtype=torch.int64), np.random.default_rng(1))
+    out, _ = varied(images, torch.zeros(1, 8, 8, dtype=torch.int64), 1, QUIET)
     fits = [gain_and_offset(channel, out[0, 0]) for channel in out[0]]
     assert all(error < 1e-3 for *_, error in fits)
     assert len({round(gain, 4) for gain, *_ in fits}) == 3
@@ -205,8 +191,53 @@ def test_the_same_random_numbers_give_the_same_variant_and_the_input_stays(shape
     labels = labels_of(shape)
     images = torch.rand(8, 1, *shape)
     before = images.clone(), labels.clone()
-    first, second = (augmented(images, labels, np.random.default_rng(5)) for _ in range(2))
+    first, second = (varied(images, labels, 5) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert torch.equal(images, before[0])
     assert torch.equal(labels, before[1])
     assert first[0].dtype is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("shape", "margin"), [((64, 64), 0), ((48, 80), 0), ((8, 40, 40), 0), ((48, 48), 12), ((8, 40, 48), 4)]
+)
+def test_an_elastic_deformation_moves_an_image_as_its_labels(shape, margin):
+    cut = (slice(None), *[slice(margin, n + margin) for n in shape])
+    compared = 0
+    for seed in range(12):
+        whole = areas(tuple(n + 2 * margin for n in shape), 16, seed)
+        images, out = varied(whole[:, None].float(), whole[cut], seed, BENT)
+        keep = inner(out) & (out != IGNORE)
+        if len(out[keep].unique()) < 2:
+            continue
+        compared += 1
+        assert gain_and_offset(images[:, 0][cut][keep], out[keep])[2] < 1e-3
+    assert compared >= 6
+
+
+def test_an_elastic_deformation_is_as_large_as_it_says_and_smooth():
+    still = AugmentSpec(noise=0.0, warped=0.0, gain=0.0, offset=0.0, elastic=10.0)
+    places = torch.stack(torch.meshgrid(torch.arange(200.0), torch.arange(200.0), indexing="ij"))
+    images = places[None].repeat(60, 1, 1, 1)
+    out, _ = varied(images, torch.zeros(60, 200, 200, dtype=torch.int64), 0, still)
+    nodes = torch.stack([out[i, :, 100, 100] for i in range(60)])
+    shift = torch.minimum((nodes - 100).abs(), (nodes - 99).abs())
+    assert 7 < shift.square().mean().sqrt() < 13
+    assert (out[..., 1:] - out[..., :-1]).abs().max() < 3
+
+
+def test_weights_move_with_their_labels():
+    labels = labels_of((24, 32), 12)
+    weights = (labels + 2).float()
+    for spec in (FLIPS, WARPED, BENT):
+        _, out, moved = augmented(labels[:, None].float(), labels, np.random.default_rng(3), spec, weights)
+        known = out != IGNORE
+        assert torch.equal(moved[known], (out[known] + 2).float())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("warped", 1.2), ("noise", -0.1), ("elastic", -1.0), ("gain", float("nan"))]
+)
+def test_a_wrong_amount_is_refused_by_name(name, value):
+    with pytest.raises(LimnError, match=f"AugmentSpec.{name}: found {value}"):
+        AugmentSpec(**{name: value})

@@ -10,7 +10,7 @@ from napari_limn.network.graph import footprint
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.data import TrainingSet, gather, patch_size
-from napari_limn.training.spec import TrainSpec, choose_network
+from napari_limn.training.spec import AugmentSpec, TrainSpec, choose_network
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.volume import Volume
 
@@ -95,7 +95,7 @@ def test_batches_and_windows_have_the_shapes_that_the_network_takes(network, sha
     data = data_for(image, labels, network, patch=patch, batch=3)
     out = patch_size(network, patch, image)[-network.ndim :]
     seen = tuple(n + 2 * f.shrink for n, f in zip(out, footprint(network), strict=True))
-    images, targets = data.batch()
+    images, targets, _ = data.batch()
     assert images.shape == (3, network.in_channels, *seen)
     assert targets.shape == (3, *out)
     assert (images.dtype, targets.dtype) == (torch.float32, torch.int64)
@@ -110,7 +110,9 @@ def test_batches_and_windows_have_the_shapes_that_the_network_takes(network, sha
 @pytest.fixture
 def plain(monkeypatch):
     """Patches as they are, without random variation."""
-    monkeypatch.setattr("napari_limn.training.data.augmented", lambda images, targets, rng: (images, targets))
+    monkeypatch.setattr(
+        "napari_limn.training.data.augmented", lambda images, targets, *_: (images, targets, None)
+    )
 
 
 def image_of_labels(labels):
@@ -125,7 +127,7 @@ def test_targets_belong_to_the_image_they_come_with(network):
     data = data_for(image_of_labels(labels), labels, network, batch=8, held_out=0.0)
     margin = footprint(network)[0].shrink
     for _ in range(6):
-        images, targets = data.batch()
+        images, targets, _ = data.batch()
         painted = unscaled(data, images)[
             :, 0, margin : images.shape[2] - margin, margin : images.shape[3] - margin
         ]
@@ -138,7 +140,7 @@ def test_targets_belong_to_the_image_they_come_with(network):
 def test_every_patch_is_told_something_and_classes_take_turns():
     labels = striped((160, 160), values=(1, 2, 3))
     data = data_for(noise((160, 160)), labels, batch=9)
-    _, targets = data.batch()
+    _, targets, _ = data.batch()
     for turn, target in enumerate(targets):
         assert turn % 3 in target.unique().tolist()
 
@@ -163,7 +165,7 @@ def test_what_scores_is_never_trained_on():
     held = {round(float(v)) for x, y in data.windows() for v in unscaled(data, x[:, 0])[y != IGNORE]}
     trained = set()
     for _ in range(60):
-        images, targets = data.batch()
+        images, targets, _ = data.batch()
         trained |= {round(float(v)) for v in unscaled(data, images[:, 0])[targets != IGNORE]}
     painted = set(np.flatnonzero(labels).tolist())
     assert held <= painted
@@ -182,7 +184,7 @@ def test_beyond_the_border_nothing_is_labelled_and_the_image_is_mirrored():
     labels[:, 12:] = 2
     image = np.arange(24 * 24, dtype=np.float32).reshape(24, 24)
     data = data_for(image, labels, held_out=0.0, patch=(44, 44), batch=24)
-    images, targets = data.batch()
+    images, targets, _ = data.batch()
     complete = 0
     for x, y in zip(images, targets, strict=True):
         rows, columns = (y != IGNORE).nonzero().T
@@ -202,7 +204,7 @@ def test_patches_come_from_every_pair_and_go_with_its_own_labels_and_scaling():
     first, second = striped((128, 128)), striped((128, 128), values=(3, 4))
     dim, bright = noise((128, 128)) + 1, 1000 * noise((128, 128)) + 5000
     data = data_for([dim, bright], [first, second], batch=16, held_out=0.0)
-    images, targets = data.batch()
+    images, targets, _ = data.batch()
     pairs = [set(t.unique().tolist()) - {IGNORE} for t in targets]
     assert all(p <= {0, 1} or p <= {2, 3} for p in pairs)
     assert any(p <= {0, 1} for p in pairs)
@@ -215,7 +217,7 @@ def test_the_same_seed_gives_the_same_batches():
     labels = striped()
     first, second = (data_for(noise((128, 128)), labels, seed=3).batch() for _ in range(2))
     other = data_for(noise((128, 128)), labels, seed=4).batch()
-    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first[:2], second[:2], strict=True))
     assert not torch.equal(first[0], other[0])
 
 
@@ -325,3 +327,24 @@ def test_the_default_network_fits_the_data():
 def test_a_specification_that_cannot_be_is_refused_with_the_value(field, said):
     with pytest.raises(LimnError, match=said):
         TrainSpec(**field)
+
+
+def test_numbered_objects_become_one_class_parted_where_they_touch_with_weights_between():
+    objects = np.zeros((128, 128), np.uint16)
+    objects[40:60, 40:60], objects[40:60, 60:80], objects[40:60, 82:100] = 7, 3, 9
+    spec = TrainSpec(zero="background", objects=True, augment=AugmentSpec(warped=0, noise=0), seed=0)
+    painted = gather(noise((128, 128)), objects, spec, None, {}, {})
+    assert painted.classes.values == (0, 1)
+    data = TrainingSet(painted, PLANES, spec)
+    _, targets, weights = data.batch()
+    assert weights.shape == targets.shape
+    assert (weights[targets == 1] == 1).all()
+    line = weights.max().item()
+    assert line == pytest.approx(1 + 10 * np.exp(-4 / 50), rel=1e-4)  # one pixel to either side
+    assert (weights[targets == 0] > 1).any()
+
+
+def test_weights_of_classes_must_be_as_many_as_classes():
+    spec = TrainSpec(class_weights=(1.0, 2.0, 3.0))
+    with pytest.raises(LimnError, match="found 3 weights for 2 classes"):
+        gather(noise((128, 128)), striped(), spec, None, {}, {})

@@ -16,6 +16,7 @@ from napari_limn import Classes, LimnError
 from napari_limn._napari.layers import empty_labels, image_volume, painted_look, show_labels, volume_of
 from napari_limn._napari.reader import get_reader
 from napari_limn._napari.samples import painted_sem, unseen_sem
+from napari_limn.training.spec import preset_network
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import create_output
 
@@ -177,3 +178,18 @@ def test_sample_data_are_real_images_with_strokes():
     assert Labels(strokes, **look).data.dtype == np.uint8
     [(unseen, _, _)] = unseen_sem()
     assert unseen.shape != image.shape
+
+
+def test_the_picture_follows_the_choice_of_the_network(hand):
+    hand.viewer.add_image(np.random.default_rng(0).random((12, 64, 64)), scale=(3, 1, 1))
+    train = hand.open_widget("Train")
+    hand.pump(0.2)
+    assert train.picture.spec == preset_network("balanced", 2)
+    train.preset.value = "thorough"
+    assert train.picture.spec == preset_network("thorough", 2)
+    train.dims.value = 3
+    assert train.picture.spec == preset_network("thorough", 3, (3.0, 1.0, 1.0), 12)
+    drawn = train.picture.pixmap().toImage()
+    assert len({drawn.pixel(x, drawn.height() // 5) for x in range(drawn.width())}) > 3
+    train.preset.value, train.dims.value = "fast", 2
+    assert train.picture.spec == preset_network("fast", 2)

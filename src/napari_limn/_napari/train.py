@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,9 +14,11 @@ from qtpy.QtWidgets import QFileDialog
 from napari_limn._napari.curve import Curve
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.layers import image_volume, painted_look
+from napari_limn._napari.picture import NetworkPicture
 from napari_limn._napari.shelf import SHELF
+from napari_limn.errors import LimnError
 from napari_limn.events import Event, Improved, Scored, Step
-from napari_limn.training.spec import TrainSpec
+from napari_limn.training.spec import Preset, TrainSpec, preset_network
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -67,6 +71,27 @@ class TrainWidget(Panel):
             "Of a new model: 2, slice by slice; 3, over the volume, for stacks",
             more=True,
         )
+        self.objects = self.value_field(
+            "Objects",
+            "objects",
+            spec.objects,
+            bool,
+            "Full masks in which every object has a number of its own: those that touch are parted",
+            more=True,
+        )
+        self.preset = self.value_field(
+            "Size",
+            "preset",
+            spec.preset,
+            Preset,
+            "Of a new network: fast learns in seconds, thorough needs minutes and then knows more",
+            more=True,
+        )
+        self.picture = NetworkPicture()
+        self.picture.setObjectName("limn-train-picture")
+        self.more.addRow(self.picture)
+        for field in (self.image, self.dims, self.preset, self.origin):
+            field.changed.connect(lambda _: self.guarded(self._draw))
         self.load_button, self.save_button = (
             self._button("Load model …", "load", self._choose_to_load),
             self._button("Save model …", "save", self._choose_to_save),
@@ -89,7 +114,13 @@ class TrainWidget(Panel):
             self.say("There is no labels layer; add one and paint strokes of at least two classes.")
             return
         origin = None if self.origin.value in (NEW, None) else SHELF[self.origin.value]
-        spec = TrainSpec(seconds=self.seconds.value, zero=self.zero.value, dims=self.dims.value)
+        spec = TrainSpec(
+            seconds=self.seconds.value,
+            zero="background" if self.objects.value else self.zero.value,
+            dims=self.dims.value,
+            objects=self.objects.value,
+            preset=self.preset.value,
+        )
         self.name, self.model = SHELF.free_name(f"{layers[0].name} model"), None
         self.curve.clear()
         self.say("Reading strokes …")
@@ -120,6 +151,21 @@ class TrainWidget(Panel):
         self.say(
             f"{'Done' if result else 'Stopped'}: “{self.name}”{how}. Predict with it, correct, and train again."
         )
+
+    def reset_choices(self, event: Any = None) -> None:
+        """Offer the layers that are there now, and draw the network for the image that is then chosen."""
+        super().reset_choices(event)
+        with suppress(LimnError):  # a layer that cannot be trained on is named when the person presses Train
+            self._draw()
+
+    def _draw(self) -> None:
+        """Show the network that would be trained."""
+        if self.origin.value not in (NEW, None):
+            self.picture.show_network(SHELF[self.origin.value].spec.network)
+        elif self.image.value is not None:
+            volume = image_volume([self.image.value])
+            network = preset_network(self.preset.value, self.dims.value, volume.axes.spacing, volume.grid[1])
+            self.picture.show_network(replace(network, in_channels=volume.channels))
 
     def _keep(self, model: Model) -> None:
         self.model = model

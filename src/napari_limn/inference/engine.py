@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_limn.inference.plan import feet_on_grid
-from napari_limn.network.unet import folded
 from napari_limn.volume.boxes import clipped, grown, shape_of, shifted, slices
 from napari_limn.volume.mirror import read_mirrored
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.model import Model
+    from napari_limn.network.unet import UNet
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.intensity import Scaling
     from napari_limn.volume.volume import Volume
@@ -89,3 +91,16 @@ class BlockEngine:
             legal = f.smallest + -(-least // f.step) * f.step
             window.append((start - f.shrink, start - f.shrink + legal))
         return tuple(window)
+
+
+def folded(network: UNet) -> UNet:
+    """The network in eval mode with its batch norms folded into the convolutions before them; changes `network`."""
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, nn.Sequential):
+            for i, (conv, norm) in enumerate(zip(module, list(module)[1:], strict=False)):
+                if isinstance(conv, (nn.Conv2d, nn.Conv3d)) and isinstance(
+                    norm, (nn.BatchNorm2d, nn.BatchNorm3d)
+                ):
+                    module[i], module[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    return network

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from napari_limn.device import choose_device, choose_precision, free_memory, parse_bytes
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, Planned, Warned, drain
+from napari_limn.inference.certificate import certify
 from napari_limn.inference.engine import BlockEngine
 from napari_limn.inference.plan import Plan, feet_on_grid, make_plan, with_time
 from napari_limn.model import Model
@@ -45,11 +46,14 @@ class PredictSpec:
         on processors made for them and change a few labels.
     device
         Where to compute.
+    prune
+        Depth to which a nested network with deep supervision is cut down: faster, and less sharp-eyed for context.
     """
 
     memory: int | str | None = None
     precision: Precision = "auto"
     device: DeviceName = "auto"
+    prune: int | None = None
 
 
 def predict(
@@ -112,18 +116,19 @@ def prediction_events(
 
     Close the generator to cancel: blocks that are done stay. A file keeps the suffix ``.partial`` until it is whole.
     """
-    model, volume, spec = _opened(model), open_volume(image), spec or PredictSpec()
+    volume, spec = open_volume(image), spec or PredictSpec()
+    model = _opened(model, spec.prune)
     yield from (Warned(text) for text in check_fit(model, volume))
     device = choose_device(spec.device)
     dtype = choose_precision(spec.precision, device)
     found = make_plan(model.spec.network, volume.grid, _limit(spec.memory, device), dtype.itemsize)
     yield Planned(found)
+    scaling = fit_scaling(volume, model.spec.intensity)
     if not found.exact:
-        yield Warned(
-            f"{model.spec.network.norm} normalisation looks at the whole tile, so seams between tiles are possible."
-        )
+        norm, measured = model.spec.network.norm, certify(model, volume, scaling, device, dtype)
+        yield Warned(f"{norm} normalisation looks at the whole tile, so there are seams: {measured}.")
     output = _output(out, volume, model, found, overwrite=overwrite)
-    engine = BlockEngine(model, volume, fit_scaling(volume, model.spec.intensity), device, dtype)
+    engine = BlockEngine(model, volume, scaling, device, dtype)
     began = time.perf_counter()
     for done, box in enumerate(blocks(volume.grid, found.block), start=1):
         output.write(box, engine.labels(box))
@@ -141,7 +146,8 @@ def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | 
     LimnError
         As :func:`predict`.
     """
-    model, volume, spec = _opened(model), open_volume(image), spec or PredictSpec()
+    volume, spec = open_volume(image), spec or PredictSpec()
+    model = _opened(model, spec.prune)
     check_fit(model, volume)
     device = choose_device(spec.device)
     dtype = choose_precision(spec.precision, device)
@@ -175,8 +181,9 @@ def check_fit(model: Model, volume: Volume) -> list[str]:
     return []
 
 
-def _opened(model: Model | str | os.PathLike[str]) -> Model:
-    return model if isinstance(model, Model) else Model.load(model)
+def _opened(model: Model | str | os.PathLike[str], prune: int | None) -> Model:
+    found = model if isinstance(model, Model) else Model.load(model)
+    return found if prune is None else found.pruned(prune)
 
 
 def _limit(memory: int | str | None, device: torch.device) -> int:

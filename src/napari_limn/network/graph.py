@@ -1,17 +1,29 @@
-"""Geometry of a U-Net, exactly and from its definition: where samples lie, how far they see, which sizes are legal.
+"""Geometry of a network, read off its operations: how far it sees, on which grid it works, which sizes are legal.
 
-Every figure is in voxels of the input and along one axis. The samples of a node at level l lie `stride(l)` apart;
-`first_samples` says where the first one lies, as a fraction, since pooling centres fall between voxels.
+One forward pass over an empty tensor records the operations; each maps intervals of its output to the intervals of
+its input that it needs, one axis at a time. Whatever tiles, plans or explains a network asks this graph.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from math import ceil, floor
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from math import ceil, gcd, lcm
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from napari_limn.errors import LimnError
+from napari_limn.network.moves import NORMS, STILL, Call, Move
+from napari_limn.network.unet import UNet
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari_limn.network.spec import UNetSpec
 
 
@@ -29,8 +41,8 @@ class Footprint:
     shrink
         What the network cuts off each side (0 for padded convolutions).
     smallest
-        Smallest legal input; the legal ones are ``smallest + k * step`` (any size from 1 for padded convolutions,
-        which pad themselves).
+        Smallest legal input; the legal ones are ``smallest + k * step`` (any size from 1 for a
+        :class:`~napari_limn.network.unet.UNet` with padded convolutions, which pads itself).
     """
 
     step: int
@@ -39,8 +51,114 @@ class Footprint:
     smallest: int
 
 
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operation: its name, the operations whose output it takes, and its move along each axis."""
+
+    name: str
+    inputs: tuple[int, ...]
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The operations of a network in the order of computation; the first is the input, the last gives the output.
+
+    Parameters
+    ----------
+    ops
+        Of them, those that look at the whole tile or are not known have no inputs here.
+    traced
+        Extent of an input that it takes.
+    not_local
+        Names of operations whose output depends on the extent of the tile, with the module that they are in; with any,
+        tiles differ from the whole image.
+    """
+
+    ops: tuple[Op, ...]
+    traced: tuple[int, ...]
+    not_local: tuple[str, ...] = ()
+
+    def sizes(self, axis: int, n: int) -> list[int] | None:
+        """Extent of every operation's output for an input of extent `n`; None where something does not fit."""
+        found: list[int] = []
+        for op in self.ops:
+            ends = {found[i] for i in op.inputs}
+            if len(ends) > 1 or min(ends, default=1) < 1:
+                return None
+            found.append(op.moves[axis].size(ends.pop() if ends else n))
+        return found if found[-1] > 0 else None
+
+    def needed(self, axis: int, low: int, high: int) -> list[tuple[int, int] | None]:
+        """Hull of what the output interval [low, high) needs of every operation, borders ignored; None for nothing."""
+        found: list[tuple[int, int] | None] = [None] * len(self.ops)
+        found[-1] = low, high
+        for i in reversed(range(len(self.ops))):
+            if (own := found[i]) is not None:
+                start, stop = self.ops[i].moves[axis].need(*own)
+                for j in self.ops[i].inputs:
+                    a, b = found[j] or (start, stop)
+                    found[j] = min(a, start), max(b, stop)
+        return found
+
+    def strides(self, axis: int) -> list[Fraction]:
+        """Voxels of the input from one sample to the next, for every operation."""
+        found: list[Fraction] = []
+        for op in self.ops:
+            found.append(found[op.inputs[0]] * op.moves[axis].stride if op.inputs else Fraction(1))
+        return found
+
+    def footprint(self, axis: int) -> Footprint:
+        """Footprint along an axis.
+
+        Raises
+        ------
+        LimnError
+            If the output is sampled otherwise than the input, or cut off unevenly: there is no voxel for a voxel.
+        """
+        strides = self.strides(axis)
+        if strides[-1] != 1:
+            raise LimnError(
+                f"found a network with one output sample every {strides[-1]} voxels, expected one for each voxel."
+            )
+        step = lcm(*(s.numerator for s in strides)) // gcd(*(s.denominator for s in strides))
+        off = self._cut_off(axis, self.traced[axis])
+        if off is None or off % 2:
+            raise LimnError(
+                f"found a network that cuts off {off} voxels in all, expected as many on each side."
+            )
+        shrink, whole = off // 2, range(1, self.traced[axis] + 1)
+        smallest = next(n for n in whole if self._cut_off(axis, n) == off == self._cut_off(axis, n + step))
+        far = 1 << 20  # steps: beyond the reach of every border
+        low, high = self.needed(axis, far * step, (far + 1) * step)[0] or (0, 0)
+        reach = max(far * step + shrink - low, high - (far + 1) * step - shrink, 0)
+        return Footprint(step, shrink or step * ceil(reach / step), shrink, smallest)
+
+    def _cut_off(self, axis: int, n: int) -> int | None:
+        """By how much the output is smaller than an input of extent `n`; None where the network does not take it."""
+        sizes = self.sizes(axis, n)
+        return n - sizes[-1] if sizes else None
+
+
+@lru_cache(maxsize=256)
+def graph_of(spec: UNetSpec) -> Graph:
+    """The operations of a U-Net."""
+    with torch.device("meta"):
+        network = UNet(spec)
+    bottom = 4 * spec.depth + 5  # samples left at the coarsest level: enough for what the way up cuts off
+    size = []
+    for axis in range(spec.ndim):
+        n = bottom
+        for level in reversed(range(spec.depth + 1)):
+            n += 2 * (spec.kernel(level)[axis] - 1) if spec.padding == "valid" else 0
+            n *= spec.factors[level - 1][axis] if level else 1
+        size.append(n)
+    return trace(network, spec.in_channels, tuple(size))
+
+
+@lru_cache(maxsize=256)
 def footprint(spec: UNetSpec) -> tuple[Footprint, ...]:
-    """Footprint along each axis of the network.
+    """Footprint of a U-Net along each of its axes.
 
     Examples
     --------
@@ -48,86 +166,113 @@ def footprint(spec: UNetSpec) -> tuple[Footprint, ...]:
     >>> footprint(UNetSpec(padding="valid", norm="none"))[0]
     Footprint(step=16, halo=92, shrink=92, smallest=188)
     """
-    one = _valid_footprint if spec.padding == "valid" else _padded_footprint
-    return tuple(one(spec, axis) for axis in range(spec.ndim))
+    found = (graph_of(spec).footprint(axis) for axis in range(spec.ndim))
+    return tuple(replace(f, smallest=1) if spec.padding == "same" else f for f in found)
 
 
-def _valid_footprint(spec: UNetSpec, axis: int) -> Footprint:
-    step = spec.stride(spec.depth, axis)
-    shrink = int(first_samples(spec, axis)[0, spec.depth])
-    sizes = range(2 * shrink + 1, 2 * shrink + step + 1)
-    return Footprint(step, shrink, shrink, next(n for n in sizes if _divides(spec, axis, n)))
+def trace(network: nn.Module, channels: int, size: tuple[int, ...]) -> Graph:
+    """The operations of any network, its own or from outside, in eval mode.
 
+    Parameters
+    ----------
+    network
+        From (N, channels, [Z,] Y, X) to (N, classes, [Z,] Y, X). It stays as it is; nothing is computed.
+    channels
+        Of the input.
+    size
+        Extent of an input that the network takes without padding it up, such as 256 by 256.
 
-def _divides(spec: UNetSpec, axis: int, size: int) -> bool:
-    """Whether every pooling of a network without padding divides evenly."""
-    for level in range(spec.depth):
-        size -= 2 * (spec.kernel(level)[axis] - 1)
-        if size % spec.factors[level][axis]:
-            return False
-        size //= spec.factors[level][axis]
-    return True
+    Raises
+    ------
+    LimnError
+        If it does not take such an input, or gives no single tensor with as many axes.
 
-
-def _padded_footprint(spec: UNetSpec, axis: int) -> Footprint:
-    step = spec.stride(spec.depth, axis)
-    low, high = _needed(spec, axis, 0, step)
-    return Footprint(step, step * ceil(max(-low, high - step) / step), 0, 1)
-
-
-def _needed(spec: UNetSpec, axis: int, low: int, high: int) -> tuple[int, int]:
-    """Hull of the input that the output interval [low, high) depends on: down the deepest path, and up again.
-
-    Two convolutions a level widen it on both ways. Every other path is shorter: a nested network has more nodes a
-    level, but each step to the left in its triangle takes the place of one step down, where strides are wider.
+    Examples
+    --------
+    >>> graph = trace(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.MaxPool2d(2), nn.Upsample(scale_factor=2)), 1, (64, 64))
+    >>> graph.footprint(0)
+    Footprint(step=2, halo=2, shrink=0, smallest=2)
     """
-    for level in range(spec.depth):
-        factor, reach = spec.factors[level][axis], spec.kernel(level)[axis] - 1
-        low, high = floor(Fraction(low - reach, factor)), ceil(Fraction(high + reach, factor))
-    reach = spec.kernel(spec.depth)[axis] - 1
-    low, high = low - reach, high + reach
-    for level in reversed(range(spec.depth)):
-        factor, reach = spec.factors[level][axis], spec.kernel(level)[axis] - 1
-        low, high = low * factor - reach, high * factor + reach
-    return low, high
+    network = deepcopy(network).to("meta").eval()
+    x = torch.zeros(1, channels, *size, device="meta")
+    recorder = _Recorder(x)
+    for name, module in network.named_modules():
+        module.register_forward_pre_hook(lambda *_, name=name: recorder.enter(name))
+    try:
+        with torch.no_grad(), recorder:
+            out = network(x)
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        raise LimnError(
+            f"found a network that does not take an input of {channels} × {size}: {error}"
+        ) from error
+    if not isinstance(out, Tensor) or out.ndim != x.ndim:
+        found = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise LimnError(f"found a network that gives {found}, expected one tensor of {x.ndim} axes.")
+    return recorder.graph(out)
 
 
-def first_samples(spec: UNetSpec, axis: int) -> dict[tuple[int, int], Fraction]:
-    """Where the first sample of every node (level, column) lies; crops of skips follow from the differences."""
-    shrink = [
-        (k[axis] - 1 if spec.padding == "valid" else 0) for k in map(spec.kernel, range(spec.depth + 1))
-    ]
-    at: dict[tuple[int, int], Fraction] = {}
-    start = Fraction(0)
-    for level in range(spec.depth + 1):
-        start += shrink[level] * spec.stride(level, axis)
-        at[level, 0] = start
-        if level < spec.depth:
-            start += Fraction((spec.factors[level][axis] - 1) * spec.stride(level, axis), 2)
-    for level, column in spec.nodes():
-        at[level, column] = _upsampled(spec, axis, at, level, column) + shrink[level] * spec.stride(
-            level, axis
-        )
-    return at
+@dataclass
+class _Recorder(TorchFunctionMode):
+    """Writes down every torch function that is called on the input or on what came of it."""
+
+    x: Tensor
+    ops: list[Op] = field(default_factory=list)
+    not_local: list[str] = field(default_factory=list)
+    module: str = ""
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._at: dict[int, int] = {}
+        self._kept: list[Tensor] = []  # so that no identity is given out twice
+        self._still = (STILL,) * (self.x.ndim - 2)
+        self._add("input", (), self._still, self.x)
+
+    def enter(self, name: str) -> None:
+        self.module = name
+
+    def graph(self, out: Tensor) -> Graph:
+        """What was recorded, up to the operation that gave `out`."""
+        ops = tuple(self.ops[: self._at[id(out)] + 1])
+        return Graph(ops, tuple(self.x.shape[2:]), tuple(dict.fromkeys(self.not_local)))
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        given = _tensors((args, kwargs))
+        before = tuple(given[0].shape) if given else ()
+        out = func(*args, **kwargs)
+        if any(id(t) in self._at for t in given):
+            call = Call(func.__name__.strip("_"), args, kwargs, before)
+            for result in _tensors(out):
+                self._record(call, given, result)
+        return out
+
+    def _record(self, call: Call, given: list[Tensor], out: Tensor) -> None:
+        ends = tuple(self._at[id(t)] for t in given if id(t) in self._at)
+        foreign = any(t.ndim == out.ndim > 2 and max(t.shape[2:]) > 1 for t in given if id(t) not in self._at)
+        moves = call.moves(tuple(out.shape))
+        if moves and moves == self._still and not foreign:
+            # what has shrunk to one value a channel is the same everywhere: nothing of its place is needed
+            ends = tuple(i for i in ends if self._kept[i].shape[2:] == out.shape[2:] or len(ends) == 1)
+        elif moves is None or (foreign and moves == self._still):
+            self.not_local.append(f"{call.name} in {self.module}" if self.module else call.name)
+            keeps = call.name in NORMS and tuple(out.shape) == call.before
+            moves, ends = self._still, ends[:1] if keeps else ()
+        self._add(call.name, ends, moves, out)
+
+    def _add(self, name: str, ends: tuple[int, ...], moves: tuple[Move, ...], out: Tensor) -> None:
+        self._at[id(out)] = len(self.ops)
+        self._kept.append(out)
+        self.ops.append(Op(name, ends, moves))
 
 
-def _upsampled(
-    spec: UNetSpec, axis: int, at: dict[tuple[int, int], Fraction], level: int, column: int
-) -> Fraction:
-    """First sample of what is upsampled into node (level, column)."""
-    return at[spec.below(level, column)] - Fraction(
-        (spec.factors[level][axis] - 1) * spec.stride(level, axis), 2
-    )
-
-
-def crops(spec: UNetSpec, level: int, column: int) -> tuple[tuple[int, ...], ...]:
-    """Samples cut off the start of each skip into node (level, column), one tuple of axes a skip."""
-    at = [first_samples(spec, axis) for axis in range(spec.ndim)]
-    found = []
-    for skip in spec.skips(level, column):
-        offsets = [
-            (_upsampled(spec, axis, at[axis], level, column) - at[axis][skip]) / spec.stride(level, axis)
-            for axis in range(spec.ndim)
-        ]
-        found.append(tuple(int(o) for o in offsets))
-    return tuple(found)
+def _tensors(value: Any) -> list[Tensor]:
+    """The tensors in nested arguments."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return []
+    return [tensor for item in value for tensor in _tensors(item)]

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Literal, get_args
 
 from napari_limn.errors import LimnError
 
 Padding = Literal["same", "valid"]
-Norm = Literal["none", "batch", "group", "instance"]
+Norm = Literal["none", "batch", "channel", "rms", "group", "instance"]
 Down = Literal["max", "strided", "max_1x1"]
+Up = Literal["transposed", "interpolate"]
 Skip = Literal["concat", "attention", "nested"]
+Block = Literal["plain", "residual"]
+Head = Literal["softmax", "sigmoid"]
 
-_CHOICES = {
-    "padding": ("same", "valid"),
-    "norm": ("none", "batch", "group", "instance"),
-    "down": ("max", "strided", "max_1x1"),
-    "skip": ("concat", "attention", "nested"),
+CHOICES: dict[str, tuple[str, ...]] = {
+    "padding": get_args(Padding),
+    "norm": get_args(Norm),
+    "down": get_args(Down),
+    "up": get_args(Up),
+    "skip": get_args(Skip),
+    "block": get_args(Block),
+    "head": get_args(Head),
 }
 
 
@@ -36,13 +42,27 @@ class UNetSpec:
     padding
         ``"same"``: the output has the size of the input; ``"valid"``: unpadded convolutions, the output is smaller.
     norm
-        Normalisation behind each convolution. ``"group"`` and ``"instance"`` depend on the tile: such a network
-        cannot be tiled exactly.
+        Normalisation behind each convolution: none; batch; over the channels of each voxel, as layer norm
+        (``"channel"``, Ba 2016, arXiv:1607.06450) or by their root mean square (``"rms"``, Zhang 2019,
+        arXiv:1910.07467); ``"group"`` and ``"instance"`` depend on the tile: such a network cannot be tiled exactly.
     down
         Max pooling, strided convolution, or max pooling and a 1×1 convolution.
+    up
+        Transposed convolution, or 1×1 convolution and linear interpolation.
     skip
         Concatenation (Ronneberger 2015, arXiv:1505.04597), attention gates (Oktay 2018, arXiv:1804.03999), or nested
         (U-Net++, Zhou 2018, arXiv:1807.10165).
+    block
+        Two convolutions, or the same with a shortcut past them (He 2015, arXiv:1512.03385).
+    head
+        One score a class, for softmax; or one score in all, for the sigmoid of the second of two classes.
+    supervised
+        Deep supervision: every node of the finest level of a nested network has a head and learns, so that the
+        network can be pruned to any depth afterwards.
+    dropout
+        Share of values dropped at the end of the contracting path while training, 0–1.
+    pruned
+        Depth that a supervised network was cut down to after training; None leaves it whole.
 
     Examples
     --------
@@ -58,10 +78,16 @@ class UNetSpec:
     padding: Padding = "same"
     norm: Norm = "batch"
     down: Down = "max"
+    up: Up = "transposed"
     skip: Skip = "concat"
+    block: Block = "plain"
+    head: Head = "softmax"
+    supervised: bool = False
+    dropout: float = 0.0
+    pruned: int | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in _CHOICES.items():
+        for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise LimnError(f"UNetSpec.{name}: found {value!r}, expected one of {', '.join(choices)}.")
         for name in ("in_channels", "out_channels", "width", "max_width"):
@@ -74,6 +100,22 @@ class UNetSpec:
             )
         if any(not isinstance(n, int) or n < 1 for f in self.factors for n in f):
             raise LimnError(f"UNetSpec.factors: found {self.factors}, expected whole numbers of 1 or more.")
+        if self.head == "sigmoid" and self.out_channels != 2:
+            raise LimnError(
+                f"UNetSpec.head: found 'sigmoid' for {self.out_channels} classes, expected 2; choose 'softmax'."
+            )
+        if self.supervised and self.skip != "nested":
+            raise LimnError(
+                f"UNetSpec.supervised: found it with skip {self.skip!r}, expected 'nested'; only there every "
+                "depth has an output to supervise."
+            )
+        if not 0 <= self.dropout < 1:
+            raise LimnError(f"UNetSpec.dropout: found {self.dropout}, expected a share of 0 to below 1.")
+        if self.pruned is not None and not (self.supervised and 1 <= self.pruned <= len(self.factors)):
+            raise LimnError(
+                f"UNetSpec.pruned: found {self.pruned}, expected 1 to {len(self.factors)} in a supervised network; "
+                "a depth that had no output in training gives none afterwards."
+            )
 
     @property
     def ndim(self) -> int:
@@ -83,12 +125,12 @@ class UNetSpec:
     @property
     def depth(self) -> int:
         """How many times the network goes down."""
-        return len(self.factors)
+        return self.pruned or len(self.factors)
 
     @property
     def tile_exact(self) -> bool:
         """Whether tiles can equal the whole image: no operation looks at the extent of the tile."""
-        return self.norm in ("none", "batch")
+        return self.norm not in ("group", "instance")
 
     def channels(self, level: int) -> int:
         """Feature channels at `level`, 0 the finest."""
@@ -118,23 +160,3 @@ class UNetSpec:
     def skips(self, level: int, column: int) -> tuple[tuple[int, int], ...]:
         """The nodes of the same level whose outputs are concatenated into node (level, column)."""
         return tuple((level, k) for k in range(column if self.skip == "nested" else 1))
-
-
-def pooling_factors(spacing: tuple[float, ...], depth: int) -> tuple[tuple[int, ...], ...]:
-    """Factors of 2 that make voxels of `spacing` about isotropic on the way down.
-
-    An axis is pooled when its voxel is at most √2 times the finest voxel of that level.
-
-    Examples
-    --------
-    >>> pooling_factors((4.0, 1.0, 1.0), 3)
-    ((1, 2, 2), (1, 2, 2), (2, 2, 2))
-    """
-    size = list(spacing)
-    factors = []
-    for _ in range(depth):
-        finest = min(size)
-        factor = tuple(2 if s <= 1.42 * finest else 1 for s in size)
-        size = [s * f for s, f in zip(size, factor, strict=True)]
-        factors.append(factor)
-    return tuple(factors)

@@ -1,4 +1,4 @@
-"""U-Net: one node type on a triangular grid; plain, attention and nested networks differ only in which nodes exist.
+"""U-Net: one node type on a triangular grid; every network of the family differs only in its spec.
 
 The grid is that of U-Net++ (Zhou 2018, arXiv:1807.10165): column 0 is the encoder, node (i, j) takes what is left of
 it at level i and, upsampled, node (i + 1, j − 1). With only the outermost diagonal it is the U-Net of Ronneberger 2015
@@ -8,15 +8,16 @@ it at level i and, upsampled, node (i + 1, j − 1). With only the outermost dia
 
 from __future__ import annotations
 
-from math import gcd
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from math import gcd, prod
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
-from napari_limn.network.graph import crops
+from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,12 +30,40 @@ _UP: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTra
 _POOL: dict[int, Callable[..., nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _BATCH: dict[int, Callable[..., nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 _INSTANCE: dict[int, Callable[..., nn.Module]] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+_LINEAR = {2: "bilinear", 3: "trilinear"}
+
+
+def channel_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float = 1e-5) -> Tensor:
+    """Layer norm over the channels of each voxel of (N, C, …); by the root mean square where there is no bias."""
+    if has_torch_function_unary(x):  # lets whoever traces the network see one local operation
+        return handle_torch_function(channel_norm, (x,), x, weight, bias, eps)
+    last, weight = x.movedim(1, -1), weight.to(x.dtype)
+    if bias is None:
+        normed = F.rms_norm(last, weight.shape, weight, eps)
+    else:
+        normed = F.layer_norm(last, weight.shape, weight, bias.to(x.dtype), eps)
+    return normed.movedim(-1, 1)
+
+
+class ChannelNorm(nn.Module):
+    """Normalises each voxel by itself, so that no tile can be told from the whole image."""
+
+    def __init__(self, channels: int, *, centred: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels)) if centred else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (N, C, …) in and out."""
+        return channel_norm(x, self.weight, self.bias)
 
 
 def _norm(spec: UNetSpec, channels: int) -> nn.Module:
     match spec.norm:
         case "batch":
             return _BATCH[spec.ndim](channels)
+        case "channel" | "rms":
+            return ChannelNorm(channels, centred=spec.norm == "channel")
         case "group":
             return nn.GroupNorm(gcd(8, channels), channels)
         case "instance":
@@ -43,15 +72,36 @@ def _norm(spec: UNetSpec, channels: int) -> nn.Module:
             return nn.Identity()
 
 
-def _block(spec: UNetSpec, inputs: int, level: int) -> nn.Sequential:
-    """Two convolutions, each with normalisation and ReLU."""
-    kernel, channels = spec.kernel(level), spec.channels(level)
+def _conv(spec: UNetSpec, inputs: int, outputs: int, kernel: tuple[int, ...]) -> list[nn.Module]:
+    """A convolution and its normalisation."""
     padding = tuple(k // 2 for k in kernel) if spec.padding == "same" else (0,) * spec.ndim
-    layers: list[nn.Module] = []
-    for c in (inputs, channels):
-        conv = _CONV[spec.ndim](c, channels, kernel, padding=padding, bias=spec.norm == "none")
-        layers += [conv, _norm(spec, channels), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers)
+    bias = spec.norm in ("none", "rms")  # the others have one of their own, or take it away again
+    return [
+        _CONV[spec.ndim](inputs, outputs, kernel, padding=padding, bias=bias),
+        _norm(spec, outputs),
+    ]
+
+
+class Block(nn.Module):
+    """Two convolutions, each with normalisation and ReLU; with a shortcut past them, if the spec says so."""
+
+    def __init__(self, spec: UNetSpec, inputs: int, level: int) -> None:
+        super().__init__()
+        kernel, channels = spec.kernel(level), spec.channels(level)
+        first, second = _conv(spec, inputs, channels, kernel), _conv(spec, channels, channels, kernel)
+        self.convs = nn.Sequential(*first, nn.ReLU(inplace=True), *second)
+        self.shortcut: nn.Module | None = None
+        if spec.block == "residual" and inputs == channels:
+            self.shortcut = nn.Identity()
+        elif spec.block == "residual":
+            self.shortcut = nn.Sequential(*_conv(spec, inputs, channels, (1,) * spec.ndim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, …) to (N, channels of the level, …)."""
+        features: Tensor = self.convs(x)
+        if self.shortcut is not None:
+            features = features + self.shortcut(centre(x, features))
+        return F.relu(features, inplace=True)
 
 
 def _downsample(spec: UNetSpec, level: int) -> nn.Module:
@@ -64,6 +114,33 @@ def _downsample(spec: UNetSpec, level: int) -> nn.Module:
     return pool
 
 
+class Interpolation(nn.Module):
+    """A 1×1 convolution and linear interpolation; in this order, which gives the same as the other for less work."""
+
+    def __init__(self, spec: UNetSpec, level: int) -> None:
+        super().__init__()
+        self.conv = _CONV[spec.ndim](spec.channels(level + 1), spec.channels(level), 1)
+        self.factor, self.mode = spec.factors[level], _LINEAR[spec.ndim]
+        # without padding, what leans on voxels beyond the border is not there
+        self.margin = tuple(f // 2 if spec.padding == "valid" else 0 for f in self.factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, …) upsampled; smaller by the margin on each side for networks without padding."""
+        scale = [float(f) for f in self.factor]
+        x = F.interpolate(self.conv(x), scale_factor=scale, mode=self.mode, align_corners=False)
+        for axis, margin in enumerate(self.margin, start=2):
+            if margin:
+                x = x.narrow(axis, margin, x.shape[axis] - 2 * margin)
+        return x
+
+
+def _upsample(spec: UNetSpec, level: int) -> nn.Module:
+    if spec.up == "interpolate":
+        return Interpolation(spec, level)
+    factor = spec.factors[level]
+    return _UP[spec.ndim](spec.channels(level + 1), spec.channels(level), factor, stride=factor)
+
+
 class Gate(nn.Module):
     """Additive attention gate: the coarser path decides which voxels of a skip pass (arXiv:1804.03999, eq. 1–2)."""
 
@@ -71,11 +148,8 @@ class Gate(nn.Module):
         super().__init__()
         channels, conv = spec.channels(level), _CONV[spec.ndim]
         inner = max(1, channels // 2)
-        self.skip, self.gate, self.score = (
-            conv(channels, inner, 1),
-            conv(channels, inner, 1),
-            conv(inner, 1, 1),
-        )
+        self.skip, self.gate = conv(channels, inner, 1), conv(channels, inner, 1)
+        self.score = conv(inner, 1, 1)
 
     def forward(self, skip: Tensor, gate: Tensor) -> Tensor:
         """Gated skip; all of shape (N, C, …)."""
@@ -88,22 +162,27 @@ class Node(nn.Module):
 
     def __init__(self, spec: UNetSpec, level: int, column: int) -> None:
         super().__init__()
-        channels, factor = spec.channels(level), spec.factors[level]
-        self.crops = crops(spec, level, column)
-        self.up = _UP[spec.ndim](spec.channels(level + 1), channels, factor, stride=factor)
+        channels = spec.channels(level)
+        self.up = _upsample(spec, level)
         self.gate = Gate(spec, level) if spec.skip == "attention" else None
-        self.block = _block(spec, channels * (len(self.crops) + 1), level)
+        self.block = Block(spec, channels * (len(spec.skips(level, column)) + 1), level)
 
     def forward(self, skips: list[Tensor], below: Tensor) -> Tensor:
         """Features of this node; tensors of shape (N, C, …)."""
         x = self.up(below)
-        cut = []
-        for skip, crop in zip(skips, self.crops, strict=True):
-            for axis, start in enumerate(crop, start=2):
-                skip = skip.narrow(axis, start, x.shape[axis])
-            cut.append(self.gate(skip, x) if self.gate is not None else skip)
+        cut = [centre(skip, x) for skip in skips]
+        if self.gate is not None:
+            cut = [self.gate(skip, x) for skip in cut]
         features: Tensor = self.block(torch.cat([*cut, x], 1))
         return features
+
+
+def centre(x: Tensor, like: Tensor) -> Tensor:
+    """The middle of `x`, of the extent of `like`."""
+    for axis in range(2, x.ndim):
+        if (more := x.shape[axis] - like.shape[axis]) != 0:
+            x = x.narrow(axis, more // 2, like.shape[axis])
+    return x
 
 
 class UNet(nn.Module):
@@ -112,6 +191,11 @@ class UNet(nn.Module):
     Input (N, in_channels, [Z,] Y, X), output logits (N, out_channels, [Z,] Y, X): of the same size with padded
     convolutions, for any size; smaller by ``2 * shrink`` an axis with unpadded ones, whose input size must be legal
     (see :func:`~napari_limn.network.graph.footprint`).
+
+    Raises
+    ------
+    LimnError
+        In a forward pass without padding, for an input of a size that does not divide evenly.
 
     Examples
     --------
@@ -124,30 +208,60 @@ class UNet(nn.Module):
         super().__init__()
         self.spec = spec
         widths = [spec.in_channels, *(spec.channels(i) for i in range(spec.depth))]
-        self.encoder = nn.ModuleList(_block(spec, widths[i], i) for i in range(spec.depth + 1))
+        self.encoder = nn.ModuleList(Block(spec, widths[i], i) for i in range(spec.depth + 1))
         self.down = nn.ModuleList(_downsample(spec, i) for i in range(spec.depth))
+        self.dropout = nn.Dropout(spec.dropout)
         self.nodes = nn.ModuleDict({f"{i}_{j}": Node(spec, i, j) for i, j in spec.nodes()})
-        self.head = _CONV[spec.ndim](spec.channels(0), spec.out_channels, 1)
+        scores = 1 if spec.head == "sigmoid" else spec.out_channels
+        columns = range(1, spec.depth) if spec.supervised else ()
+        self.side = nn.ModuleList(_CONV[spec.ndim](spec.channels(0), scores, 1) for _ in columns)
+        self.head = _CONV[spec.ndim](spec.channels(0), scores, 1)
         self.apply(_he_normal)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of `x`."""
-        size = x.shape[2:]
-        if self.spec.padding == "same":
-            x = self._filled_up(x)
+        return self._logits(self.head, self._features(x)[0, self.spec.depth], x)
+
+    def supervised(self, x: Tensor) -> list[Tensor]:
+        """Logits of every head, the last one being what :meth:`forward` gives; a single one without supervision."""
+        at = self._features(x)
+        heads = dict(enumerate(self.side, start=1)) | {self.spec.depth: self.head}
+        return [self._logits(head, at[0, column], x) for column, head in heads.items()]
+
+    def _features(self, x: Tensor) -> dict[tuple[int, int], Tensor]:
+        """The output of every node (level, column)."""
         at: dict[tuple[int, int], Tensor] = {}
+        x = self._filled_up(x) if self.spec.padding == "same" else x
         for level, encoder in enumerate(self.encoder):
             x = at[level, 0] = encoder(x)
             if level < self.spec.depth:
-                x = self.down[level](x)
+                x = self.down[level](self._even(x, level))
+        at[self.spec.depth, 0] = self.dropout(x)
         for i, j in self.spec.nodes():
-            x = self.nodes[f"{i}_{j}"]([at[k] for k in self.spec.skips(i, j)], at[self.spec.below(i, j)])
-            at[i, j] = x
-        logits: Tensor = self.head(x)
+            skips = [at[k] for k in self.spec.skips(i, j)]
+            at[i, j] = self.nodes[f"{i}_{j}"](skips, at[self.spec.below(i, j)])
+        return at
+
+    def _logits(self, head: nn.Module, features: Tensor, x: Tensor) -> Tensor:
+        """One logit a class; for the sigmoid's score z these are 0 and z, of which softmax makes the same."""
+        logits: Tensor = head(features)
+        if self.spec.head == "sigmoid":
+            logits = torch.cat([torch.zeros_like(logits), logits], 1)
         if self.spec.padding == "same":
-            for axis, n in enumerate(size, start=2):
-                logits = logits.narrow(axis, 0, n)
+            for axis in range(2, x.ndim):
+                if logits.shape[axis] != x.shape[axis]:
+                    logits = logits.narrow(axis, 0, x.shape[axis])
         return logits
+
+    def _even(self, x: Tensor, level: int) -> Tensor:
+        """`x`, if the pooling of `level` divides it."""
+        sizes, factor = tuple(x.shape[2:]), self.spec.factors[level]
+        if any(n < 1 or n % f for n, f in zip(sizes, factor, strict=True)):
+            raise LimnError(
+                f"found {sizes} samples at level {level} of a network without padding, expected multiples of {factor}; "
+                "choose one of the sizes that footprint(spec) allows."
+            )
+        return x
 
     def _filled_up(self, x: Tensor) -> Tensor:
         """Repeat the last voxel of each axis until its extent is a multiple of the stride."""
@@ -160,20 +274,29 @@ class UNet(nn.Module):
 
 def _he_normal(module: nn.Module) -> None:
     """Weights from N(0, 2 / fan-in), biases 0 (He 2015, arXiv:1502.01852)."""
-    if isinstance(module, (nn.Conv2d, nn.Conv3d)):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        fan_in = module.weight[0].numel()
+        if module.transposed:  # of which each output voxel sees one place of the kernel
+            fan_in = module.in_channels * prod(module.kernel_size) // prod(module.stride)
+        nn.init.normal_(module.weight, std=(2 / fan_in) ** 0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
 
 
-def folded(network: UNet) -> UNet:
-    """The network in eval mode with its batch norms folded into the convolutions before them; changes `network`."""
-    network.eval()
-    for module in network.modules():
-        if isinstance(module, nn.Sequential):
-            for i, (conv, norm) in enumerate(zip(module, list(module)[1:], strict=False)):
-                if isinstance(conv, (nn.Conv2d, nn.Conv3d)) and isinstance(
-                    norm, (nn.BatchNorm2d, nn.BatchNorm3d)
-                ):
-                    module[i], module[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-    return network
+def pruned(network: UNet, depth: int) -> UNet:
+    """The network cut down to a smaller depth, as if it had been trained so (U-Net++, arXiv:1807.10165, section 3.3).
+
+    Raises
+    ------
+    LimnError
+        If the network was trained without deep supervision, or is not that deep.
+    """
+    if depth > network.spec.depth:
+        raise LimnError(f"found a network of depth {network.spec.depth}, which cannot be pruned to {depth}.")
+    smaller = UNet(replace(network.spec, pruned=depth))
+    state: dict[str, Any] = network.state_dict()
+    heads = [*(f"side.{i}" for i in range(len(network.side))), "head"]
+    for kind in ("weight", "bias"):
+        state[f"head.{kind}"] = state[f"{heads[depth - 1]}.{kind}"]
+    smaller.load_state_dict({name: state[name] for name in smaller.state_dict()})
+    return smaller.train(network.training)

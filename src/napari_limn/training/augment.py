@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-_WARPED = 0.75  # share of patches that are turned and stretched; the others stay sharp
-_STRETCH = 0.3  # largest change of size, as a logarithm
-_SHEAR = 0.1
-_GAIN, _OFFSET, _NOISE = 0.22, 0.1, 0.1
+    from napari_limn.training.spec import AugmentSpec
 
 
-def augmented(images: Tensor, targets: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def augmented(
+    images: Tensor,
+    targets: Tensor,
+    rng: np.random.Generator,
+    spec: AugmentSpec,
+    weights: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """One random variant of a batch of patches.
 
     Parameters
@@ -29,49 +32,68 @@ def augmented(images: Tensor, targets: Tensor, rng: np.random.Generator) -> tupl
         (N, C, [Z,] Y, X), scaled intensities.
     targets
         (N, [Z,] Y, X), class indices; may be smaller than the images by the same amount on all sides.
+    spec
+        How far they vary. Shifts come from the drawing of patches.
+    weights
+        Of the targets' voxels, of the same shape; or None.
 
     Returns
     -------
-    Both, of the same shapes. Each patch is flipped along random axes; three in four are also turned by any angle in
-    the YX plane, stretched by up to 35 % and sheared a little. Each channel gets a random gain (0.8–1.25) and offset
-    (±0.1), and the patch white noise of up to 0.1. Targets are never interpolated; what comes in from outside is
-    ignored.
+    All three, of the same shapes. Images, targets and weights of a patch move together. Targets and weights are never
+    interpolated; what comes in from outside is ignored.
     """
-    moves = np.stack([_move(targets.ndim - 1, rng) for _ in images])
-    images = _moved(images, moves, "bilinear", "reflection")
-    labels = _moved((targets - IGNORE).float()[:, None], moves, "nearest", "zeros")[:, 0].long() + IGNORE
-    return _regraded(images, rng), labels
+    moves = np.stack([_move(targets.ndim - 1, rng, spec) for _ in images])
+    bends = _bends(images, rng, spec.elastic) if spec.elastic else None
+    images = _moved(images, moves, bends, "bilinear", "reflection")
+    labels = (
+        _moved((targets - IGNORE).float()[:, None], moves, bends, "nearest", "zeros")[:, 0].long() + IGNORE
+    )
+    if weights is not None:
+        weights = _moved(weights[:, None], moves, bends, "nearest", "zeros")[:, 0]
+    return _regraded(images, rng, spec), labels, weights
 
 
-def _move(ndim: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def _move(ndim: int, rng: np.random.Generator, spec: AugmentSpec) -> NDArray[np.float64]:
     """A random linear map of the patch about its centre, in voxels, axes in the order of the patch."""
     move = np.diag(np.where(rng.random(ndim) < 0.5, -1.0, 1.0))
-    if rng.random() < _WARPED:
+    if rng.random() < spec.warped:
         angle = rng.uniform(-np.pi, np.pi)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        size, ratio, shear = (
-            np.exp(rng.uniform(-_STRETCH, _STRETCH)),
-            np.exp(rng.uniform(-_SHEAR, _SHEAR)),
-            rng.uniform(-_SHEAR, _SHEAR),
-        )
+        size = np.exp(rng.uniform(-spec.stretch, spec.stretch))
+        ratio = np.exp(rng.uniform(-spec.shear, spec.shear))
+        shear = rng.uniform(-spec.shear, spec.shear)
         move[-2:, -2:] = turn @ np.array([[size, shear], [0, size * ratio]]) @ move[-2:, -2:]
     return move
 
 
-def _moved(batch: Tensor, moves: NDArray[Any], mode: str, padding: str) -> Tensor:
-    """Apply a map to each patch of (N, C, …)."""
+def _bends(images: Tensor, rng: np.random.Generator, spread: float) -> Tensor:
+    """Random displacements along X and Y, in pixels: (N, Y, X, 2)."""
+    coarse = torch.from_numpy(rng.normal(0, spread, (len(images), 2, 3, 3))).float()
+    field = F.interpolate(coarse, size=images.shape[-2:], mode="bicubic", align_corners=True)
+    return field.movedim(1, -1)
+
+
+def _moved(batch: Tensor, moves: NDArray[Any], bends: Tensor | None, mode: str, padding: str) -> Tensor:
+    """Apply a linear map, and the middle of the displacements, to each patch of (N, C, …)."""
     sizes = np.array(batch.shape[2:], float)
     relative = moves * sizes[None, None, :] / sizes[None, :, None]  # grid_sample measures in half extents
     matrix = np.concatenate(
         [relative[:, ::-1, ::-1], np.zeros((*moves.shape[:2], 1))], axis=2
     )  # and lists x first
     grid = F.affine_grid(torch.from_numpy(matrix).float(), list(batch.shape), align_corners=False)
+    if bends is not None:
+        height, width = batch.shape[-2:]
+        top, left = ((n - m) // 2 for n, m in zip(bends.shape[1:3], (height, width), strict=True))
+        middle = bends[:, top : top + height, left : left + width] * 2 / torch.tensor([width, height])
+        grid[..., :2] += middle if batch.ndim == 4 else middle[:, None]
     return F.grid_sample(batch, grid, mode=mode, padding_mode=padding, align_corners=False)
 
 
-def _regraded(images: Tensor, rng: np.random.Generator) -> Tensor:
+def _regraded(images: Tensor, rng: np.random.Generator, spec: AugmentSpec) -> Tensor:
     each = (*images.shape[:2], *(1,) * (images.ndim - 2))
-    gain = np.exp(rng.uniform(-_GAIN, _GAIN, each))
-    offset = rng.uniform(-_OFFSET, _OFFSET, each)
-    noise = rng.uniform(0, _NOISE, (len(images), *each[1:])) * rng.standard_normal(images.shape, np.float32)
+    gain = np.exp(rng.uniform(-spec.gain, spec.gain, each))
+    offset = rng.uniform(-spec.offset, spec.offset, each)
+    noise = rng.uniform(0, spec.noise, (len(images), *each[1:])) * rng.standard_normal(
+        images.shape, np.float32
+    )
     return images * torch.from_numpy(gain).float() + torch.from_numpy(offset + noise).float()

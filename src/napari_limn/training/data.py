@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from napari_limn.annotation.classes import IGNORE, Classes, find_classes
+from napari_limn.annotation.objects import REACH, border_weights, foreground, objects_in
 from napari_limn.annotation.patches import PatchSampler
 from napari_limn.annotation.strokes import HoldOut, Paint, find_paint, hold_out, hull
 from napari_limn.errors import LimnError
@@ -39,12 +40,13 @@ _PATCH = {2: 160, 3: 64}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Painted:
-    """Images, their labels and their paint, checked against one another."""
+    """Images, their labels and their paint, checked against one another; the numbered objects, if labels are such."""
 
     images: tuple[Volume, ...]
     labels: tuple[Volume, ...]
     paints: tuple[Paint, ...]
     classes: Classes
+    objects: tuple[Volume, ...] = ()
 
 
 def gather(
@@ -81,9 +83,19 @@ def gather(
         found = ", ".join(f"{image.name} {image.channels}" for image in opened)
         raise LimnError(f"found images of different numbers of channels ({found}), expected the same in all.")
     masks = tuple(open_labels(mask, image) for mask, image in zip(painted, opened, strict=True))
+    objects = masks if spec.objects else ()
+    if objects:
+        dims = spec.network.ndim if spec.network else spec.dims
+        masks = tuple(foreground(mask, dims) for mask in objects)
     paints = tuple(find_paint(mask, spec.zero, spec.seed) for mask in masks)
     values = {value for paint in paints for value in paint.counts}
-    return Painted(opened, masks, paints, _classes(values, spec, known, colors, names))
+    classes = _classes(values, spec, known, colors, names)
+    if spec.class_weights is not None and len(spec.class_weights) != classes.count:
+        raise LimnError(
+            f"TrainSpec.class_weights: found {len(spec.class_weights)} weights for {classes.count} classes, "
+            "expected one for each."
+        )
+    return Painted(opened, masks, paints, classes, objects)
 
 
 def _classes(
@@ -123,7 +135,10 @@ class TrainingSet:
 
     def __init__(self, painted: Painted, network: UNetSpec, spec: TrainSpec) -> None:
         self._network, self._classes, self._rng = network, painted.classes, np.random.default_rng(spec.seed)
-        self._batch, self._turn = spec.batch, 0
+        self._batch, self._turn, self._augment = spec.batch, 0, spec.augment
+        self._objects = painted.objects
+        z, y, x = painted.images[0].axes.spacing
+        self._pixels = (1.0, z / x, y / x, 1.0)  # extent of a voxel along T, Z, Y and X
         self.size = patch_size(network, spec.patch, painted.images[0])
         feet = footprint(network)
         self._shrink = _on_grid([f.shrink for f in feet], 0)
@@ -145,9 +160,9 @@ class TrainingSet:
         self._images = [cached(v, h) if h else v for v, h in zip(painted.images, hulls, strict=True)]
         self._labels = [cached(v, h) if h else v for v, h in zip(painted.labels, hulls, strict=True)]
 
-    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The next batch: images (N, C, [Z,] Y, X) float32 and class indices (N, [Z,] Y, X) int64."""
-        images, targets = [], []
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """The next batch: images (N, C, [Z,] Y, X), class indices and, with objects, weights (N, [Z,] Y, X)."""
+        images, targets, weights = [], [], []
         for _ in range(self._batch):
             patch = self._sampler.draw(self._turn, self._rng)
             self._turn += 1
@@ -157,7 +172,10 @@ class TrainingSet:
             self._held[patch.source].blank(patch.box, target, IGNORE)
             images.append(self._image(patch.source, patch.box))
             targets.append(self._flat(target))
-        return augmented(*_tensors(images, targets), self._rng)
+            if self._objects:
+                weights.append(self._weights(patch.source, patch.box))
+        each = torch.from_numpy(np.stack(weights)) if weights else None
+        return augmented(*_tensors(images, targets), self._rng, self._augment, each)
 
     def windows(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """One batch of 1 for every held-out region; labelled only inside it. Empty where nothing is held out."""
@@ -184,7 +202,15 @@ class TrainingSet:
         target[place] = self._classes.to_indices(self._labels[source].read(inside)[0])
         return target
 
-    def _flat(self, target: NDArray[np.int16]) -> NDArray[np.int16]:
+    def _weights(self, source: int, box: Box) -> NDArray[np.float32]:
+        """Weights of the voxels of `box`, from the objects in it and around it."""
+        dims = self._network.ndim
+        margin = [int(REACH / step) if axis >= 4 - dims else 0 for axis, step in enumerate(self._pixels)]
+        objects = self._flat(objects_in(self._objects[source], grown(box, margin), dims))
+        weights = border_weights(objects, self._pixels[-dims:])
+        return weights[tuple(slice(m, n - m) for m, n in zip(margin[-dims:], weights.shape, strict=True))]
+
+    def _flat(self, target: NDArray[Any]) -> NDArray[Any]:
         """(T, Z, Y, X) to the axes of the network."""
         return np.asarray(target[0, 0] if self._network.ndim == 2 else target[0])
 

@@ -1,42 +1,96 @@
-"""Losses in which voxels that nobody labelled take no part."""
+"""Losses in which voxels that nobody labelled take no part.
+
+Every loss begins by picking out the labelled voxels. An unlabelled one has no term in any sum and none in any count,
+so its gradient is exactly zero, and no loss depends on how many there are. (Multiplying logits by 0 instead would make
+each one a voxel of uniform prediction and water the gradient down.)
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn import functional as F
 
 from napari_limn.annotation.classes import IGNORE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
+    from napari_limn.training.spec import Loss
 
-def masked_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy over the labelled voxels.
+_GAMMA = 2.0  # of the focal loss, the value that its paper found best
+_SMOOTH = 1.0  # voxel added to both parts of a Dice, so that a class of few voxels does not jump
+
+
+def masked_loss(
+    kind: Loss, logits: Tensor, target: Tensor, weights: Tensor | None = None, classes: Tensor | None = None
+) -> Tensor:
+    """A loss, or the sum of two, over the labelled voxels.
 
     Parameters
     ----------
+    kind
+        ``"cross_entropy"`` (for two classes that is binary cross-entropy); ``"dice"``, soft and averaged over the
+        classes that are labelled (Milletari 2016, arXiv:1606.04797); ``"focal"`` (Lin 2017, arXiv:1708.02002, γ = 2);
+        or a sum of these.
     logits
         (N, K, …), any real numbers.
     target
         (N, …), class indices, :data:`~napari_limn.annotation.classes.IGNORE` where nobody labelled.
+    weights
+        (N, …), of voxels, 0 or more; None for 1.
+    classes
+        (K,), of classes, 0 or more; None for 1.
 
     Returns
     -------
-    Scalar; 0, with gradient 0, where nothing is labelled.
-
-    Notes
-    -----
-    An unlabelled voxel has no term in the sum and none in the count, so its gradient is exactly zero and the loss does
-    not depend on how many there are. Multiplying logits by 0 instead would make each one a voxel of uniform
-    prediction and water the gradient down.
+    Scalar: means over the labelled voxels by their weights. 0, with gradient 0, where nothing is labelled.
 
     Examples
     --------
-    >>> import torch
-    >>> float(masked_cross_entropy(torch.zeros(1, 2, 3), torch.tensor([[0, IGNORE, 1]])))
+    >>> float(masked_loss("cross_entropy", torch.zeros(1, 2, 3), torch.tensor([[0, IGNORE, 1]])))
     0.6931471824645996
     """
-    total = F.cross_entropy(logits.float(), target, ignore_index=IGNORE, reduction="sum")
-    return total / (target != IGNORE).sum().clamp(min=1)
+    labelled = target != IGNORE
+    rows, truth = logits.movedim(1, -1)[labelled].float(), target[labelled]
+    each = torch.ones_like(rows[:, 0]) if weights is None else weights[labelled]
+    if classes is not None:
+        each = each * classes[truth]
+    if not len(truth):
+        return rows.sum()
+    return torch.stack([_LOSSES[part](rows, truth, each) for part in kind.split("+")]).sum()
+
+
+def _cross_entropy(rows: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
+    """Mean of −log p of the true class; (M, K) logits, (M,) indices, (M,) weights."""
+    return _mean(F.cross_entropy(rows, truth, reduction="none"), weights)
+
+
+def _focal(rows: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy, each voxel by (1 − p)^γ: what is right already counts little."""
+    entropy = F.cross_entropy(rows, truth, reduction="none")
+    return _mean((1 - torch.exp(-entropy)) ** _GAMMA * entropy, weights)
+
+
+def _dice(rows: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
+    """1 − soft Dice, averaged over the classes that are labelled at all."""
+    found = torch.softmax(rows, 1)
+    true = F.one_hot(truth, rows.shape[1]).to(found)
+    both = (weights[:, None] * found * true).sum(0)
+    either = (weights[:, None] * (found + true)).sum(0)
+    there = true.sum(0) > 0
+    return 1 - ((2 * both + _SMOOTH) / (either + _SMOOTH))[there].mean()
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "cross_entropy": _cross_entropy,
+    "focal": _focal,
+    "dice": _dice,
+}

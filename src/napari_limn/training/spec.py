@@ -3,16 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from napari_limn.annotation.classes import Zero  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
-from napari_limn.network.spec import UNetSpec, pooling_factors
+from napari_limn.network.spec import UNetSpec
 from napari_limn.specs import DeviceName  # noqa: TC001 from_json evaluates annotations
 from napari_limn.volume.intensity import IntensitySpec
 
 if TYPE_CHECKING:
     from napari_limn.volume.volume import Volume
+
+Loss = Literal["cross_entropy", "dice", "focal", "cross_entropy+dice", "focal+dice"]
+Preset = Literal["fast", "balanced", "thorough"]
+
+# width and depth; measured in benchmarks/, see docs/networks.md
+_PRESETS = {
+    ("fast", 2): (8, 4), ("balanced", 2): (16, 4), ("thorough", 2): (32, 4),
+    ("fast", 3): (8, 3), ("balanced", 3): (16, 3), ("thorough", 3): (24, 3),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentSpec:
+    """How far patches vary from draw to draw; the defaults are measured in ``benchmarks/``.
+
+    Parameters
+    ----------
+    warped
+        Share of patches that are turned by any angle in the YX plane and stretched, 0–1; the others are only flipped
+        and stay sharp.
+    stretch
+        Largest change of size, as a logarithm: 0.3 is up to 35 %.
+    shear
+        Largest shear, and change of the ratio of sides.
+    elastic
+        Standard deviation of displacements on a 3 × 3 grid over the patch, interpolated bicubically, in pixels
+        (Ronneberger 2015, arXiv:1505.04597, section 3.1, with 10); 0 leaves them out.
+    gain
+        Largest change of contrast of a channel, as a logarithm.
+    offset
+        Largest change of brightness of a channel, in scaled intensities.
+    noise
+        Largest standard deviation of white noise, in scaled intensities.
+    """
+
+    warped: float = 0.75
+    stretch: float = 0.3
+    shear: float = 0.1
+    elastic: float = 0.0
+    gain: float = 0.22
+    offset: float = 0.1
+    noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value, most = getattr(self, name), 1.0 if name == "warped" else float("inf")
+            if not 0 <= value <= most:
+                raise LimnError(
+                    f"AugmentSpec.{name}: found {value}, expected 0 or more{', up to 1' * (most == 1)}."
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +81,25 @@ class TrainSpec:
         What a 0 in the labels means: ``"unlabelled"``, or ``"background"`` for full masks.
     dims
         2: a network over planes, slice by slice; 3: a network over volumes.
+    objects
+        Whether every value in the labels is an object of its own, of one class, and 0 background: objects that touch
+        are then parted, and the background between them weighs more.
+    preset
+        How large a network, where `network` is None: ``"fast"``, ``"balanced"`` or ``"thorough"``.
     network
-        The network to train; None chooses one for the data. Its channel numbers are set to those of the data.
+        The network to train; None takes the preset's. Its channel numbers are set to those of the data.
     patch
         Least extent of the output of a training patch along each axis of the network, in voxels; None chooses.
     batch
         Patches a step.
     rate
         Peak learning rate of AdamW.
+    loss
+        What is minimised: cross-entropy, soft Dice, focal loss, or a sum.
+    class_weights
+        Weight of each class in the loss, in the order of their values; None for 1.
+    augment
+        How patches vary.
     held_out
         Share of the paint that scores and never trains, 0–0.5.
     intensity
@@ -52,10 +113,15 @@ class TrainSpec:
     seed: int = 0
     zero: Zero = "unlabelled"
     dims: Literal[2, 3] = 2
+    objects: bool = False
+    preset: Preset = "balanced"
     network: UNetSpec | None = None
     patch: tuple[int, ...] | None = None
     batch: int = 4
     rate: float = 2e-3
+    loss: Loss = "cross_entropy"
+    class_weights: tuple[float, ...] | None = None
+    augment: AugmentSpec = AugmentSpec()
     held_out: float = 0.1
     intensity: IntensitySpec = IntensitySpec()
     device: DeviceName = "auto"
@@ -74,15 +140,30 @@ class TrainSpec:
                 f"TrainSpec: found batch {self.batch}, rate {self.rate}, held_out {self.held_out}; "
                 "expected a batch of 1 or more, a rate above 0 and a held-out share of 0 to 0.5."
             )
+        if self.loss not in get_args(Loss):
+            raise LimnError(
+                f"TrainSpec.loss: found {self.loss!r}, expected one of {', '.join(get_args(Loss))}."
+            )
+        if self.preset not in get_args(Preset):
+            raise LimnError(
+                f"TrainSpec.preset: found {self.preset!r}, expected one of {', '.join(get_args(Preset))}."
+            )
+        if self.class_weights is not None and not (
+            min(self.class_weights, default=0) >= 0 < sum(self.class_weights)
+        ):
+            raise LimnError(
+                f"TrainSpec.class_weights: found {self.class_weights}, expected weights of 0 or more, not all 0."
+            )
+        if self.objects and self.zero != "background":
+            raise LimnError(
+                "TrainSpec.objects: found 0 as unlabelled, expected masks of every object; set zero to 'background'."
+            )
         if self.patch is not None and (not self.patch or min(self.patch) < 1):
             raise LimnError(f"TrainSpec.patch: found {self.patch}, expected extents of 1 or more.")
 
 
 def choose_network(spec: TrainSpec, image: Volume, classes: int) -> UNetSpec:
-    """The network of the spec, or the default for an image; with the channels of the data.
-
-    The default is a U-Net of width 16: depth 4 over planes; depth 3 over volumes, pooled along z only where voxels
-    have become about isotropic and never below one sample.
+    """The network of the spec, or that of its preset for an image; with the channels of the data.
 
     Raises
     ------
@@ -96,12 +177,53 @@ def choose_network(spec: TrainSpec, image: Volume, classes: int) -> UNetSpec:
             f"{image.name}: found a single plane, expected a stack for a 3D network; choose a 2D network."
         )
     if base is None:
-        factors = (
-            ((2, 2),) * 4 if dims == 2 else _within(pooling_factors(image.axes.spacing, 3), image.grid[1])
-        )
-        base = UNetSpec(factors=factors)
+        base = preset_network(spec.preset, dims, image.axes.spacing, image.grid[1])
     fields = {name: getattr(base, name) for name in UNetSpec.__dataclass_fields__}
     return UNetSpec(**fields | {"in_channels": image.channels, "out_channels": classes})
+
+
+def pooling_factors(spacing: tuple[float, ...], depth: int) -> tuple[tuple[int, ...], ...]:
+    """Factors of 2 that make voxels of `spacing` about isotropic on the way down.
+
+    An axis is pooled when its voxel is at most √2 times the finest voxel of that level.
+
+    Examples
+    --------
+    >>> pooling_factors((4.0, 1.0, 1.0), 3)
+    ((1, 2, 2), (1, 2, 2), (2, 2, 2))
+    """
+    size = list(spacing)
+    factors = []
+    for _ in range(depth):
+        finest = min(size)
+        factor = tuple(2 if s <= 1.42 * finest else 1 for s in size)
+        size = [s * f for s, f in zip(size, factor, strict=True)]
+        factors.append(factor)
+    return tuple(factors)
+
+
+def preset_network(
+    preset: Preset, dims: int, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0), planes: int = 1 << 16
+) -> UNetSpec:
+    """The U-Net of a preset.
+
+    Parameters
+    ----------
+    dims
+        2 over planes, 3 over volumes: these are pooled along z only where voxels have become about isotropic, and
+        never below four samples.
+    spacing, planes
+        Voxel size (Z, Y, X), and extent along z.
+
+    Examples
+    --------
+    >>> preset_network("balanced", 3, (4.0, 1.0, 1.0)).factors
+    ((1, 2, 2), (1, 2, 2), (2, 2, 2))
+    """
+    width, depth = _PRESETS[preset, dims]
+    if dims == 2:
+        return UNetSpec(width=width, factors=((2, 2),) * depth)
+    return UNetSpec(width=width, factors=_within(pooling_factors(spacing, depth), planes))
 
 
 def _within(factors: tuple[tuple[int, ...], ...], planes: int) -> tuple[tuple[int, ...], ...]:

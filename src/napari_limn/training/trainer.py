@@ -18,7 +18,7 @@ from napari_limn.events import Event, Improved, Scored, Step, Warned, drain
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.data import TrainingSet, gather
-from napari_limn.training.losses import masked_cross_entropy
+from napari_limn.training.losses import masked_loss
 from napari_limn.training.scores import mean_iou, not_worse
 from napari_limn.training.spec import TrainSpec, choose_network
 
@@ -129,16 +129,18 @@ def _start(spec: TrainSpec, painted: Painted, model: Model | None) -> Model:
 def with_classes(model: Model, classes: Classes) -> Model:
     """A copy of `model` that knows `classes`: outputs of classes that it had are kept, new ones start like its mean."""
     old = model.spec.classes
-    spec = replace(
-        model.spec, classes=classes, network=replace(model.spec.network, out_channels=classes.count)
-    )
+    if classes.values == old.values:
+        return replace(model.copy(), spec=replace(model.spec, classes=classes))
+    more = replace(model.spec.network, out_channels=classes.count, head="softmax")
+    spec = replace(model.spec, classes=classes, network=more)
     network = UNet(spec.network)
     state = {name: tensor.detach().clone() for name, tensor in model.network.state_dict().items()}
-    for name in ("head.weight", "head.bias"):
-        rows = [
-            state[name][old.values.index(v)] if v in old.values else state[name].mean(0)
-            for v in classes.values
-        ]
+    heads = [name for name in state if name.split(".")[0] in ("head", "side")]
+    for name in heads:
+        had = state[name]
+        if len(had) == 1:  # the one score of a sigmoid is that of the second class over the first
+            had = torch.cat([torch.zeros_like(had), had])
+        rows = [had[old.values.index(v)] if v in old.values else had.mean(0) for v in classes.values]
         state[name] = torch.stack(rows)
     network.load_state_dict(state)
     return Model(spec, network)
@@ -156,6 +158,8 @@ class _Run:
         self.network = deepcopy(start.network).to(self.device, memory_format=layout).train()  # type: ignore[call-overload]
         self.average = deepcopy(self.network).eval()
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=spec.rate, weight_decay=1e-2)
+        given = spec.class_weights
+        self.class_weights = torch.tensor(given, device=self.device) if given else None
         self.windows = [(x.to(self.device), y) for x, y in data.windows()]
         self.best: Model | None = None
         self.reference: NDArray[np.int64] | None = None  # what the best so far found in the windows
@@ -196,10 +200,15 @@ class _Run:
         """One optimiser step; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.spec.rate * _schedule(self.done)
-        images, targets = (tensor.to(self.device) for tensor in self.data.batch())
+        images, targets, weights = self.data.batch()
+        images, targets = images.to(self.device), targets.to(self.device)
+        weights = weights if weights is None else weights.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            logits = self.network(images)
-        loss = masked_cross_entropy(logits, targets)
+            heads = self.network.supervised(images)
+        losses = [
+            masked_loss(self.spec.loss, logits, targets, weights, self.class_weights) for logits in heads
+        ]
+        loss = torch.stack(losses).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
