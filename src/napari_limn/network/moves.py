@@ -146,7 +146,7 @@ class Call:
     """One call of a torch function: its arguments by name, the shape of its first tensor, and what it moves."""
 
     def __init__(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], before: tuple[int, ...]
+        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], before: tuple[int, ...] = ()
     ) -> None:
         self.name, self.before = name, before
         self.kind = name.removesuffix("2d").removesuffix("3d")

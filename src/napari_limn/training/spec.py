@@ -18,7 +18,7 @@ Loss = Literal["cross_entropy", "dice", "focal", "cross_entropy+dice", "focal+di
 Preset = Literal["fast", "balanced", "thorough"]
 
 # width and depth; measured in benchmarks/, see docs/networks.md
-_PRESETS = {
+PRESETS = {
     ("fast", 2): (8, 4), ("balanced", 2): (16, 4), ("thorough", 2): (32, 4),
     ("fast", 3): (8, 3), ("balanced", 3): (16, 3), ("thorough", 3): (24, 3),
 }  # fmt: skip
@@ -220,7 +220,7 @@ def preset_network(
     >>> preset_network("balanced", 3, (4.0, 1.0, 1.0)).factors
     ((1, 2, 2), (1, 2, 2), (2, 2, 2))
     """
-    width, depth = _PRESETS[preset, dims]
+    width, depth = PRESETS[preset, dims]
     if dims == 2:
         return UNetSpec(width=width, factors=((2, 2),) * depth)
     return UNetSpec(width=width, factors=_within(pooling_factors(spacing, depth), planes))

@@ -1,0 +1,36 @@
+"""Pages that are made from the code are those that the code makes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+if not (DOCS / "make_networks.py").exists():
+    pytest.skip("the docs are not installed", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def maker():
+    spec = importlib.util.spec_from_file_location("make_networks", DOCS / "make_networks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_networks_is_up_to_date(maker):
+    assert maker.PAGE.read_text() == maker.page(), "run python docs/make_networks.py"
+
+
+def test_every_choice_has_a_row_and_every_measured_network_is_above_chance(maker):
+    text = maker.PAGE.read_text()
+    for part, choices in maker.CHOICES.items():
+        for choice in choices:
+            assert text.count(f"| `{part}` | `{choice}` |") == 1
+    found = json.loads(maker.RESULTS.read_text())
+    for row in found["planes"]["rows"] + found["volumes"]["rows"]:
+        chance = 0.3 if "two classes" in row["network"] or row in found["volumes"]["rows"] else 0.25
+        assert row["iou"] > chance, row["network"]
