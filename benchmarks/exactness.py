@@ -1,4 +1,4 @@
-"""Tiled against whole-image inference: largest difference of logits, and labels that differ.
+"""Tiles and sweeps against whole-image inference: largest difference of logits, and labels that differ.
 
 Both by the same arithmetic (batch norms folded, channels last); for padded networks also the largest difference from the
 plain module on the whole image, which rounds otherwise.
@@ -19,7 +19,7 @@ import torch
 
 import napari_limn as limn
 from napari_limn.errors import LimnError
-from napari_limn.inference.engine import BlockEngine
+from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine
 from napari_limn.inference.plan import feet_on_grid, make_plan
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import blocks, slices, whole
@@ -71,6 +71,14 @@ def one_pass(model: limn.Model, volume: limn.Volume) -> np.ndarray:
     return found[:, None, None] if planes else found[:, None]
 
 
+def evaluated(ready: Evaluator, block: tuple[int, ...], way: str) -> object:
+    """Every block with its logits, in a sweep or tile by tile."""
+    if way == "sweep":
+        return SweepEngine(ready, block).logits()
+    engine = BlockEngine(ready)
+    return ((box, engine.logits(box)) for box in blocks(ready.volume.grid, block))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -89,21 +97,22 @@ def main() -> None:
             np.random.default_rng(1).integers(0, 255, shape, np.uint8), axes="ZYX"[-ndim:]
         )
         model = limn.Model(limn.ModelSpec(network=net.spec, classes=limn.Classes((1, 2, 3))), net)
-        engine = BlockEngine(model, volume, fit_scaling(volume), torch.device("cpu"), torch.float32)
-        one = engine.logits(whole(volume.grid))
+        ready = Evaluator(model, volume, fit_scaling(volume), torch.device("cpu"), torch.float32)
+        one = BlockEngine(ready).logits(whole(volume.grid))
         if padding == "same":
             apart = max(apart, float(np.abs(one - one_pass(model, volume)).max()))
         for block in sizes(net.spec, volume.grid, args.limits):
-            tiled = np.empty_like(one)
-            for box in blocks(volume.grid, block):
-                tiled[(slice(None), *slices(box))] = engine.logits(box)
-            difference = float(np.abs(tiled - one).max())
-            flips = int((tiled.argmax(0) != one.argmax(0)).sum())
-            worst, flipped, count = max(worst, difference), flipped + flips, count + 1
-            print(
-                f"{ndim}D {padding:5} {skip:9} {down:7} block {block}: {difference:.1e}, {flips} labels differ"
-            )
-    print(f"{count} tilings: largest difference {worst:.1e}, {flipped} labels differ")
+            for way in ("tiles", "sweep"):
+                cut = np.full_like(one, np.nan)
+                for box, logits in evaluated(ready, block, way):
+                    cut[(slice(None), *slices(box))] = logits
+                difference = float(np.abs(cut - one).max())
+                flips = int((cut.argmax(0) != one.argmax(0)).sum())
+                worst, flipped, count = max(worst, difference), flipped + flips, count + 1
+                print(
+                    f"{ndim}D {padding:5} {skip:9} {down:7} {way} {block}: {difference:.1e}, {flips} labels differ"
+                )
+    print(f"{count} ways to cut: largest difference {worst:.1e}, {flipped} labels differ")
     print(f"largest difference of one pass from the plain module: {apart:.1e}")
 
 

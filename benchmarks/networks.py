@@ -44,6 +44,7 @@ PLANES = {
     "width 8, depth 3": {"width": 8, "depth": 3},
     "width 8, depth 4": {"width": 8},
     "width 16, depth 3": {"depth": 3},
+    "width 32, depth 3": {"width": 32, "depth": 3},
     "width 24, depth 4": {"width": 24},
     "width 32, depth 4": {"width": 32},
     "width 64, unpadded (2015)": {"width": 64, "max_width": 1024, "padding": "valid", "norm": "none"},
@@ -74,12 +75,13 @@ def main() -> None:
     parser.add_argument("--one", action="store_true", help="train in this process")
     args = parser.parse_args()
     table = PLANES if args.dims == 2 else VOLUMES
+    table = {name: table[name] for name in args.only or table}
     if args.time:
         found = timed(table, args)
         args.time.write_text(json.dumps(found, indent=1, ensure_ascii=False))
         return
     took = json.loads(args.steps.read_text())
-    for name in args.only or table:
+    for name in table:
         if args.one:
             print(json.dumps(one(name, table[name], took[name], args), ensure_ascii=False))
         else:

@@ -239,6 +239,18 @@ def test_info_draws_the_network_of_a_model(capsys, files):
     assert "image.ome.tif" in err
 
 
+def test_info_certifies_a_model_on_an_image(capsys, files):
+    train(capsys, files)
+    code, said, _ = run(capsys, "info", files / "model.limn", "--certify", files / "image.ome.tif", "--json")
+    assert (code, said["exact"], said["labels_changed"], said["swept"]) == (0, True, 0, True)
+    assert said["size"] == [1, 1, 96, 80]
+    assert 0 < max(said["reach"]) <= max(said["halo"])
+    tifffile.imwrite(files / "rgb.tif", np.zeros((40, 40, 3), np.uint8), photometric="rgb")
+    code, _, err = run(capsys, "info", files / "model.limn", "--certify", files / "rgb.tif")
+    assert code == 1
+    assert "found 3 channels, the model was trained with 1" in err
+
+
 @pytest.mark.parametrize(("norm", "exact"), [("batch", True), ("instance", False)])
 def test_info_says_whether_tiles_are_exact(capsys, files, norm, exact):
     (files / "spec.json").write_text(

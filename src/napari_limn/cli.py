@@ -190,6 +190,12 @@ def _add_info(verbs: Any) -> argparse.ArgumentParser:
         "--size", type=int, nargs="+", metavar="N",
         help="[Z] Y X of the tile that it is drawn for (as in training)",
     )  # fmt: skip
+    verb.add_argument(
+        "--certify",
+        type=Path,
+        metavar="IMAGE",
+        help="compare blocks of a prediction with one pass, on this image",
+    )
     verb.add_argument("--overwrite", action="store_true", help="write over an existing picture")
     verb.set_defaults(run=_info)
     return verb
@@ -321,12 +327,14 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _info(args: argparse.Namespace) -> dict[str, Any]:
-    from napari_limn.info import draw_model, model_info, volume_info
+    from napari_limn.info import certify_model, draw_model, model_info, volume_info
     from napari_limn.volume.output import refuse_existing
 
     if args.figure:
         refuse_existing(args.figure, overwrite=args.overwrite)
         return draw_model(args.path, args.figure, args.size)
+    if args.certify:
+        return certify_model(args.path, args.certify, args.axes)
     return model_info(args.path) if args.path.suffix.lower() == ".limn" else volume_info(args.path, args.axes)
 
 

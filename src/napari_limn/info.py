@@ -14,7 +14,7 @@ _FEW_VALUES = 20  # an integer image with no more values than this is shown as l
 
 def model_info(path: Path) -> dict[str, Any]:
     """What is in a model file: ``text`` for people, the rest for programs."""
-    from napari_limn.inference.plan import make_plan
+    from napari_limn.inference.plan import choose_plan
     from napari_limn.model import Model
     from napari_limn.network.graph import footprint, graph_of
     from napari_limn.specs import to_json
@@ -24,7 +24,7 @@ def model_info(path: Path) -> dict[str, Any]:
     not_local = graph_of(spec.network).not_local
     feet = footprint(spec.network)
     weights = sum(p.numel() for p in model.network.parameters())
-    example = make_plan(
+    example = choose_plan(
         spec.network, (1, 1, 2048, 2048) if spec.network.ndim == 2 else (1, 256, 512, 512), 2_000_000_000
     )
     lines = [
@@ -42,6 +42,29 @@ def model_info(path: Path) -> dict[str, Any]:
         "text": "\n".join(lines), "kind": "model", "weights": weights, "spec": to_json(spec),
         "footprint": [asdict(f) for f in feet], "tile_exact": not not_local, "not_local": list(not_local), "plan": asdict(example),
     }  # fmt: skip
+
+
+def certify_model(path: Path, image: Path, axes: str | None = None) -> dict[str, Any]:
+    """How far a prediction of `image` in blocks is from one pass: measured on its middle.
+
+    Raises
+    ------
+    LimnError
+        If model and image do not fit.
+    """
+    from napari_limn.device import choose_device, choose_precision
+    from napari_limn.inference.certificate import certify
+    from napari_limn.inference.pipeline import check_fit
+    from napari_limn.model import Model
+    from napari_limn.volume.intensity import fit_scaling
+    from napari_limn.volume.open import open_volume
+
+    model, volume = Model.load(path), open_volume(image, axes)
+    check_fit(model, volume)
+    device = choose_device()
+    dtype = choose_precision("auto", device)
+    found = certify(model, volume, fit_scaling(volume, model.spec.intensity), device, dtype)
+    return {"text": str(found), "exact": found.exact, **asdict(found)}
 
 
 def draw_model(path: Path, out: Path, size: Sequence[int] | None = None) -> dict[str, Any]:

@@ -33,11 +33,15 @@ def certificate(spec, shape):
 def test_local_networks_are_certified_exact(ndim, norm):
     spec = UNetSpec(width=4, factors=((2,) * ndim,) * 2, norm=norm)
     found = certificate(spec, (20, 45, 52)[-ndim:])
-    assert found.tiles == 2**ndim
+    assert found.blocks >= 2**ndim
+    assert found.swept
+    assert found.exact
     assert found.size == (1, *((1,) if ndim == 2 else ()), *(20, 45, 52)[-ndim:])
     assert found.max_difference < 1e-4
     assert found.labels_changed == 0
+    assert str(found).startswith("exact: ")
     assert "0 labels differ" in str(found)
+    assert 2 <= max(found.reach) <= max(found.halo)
 
 
 @pytest.mark.parametrize("norm", ["group", "instance"])
@@ -45,6 +49,10 @@ def test_norms_over_the_tile_show_their_seams(norm):
     found = certificate(UNetSpec(width=8, out_channels=6, factors=((2, 2),) * 2, norm=norm), (90, 104))
     assert found.max_difference > 0.05
     assert found.labels_changed > 0
+    assert not found.swept
+    assert not found.exact
+    assert max(found.reach) > max(found.halo)
+    assert str(found).startswith("not exact: ")
     assert "% of the labels differ" in str(found)
 
 

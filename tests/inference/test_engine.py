@@ -7,14 +7,18 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from napari_limn.annotation.classes import Classes
 from napari_limn.inference import engine as engine_module
-from napari_limn.inference.engine import BlockEngine
+from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine, folded
 from napari_limn.inference.plan import feet_on_grid, make_plan
+from napari_limn.inference.stages import NotStreamableError
+from napari_limn.inference.sweep import Sweep
 from napari_limn.model import Model, ModelSpec
-from napari_limn.network.graph import Footprint
+from napari_limn.network.graph import Footprint, trace
 from napari_limn.network.spec import CHOICES, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import blocks, slices, whole
@@ -60,7 +64,7 @@ def image_of(grid, channels=1, seed=0):
 
 
 def engine_of(model, volume):
-    return BlockEngine(model, volume, fit_scaling(volume), CPU, torch.float32)
+    return BlockEngine(Evaluator(model, volume, fit_scaling(volume), CPU, torch.float32))
 
 
 def whole_logits(model, volume):
@@ -286,3 +290,126 @@ def test_scaling_fitted_to_each_tile_instead_of_the_volume_makes_tiles_differ():
     expected = whole_logits(model, volume)[(slice(None), *slices(box))]
     assert np.abs(engine_of(model, volume).logits(box) - expected).max() <= 1e-4
     assert np.abs(engine_of(model, tile).logits(box) - expected).max() > 1e-2
+
+
+# ---- sweeps ------------------------------------------------------------------------------------------------------
+
+
+def swept(model, volume, block):
+    engine = SweepEngine(Evaluator(model, volume, fit_scaling(volume), CPU, torch.float32), block)
+    out = np.full((model.spec.network.out_channels, *volume.grid), np.nan, np.float32)
+    for box, logits in engine.logits():
+        assert np.isnan(out[(slice(None), *slices(box))]).all()
+        out[(slice(None), *slices(box))] = logits
+    return out
+
+
+def assert_swept_exactly(model, volume, block):
+    expected = whole_logits(model, volume)
+    found = swept(model, volume, block)
+    assert expected.std() > 0.02
+    assert np.abs(found - expected).max() <= 1e-4 * max(1, expected.std())
+    assert (found.argmax(0) != expected.argmax(0)).sum() == 0
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize(("padding", "down", "up", "skip", "norm"), FAMILY, ids=map("-".join, FAMILY))
+def test_a_sweep_equals_the_whole_for_every_network_of_the_family(ndim, padding, down, up, skip, norm):
+    spec = UNetSpec(
+        width=8 if norm in ("channel", "rms") else 2,
+        out_channels=3, factors=SMALL[ndim], padding=padding, down=down, up=up, skip=skip, norm=norm,
+        block="residual" if (down, up) == ("max", "transposed") else "plain",
+    )  # fmt: skip
+    block = tuple(2 * f.step if f.halo else 1 for f in feet_on_grid(spec))
+    assert_swept_exactly(model_of(spec, seed=3), image_of(EXTENT[ndim]), block)
+
+
+@given(
+    seed=st.integers(0, 2**31),
+    ndim=st.integers(2, 3),
+    blocks=st.tuples(*[st.integers(1, 4)] * 3),
+    sizes=st.tuples(*[st.integers(1, 40)] * 3),
+    **{name: st.sampled_from(CHOICES[name]) for name in ("padding", "down", "up", "skip", "block")},
+)
+@settings(max_examples=60, deadline=None)
+def test_a_sweep_equals_the_whole_for_random_networks_shapes_and_blocks(seed, ndim, blocks, sizes, **choice):
+    rng = np.random.default_rng(seed)
+    factors = tuple(tuple(int(n) for n in rng.integers(1, 4, ndim)) for _ in range(rng.integers(1, 4)))
+    spec = UNetSpec(width=2, out_channels=3, factors=factors, norm="batch", head="softmax", **choice)
+    model, grid = model_of(spec, seed % 1000), (1, 1, *sizes[1:]) if ndim == 2 else (1, *sizes)
+    volume = image_of(grid, seed=seed % 1000)
+    block = tuple(
+        f.step * n if f.step > 1 or f.halo else 1
+        for f, n in zip(feet_on_grid(spec), (1, *blocks), strict=True)
+    )
+    expected, found = whole_logits(model, volume), swept(model, volume, block)
+    assert np.abs(found - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    "spec", [UNetSpec(width=2, factors=SMALL[2]), UNetSpec(width=2, factors=SMALL[3], skip="nested")]
+)
+def test_a_sweep_reads_each_voxel_once_and_computes_each_activation_once(spec):
+    extent = (48, 80) if spec.ndim == 2 else (16, 24, 40)
+    with torch.device("meta"):
+        network = folded(UNet(spec))
+    weights = dict(network.named_parameters())
+    graph = trace(network, 1, extent)
+    work = []
+    for block in (extent, tuple(8 for _ in extent)):
+        sweep, seen = Sweep(graph, weights, extent, block), np.zeros(extent, int)
+
+        def read(spans, seen=seen):
+            seen[tuple(slice(*span) for span in spans)] += 1
+            return torch.zeros(1, 1, *(b - a for a, b in spans), device="meta")
+
+        written = np.zeros(extent, int)
+        for spans, _ in sweep.run(read):
+            written[tuple(slice(*span) for span in spans)] += 1
+        assert (seen == 1).all()
+        assert (written == 1).all()
+        work.append(sweep.macs)
+    assert work[1] <= 1.03 * work[0]  # a transposed convolution cut amid its stride computes a sample twice
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("skip", ["concat", "nested"])
+def test_what_a_sweep_keeps_is_no_more_than_it_promised_and_independent_of_the_length(ndim, skip):
+    spec = UNetSpec(width=4, factors=SMALL[ndim], skip=skip)
+    with torch.device("meta"):
+        network = folded(UNet(spec))
+    weights, kept = dict(network.named_parameters()), []
+    for length in (96, 192):
+        extent = (length, *((32, 40)[: ndim - 1]))
+        sweep = Sweep(trace(network, 1, (32,) * ndim), weights, extent, (8,) * ndim)
+        most = 0
+        for _ in sweep.run(lambda spans: torch.zeros(1, 1, *(b - a for a, b in spans), device="meta")):
+            most = max(most, sweep.kept_values)
+        assert most <= sweep.most_kept()
+        assert sweep.most_kept() <= 2 * most
+        kept.append(most)
+    assert kept[0] == kept[1]
+
+
+def test_a_foreign_network_is_swept_too():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 6, 5, padding=2), nn.BatchNorm2d(6), nn.LeakyReLU(0.1), nn.MaxPool2d(3, 2, 1),
+        nn.Conv2d(6, 8, 3, padding=2, dilation=2), nn.GELU(), nn.ConvTranspose2d(8, 4, 3, 2, 1, 1), nn.Conv2d(4, 2, 1),
+    ).eval()  # fmt: skip
+    network[1].running_mean.normal_(), network[1].running_var.uniform_(0.5, 2)
+    x = torch.randn(1, 1, 44, 62)
+    with torch.inference_mode():
+        expected = network(x)
+    weights = dict(network.named_parameters()) | dict(network.named_buffers())
+    sweep = Sweep(trace(network, 1, (64, 64)), weights, (44, 62), (8, 12))
+    found = torch.full_like(expected, torch.nan)
+    for spans, logits in sweep.run(lambda spans: x[(slice(None), slice(None), *(slice(*s) for s in spans))]):
+        found[(slice(None), slice(None), *(slice(*s) for s in spans))] = logits
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_what_no_sweep_is_written_for_is_named():
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.PixelShuffle(2), nn.AvgPool2d(2))
+    with pytest.raises(NotStreamableError, match="pixel_shuffle cannot be swept"):
+        Sweep(trace(network, 1, (32, 32)), {}, (32, 32), (8, 8))

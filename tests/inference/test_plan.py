@@ -9,10 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_limn.errors import LimnError
-from napari_limn.inference.plan import activation_values, feet_on_grid, make_plan, with_time
+from napari_limn.inference.plan import (
+    activation_values,
+    choose_plan,
+    feet_on_grid,
+    make_plan,
+    make_sweep,
+    with_time,
+)
 from napari_limn.network.graph import Footprint, footprint
 from napari_limn.network.spec import UNetSpec
-from napari_limn.volume.boxes import blocks, slices
+from napari_limn.volume.boxes import blocks, count_blocks, slices
 
 PLANES = UNetSpec(width=8, factors=((2, 2),) * 3)
 VOLUMES = UNetSpec(width=8, factors=((1, 2, 2), (2, 2, 2)))
@@ -149,7 +156,7 @@ def test_a_plan_says_what_it_is_in_one_line(seconds, said):
     plan = make_plan(PLANES, (1, 1, 1100, 1100), 2_000_000_000)
     plan = plan if seconds is None else with_time(plan, seconds)
     text = str(plan)
-    assert text.startswith("4 blocks of 1 × 1 × 552 × 552, ")
+    assert text.startswith("4 tiles of 1 × 1 × 552 × 552, ")
     assert f"{plan.peak_bytes / 1e9:.1f} GB" in text
     assert said in text
     assert ("about" in text) == (seconds is not None)
@@ -161,3 +168,41 @@ def test_a_plan_says_that_it_is_not_exact():
         make_plan(SPECS["group"], (1, 1, 600, 600), int(least(SPECS["group"], (1, 1, 600, 600)) + 1e7))
     )
     assert text.endswith("not exact: the normalisation depends on the tile")
+
+
+# ---- sweeps ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", [PLANES, VOLUMES, SPECS["valid planes"], SPECS["nested"]])
+def test_a_frame_that_fits_is_one_pass_and_a_larger_one_is_swept(spec):
+    small = (1, 8, 64, 64) if spec.ndim == 3 else (1, 1, 200, 200)
+    assert not choose_plan(spec, small, 1 << 50).swept
+    large = (1, 90, 700, 600) if spec.ndim == 3 else (2, 1, 3000, 2500)
+    found = choose_plan(spec, large, 4_000_000_000)
+    assert found.swept
+    assert found.exact
+    assert found.work < 1.2
+    assert found.blocks == count_blocks(large, found.block)
+    assert found.peak_bytes <= 4_000_000_000
+    assert "blocks of" in str(found)
+
+
+def test_a_sweep_takes_smaller_blocks_under_a_tighter_limit_and_tiles_where_it_keeps_too_much():
+    grid = (1, 64, 512, 512)
+    found = [choose_plan(VOLUMES, grid, int(gigabytes * 1e9)) for gigabytes in (0.25, 0.6, 2, 8)]
+    assert [plan.peak_bytes <= plan.limit for plan in found] == [True] * 4
+    assert not found[0].swept
+    assert found[-1].swept
+    sizes = [np.prod(plan.block) for plan in found if plan.swept]
+    assert sizes == sorted(sizes)
+
+
+def test_what_is_kept_does_not_grow_with_the_longest_axis():
+    short, long = (make_sweep(PLANES, (1, 1, n, 2048), 1 << 40) for n in (4096, 65536))
+    assert short.peak_bytes == long.peak_bytes
+    turned = make_sweep(PLANES, (1, 1, 2048, 65536), 1 << 40)
+    assert turned.peak_bytes == pytest.approx(long.peak_bytes, rel=0.2)
+
+
+def test_norms_over_the_tile_are_never_swept():
+    assert not choose_plan(SPECS["group"], (1, 1, 5000, 5000), 1 << 60).swept

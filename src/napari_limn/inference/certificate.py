@@ -1,4 +1,4 @@
-"""What tiling does to the labels of an image: measured on a piece of it, one pass against tiles."""
+"""What cutting an image into blocks does to its labels: measured on a piece of it, blocks against one pass."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_limn.inference.engine import BlockEngine
-from napari_limn.inference.plan import feet_on_grid
+from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine
 from napari_limn.volume.axes import GRID, Axes
 from napari_limn.volume.boxes import blocks, slices
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
-    import torch
+    from collections.abc import Iterator
 
+    import torch
+    from numpy.typing import NDArray
+
+    from napari_limn.inference.plan import Grid
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.intensity import Scaling
 
+_ROUNDING = 1e-3  # of float32 logits; the labels count
 _PIECE = {2: (1, 1, 512, 512), 3: (1, 32, 96, 96)}  # voxels at most along T, Z, Y and X
 
 
@@ -31,36 +35,49 @@ class Certificate:
     ----------
     size
         Extent (T, Z, Y, X) of the piece.
-    tiles
+    blocks
         In how many it was cut.
+    swept
+        Whether they were those of a sweep, or tiles.
     max_difference
         Largest difference of a logit.
     labels_changed
         Voxels with another label.
+    reach
+        How far a change of one voxel in the middle was seen, along T, Z, Y and X.
+    halo
+        How far it may be seen, by the network's graph.
     """
 
     size: tuple[int, ...]
-    tiles: int
+    blocks: int
+    swept: bool
     max_difference: float
     labels_changed: int
+    reach: tuple[int, ...]
+    halo: tuple[int, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether no label differs, logits only by rounding, and no voxel reaches farther than the graph says."""
+        near = all(r <= h for r, h in zip(self.reach, self.halo, strict=True))
+        return near and self.labels_changed == 0 and self.max_difference < _ROUNDING
 
     def __str__(self) -> str:
         voxels = int(np.prod(self.size))
-        share = (
-            f"{self.labels_changed} labels"
-            if not self.labels_changed
-            else f"{self.labels_changed / voxels:.2%} of the labels"
-        )
+        share = f"{self.labels_changed / voxels:.2%} of the labels" if self.labels_changed else "0 labels"
         return (
-            f"{self.tiles} tiles against one pass over {' × '.join(map(str, self.size))} voxels of this image: "
-            f"max difference {self.max_difference:.1e}, {share} differ"
+            f"{'exact' if self.exact else 'not exact'}: {self.blocks} {'swept blocks' if self.swept else 'tiles'} against one "
+            f"pass over {' × '.join(map(str, self.size))} voxels of this image: max difference "
+            f"{self.max_difference:.1e}, {share} differ; a voxel is seen {max(self.reach)} voxels away, by the graph at "
+            f"most {max(self.halo)}"
         )
 
 
 def certify(
     model: Model, volume: Volume, scaling: Scaling, device: torch.device, dtype: torch.dtype
 ) -> Certificate:
-    """Cut the middle of an image into tiles and compare them with one pass over it.
+    """Cut the middle of an image into blocks, as a prediction would, and compare them with one pass over it.
 
     Parameters
     ----------
@@ -71,16 +88,49 @@ def certify(
     device, dtype
         Where and in which precision to compute.
     """
-    box = _middle(volume.grid, _PIECE[model.spec.network.ndim])
+    spec = model.spec.network
+    box = _middle(volume.grid, _PIECE[spec.ndim])
     piece = Volume(volume.read(box), Axes.of("C" + GRID), volume.name)
-    engine = BlockEngine(model, piece, scaling, device, dtype)
-    whole = engine.logits(tuple((0, n) for n in piece.grid))
-    worst, changed, tiles = 0.0, 0, _tiles(model, piece.grid)
-    for tile in tiles:
-        found, expected = engine.logits(tile), whole[(slice(None), *slices(tile))]
-        worst = max(worst, float(np.abs(found - expected).max()))
-        changed += int((found.argmax(0) != expected.argmax(0)).sum())
-    return Certificate(piece.grid, len(tiles), worst, changed)
+    ready = Evaluator(model, piece, scaling, device, dtype)
+    tiles = BlockEngine(ready)
+    whole = tiles.logits(tuple((0, n) for n in piece.grid))
+    block = _halved(ready, piece.grid)
+    found = SweepEngine(ready, block).logits() if spec.tile_exact else _tiled(tiles, piece.grid, block)
+    worst, changed, count = 0.0, 0, 0
+    for place, logits in found:
+        expected = whole[(slice(None), *slices(place))]
+        worst = max(worst, float(np.abs(logits - expected).max()))
+        changed += int((logits.argmax(0) != expected.argmax(0)).sum())
+        count += 1
+    reach = _reach(model, piece, whole, scaling, device, dtype)
+    halo = tuple(f.shrink + f.step if f.shrink else f.halo + f.step for f in ready.feet)
+    return Certificate(piece.grid, count, spec.tile_exact, worst, changed, reach, halo)
+
+
+def _tiled(engine: BlockEngine, grid: Grid, block: Grid) -> Iterator[tuple[Box, NDArray[np.float32]]]:
+    return ((tile, engine.logits(tile)) for tile in blocks(grid, block))
+
+
+def _reach(
+    model: Model,
+    piece: Volume,
+    before: NDArray[np.float32],
+    scaling: Scaling,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[int, ...]:
+    """How far from the middle logits change if the voxel there does."""
+    data = np.array(piece.data)
+    middle = tuple(n // 2 for n in piece.grid)
+    voxel = data.reshape(len(data), -1)[:, int(np.ravel_multi_index(middle, piece.grid))]
+    voxel[:] = np.where(voxel > data.mean(), data.min(), data.max())
+    changed = Volume(data, piece.axes, piece.name)
+    engine = BlockEngine(Evaluator(model, changed, scaling, device, dtype))
+    after = engine.logits(tuple((0, n) for n in piece.grid))
+    moved = np.argwhere((after != before).any(0))
+    if not len(moved):
+        return (0, 0, 0, 0)
+    return tuple(int(np.abs(places - m).max()) for places, m in zip(moved.T, middle, strict=True))
 
 
 def _middle(grid: tuple[int, ...], most: tuple[int, ...]) -> Box:
@@ -89,11 +139,10 @@ def _middle(grid: tuple[int, ...], most: tuple[int, ...]) -> Box:
     )
 
 
-def _tiles(model: Model, grid: tuple[int, ...]) -> list[Box]:
-    """About two tiles along each axis that the network looks along."""
-    feet = feet_on_grid(model.spec.network)
-    size = [
+def _halved(ready: Evaluator, grid: Grid) -> Grid:
+    """Blocks of which about two go along each axis that the network looks along."""
+    t, z, y, x = (
         max(f.step, -(-n // 2 // f.step) * f.step) if f.step > 1 else n
-        for n, f in zip(grid, feet, strict=True)
-    ]
-    return list(blocks(grid, tuple(size)))
+        for n, f in zip(grid, ready.feet, strict=True)
+    )
+    return t, z, y, x

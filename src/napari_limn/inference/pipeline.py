@@ -13,8 +13,8 @@ from napari_limn.device import choose_device, choose_precision, free_memory, par
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, Planned, Warned, drain
 from napari_limn.inference.certificate import certify
-from napari_limn.inference.engine import BlockEngine
-from napari_limn.inference.plan import Plan, feet_on_grid, make_plan, with_time
+from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine
+from napari_limn.inference.plan import Plan, choose_plan, feet_on_grid, with_time
 from napari_limn.model import Model
 from napari_limn.volume.boxes import blocks, size_of
 from napari_limn.volume.intensity import fit_scaling
@@ -22,11 +22,13 @@ from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import LabelOutput, create_output, in_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     import torch
+    from numpy.typing import NDArray
 
     from napari_limn.specs import DeviceName, Precision
+    from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
 _SHARE_OF_FREE = 0.5
@@ -121,19 +123,28 @@ def prediction_events(
     yield from (Warned(text) for text in check_fit(model, volume))
     device = choose_device(spec.device)
     dtype = choose_precision(spec.precision, device)
-    found = make_plan(model.spec.network, volume.grid, _limit(spec.memory, device), dtype.itemsize)
+    found = choose_plan(model.spec.network, volume.grid, _limit(spec.memory, device), dtype.itemsize)
     yield Planned(found)
     scaling = fit_scaling(volume, model.spec.intensity)
     if not found.exact:
         norm, measured = model.spec.network.norm, certify(model, volume, scaling, device, dtype)
         yield Warned(f"{norm} normalisation looks at the whole tile, so there are seams: {measured}.")
     output = _output(out, volume, model, found, overwrite=overwrite)
-    engine = BlockEngine(model, volume, scaling, device, dtype)
+    ready = Evaluator(model, volume, scaling, device, dtype)
     began = time.perf_counter()
-    for done, box in enumerate(blocks(volume.grid, found.block), start=1):
-        output.write(box, engine.labels(box))
+    for done, (box, labels) in enumerate(_labelled(ready, found), start=1):
+        output.write(box, labels)
         yield BlockDone(box, done, found.blocks, time.perf_counter() - began)
     return output.finish()
+
+
+def _labelled(ready: Evaluator, found: Plan) -> Iterator[tuple[Box, NDArray[Any]]]:
+    """Every block of a plan with its labels."""
+    if found.swept:
+        yield from SweepEngine(ready, found.block).labels()
+    else:
+        engine = BlockEngine(ready)
+        yield from ((box, engine.labels(box)) for box in blocks(ready.volume.grid, found.block))
 
 
 def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | None = None) -> Plan:
@@ -151,7 +162,7 @@ def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | 
     check_fit(model, volume)
     device = choose_device(spec.device)
     dtype = choose_precision(spec.precision, device)
-    found = make_plan(model.spec.network, volume.grid, _limit(spec.memory, device), dtype.itemsize)
+    found = choose_plan(model.spec.network, volume.grid, _limit(spec.memory, device), dtype.itemsize)
     return with_time(found, _seconds(model, volume, found, device, dtype))
 
 
@@ -217,7 +228,7 @@ def _seconds(model: Model, volume: Volume, found: Plan, device: torch.device, dt
     box = tuple(
         (0, min(n, max(side // s * s, s)) if s > 1 else 1) for n, s in zip(volume.grid, steps, strict=True)
     )
-    engine = BlockEngine(model, volume, fit_scaling(volume, model.spec.intensity), device, dtype)
+    engine = BlockEngine(Evaluator(model, volume, fit_scaling(volume, model.spec.intensity), device, dtype))
     engine.labels(box)  # the first pass sets things up
     began = time.perf_counter()
     engine.labels(box)

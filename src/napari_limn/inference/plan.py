@@ -7,7 +7,8 @@ from math import ceil, prod
 from typing import TYPE_CHECKING
 
 from napari_limn.errors import LimnError
-from napari_limn.network.graph import Footprint, footprint
+from napari_limn.inference.sweep import Sweep
+from napari_limn.network.graph import Footprint, footprint, graph_of
 from napari_limn.volume.boxes import count_blocks
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ Grid = tuple[int, int, int, int]
 _FIXED = 180_000_000  # libraries' own buffers once a network has run, Zarr's threads and caches
 _SCRATCH = 1.3  # what convolutions need besides their inputs and outputs
 _LARGEST = {2: 1024, 3: 256}  # longer blocks gain little: the halo is then a few per cent of the work
+# blocks of a sweep along T, Z, Y and X, from those that fill the processor's caches best down
+_SWEPT = {
+    2: [(1, 1, n, 2 * n) for n in (256, 128, 64, 32, 16)],
+    3: [(1, n, 4 * n, 4 * n) for n in (32, 16, 8, 4)],
+}
 _PLANES = 1 << 18  # pixels that make a forward pass worth its while; smaller planes go in together
 
 
@@ -39,6 +45,8 @@ class Plan:
         What it may need.
     work
         Voxels that the network sees, per voxel of the volume: 1 without any overlap.
+    swept
+        Whether the blocks are those of one sweep, in which nothing is computed twice; otherwise they are tiles.
     exact
         Whether the stitched result equals one pass over the whole image.
     seconds
@@ -59,6 +67,7 @@ class Plan:
     limit: int
     work: float
     exact: bool
+    swept: bool = False
     seconds: float | None = None
 
     def __str__(self) -> str:
@@ -71,7 +80,8 @@ class Plan:
             else f", about {self.seconds / 60:.0f} min"
         )
         kind = "exact" if self.exact else "not exact: the normalisation depends on the tile"
-        return f"{self.blocks} block{'s' if self.blocks > 1 else ''} of {size}, {self.peak_bytes / 1e9:.1f} GB{time}, {kind}"
+        what = "block" if self.swept or self.blocks == 1 else "tile"
+        return f"{self.blocks} {what}{'s' if self.blocks > 1 else ''} of {size}, {self.peak_bytes / 1e9:.1f} GB{time}, {kind}"
 
 
 def make_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan:
@@ -116,6 +126,59 @@ def make_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan
         grid, block, _grid(halo), count_blocks(grid, block), _peak(spec, block, feet, itemsize), limit,
         _work(grid, block, feet), spec.tile_exact or whole_frames,
     )  # fmt: skip
+
+
+def choose_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan:
+    """One pass where a frame fits into `limit` bytes; otherwise a sweep; tiles where what it keeps does not fit either.
+
+    Parameters and errors as of :func:`make_plan`.
+    """
+    tiled = make_plan(spec, grid, limit, itemsize)
+    at_once = all(b >= n for b, n in zip(tiled.block[-spec.ndim :], grid[-spec.ndim :], strict=True))
+    if at_once or not spec.tile_exact:
+        return tiled
+    return make_sweep(spec, grid, limit, itemsize) or tiled
+
+
+def make_sweep(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan | None:
+    """The sweep with the largest blocks that fit into `limit` bytes; None if not even the smallest do.
+
+    Parameters as of :func:`make_plan`.
+    """
+    feet = feet_on_grid(spec)
+    frame = [f.step > 1 or f.halo > 0 for f in feet]
+    for wanted in _SWEPT[spec.ndim]:
+        block = _grid(tuple(
+            min(_up(n, f.step), _up(w, f.step)) if seen else 1
+            for n, w, f, seen in zip(grid, wanted, feet, frame, strict=True)
+        ))  # fmt: skip
+        own = block[-spec.ndim :]
+        kept = Sweep(graph_of(spec), {}, swept_extent(spec, grid), own).most_kept()
+        peak = _peak(spec, block, feet, itemsize) + kept * itemsize
+        if peak <= limit:
+            extent = swept_extent(spec, grid)
+            work = prod(extent) / prod(grid[-spec.ndim :])
+            return Plan(
+                grid,
+                block,
+                _grid((0,) * 4),
+                count_blocks(grid, block),
+                peak,
+                limit,
+                work,
+                exact=True,
+                swept=True,
+            )
+    return None
+
+
+def swept_extent(spec: UNetSpec, grid: Grid) -> tuple[int, ...]:
+    """Extent of the input of one pass over a frame: one that the network takes."""
+    found = []
+    for n, f in zip(grid[-spec.ndim :], footprint(spec), strict=True):
+        least = max(0, n + 2 * f.shrink - f.smallest)
+        found.append(f.smallest + _up(least, f.step) if f.shrink else _up(n, f.step))
+    return tuple(found)
 
 
 def feet_on_grid(spec: UNetSpec) -> tuple[Footprint, ...]:

@@ -9,109 +9,23 @@ the way down and up again for a skip. The geometry comes from the network's grap
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import product
+from itertools import pairwise, product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional as F
 
-from napari_limn.network.graph import Op, Slot, Weight
-from napari_limn.network.moves import STILL
+from napari_limn.inference.stages import FAR, SPREADS, WINDOWS, NotStreamableError, Part, stages_of
+from napari_limn.network.graph import Slot, Weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from torch import Tensor
 
-    from napari_limn.network.graph import Graph
-
-Span = tuple[int, int]
-Spans = tuple[Span, ...]
-
-_PASSED = {
-    "dropout",
-    "dropout2d",
-    "dropout3d",
-    "contiguous",
-    "clone",
-    "detach",
-    "to",
-    "float",
-    "bfloat16",
-    "half",
-}
-_CUTS = {"narrow", "getitem"}
-_WINDOWS = {"conv2d", "conv3d", "max_pool2d", "max_pool3d", "avg_pool2d", "avg_pool3d"}
-_SPREADS = {"conv_transpose2d", "conv_transpose3d"}
-_FAR = 1 << 62
-_VIEWED = 0.5  # a view keeps all of its tensor alive: what is less than this share of it is copied instead
-
-
-@dataclass(slots=True)
-class _Part:
-    """A piece of a layer's output, and where it lies."""
-
-    spans: Spans
-    data: Tensor
-
-    def within(self, spans: Spans) -> _Part | None:
-        """What of it lies in `spans`, as a view."""
-        found = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(self.spans, spans, strict=True))
-        if any(a >= b for a, b in found):
-            return None
-        data = self.data
-        for axis, ((a, b), (start, stop)) in enumerate(zip(found, self.spans, strict=True), start=2):
-            if (a, b) != (start, stop):
-                data = data.narrow(axis, a - start, b - a)
-        return _Part(found, data)
-
-    def owned(self) -> _Part:
-        """The same, without keeping a much larger tensor alive."""
-        if self.data.nbytes < _VIEWED * self.data.untyped_storage().nbytes():
-            return _Part(self.spans, self.data.clone(memory_format=torch.preserve_format))
-        return self
-
-
-@dataclass(slots=True)
-class _Edge:
-    """From a stage to one that needs its output, shifted by what was cut off between."""
-
-    source: int
-    shift: tuple[int, ...]
-    parts: list[_Part] = field(default_factory=list)
-    starts: list[list[int]] = field(default_factory=list)  # per axis and block: the first sample still needed
-
-    def take(self, part: _Part) -> None:
-        self.parts.append(part)
-
-    def forget(self, block: tuple[int, ...]) -> None:
-        """Keep what a later block needs: of each axis the margin, and behind it nothing."""
-        kept = []
-        for part in self.parts:
-            rest: list[Span] = [(-_FAR, _FAR)] * len(block)
-            for axis, b in enumerate(block):
-                start = self.starts[axis][b + 1]
-                margin = part.within((*rest[:axis], (start, _FAR), *rest[axis + 1 :]))
-                if margin is not None:
-                    kept.append(margin if margin.spans == part.spans else margin.owned())
-                rest[axis] = (-_FAR, start)
-        self.parts = kept
-
-
-@dataclass(slots=True)
-class _Stage:
-    """One layer: an operation, what it reads, and pointwise functions applied to its output in place."""
-
-    op: Op
-    index: int  # in the graph
-    operands: list[list[_Edge]]
-    then: list[Op] = field(default_factory=list)
-    readers: list[_Edge] = field(default_factory=list)
-
-
-class NotStreamable(Exception):
-    """An operation that can be tiled, but that no sweep is written for."""
+    from napari_limn.inference.stages import Edge, Spans, Stage
+    from napari_limn.network.graph import Graph, Op
 
 
 class Sweep:
@@ -126,11 +40,11 @@ class Sweep:
     extent
         Of the input along each axis of the network; one that the network takes.
     block
-        Of the output along each axis.
+        Of the output along each axis. The longest axis of the image becomes the outermost loop: what is kept spans the others.
 
     Raises
     ------
-    NotStreamable
+    NotStreamableError
         For an operation that no sweep is written for; it is named.
     """
 
@@ -140,12 +54,15 @@ class Sweep:
         self._weights = weights
         self._ndim = len(extent)
         self._layout: Any = torch.channels_last if self._ndim == 2 else torch.channels_last_3d
-        self._stages = _stages(graph)
+        self._stages = stages_of(graph)
         sizes = [graph.sizes(axis, n) or [] for axis, n in enumerate(extent)]
         self._sizes = [tuple(each[stage.index] for each in sizes) for stage in self._stages]
         self.output = self._sizes[-1]
         self._done = [self._schedule(axis, block[axis]) for axis in range(self._ndim)]
         self._counts = [len(done) - 1 for done in self._done]
+        self._order = sorted(
+            range(self._ndim), key=lambda axis: -extent[axis]
+        )  # from the outermost loop inwards
         for i, stage in enumerate(self._stages):
             for edge in (edge for operand in stage.operands for edge in operand):
                 edge.starts = [self._starts(axis, i, edge) for axis in range(self._ndim)]
@@ -170,16 +87,17 @@ class Sweep:
                 break
         return table
 
-    def _starts(self, axis: int, i: int, edge: _Edge) -> list[int]:
+    def _starts(self, axis: int, i: int, edge: Edge) -> list[int]:
         """First sample that stage `i` needs of an edge in each block, and none after the last."""
         move = self._stages[i].op.moves[axis]
         firsts = [move.need(done[i], done[i] + 1)[0] + edge.shift[axis] for done in self._done[axis][:-1]]
-        return [*firsts, _FAR]
+        return [*firsts, FAR]
 
     @torch.inference_mode()
     def run(self, read: Callable[[Spans], Tensor]) -> Iterator[tuple[Spans, Tensor]]:
         """Every block of the output, (1 or N, K, …) on its spans; `read` is asked for each input voxel once."""
-        for block in product(*(range(n) for n in self._counts)):
+        for turn in product(*(range(self._counts[axis]) for axis in self._order)):
+            block = tuple(turn[self._order.index(axis)] for axis in range(self._ndim))
             for i, stage in enumerate(self._stages):
                 spans = tuple(
                     (self._done[axis][b][i], self._done[axis][b + 1][i]) for axis, b in enumerate(block)
@@ -189,17 +107,33 @@ class Sweep:
                     if i == len(self._stages) - 1:
                         yield spans, data
                     for edge in stage.readers:
-                        edge.take(_Part(spans, data))
+                        edge.take(Part(spans, data))
                     del data
                 for operand in stage.operands:
                     for edge in operand:
-                        edge.forget(block)
+                        edge.forget(block, self._order)
+
+    def most_kept(self) -> int:
+        """Numbers kept between blocks at most, predicted."""
+        return sum(self._margin(edge) for stage in self._stages for edge in stage.readers)
+
+    def _margin(self, edge: Edge) -> int:
+        """Numbers that an edge keeps: along each axis its margin, over a block of the outer and all of the inner axes."""
+        total, outer = 0, 1
+        for place, axis in enumerate(self._order):
+            reached = [done[edge.source] for done in self._done[axis][1:]]
+            margin = max(0, *(a - b for a, b in zip(reached, edge.starts[axis][1:-1], strict=False)), 0)
+            inner = prod(self._sizes[edge.source][other] for other in self._order[place + 1 :])
+            total += outer * margin * inner
+            firsts = [*edge.starts[axis][:-1], self._sizes[edge.source][axis]]
+            outer *= max(b - max(a, 0) for a, b in pairwise(firsts))
+        return total * self._stages[edge.source].op.channels
 
     @property
-    def kept_bytes(self) -> int:
-        """What is kept between blocks at this moment."""
+    def kept_values(self) -> int:
+        """Numbers kept between blocks at this moment."""
         storages = {
-            part.data.untyped_storage().data_ptr(): part.data.untyped_storage().nbytes()
+            part.data.untyped_storage()._cdata: part.data.untyped_storage().nbytes() // part.data.itemsize
             for stage in self._stages
             for edge in stage.readers
             for part in edge.parts
@@ -207,16 +141,16 @@ class Sweep:
         return sum(storages.values())
 
     # ---- one stage -----------------------------------------------------------------------------------------------
-    def _compute(self, i: int, stage: _Stage, spans: Spans) -> Tensor:
+    def _compute(self, i: int, stage: Stage, spans: Spans) -> Tensor:
         """A stage's output on `spans`."""
         op, moves = stage.op, stage.op.moves
         needed = tuple(move.need(*span) for move, span in zip(moves, spans, strict=True))
         fill = float("-inf") if op.name.startswith("max_pool") else 0.0
         sizes = self._input_size(stage)
         given = [self._gathered(operand, needed, sizes, fill) for operand in stage.operands]
-        if op.name in _WINDOWS:
+        if op.name in WINDOWS:
             data = self._window(op, given[0])
-        elif op.name in _SPREADS:
+        elif op.name in SPREADS:
             data = self._spread(op, given[0], needed, spans)
         elif op.name == "interpolate":
             data = self._interpolated(op, given[0], needed, sizes, spans)
@@ -228,12 +162,12 @@ class Sweep:
             data = torch.relu_(data) if then.name == "relu" else self._call(then, [data])
         return data
 
-    def _input_size(self, stage: _Stage) -> list[int]:
+    def _input_size(self, stage: Stage) -> list[int]:
         """Extent of what a stage reads, cuts taken off."""
         edge = stage.operands[0][0]
         return [n - 2 * shift for n, shift in zip(self._sizes[edge.source], edge.shift, strict=True)]
 
-    def _gathered(self, operand: list[_Edge], needed: Spans, sizes: list[int], fill: float) -> Tensor:
+    def _gathered(self, operand: list[Edge], needed: Spans, sizes: list[int], fill: float) -> Tensor:
         """The samples that are needed of an operand, its channels side by side; filled up beyond the border."""
         inside = tuple((max(a, 0), min(b, n)) for (a, b), n in zip(needed, sizes, strict=True))
         found = [self._pieces(edge, inside) for edge in operand]
@@ -255,7 +189,7 @@ class Sweep:
             begin += count
         return buffer
 
-    def _pieces(self, edge: _Edge, inside: Spans) -> list[_Part]:
+    def _pieces(self, edge: Edge, inside: Spans) -> list[Part]:
         """Parts of an edge on `inside`, in the coordinates of who reads them."""
         shifted = tuple((a + s, b + s) for (a, b), s in zip(inside, edge.shift, strict=True))
         found = [piece for part in edge.parts if (piece := part.within(shifted)) is not None]
@@ -313,7 +247,7 @@ class Sweep:
     def _call(self, op: Op, given: list[Tensor]) -> Tensor:
         """Any pointwise function, with the tensors of this block in the place of its own."""
         left, name = iter(given), getattr(op.func, "__name__", "")
-        changes = name.endswith("_") and not name.endswith("__") or name.startswith("__i")  # works in place
+        changes = (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")  # works in place
 
         def filled(value: Any) -> Any:
             if isinstance(value, Slot):
@@ -326,7 +260,7 @@ class Sweep:
         args = [filled(value) for value in op.args]
         kwargs = {name: filled(value) for name, value in op.kwargs.items() if name != "inplace"}
         if op.func is None:
-            raise NotStreamable(op.name)
+            raise NotStreamableError(op.name)
         result: Tensor = op.func(*args, **kwargs)
         return result
 
@@ -340,54 +274,3 @@ def _cut(data: Tensor, starts: Sequence[int], spans: Spans) -> Tensor:
         if a != start or b - a != data.shape[axis]:
             data = data.narrow(axis, a - start, b - a)
     return data
-
-
-def _stages(graph: Graph) -> list[_Stage]:
-    """The layers of a graph: concatenations and cuts become edges, pointwise functions join what they follow."""
-    uses = [0] * len(graph.ops)
-    for index, op in reversed(list(enumerate(graph.ops))):
-        for i in set(op.inputs):
-            uses[i] += uses[index] if op.name in _PASSED else 1
-    stages: list[_Stage] = []
-    values: list[
-        list[tuple[int, tuple[int, ...]]]
-    ] = []  # of each operation: sources and shifts, side by side
-    for index, op in enumerate(graph.ops):
-        inputs = [values[i] for i in op.inputs]
-        still = all(move.stride == 1 and move.first == move.last == 0 for move in op.moves)
-        if op.name in _PASSED and len(inputs) == 1:
-            values.append(inputs[0])
-        elif op.name in ("cat", "concat"):
-            values.append([source for value in inputs for source in value])
-        elif op.name in _CUTS and op.channels == graph.ops[op.inputs[0]].channels:
-            cut = [int(move.first) for move in op.moves]
-            values.append(
-                [(s, tuple(a + b for a, b in zip(shift, cut, strict=True))) for s, shift in inputs[0]]
-            )
-        elif (
-            still and len(inputs) == 1 and len(inputs[0]) == 1 and uses[op.inputs[0]] == 1 and inputs[0][0][0]
-            and not any(inputs[0][0][1]) and op.func is not None and not op.name.startswith("conv")
-        ):  # fmt: skip
-            stages[inputs[0][0][0]].then.append(op)
-            values.append(inputs[0])
-        else:
-            _refuse(op)
-            operands = [[_Edge(s, shift) for s, shift in value] for value in inputs]
-            stages.append(_Stage(op, index, operands))
-            values.append([(len(stages) - 1, (0,) * len(op.moves))])
-    if len(values[-1]) != 1 or any(values[-1][0][1]) or values[-1][0][0] != len(stages) - 1:
-        last = Op("output", (len(graph.ops) - 1,), (STILL,) * len(graph.traced), graph.ops[-1].channels)
-        stages.append(_Stage(last, len(graph.ops) - 1, [[_Edge(s, shift) for s, shift in values[-1]]]))
-    for stage in stages:
-        for edge in (edge for operand in stage.operands for edge in operand):
-            stages[edge.source].readers.append(edge)
-    return stages
-
-
-def _refuse(op: Op) -> None:
-    """Raise for what no sweep is written for."""
-    known = _WINDOWS | _SPREADS | {"interpolate", "input"}
-    still = all(move.stride == 1 and move.first == move.last == move.more == 0 for move in op.moves)
-    padded_pool = "pool" in op.name and any(op.each("padding", 0))
-    if (op.name not in known and not still) or (padded_pool and op.name.startswith("avg")):
-        raise NotStreamable(f"{op.name} cannot be swept over an image; it is tiled.")

@@ -235,7 +235,7 @@ def trace(network: nn.Module, channels: int, size: tuple[int, ...]) -> Graph:
     >>> graph.footprint(0)
     Footprint(step=2, halo=2, shrink=0, smallest=2)
     """
-    network = deepcopy(network).to("meta").eval()
+    network = deepcopy(network).to("meta").float().eval()
     x = torch.zeros(1, channels, *size, device="meta")
     named = dict(network.named_parameters()) | dict(network.named_buffers())
     recorder = _Recorder(x, {id(tensor): Weight(name) for name, tensor in named.items()})
