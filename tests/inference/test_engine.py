@@ -331,7 +331,7 @@ def test_a_sweep_equals_the_whole_for_every_network_of_the_family(ndim, padding,
     sizes=st.tuples(*[st.integers(1, 30)] * 3),
     **{name: st.sampled_from(CHOICES[name]) for name in ("padding", "down", "up", "skip", "block")},
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_sweep_equals_the_whole_for_random_networks_shapes_and_blocks(seed, ndim, blocks, sizes, **choice):
     rng = np.random.default_rng(seed)
     factors = tuple(tuple(int(n) for n in rng.integers(1, 4, ndim)) for _ in range(rng.integers(1, 4)))

@@ -19,18 +19,7 @@ if TYPE_CHECKING:
 Span = tuple[int, int]
 Spans = tuple[Span, ...]
 
-_PASSED = {
-    "dropout",
-    "dropout2d",
-    "dropout3d",
-    "contiguous",
-    "clone",
-    "detach",
-    "to",
-    "float",
-    "bfloat16",
-    "half",
-}
+_PASSED = set("dropout dropout2d dropout3d contiguous clone detach to float bfloat16 half".split())  # noqa: SIM905
 _CUTS = {"narrow", "getitem"}
 WINDOWS = {"conv2d", "conv3d", "max_pool2d", "max_pool3d", "avg_pool2d", "avg_pool3d"}
 SPREADS = {"conv_transpose2d", "conv_transpose3d"}
@@ -44,16 +33,21 @@ class Part:
     spans: Spans
     data: Tensor
 
+    def along(self, axis: int, low: int, high: int) -> Part:
+        """What of it lies in [low, high) along an axis, as a view."""
+        start = self.spans[axis][0]
+        spans = (*self.spans[:axis], (low, high), *self.spans[axis + 1 :])
+        return Part(spans, self.data.narrow(axis + 2, low - start, high - low))
+
     def within(self, spans: Spans) -> Part | None:
         """What of it lies in `spans`, as a view."""
-        found = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(self.spans, spans, strict=True))
-        if any(a >= b for a, b in found):
-            return None
-        data = self.data
-        for axis, ((a, b), (start, stop)) in enumerate(zip(found, self.spans, strict=True), start=2):
-            if (a, b) != (start, stop):
-                data = data.narrow(axis, a - start, b - a)
-        return Part(found, data)
+        part = self
+        for axis, ((a, b), (c, d)) in enumerate(zip(self.spans, spans, strict=True)):
+            if a >= d or b <= c:
+                return None
+            if a < c or b > d:
+                part = part.along(axis, max(a, c), min(b, d))
+        return part
 
     def owned(self) -> Part:
         """The same, in memory of its own: a view would keep all of its tensor alive."""
@@ -77,13 +71,16 @@ class Edge:
         """Keep what a later block needs: of each axis the margin, and behind it nothing."""
         kept = []
         for part in self.parts:
-            rest: list[Span] = [(-FAR, FAR)] * len(block)
+            rest = part
             for axis in order:
                 start = self.starts[axis][block[axis] + 1]
-                margin = part.within((*rest[:axis], (start, FAR), *rest[axis + 1 :]))
-                if margin is not None:
-                    kept.append(margin if margin.spans == part.spans else margin.owned())
-                rest[axis] = (-FAR, start)
+                low, high = rest.spans[axis]
+                if low >= start:
+                    kept.append(rest if rest is part else rest.owned())
+                    break
+                if high > start:
+                    kept.append(rest.along(axis, start, high).owned())
+                    rest = rest.along(axis, low, start)
         self.parts = kept
 
 

@@ -193,9 +193,10 @@ class Sweep:
         """Parts of an edge on `inside`, in the coordinates of who reads them."""
         shifted = tuple((a + s, b + s) for (a, b), s in zip(inside, edge.shift, strict=True))
         found = [piece for part in edge.parts if (piece := part.within(shifted)) is not None]
-        for piece in found:
-            piece.spans = tuple((a - s, b - s) for (a, b), s in zip(piece.spans, edge.shift, strict=True))
-        return found
+        return [
+            Part(tuple((a - s, b - s) for (a, b), s in zip(piece.spans, edge.shift, strict=True)), piece.data)
+            for piece in found
+        ]
 
     def _window(self, op: Op, x: Tensor) -> Tensor:
         """A convolution or pooling whose padding is in its input already."""
