@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import platform
+
 import pytest
 import torch
 
+from napari_limn import device
 from napari_limn.device import choose_device, choose_precision, fast_bfloat16, free_memory, parse_bytes
 from napari_limn.errors import LimnError
 
@@ -134,3 +137,9 @@ def test_free_memory_is_estimated_where_the_system_does_not_say(monkeypatch):
 
     monkeypatch.setattr("builtins.open", refuse)
     assert free_memory(CPU) > 1 << 28
+
+
+def test_the_heap_is_steadied_where_the_c_library_is_glibc(monkeypatch):
+    assert device.steady_heap() is (platform.libc_ver()[0] == "glibc")
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda name: (_ for _ in ()).throw(OSError(name)))
+    assert not device.steady_heap()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from napari_limn.errors import LimnError
 if TYPE_CHECKING:
     from napari_limn.specs import DeviceName, Precision
 
+_M_MMAP_THRESHOLD = -3  # of <malloc.h>
 _UNITS = {
     "": 1,
     "K": 10**3,
@@ -85,6 +87,18 @@ def parse_bytes(text: str | int) -> int:
     if size < 1:
         raise LimnError(f"found memory {str(text)[:40]!r}, expected a size such as 2GB or 512MB.")
     return size
+
+
+def steady_heap() -> bool:
+    """Have the C library give blocks of 4 MB and more back as soon as they are freed; whether it could be told.
+
+    By itself glibc stops doing so once a larger block was freed, and pieces that come and go between ones that stay then
+    leave gaps: measured 0.77 GB instead of 0.42 GB for one sweep. It costs no time for blocks of the usual size.
+    """
+    try:
+        return bool(ctypes.CDLL("libc.so.6").mallopt(_M_MMAP_THRESHOLD, 4 << 20))
+    except (OSError, AttributeError):
+        return False
 
 
 def free_memory(device: torch.device) -> int:

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from napari_limn.device import steady_heap
 from napari_limn.inference.plan import feet_on_grid, swept_extent
 from napari_limn.inference.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
@@ -91,7 +92,8 @@ class SweepEngine:
     """
 
     def __init__(self, ready: Evaluator, block: tuple[int, ...]) -> None:
-        self._ready, self._block = ready, block
+        self._ready = ready
+        steady_heap()
         weights = dict(ready.network.named_parameters()) | dict(ready.network.named_buffers())
         graph = trace(ready.network, ready.spec.in_channels, graph_of(ready.spec).traced)
         extent = swept_extent(ready.spec, ready.volume.grid)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Grid = tuple[int, int, int, int]
 
 _FIXED = 180_000_000  # libraries' own buffers once a network has run, Zarr's threads and caches
+_BETWEEN = 60_000_000  # what the allocator leaves unused between the many pieces that a sweep keeps
 _SCRATCH = 1.3  # what convolutions need besides their inputs and outputs
 _LARGEST = {2: 1024, 3: 256}  # longer blocks gain little: the halo is then a few per cent of the work
 # blocks of a sweep along T, Z, Y and X, from those that fill the processor's caches best down
@@ -154,7 +155,11 @@ def make_sweep(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Pla
         ))  # fmt: skip
         own = block[-spec.ndim :]
         kept = Sweep(graph_of(spec), {}, swept_extent(spec, grid), own).most_kept()
-        peak = _peak(spec, block, feet, itemsize) + kept * itemsize
+        ahead = _grid(
+            tuple(b + f.halo for b, f in zip(block, feet, strict=True))
+        )  # as far as the first block reads
+        still = [Footprint(1, 0, 0, 1)] * 4
+        peak = _peak(spec, ahead, tuple(still), itemsize) + kept * itemsize + _BETWEEN
         if peak <= limit:
             extent = swept_extent(spec, grid)
             work = prod(extent) / prod(grid[-spec.ndim :])

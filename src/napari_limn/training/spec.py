@@ -19,7 +19,7 @@ Preset = Literal["fast", "balanced", "thorough"]
 
 # width and depth; measured in benchmarks/, see docs/networks.md
 PRESETS = {
-    ("fast", 2): (8, 4), ("balanced", 2): (16, 4), ("thorough", 2): (32, 4),
+    ("fast", 2): (8, 3), ("balanced", 2): (16, 3), ("thorough", 2): (32, 3),
     ("fast", 3): (8, 3), ("balanced", 3): (16, 3), ("thorough", 3): (24, 3),
 }  # fmt: skip
 
