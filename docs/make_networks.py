@@ -87,7 +87,7 @@ def page() -> str:
     """The text of the page."""
     found = json.loads(RESULTS.read_text())
     return TEXT.format(
-        family=family(), presets=presets(), sizes=sizes(found), measured=measured(found["planes"]),
+        family=family(), presets=presets(), sizes=sizes(found["planes"]), measured=measured(found["planes"]),
         volumes=measured(found["volumes"]),
     )  # fmt: skip
 

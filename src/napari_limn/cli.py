@@ -215,6 +215,7 @@ def _demo(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _train(args: argparse.Namespace) -> dict[str, Any]:
+    from napari_limn.info import certificate
     from napari_limn.model import Model
     from napari_limn.training.trainer import training_events
     from napari_limn.volume.open import open_volume
@@ -240,6 +241,11 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
     model, stopped = _best_of(run, args)
     model.save(args.out)
     spec = model.spec
+    if not spec.network.tile_exact:
+        seams = certificate(model, images[0])
+        sys.stderr.write(
+            f"napari-limn: {spec.network.norm} normalisation looks at the whole tile, so predictions have seams: {seams}.\n"
+        )
     score = "not scored" if spec.score is None else f"held-out IoU {spec.score:.3f}"
     return {
         "text": f"{'Stopped; best so far: ' if stopped else ''}{args.out}: {model!r}, {spec.steps} steps, {score}",

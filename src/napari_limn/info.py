@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from napari_limn.inference.certificate import Certificate
+    from napari_limn.model import Model
+    from napari_limn.volume.volume import Volume
+
 _FEW_VALUES = 20  # an integer image with no more values than this is shown as labels
 
 
@@ -52,19 +56,24 @@ def certify_model(path: Path, image: Path, axes: str | None = None) -> dict[str,
     LimnError
         If model and image do not fit.
     """
+    from napari_limn.model import Model
+    from napari_limn.volume.open import open_volume
+
+    found = certificate(Model.load(path), open_volume(image, axes))
+    return {"text": str(found), "exact": found.exact, **asdict(found)}
+
+
+def certificate(model: Model, volume: Volume) -> Certificate:
+    """What :func:`certify_model` finds for a model and a volume that are open already."""
     from napari_limn.device import choose_device, choose_precision
     from napari_limn.inference.certificate import certify
     from napari_limn.inference.pipeline import check_fit
-    from napari_limn.model import Model
     from napari_limn.volume.intensity import fit_scaling
-    from napari_limn.volume.open import open_volume
 
-    model, volume = Model.load(path), open_volume(image, axes)
     check_fit(model, volume)
     device = choose_device()
-    dtype = choose_precision("auto", device)
-    found = certify(model, volume, fit_scaling(volume, model.spec.intensity), device, dtype)
-    return {"text": str(found), "exact": found.exact, **asdict(found)}
+    scaling = fit_scaling(volume, model.spec.intensity)
+    return certify(model, volume, scaling, device, choose_precision("auto", device))
 
 
 def draw_model(path: Path, out: Path, size: Sequence[int] | None = None) -> dict[str, Any]:

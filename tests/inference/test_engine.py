@@ -413,3 +413,29 @@ def test_what_no_sweep_is_written_for_is_named():
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.PixelShuffle(2), nn.AvgPool2d(2))
     with pytest.raises(NotStreamableError, match="pixel_shuffle cannot be swept"):
         Sweep(trace(network, 1, (32, 32)), {}, (32, 32), (8, 8))
+
+
+@pytest.mark.parametrize(("step", "exact"), [(384, True), (388, False)])
+def test_the_papers_own_step_pools_on_another_phase_and_one_on_the_grid_does_not(step, exact):
+    """Overlap-tile as in arXiv:1505.04597, figure 2: tiles of 572 give 388, over an image mirrored at its border."""
+    torch.manual_seed(0)
+    network = UNet(UNetSpec(width=4, padding="valid", norm="none", factors=((2, 2),) * 4)).eval()
+    image = np.random.default_rng(0).random(
+        (1, 772 + 184, 772 + 184), np.float32
+    )  # as large as mirroring makes 772²
+    image = torch.from_numpy(np.pad(image[:, 92:-92, 92:-92], ((0, 0), (92, 92), (92, 92)), mode="reflect"))[
+        None
+    ]
+    with torch.inference_mode():
+        whole = network(image)
+        tile = network(image[..., step : step + 572, step : step + 572])
+    assert whole.shape[2:] == (788, 788)
+    assert tile.shape[2:] == (388, 388)
+    expected = whole[..., step : step + 388, step : step + 388]
+    changed = (tile.argmax(1) != expected.argmax(1)).float().mean().item()
+    if exact:
+        assert (tile - expected).abs().max() <= 1e-5 * expected.abs().max()
+        assert changed == 0
+    else:
+        assert (tile - expected).abs().max() > 0.1 * expected.std()
+        assert changed > 0.001

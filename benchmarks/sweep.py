@@ -1,0 +1,92 @@
+"""What a sweep costs over the bare network: time of a sweep ÷ time of forward passes over the same voxels without halo.
+
+    python benchmarks/sweep.py [--ndim 2 3] [--rounds 5] [--dtype float32]
+
+Both with batch norms folded, channels last, the same precision, in one process, in turn; medians. The bare passes are not
+exact, they only set the floor. Tiles with a halo would cost the last column times the floor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from itertools import product
+from statistics import median
+
+import torch
+
+import napari_limn as limn
+from napari_limn.inference.engine import folded
+from napari_limn.inference.plan import make_plan
+from napari_limn.inference.sweep import Sweep
+from napari_limn.network.graph import trace
+from napari_limn.network.unet import UNet
+
+CASES = {
+    2: (limn.UNetSpec(width=32, factors=((2, 2),) * 4), (2048, 2048), (512, 512), [(256, 512), (256, 256)]),
+    3: (limn.UNetSpec(factors=((2, 2, 2),) * 3), (64, 256, 256), (64, 128, 128), [(32, 128, 128), (16, 128, 128)]),
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--ndim", type=int, nargs="+", default=[2, 3])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    args = parser.parse_args()
+    for ndim in args.ndim:
+        compare(*CASES[ndim], getattr(torch, args.dtype), args.rounds)
+
+
+def compare(
+    spec: limn.UNetSpec,
+    extent: tuple[int, ...],
+    tile: tuple[int, ...],
+    blocks: list,
+    dtype: torch.dtype,
+    rounds: int,
+) -> None:
+    torch.manual_seed(0)
+    layout = torch.channels_last if spec.ndim == 2 else torch.channels_last_3d
+    network = folded(UNet(spec)).to(dtype).to(memory_format=layout)
+    image = torch.randn(1, 1, *extent).to(dtype).to(memory_format=layout)
+    graph, weights = trace(network, 1, (64,) * spec.ndim), dict(network.named_parameters())
+
+    @torch.inference_mode()
+    def bare() -> float:
+        for corner in product(*(range(0, n, t) for n, t in zip(extent, tile, strict=True))):
+            part = image[(..., *(slice(a, a + t) for a, t in zip(corner, tile, strict=True)))]
+            network(part.contiguous(memory_format=layout))
+        return 0
+
+    def swept(block: tuple[int, ...]) -> float:
+        sweep = Sweep(graph, weights, extent, block)
+        for _ in sweep.run(lambda spans: image[(..., *(slice(*span) for span in spans))]):
+            pass
+        return sweep.macs
+
+    runs = {"bare": bare} | {f"sweep, blocks of {b}": lambda b=b: swept(b) for b in blocks}
+    took: dict[str, list[float]] = {name: [] for name in runs}
+    work = {}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            work[name] = run()
+            if turn:
+                took[name].append(time.perf_counter() - began)
+    whole = swept(extent)
+    grid = (1,) * (4 - spec.ndim) + extent
+    tiles = make_plan(spec, grid, 2_000_000_000).work
+    for name, each in took.items():
+        ratio = median(a / b for a, b in zip(each, took["bare"], strict=True))
+        done = f"{work[name] / whole:.3f}" if work[name] else "1"
+        print(
+            f"{spec.ndim}D {extent} {name}: {1e9 * median(each) / image.numel():.0f} ns a voxel, {ratio:.2f} × bare, "
+            f"multiply-accumulates {done} of one pass; tiles under 2 GB see {tiles:.2f} voxels per voxel"
+        )
+
+
+if __name__ == "__main__":
+    main()
