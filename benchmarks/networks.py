@@ -72,6 +72,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+")
+    parser.add_argument(
+        "--test", type=Path, nargs=2, metavar=("IMAGE", "TRUTH"), help="score on another image"
+    )
     parser.add_argument("--one", action="store_true", help="train in this process")
     args = parser.parse_args()
     table = PLANES if args.dims == 2 else VOLUMES
@@ -95,6 +98,7 @@ def main() -> None:
                 "--seed",
                 args.seed,
             ]
+            options += ["--test", *args.test] if args.test else []
             command = [sys.executable, __file__, *args.files, *options, "--only", name, "--one"]
             subprocess.run([str(part) for part in command], check=True)
 
@@ -149,6 +153,7 @@ def one(name: str, change: dict, step: float, args: argparse.Namespace) -> dict:
     import resource
     from dataclasses import replace
 
+    import numpy as np
     import torch
 
     import napari_limn as limn
@@ -160,6 +165,8 @@ def one(name: str, change: dict, step: float, args: argparse.Namespace) -> dict:
     steps = max(1, int(0.9 * args.seconds / step))  # a tenth of the time goes into scoring
     model = limn.train(image, strokes, replace(spec, steps=steps))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    if args.test:
+        image, truth = args.test[0], np.asarray(limn.open_volume(args.test[1]).data[:]) + 1
     found = limn.score(limn.predict(model, image), truth)
     weights = sum(p.numel() for p in model.network.parameters())
     return {
