@@ -18,7 +18,7 @@ from napari_limn import __version__
 from napari_limn.annotation.classes import Classes  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
-from napari_limn.network.unet import UNet, pruned
+from napari_limn.network.unet import UNet
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.intensity import IntensitySpec
 
@@ -142,15 +142,25 @@ class Model:
         return Model(spec, network.eval())
 
     def pruned(self, depth: int) -> Model:
-        """The model of a nested, supervised network cut down to a smaller depth.
+        """The model of a nested, supervised network cut down to a smaller depth, as if it had been trained so.
+
+        Each depth has a head of its own, which only needs the nodes up to there (arXiv:1807.10165, section 3.3).
 
         Raises
         ------
         LimnError
             If the network was trained without deep supervision, or is not that deep.
         """
-        network = pruned(self.network, depth)
-        return Model(replace(self.spec, network=network.spec), network)
+        spec = self.spec.network
+        if depth > spec.depth:
+            raise LimnError(f"found a network of depth {spec.depth}, which cannot be pruned to {depth}.")
+        smaller = UNet(replace(spec, pruned=depth))
+        state = self.network.state_dict()
+        heads = [*(f"side.{i}" for i in range(spec.depth - 1)), "head"]
+        for kind in ("weight", "bias"):
+            state[f"head.{kind}"] = state[f"{heads[depth - 1]}.{kind}"]
+        smaller.load_state_dict({name: state[name] for name in smaller.state_dict()})
+        return Model(replace(self.spec, network=smaller.spec), smaller.train(self.network.training))
 
     def copy(self) -> Model:
         """A model whose weights are its own."""

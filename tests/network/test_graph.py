@@ -279,9 +279,9 @@ class Pair(nn.Module):
 @pytest.mark.parametrize(
     ("network", "size", "said"),
     [
-        (nn.Conv2d(3, 4, 3), (64, 64), "does not take an input of 1 × (64, 64)"),
-        (nn.Flatten(), (64, 64), "gives (1, 4096), expected one tensor of 4 axes"),
-        (Pair(), (64, 64), "gives tuple, expected one tensor"),
+        (nn.Conv2d(3, 4, 3), (64, 64), "does not take 1 × (64, 64)"),
+        (nn.Flatten(), (64, 64), "found an output (1, 4096), expected one tensor of 4 axes"),
+        (Pair(), (64, 64), "found an output tuple, expected one tensor"),
     ],
     ids=["channels", "flat", "two"],
 )
@@ -293,5 +293,5 @@ def test_a_network_that_does_not_fit_is_refused_in_one_sentence(network, size, s
 def test_an_output_that_is_no_voxel_for_a_voxel_has_no_footprint():
     with pytest.raises(LimnError, match="one output sample every 2 voxels"):
         trace(nn.MaxPool2d(2), 1, (64, 64)).footprint(0)
-    with pytest.raises(LimnError, match="cuts off 1 voxels in all"):
+    with pytest.raises(LimnError, match="found 1 voxels cut off in all"):
         trace(nn.Conv2d(1, 1, 2), 1, (64, 64)).footprint(0)

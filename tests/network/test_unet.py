@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
 from napari_limn.inference.engine import folded
+from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import CHOICES, UNetSpec
-from napari_limn.network.unet import ChannelNorm, Interpolation, UNet, pruned
+from napari_limn.network.unet import ChannelNorm, Interpolation, UNet
 
 torch.set_num_threads(1)
 
@@ -340,6 +342,15 @@ def test_a_supervised_network_has_a_head_for_every_depth():
     assert torch.equal(heads[-1], network(x))
     assert len({tuple(h.ravel()[:4].tolist()) for h in heads}) == 3
     assert len(UNet(UNetSpec(width=2)).eval().supervised(torch.randn(1, 1, 16, 16))) == 1
+
+
+def pruned(network, depth):
+    count = network.spec.out_channels
+    return (
+        Model(ModelSpec(network=network.spec, classes=Classes(tuple(range(1, count + 1)))), network)
+        .pruned(depth)
+        .network
+    )
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

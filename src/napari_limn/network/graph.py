@@ -29,26 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """How output and input of a network line up along one axis, in voxels of the input.
-
-    Parameters
-    ----------
-    step
-        Two tiles agree voxel for voxel only if their origins differ by a multiple of this: the coarsest stride.
-    halo
-        Context that an output block needs on each side if it begins and ends on multiples of `step`; such a multiple
-        itself.
-    shrink
-        What the network cuts off each side (0 for padded convolutions).
-    smallest
-        Smallest legal input; the legal ones are ``smallest + k * step`` (any size from 1 for a
-        :class:`~napari_limn.network.unet.UNet` with padded convolutions, which pads itself).
-    """
+    """How output and input of a network line up along one axis, in voxels of the input."""
 
     step: int
+    """Two tiles agree voxel for voxel only if their origins differ by a multiple of this: the coarsest stride."""
     halo: int
+    """Context that an output block needs on each side if it begins and ends on multiples of `step`, such a multiple."""
     shrink: int
+    """What the network cuts off each side (0 for padded convolutions)."""
     smallest: int
+    """Smallest legal input, the others are whole steps larger; 1 for a padded UNet, which pads itself to any size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +57,14 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One operation of a network.
-
-    Parameters
-    ----------
-    name
-        Of the torch function.
-    inputs
-        The operations whose output it needs, place by place.
-    moves
-        What it does along each axis.
-    channels
-        Of its output.
-    func
-        The torch function; None for the input.
-    args, kwargs
-        What it was called with, tensors replaced by :class:`Slot` and :class:`Weight`.
-    """
+    """One operation of a network: a torch function and what it was called with."""
 
     name: str
-    inputs: tuple[int, ...]
-    moves: tuple[Move, ...]
-    channels: int
-    func: Callable[..., Any] | None = None
-    args: tuple[Any, ...] = ()
+    inputs: tuple[int, ...]  # the operations whose output it needs, place by place
+    moves: tuple[Move, ...]  # what it does along each axis
+    channels: int  # of its output
+    func: Callable[..., Any] | None = None  # None for the input
+    args: tuple[Any, ...] = ()  # tensors replaced by Slot and Weight
     kwargs: dict[str, Any] = field(default_factory=dict)
 
     def named(self) -> dict[str, Any]:
@@ -160,15 +134,11 @@ class Graph:
         """
         strides = self.strides(axis)
         if strides[-1] != 1:
-            raise LimnError(
-                f"found a network with one output sample every {strides[-1]} voxels, expected one for each voxel."
-            )
+            raise LimnError(f"found one output sample every {strides[-1]} voxels, expected one for each.")
         step = lcm(*(s.numerator for s in strides)) // gcd(*(s.denominator for s in strides))
         off = self._cut_off(axis, self.traced[axis])
         if off is None or off % 2:
-            raise LimnError(
-                f"found a network that cuts off {off} voxels in all, expected as many on each side."
-            )
+            raise LimnError(f"found {off} voxels cut off in all, expected as many on each side.")
         shrink, whole = off // 2, range(1, self.traced[axis] + 1)
         smallest = next(n for n in whole if self._cut_off(axis, n) == off == self._cut_off(axis, n + step))
         far = 1 << 20  # steps: beyond the reach of every border
@@ -245,12 +215,10 @@ def trace(network: nn.Module, channels: int, size: tuple[int, ...]) -> Graph:
         with torch.no_grad(), recorder:
             out = network(x)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        raise LimnError(
-            f"found a network that does not take an input of {channels} × {size}: {error}"
-        ) from error
-    if not isinstance(out, Tensor) or out.ndim != x.ndim:
+        raise LimnError(f"the network does not take {channels} × {size}: {error}") from error
+    if not isinstance(out, Tensor) or out.ndim != x.ndim or not recorder.knows(out):
         found = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise LimnError(f"found a network that gives {found}, expected one tensor of {x.ndim} axes.")
+        raise LimnError(f"found an output {found}, expected one tensor of {x.ndim} axes.")
     return recorder.graph(out)
 
 
@@ -273,6 +241,9 @@ class _Recorder(TorchFunctionMode):
 
     def enter(self, name: str) -> None:
         self.module = name
+
+    def knows(self, out: Tensor) -> bool:
+        return id(out) in self._at
 
     def graph(self, out: Tensor) -> Graph:
         """What was recorded, up to the operation that gave `out`."""

@@ -17,14 +17,9 @@ Block = Literal["plain", "residual"]
 Head = Literal["softmax", "sigmoid"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "padding": get_args(Padding),
-    "norm": get_args(Norm),
-    "down": get_args(Down),
-    "up": get_args(Up),
-    "skip": get_args(Skip),
-    "block": get_args(Block),
-    "head": get_args(Head),
-}
+    "padding": get_args(Padding), "norm": get_args(Norm), "down": get_args(Down), "up": get_args(Up),
+    "skip": get_args(Skip), "block": get_args(Block), "head": get_args(Head),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,8 @@ it at level i and, upsampled, node (i + 1, j − 1). With only the outermost dia
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import gcd, prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -281,22 +280,3 @@ def _he_normal(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=(2 / fan_in) ** 0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def pruned(network: UNet, depth: int) -> UNet:
-    """The network cut down to a smaller depth, as if it had been trained so (U-Net++, arXiv:1807.10165, section 3.3).
-
-    Raises
-    ------
-    LimnError
-        If the network was trained without deep supervision, or is not that deep.
-    """
-    if depth > network.spec.depth:
-        raise LimnError(f"found a network of depth {network.spec.depth}, which cannot be pruned to {depth}.")
-    smaller = UNet(replace(network.spec, pruned=depth))
-    state: dict[str, Any] = network.state_dict()
-    heads = [*(f"side.{i}" for i in range(len(network.side))), "head"]
-    for kind in ("weight", "bias"):
-        state[f"head.{kind}"] = state[f"{heads[depth - 1]}.{kind}"]
-    smaller.load_state_dict({name: state[name] for name in smaller.state_dict()})
-    return smaller.train(network.training)
