@@ -300,7 +300,7 @@ def test_a_known_model_needs_paint_but_not_of_two_classes():
 def test_the_default_network_fits_the_data():
     plane = Volume.of(noise((64, 64, 3)))
     network = choose_network(TrainSpec(), plane, 5)
-    assert (network.ndim, network.depth, network.in_channels, network.out_channels) == (2, 4, 3, 5)
+    assert (network.ndim, network.depth, network.in_channels, network.out_channels) == (2, 3, 3, 5)
     coarse = Volume.of(noise((10, 64, 64)), Axes.of("ZYX", (4.0, 1.0, 1.0)))
     assert choose_network(TrainSpec(dims=3), coarse, 2).factors == ((1, 2, 2), (1, 2, 2), (2, 2, 2))
     thin = Volume.of(noise((7, 64, 64)), "ZYX")
