@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument(
         "--test", type=Path, nargs=2, metavar=("IMAGE", "TRUTH"), help="score on another image"
     )
+    parser.add_argument("--full", action="store_true", help="STROKES are full masks: hold nothing out")
     parser.add_argument("--one", action="store_true", help="train in this process")
     args = parser.parse_args()
     table = PLANES if args.dims == 2 else VOLUMES
@@ -99,6 +100,7 @@ def main() -> None:
                 args.seed,
             ]
             options += ["--test", *args.test] if args.test else []
+            options += ["--full"] if args.full else []
             command = [sys.executable, __file__, *args.files, *options, "--only", name, "--one"]
             subprocess.run([str(part) for part in command], check=True)
 
@@ -121,7 +123,7 @@ def settings(change: dict, args: argparse.Namespace) -> tuple:
     network = limn.UNetSpec(**{"width": 16, "factors": factors} | fields)
     spec = limn.TrainSpec(
         network=network, augment=limn.AugmentSpec(**change.get("augment", {})), seed=args.seed,
-        steps=1, **change.get("train", {}),
+        steps=1, held_out=0.0 if args.full else 0.1, **change.get("train", {}),
     )  # fmt: skip
     return spec, image, strokes, truth
 
