@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -87,6 +87,11 @@ def parse_bytes(text: str | int) -> int:
     if size < 1:
         raise LimnError(f"found memory {str(text)[:40]!r}, expected a size such as 2GB or 512MB.")
     return size
+
+
+def channels_last(ndim: int) -> Any:
+    """The memory layout in which convolutions over 2 or 3 axes are fastest."""
+    return torch.channels_last if ndim == 2 else torch.channels_last_3d
 
 
 def steady_heap() -> bool:

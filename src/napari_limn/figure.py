@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from napari_limn.errors import LimnError
+from napari_limn.training.spec import PATCH
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +67,7 @@ def stage_sizes(spec: UNetSpec, size: tuple[int, ...]) -> dict[Node, tuple[int, 
 
 def usual_tile(spec: UNetSpec) -> tuple[int, ...]:
     """Extent of a tile as in training: 160 pixels a side, 64 voxels in 3D, or as little more as the network takes."""
-    least = {2: 160, 3: 64}[spec.ndim]
-    return tuple(_legal(spec, axis, least) for axis in range(spec.ndim))
+    return tuple(_legal(spec, axis, PATCH[spec.ndim]) for axis in range(spec.ndim))
 
 
 def _legal(spec: UNetSpec, axis: int, least: int) -> int:

@@ -435,3 +435,12 @@ def test_the_papers_own_step_pools_on_another_phase_and_one_on_the_grid_does_not
     else:
         assert (tile - expected).abs().max() > 0.1 * expected.std()
         assert changed > 0.001
+
+
+def test_padding_at_one_end_is_not_taken_for_a_pointwise_function():
+    class Padded(nn.Module):
+        def forward(self, x):
+            return nn.functional.pad(x * 2, (0, 4, 0, 4))[:, :, :-4, :-4] + 1
+
+    with pytest.raises(NotStreamableError, match="pad cannot be swept"):
+        Sweep(trace(Padded(), 1, (32, 32)), {}, (32, 32), (8, 8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,7 @@ def certify(
         worst = max(worst, float(np.abs(logits - expected).max()))
         changed += int((logits.argmax(0) != expected.argmax(0)).sum())
         count += 1
-    reach = _reach(model, piece, whole, scaling, device, dtype)
+    reach = _reach(ready, whole)
     halo = tuple(f.shrink + f.step if f.shrink else f.halo + f.step for f in ready.feet)
     return Certificate(piece.grid, count, spec.tile_exact, worst, changed, reach, halo)
 
@@ -111,22 +112,15 @@ def _tiled(engine: BlockEngine, grid: Grid, block: Grid) -> Iterator[tuple[Box, 
     return ((tile, engine.logits(tile)) for tile in blocks(grid, block))
 
 
-def _reach(
-    model: Model,
-    piece: Volume,
-    before: NDArray[np.float32],
-    scaling: Scaling,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> tuple[int, ...]:
+def _reach(ready: Evaluator, before: NDArray[np.float32]) -> tuple[int, ...]:
     """How far from the middle logits change if the voxel there does."""
+    piece, changed = ready.volume, copy(ready)
     data = np.array(piece.data)
     middle = tuple(n // 2 for n in piece.grid)
     voxel = data.reshape(len(data), -1)[:, int(np.ravel_multi_index(middle, piece.grid))]
     voxel[:] = np.where(voxel > data.mean(), data.min(), data.max())
-    changed = Volume(data, piece.axes, piece.name)
-    engine = BlockEngine(Evaluator(model, changed, scaling, device, dtype))
-    after = engine.logits(tuple((0, n) for n in piece.grid))
+    changed.volume = Volume(data, piece.axes, piece.name)
+    after = BlockEngine(changed).logits(tuple((0, n) for n in piece.grid))
     moved = np.argwhere((after != before).any(0))
     if not len(moved):
         return (0, 0, 0, 0)

@@ -1,9 +1,10 @@
 """A model over a volume, exactly: in a sweep that computes every activation once, or one tile at a time.
 
-What a tile gives equals what one pass over the whole image gives there. Two conditions make it so (and the tests break each in turn): tiles begin on multiples of the network's coarsest
-stride, so that every tile pools the same voxels together, and they hold at least the network's field of view around
-what is kept. At the true border of the image a tile ends where the image ends, so the network pads there as it would
-with the whole image; a network without padding reads the mirrored image beyond it.
+What a tile gives equals what one pass over the whole image gives there. Two conditions make it so (and the tests break
+each in turn): tiles begin on multiples of the network's coarsest stride, so that every tile pools the same voxels
+together, and they hold at least the network's field of view around what is kept. At the true border of the image a tile
+ends where the image ends, so the network pads there as it would with the whole image; a network without padding reads
+the mirrored image beyond it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from napari_limn.device import steady_heap
-from napari_limn.inference.plan import feet_on_grid, swept_extent
+from napari_limn.device import channels_last, steady_heap
+from napari_limn.inference.plan import feet_on_grid, fitting, swept_extent
 from napari_limn.inference.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.volume.boxes import blocks, clipped, grown, shape_of, shifted, slices
@@ -57,7 +58,7 @@ class Evaluator:
         self.spec, self._classes = model.spec.network, model.spec.classes
         self.volume, self._scaling, self._device, self._dtype = volume, scaling, device, dtype
         self.feet = feet_on_grid(self.spec)
-        self._layout: Any = torch.channels_last if self.spec.ndim == 2 else torch.channels_last_3d
+        self._layout = channels_last(self.spec.ndim)
         network = folded(deepcopy(model.network))
         self.network: UNet = network.to(device, dtype).to(memory_format=self._layout)  # type: ignore[call-overload]
 
@@ -168,9 +169,7 @@ class BlockEngine:
             return clipped(grown(box, [f.halo for f in self._feet]), self._volume.grid)
         window = []
         for (start, _), n, f in zip(box, shape_of(box), self._feet, strict=True):
-            least = max(0, n + 2 * f.shrink - f.smallest)
-            legal = f.smallest + -(-least // f.step) * f.step
-            window.append((start - f.shrink, start - f.shrink + legal))
+            window.append((start - f.shrink, start - f.shrink + fitting(n, f)))
         return tuple(window)
 
 

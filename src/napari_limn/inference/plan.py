@@ -146,44 +146,34 @@ def make_sweep(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Pla
 
     Parameters as of :func:`make_plan`.
     """
-    feet = feet_on_grid(spec)
+    feet, extent = feet_on_grid(spec), swept_extent(spec, grid)
     frame = [f.step > 1 or f.halo > 0 for f in feet]
     for wanted in _SWEPT[spec.ndim]:
         block = _grid(tuple(
             min(_up(n, f.step), _up(w, f.step)) if seen else 1
             for n, w, f, seen in zip(grid, wanted, feet, frame, strict=True)
         ))  # fmt: skip
-        own = block[-spec.ndim :]
-        kept = Sweep(graph_of(spec), {}, swept_extent(spec, grid), own).most_kept()
-        ahead = _grid(
-            tuple(b + f.halo for b, f in zip(block, feet, strict=True))
-        )  # as far as the first block reads
-        still = [Footprint(1, 0, 0, 1)] * 4
-        peak = _peak(spec, ahead, tuple(still), itemsize) + kept * itemsize + _BETWEEN
+        kept = Sweep(graph_of(spec), {}, extent, block[-spec.ndim :]).most_kept()
+        ahead = prod(b + f.halo for b, f in zip(block, feet, strict=True))  # as far as the first block reads
+        peak = _bytes(spec, ahead, ahead, itemsize) + kept * itemsize + _BETWEEN
         if peak <= limit:
-            extent = swept_extent(spec, grid)
             work = prod(extent) / prod(grid[-spec.ndim :])
             return Plan(
-                grid,
-                block,
-                _grid((0,) * 4),
-                count_blocks(grid, block),
-                peak,
-                limit,
-                work,
-                exact=True,
-                swept=True,
-            )
+                grid, block, (0, 0, 0, 0), count_blocks(grid, block), peak, limit, work, exact=True, swept=True
+            )  # fmt: skip
     return None
 
 
 def swept_extent(spec: UNetSpec, grid: Grid) -> tuple[int, ...]:
     """Extent of the input of one pass over a frame: one that the network takes."""
-    found = []
-    for n, f in zip(grid[-spec.ndim :], footprint(spec), strict=True):
-        least = max(0, n + 2 * f.shrink - f.smallest)
-        found.append(f.smallest + _up(least, f.step) if f.shrink else _up(n, f.step))
-    return tuple(found)
+    return tuple(fitting(n, f) for n, f in zip(grid[-spec.ndim :], footprint(spec), strict=True))
+
+
+def fitting(n: int, foot: Footprint) -> int:
+    """Extent of the smallest input that the network takes and that gives `n` voxels of output or more."""
+    if not foot.shrink:
+        return _up(n, foot.step)
+    return foot.smallest + _up(max(0, n + 2 * foot.shrink - foot.smallest), foot.step)
 
 
 def feet_on_grid(spec: UNetSpec) -> tuple[Footprint, ...]:
@@ -206,9 +196,13 @@ def activation_values(spec: UNetSpec) -> float:
 
 def _peak(spec: UNetSpec, core: list[int] | Grid, feet: tuple[Footprint, ...], itemsize: int) -> int:
     """Bytes for one block: activations over block and halo, the image as read and as scaled, the labels."""
-    voxels = prod(c + 2 * f.halo for c, f in zip(core, feet, strict=True))
-    image = voxels * spec.in_channels * 16 + prod(core) * 16
-    return int(voxels * activation_values(spec) * itemsize * _SCRATCH + image) + _FIXED
+    return _bytes(spec, prod(c + 2 * f.halo for c, f in zip(core, feet, strict=True)), prod(core), itemsize)
+
+
+def _bytes(spec: UNetSpec, seen: int, labelled: int, itemsize: int) -> int:
+    """Bytes for a block by the voxels that the network sees and those that get a label."""
+    image = seen * spec.in_channels * 16 + labelled * 16
+    return int(seen * activation_values(spec) * itemsize * _SCRATCH + image) + _FIXED
 
 
 def _even(core: list[int], grid: Grid, feet: tuple[Footprint, ...]) -> Grid:

@@ -94,6 +94,10 @@ class Stage:
     then: list[Op] = field(default_factory=list)
     readers: list[Edge] = field(default_factory=list)
 
+    def edges(self) -> list[Edge]:
+        """All that it reads."""
+        return [edge for operand in self.operands for edge in operand]
+
 
 class NotStreamableError(LimnError):
     """An operation that can be tiled, but that no sweep is written for."""
@@ -106,12 +110,10 @@ def stages_of(graph: Graph) -> list[Stage]:
         for i in set(op.inputs):
             uses[i] += uses[index] if op.name in _PASSED else 1
     stages: list[Stage] = []
-    values: list[
-        list[tuple[int, tuple[int, ...]]]
-    ] = []  # of each operation: sources and shifts, side by side
+    # of each operation: sources and shifts, side by side
+    values: list[list[tuple[int, tuple[int, ...]]]] = []
     for index, op in enumerate(graph.ops):
         inputs = [values[i] for i in op.inputs]
-        still = all(move.stride == 1 and move.first == move.last == 0 for move in op.moves)
         if op.name in _PASSED and len(inputs) == 1:
             values.append(inputs[0])
         elif op.name in ("cat", "concat"):
@@ -122,7 +124,7 @@ def stages_of(graph: Graph) -> list[Stage]:
                 [(s, tuple(a + b for a, b in zip(shift, cut, strict=True))) for s, shift in inputs[0]]
             )
         elif (
-            still and len(inputs) == 1 and len(inputs[0]) == 1 and uses[op.inputs[0]] == 1 and inputs[0][0][0]
+            _still(op) and len(inputs) == 1 and len(inputs[0]) == 1 and uses[op.inputs[0]] == 1 and inputs[0][0][0]
             and not any(inputs[0][0][1]) and op.func is not None and not op.name.startswith("conv")
         ):  # fmt: skip
             stages[inputs[0][0][0]].then.append(op)
@@ -136,15 +138,19 @@ def stages_of(graph: Graph) -> list[Stage]:
         last = Op("output", (len(graph.ops) - 1,), (STILL,) * len(graph.traced), graph.ops[-1].channels)
         stages.append(Stage(last, len(graph.ops) - 1, [[Edge(s, shift) for s, shift in values[-1]]]))
     for stage in stages:
-        for edge in (edge for operand in stage.operands for edge in operand):
+        for edge in stage.edges():
             stages[edge.source].readers.append(edge)
     return stages
+
+
+def _still(op: Op) -> bool:
+    """Whether every voxel of its output needs the same voxel of its inputs only."""
+    return all(move == STILL for move in op.moves)
 
 
 def _refuse(op: Op) -> None:
     """Raise for what no sweep is written for."""
     known = WINDOWS | SPREADS | {"interpolate", "input"}
-    still = all(move.stride == 1 and move.first == move.last == move.more == 0 for move in op.moves)
     padded_pool = "pool" in op.name and any(op.each("padding", 0))
-    if (op.name not in known and not still) or (padded_pool and op.name.startswith("avg")):
+    if (op.name not in known and not _still(op)) or (padded_pool and op.name.startswith("avg")):
         raise NotStreamableError(f"{op.name} cannot be swept over an image; it is tiled.")

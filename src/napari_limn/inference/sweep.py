@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F
 
+from napari_limn.device import channels_last
 from napari_limn.inference.stages import FAR, SPREADS, WINDOWS, NotStreamableError, Part, stages_of
 from napari_limn.network.graph import Slot, Weight
 
@@ -53,18 +54,17 @@ class Sweep:
     ) -> None:
         self._weights = weights
         self._ndim = len(extent)
-        self._layout: Any = torch.channels_last if self._ndim == 2 else torch.channels_last_3d
+        self._layout = channels_last(self._ndim)
         self._stages = stages_of(graph)
         sizes = [graph.sizes(axis, n) or [] for axis, n in enumerate(extent)]
         self._sizes = [tuple(each[stage.index] for each in sizes) for stage in self._stages]
         self.output = self._sizes[-1]
         self._done = [self._schedule(axis, block[axis]) for axis in range(self._ndim)]
         self._counts = [len(done) - 1 for done in self._done]
-        self._order = sorted(
-            range(self._ndim), key=lambda axis: -extent[axis]
-        )  # from the outermost loop inwards
+        # from the outermost loop inwards
+        self._order = sorted(range(self._ndim), key=lambda axis: -extent[axis])
         for i, stage in enumerate(self._stages):
-            for edge in (edge for operand in stage.operands for edge in operand):
+            for edge in stage.edges():
                 edge.starts = [self._starts(axis, i, edge) for axis in range(self._ndim)]
         self.macs = 0  # multiply-accumulates so far
 
@@ -79,7 +79,7 @@ class Sweep:
             for i in reversed(range(len(self._stages))):
                 if reached[i]:
                     _, high = self._stages[i].op.moves[axis].need(0, reached[i])
-                    for edge in (e for operand in self._stages[i].operands for e in operand):
+                    for edge in self._stages[i].edges():
                         far = min(high + edge.shift[axis], self._sizes[edge.source][axis])
                         reached[edge.source] = max(reached[edge.source], far)
             table.append([max(a, b) for a, b in zip(table[-1], reached, strict=True)])
@@ -109,9 +109,8 @@ class Sweep:
                     for edge in stage.readers:
                         edge.take(Part(spans, data))
                     del data
-                for operand in stage.operands:
-                    for edge in operand:
-                        edge.forget(block, self._order)
+                for edge in stage.edges():
+                    edge.forget(block, self._order)
 
     def most_kept(self) -> int:
         """Numbers kept between blocks at most, predicted."""
@@ -122,7 +121,7 @@ class Sweep:
         total, outer = 0, 1
         for place, axis in enumerate(self._order):
             reached = [done[edge.source] for done in self._done[axis][1:]]
-            margin = max(0, *(a - b for a, b in zip(reached, edge.starts[axis][1:-1], strict=False)), 0)
+            margin = max([0, *(a - b for a, b in zip(reached, edge.starts[axis][1:-1], strict=False))])
             inner = prod(self._sizes[edge.source][other] for other in self._order[place + 1 :])
             total += outer * margin * inner
             firsts = [*edge.starts[axis][:-1], self._sizes[edge.source][axis]]

@@ -16,6 +16,7 @@ from napari_limn.annotation.strokes import HoldOut, Paint, find_paint, hold_out,
 from napari_limn.errors import LimnError
 from napari_limn.network.graph import footprint
 from napari_limn.training.augment import augmented
+from napari_limn.training.spec import PATCH
 from napari_limn.volume.boxes import clipped, grown, shape_of, shifted, slices
 from napari_limn.volume.cache import cached
 from napari_limn.volume.intensity import fit_scaling
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 _CELL = {2: (1, 1, 64, 64), 3: (1, 8, 32, 32)}
 _GAP = {2: (0, 0, 8, 8), 3: (0, 2, 8, 8)}
-_PATCH = {2: 160, 3: 64}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,10 +224,10 @@ def patch_size(network: UNetSpec, asked: tuple[int, ...] | None, image: Volume) 
         raise LimnError(
             f"TrainSpec.patch: found {asked}, expected {network.ndim} extents for a {network.ndim}D network."
         )
-    wanted = asked or (_PATCH[2],) * 2
+    wanted = asked or (PATCH[2],) * 2
     if network.ndim == 3 and asked is None:
         z, y, x = image.axes.spacing
-        wanted = (min(image.grid[1], round(_PATCH[3] * min(y, x) / z)), _PATCH[3], _PATCH[3])
+        wanted = (min(image.grid[1], round(PATCH[3] * min(y, x) / z)), PATCH[3], PATCH[3])
     sizes = []
     for least, foot in zip(wanted, footprint(network), strict=True):
         first = foot.smallest - 2 * foot.shrink if foot.shrink else foot.step

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Loss = Literal["cross_entropy", "dice", "focal", "cross_entropy+dice", "focal+dice"]
 Preset = Literal["fast", "balanced", "thorough"]
 
+PATCH = {2: 160, 3: 64}  # voxels a side of a training patch, by the axes of the network
+
 # width and depth; measured in benchmarks/, see docs/networks.md
 PRESETS = {
     ("fast", 2): (8, 3), ("balanced", 2): (16, 3), ("thorough", 2): (32, 3),
@@ -140,14 +142,9 @@ class TrainSpec:
                 f"TrainSpec: found batch {self.batch}, rate {self.rate}, held_out {self.held_out}; "
                 "expected a batch of 1 or more, a rate above 0 and a held-out share of 0 to 0.5."
             )
-        if self.loss not in get_args(Loss):
-            raise LimnError(
-                f"TrainSpec.loss: found {self.loss!r}, expected one of {', '.join(get_args(Loss))}."
-            )
-        if self.preset not in get_args(Preset):
-            raise LimnError(
-                f"TrainSpec.preset: found {self.preset!r}, expected one of {', '.join(get_args(Preset))}."
-            )
+        for name, choices in (("loss", get_args(Loss)), ("preset", get_args(Preset))):
+            if (value := getattr(self, name)) not in choices:
+                raise LimnError(f"TrainSpec.{name}: found {value!r}, expected one of {', '.join(choices)}.")
         if self.class_weights is not None and not (
             min(self.class_weights, default=0) >= 0 < sum(self.class_weights)
         ):

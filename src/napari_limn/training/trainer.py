@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from napari_limn.annotation.classes import IGNORE
-from napari_limn.device import choose_device, fast_bfloat16
+from napari_limn.device import channels_last, choose_device, fast_bfloat16
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Improved, Scored, Step, Warned, drain
 from napari_limn.model import Model, ModelSpec
@@ -154,7 +154,7 @@ class _Run:
         self.device = choose_device(spec.device)
         self.bfloat16 = fast_bfloat16(self.device)
         self.start = start
-        layout = torch.channels_last if start.spec.network.ndim == 2 else torch.channels_last_3d
+        layout = channels_last(start.spec.network.ndim)
         self.network = deepcopy(start.network).to(self.device, memory_format=layout).train()  # type: ignore[call-overload]
         self.average = deepcopy(self.network).eval()
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=spec.rate, weight_decay=1e-2)
