@@ -1,70 +1,120 @@
-"""Peak memory of predicting a large TIFF stack to OME-Zarr: peak RSS minus RSS after the import of torch.
+"""Peak memory of predictions against what was promised: peak RSS minus RSS after the imports, each run in a process of its own.
 
-    python benchmarks/memory.py [--planes 256] [--limit 1GB] [--folder /tmp]
+    python benchmarks/memory.py flat [--sizes 0.25 1 4 16] [--limit 1GB]   volumes made on the fly, a small 3D network, Zarr out
+    python benchmarks/memory.py promise                                    several networks and limits, one volume each
 
-The stack is 2048 × 2048 uint16 a plane (256 planes: 2.1 GB) and is made here; the model is the default network, untrained.
+Volumes hold pseudo-random uint16 voxels that are computed when they are read, 512 × 512 a plane, so only their length differs.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import psutil
-import tifffile
 
-import napari_limn as limn
+NETWORKS = {
+    "3D, width 2, depth 2": {"width": 2, "factors": ((2, 2, 2),) * 2},
+    "3D, width 16, depth 3": {"width": 16, "factors": ((2, 2, 2),) * 3},
+    "3D, width 8, depth 3": {"width": 8, "factors": ((2, 2, 2),) * 3},
+    "2D, width 16, depth 3": {"width": 16, "factors": ((2, 2),) * 3},
+    "2D, width 32, depth 4": {"width": 32, "factors": ((2, 2),) * 4},
+}
+PROMISES = [
+    ("3D, width 16, depth 3", (64, 256, 256), "4GB", "float32"),
+    ("3D, width 16, depth 3", (64, 256, 256), "4GB", "bfloat16"),
+    ("3D, width 16, depth 3", (64, 512, 512), "1GB", "float32"),
+    ("3D, width 8, depth 3", (64, 256, 256), "4GB", "float32"),
+    ("2D, width 16, depth 3", (1, 4096, 4096), "4GB", "float32"),
+    ("2D, width 32, depth 4", (1, 4096, 4096), "4GB", "float32"),
+    ("2D, width 32, depth 4", (1, 4096, 4096), "4GB", "bfloat16"),
+]
 
-SIDE = 2048
 
+class Made:
+    """A volume (Z, Y, X) of voxels that depend on their place alone."""
 
-def make_stack(path: Path, planes: int) -> None:
-    rng = np.random.default_rng(0)
-    plane = rng.integers(0, 4000, (SIDE, SIDE), np.uint16)
-    with tifffile.TiffWriter(path, bigtiff=True) as writer:
-        writer.write(
-            (np.roll(plane, z, axis=z % 2) for z in range(planes)), shape=(planes, SIDE, SIDE), dtype=np.uint16,
-            metadata={"axes": "ZYX"},
-        )  # fmt: skip
+    dtype = np.dtype(np.uint16)
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.tile = np.random.default_rng(0).integers(0, 4000, shape[1:], np.uint16)
+
+    def __getitem__(self, index: tuple[slice, ...]) -> np.ndarray:
+        planes, rows, columns = index
+        part = self.tile[rows, columns]
+        return np.stack([part + np.uint16(z % 7 * 100) for z in range(*planes.indices(self.shape[0]))])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--planes", type=int, default=256)
+    parser.add_argument("what", choices=("flat", "promise", "one"))
+    parser.add_argument("--sizes", type=float, nargs="+", default=[0.25, 1, 4, 16], help="GB of uint16")
     parser.add_argument("--limit", default="1GB")
-    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--case", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        stack, out = Path(folder) / "stack.tif", Path(folder) / "labels.ome.zarr"
-        make_stack(stack, args.planes)
-        import torch
-
-        from napari_limn.network.unet import UNet
-
-        torch.manual_seed(0)
-        before = psutil.Process().memory_info().rss
-        spec = limn.ModelSpec(network=limn.UNetSpec(), classes=limn.Classes((1, 2)))
-        model = limn.Model(spec, UNet(spec.network))
-        began = time.perf_counter()
-        limn.predict(model, stack, out, limn.PredictSpec(memory=args.limit), listen=report)
-        took = time.perf_counter() - began
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        voxels = args.planes * SIDE * SIDE
+    if args.what == "one":
+        print(json.dumps(measured(*json.loads(args.case))))
+        return
+    cases = PROMISES
+    if args.what == "flat":
+        cases = [
+            ("3D, width 2, depth 2", (round(size * 1e9 / 2 / 512**2), 512, 512), args.limit, "float32") for size in args.sizes
+        ]  # fmt: skip
+    print(
+        "| network | voxels | GB | limit | precision | promised GB | measured GB | promised ÷ measured | seconds |\n"
+        + "|---" * 9
+        + "|"
+    )
+    for case in cases:
+        call = [sys.executable, __file__, "one", "--case", json.dumps(case)]
+        found = json.loads(
+            subprocess.run(call, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+        )
+        name, shape, limit, precision = case
         print(
-            f"{voxels * 2 / 1e9:.2f} GB stack, limit {args.limit}: peak RSS − RSS after import of torch = "
-            f"{(peak - before) / 1e9:.3f} GB; {took:.0f} s, {1e9 * took / voxels:.0f} ns a voxel"
+            f"| {name} | {' × '.join(map(str, shape))} | {np.prod(shape, dtype=float) * 2 / 1e9:.2f} | {limit} | {precision} | "
+            f"{found['promised']:.3f} | {found['peak']:.3f} | {found['promised'] / found['peak']:.2f} | {found['seconds']:.0f} |",
+            flush=True,
         )
 
 
-def report(event: object) -> None:
-    if (plan := getattr(event, "plan", None)) is not None:
-        print(plan)
+def measured(name: str, shape: list[int], limit: str, precision: str) -> dict[str, float]:
+    """Run one prediction and say what it took."""
+    import torch
+
+    import napari_limn as limn
+    from napari_limn.events import Planned
+    from napari_limn.inference.pipeline import prediction_events
+    from napari_limn.network.unet import UNet
+
+    torch.manual_seed(0)
+    network = UNet(limn.UNetSpec(**NETWORKS[name])).eval()
+    model = limn.Model(limn.ModelSpec(network=network.spec, classes=limn.Classes((1, 2))), network)
+    volume = limn.Volume.of(Made(tuple(shape)), "ZYX")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    began, promised = time.perf_counter(), 0
+    with tempfile.TemporaryDirectory() as folder:
+        run = prediction_events(
+            model,
+            volume,
+            Path(folder) / "labels.ome.zarr",
+            limn.PredictSpec(memory=limit, precision=precision),
+        )
+        for event in run:
+            if isinstance(event, Planned):
+                promised = event.plan.peak_bytes
+                print(event.plan, file=sys.stderr)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"promised": promised / 1e9, "peak": (peak - before) / 1e9, "seconds": time.perf_counter() - began}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from statistics import median
 import torch
 
 import napari_limn as limn
-from napari_limn.inference.engine import folded
+from napari_limn.inference.folding import folded
 from napari_limn.inference.plan import make_plan
 from napari_limn.inference.sweep import Sweep
 from napari_limn.network.graph import trace

@@ -104,7 +104,7 @@ def test_predict_to_ome_zarr_equals_tif(capsys, files):
             == 0
         )
     written = zarr.open_group(files / "b.ome.zarr", mode="r")
-    np.testing.assert_array_equal(written["0"][:], tifffile.imread(files / "a.tif"))
+    np.testing.assert_array_equal(written["labels/classes/0"][:], tifffile.imread(files / "a.tif"))
     scale = written.attrs["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"]
     assert scale == [0.3, 0.2]
 

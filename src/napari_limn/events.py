@@ -32,6 +32,18 @@ class Warned(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Noted(Event):
+    """Something that was decided for the person and that they may want to know, in one sentence."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Working(Event):
+    """Nothing new since a quarter of a second; whoever wants to cancel can do so now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Step(Event):
     """One optimiser step: its number from 1, seconds since the start, loss, and share of the budget spent (0–1)."""
 

@@ -76,6 +76,23 @@ def certificate(model: Model, volume: Volume) -> Certificate:
     return certify(model, volume, scaling, device, choose_precision("auto", device))
 
 
+def plan_model(
+    path: Path, image: Path, memory: str | None = None, axes: str | None = None
+) -> dict[str, Any]:
+    """What a prediction of `image` will cost: blocks, memory, time.
+
+    Raises
+    ------
+    LimnError
+        If model and image do not fit, or not even the smallest block fits into `memory`.
+    """
+    from napari_limn.inference.pipeline import PredictSpec, plan
+    from napari_limn.volume.open import open_volume
+
+    found = plan(path, open_volume(image, axes), PredictSpec(memory=memory))
+    return {"text": str(found), **asdict(found)}
+
+
 def draw_model(path: Path, out: Path, size: Sequence[int] | None = None) -> dict[str, Any]:
     """Draw the network of a model for a tile of `size` ([Z,] Y, X), or for the tile that it is trained on.
 

@@ -141,6 +141,11 @@ class Model:
             ) from error
         return Model(spec, network.eval())
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the spec and the weights."""
+        return _digest(self.network.state_dict(), to_json(self.spec)) or ""
+
     def pruned(self, depth: int) -> Model:
         """The model of a nested, supervised network cut down to a smaller depth, as if it had been trained so.
 

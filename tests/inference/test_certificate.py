@@ -53,6 +53,8 @@ def test_norms_over_the_tile_show_their_seams(norm):
     assert not found.exact
     assert max(found.reach) > max(found.halo)
     assert str(found).startswith("not exact: ")
+    assert "blocks blended from tiles that overlap by half against one pass" in str(found)
+    assert "of a probability" in str(found)
     assert "% of the labels differ" in str(found)
 
 

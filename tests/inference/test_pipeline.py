@@ -12,7 +12,7 @@ from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Planned, Warned
 from napari_limn.inference.pipeline import PredictSpec, check_fit, plan, predict, prediction_events
-from napari_limn.inference.plan import make_plan
+from napari_limn.inference.plan import choose_plan, make_plan
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
@@ -263,10 +263,13 @@ def test_sizes_in_pixels_say_nothing():
 @pytest.mark.parametrize("norm", ["group", "instance"])
 def test_a_norm_that_cannot_be_tiled_exactly_is_warned_about_only_when_tiled(norm):
     model, volume = model_of(norm=norm), image_of((60, 70), "YX")
-    tiled = list(prediction_events(model, volume, spec=few_blocks(model, volume)))
+    whole = choose_plan(model.spec.network, volume.grid, 1 << 50).peak_bytes
+    tiled = list(prediction_events(model, volume, spec=PredictSpec(memory=whole - 400_000, device="cpu")))
     [said] = [e.message for e in tiled if isinstance(e, Warned)]
     assert re.search(
-        rf"{norm} .* \d tiles against one pass .* max difference \d\.\de[-+]\d\d, .* labels differ", said
+        rf"{norm} .* \d+ blocks blended from tiles that overlap by half against one pass .* "
+        r"max difference of a probability \d\.\de[-+]\d\d, .* labels differ",
+        said,
     )
     at_once = list(prediction_events(model, volume))
     assert not any(isinstance(e, Warned) for e in at_once)

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_limn.inference.blend import BlendEngine
 from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine
 from napari_limn.volume.axes import GRID, Axes
-from napari_limn.volume.boxes import blocks, slices
+from napari_limn.volume.boxes import slices
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import torch
     from numpy.typing import NDArray
 
-    from napari_limn.inference.plan import Grid
+    from napari_limn.inference.extents import Grid
     from napari_limn.model import Model
-    from napari_limn.volume.boxes import Box
     from napari_limn.volume.intensity import Scaling
 
 _ROUNDING = 1e-3  # of float32 logits; the labels count
@@ -39,9 +37,9 @@ class Certificate:
     blocks
         In how many it was cut.
     swept
-        Whether they were those of a sweep, or tiles.
+        Whether they were those of a sweep; otherwise they were made of tiles, overlapped by half and blended.
     max_difference
-        Largest difference of a logit.
+        Largest difference of a logit; of a probability where tiles were blended.
     labels_changed
         Voxels with another label.
     reach
@@ -67,10 +65,12 @@ class Certificate:
     def __str__(self) -> str:
         voxels = int(np.prod(self.size))
         share = f"{self.labels_changed / voxels:.2%} of the labels" if self.labels_changed else "0 labels"
+        how = "swept blocks" if self.swept else "blocks blended from tiles that overlap by half"
+        of = "" if self.swept else " of a probability"
         return (
-            f"{'exact' if self.exact else 'not exact'}: {self.blocks} {'swept blocks' if self.swept else 'tiles'} against one "
-            f"pass over {' × '.join(map(str, self.size))} voxels of this image: max difference "
-            f"{self.max_difference:.1e}, {share} differ; a voxel is seen {max(self.reach)} voxels away, by the graph at "
+            f"{'exact' if self.exact else 'not exact'}: {self.blocks} {how} against one "
+            f"pass over {' × '.join(map(str, self.size))} voxels of this image: max difference"
+            f"{of} {self.max_difference:.1e}, {share} differ; a voxel is seen {max(self.reach)} voxels away, by the graph at "
             f"most {max(self.halo)}"
         )
 
@@ -90,26 +90,38 @@ def certify(
         Where and in which precision to compute.
     """
     spec = model.spec.network
-    box = _middle(volume.grid, _PIECE[spec.ndim])
-    piece = Volume(volume.read(box), Axes.of("C" + GRID), volume.name)
+    piece = middle_piece(volume, _PIECE[spec.ndim])
     ready = Evaluator(model, piece, scaling, device, dtype)
     tiles = BlockEngine(ready)
-    whole = tiles.logits(tuple((0, n) for n in piece.grid))
-    block = _halved(ready, piece.grid)
-    found = SweepEngine(ready, block).logits() if spec.tile_exact else _tiled(tiles, piece.grid, block)
+    logits = tiles.logits(tuple((0, n) for n in piece.grid))
+    if spec.tile_exact:
+        whole, found = logits, SweepEngine(ready, _halved(ready, piece.grid)).logits()
+    else:
+        whole, found = _softmax(logits), BlendEngine(ready, _halved(ready, piece.grid)).blended()
     worst, changed, count = 0.0, 0, 0
-    for place, logits in found:
+    for place, values in found:
         expected = whole[(slice(None), *slices(place))]
-        worst = max(worst, float(np.abs(logits - expected).max()))
-        changed += int((logits.argmax(0) != expected.argmax(0)).sum())
+        worst = max(worst, float(np.abs(values - expected).max()))
+        changed += int((values.argmax(0) != expected.argmax(0)).sum())
         count += 1
-    reach = _reach(ready, whole)
+    reach = _reach(ready, logits)
     halo = tuple(f.shrink + f.step if f.shrink else f.halo + f.step for f in ready.feet)
     return Certificate(piece.grid, count, spec.tile_exact, worst, changed, reach, halo)
 
 
-def _tiled(engine: BlockEngine, grid: Grid, block: Grid) -> Iterator[tuple[Box, NDArray[np.float32]]]:
-    return ((tile, engine.logits(tile)) for tile in blocks(grid, block))
+def middle_piece(volume: Volume, most: tuple[int, ...]) -> Volume:
+    """The middle of a volume, at most `most` voxels along T, Z, Y and X, read into memory."""
+    box = tuple(
+        ((n - min(n, m)) // 2, (n - min(n, m)) // 2 + min(n, m))
+        for n, m in zip(volume.grid, most, strict=True)
+    )
+    return Volume(volume.read(box), Axes.of("C" + GRID), volume.name)
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    scores = np.exp(logits - logits.max(0))
+    probabilities: NDArray[np.float32] = scores / scores.sum(0)
+    return probabilities
 
 
 def _reach(ready: Evaluator, before: NDArray[np.float32]) -> tuple[int, ...]:
@@ -127,16 +139,12 @@ def _reach(ready: Evaluator, before: NDArray[np.float32]) -> tuple[int, ...]:
     return tuple(int(np.abs(places - m).max()) for places, m in zip(moved.T, middle, strict=True))
 
 
-def _middle(grid: tuple[int, ...], most: tuple[int, ...]) -> Box:
-    return tuple(
-        ((n - min(n, m)) // 2, (n - min(n, m)) // 2 + min(n, m)) for n, m in zip(grid, most, strict=True)
-    )
-
-
 def _halved(ready: Evaluator, grid: Grid) -> Grid:
-    """Blocks of which about two go along each axis that the network looks along."""
-    t, z, y, x = (
-        max(f.step, -(-n // 2 // f.step) * f.step) if f.step > 1 else n
-        for n, f in zip(grid, ready.feet, strict=True)
-    )
+    """Blocks, or tiles to blend, of which about two would go side by side along each axis that the network sees."""
+    spec = ready.spec
+    if spec.tile_exact:
+        units = [f.step if f.step > 1 else n for n, f in zip(grid, ready.feet, strict=True)]
+    else:  # of two strides, to be halved
+        units = [2 * f.step if a >= 4 - spec.ndim else 1 for a, f in enumerate(ready.feet)]
+    t, z, y, x = (max(unit, -(-n // 2 // unit) * unit) for n, unit in zip(grid, units, strict=True))
     return t, z, y, x

@@ -10,23 +10,23 @@ the mirrored image beyond it.
 from __future__ import annotations
 
 from copy import deepcopy
-from functools import partial
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from napari_limn.device import channels_last, steady_heap
-from napari_limn.inference.plan import feet_on_grid, fitting, swept_extent
+from napari_limn.inference.extents import feet_on_grid, fitting, swept_extent
+from napari_limn.inference.flow import Ahead
+from napari_limn.inference.folding import folded
 from napari_limn.inference.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.volume.boxes import blocks, clipped, grown, shape_of, shifted, slices
 from napari_limn.volume.mirror import read_mirrored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.intensity import Scaling
     from napari_limn.volume.volume import Volume
+
+_COMPARED = 8  # classes
 
 
 class Evaluator:
@@ -61,18 +63,33 @@ class Evaluator:
         self._layout = channels_last(self.spec.ndim)
         network = folded(deepcopy(model.network))
         self.network: UNet = network.to(device, dtype).to(memory_format=self._layout)  # type: ignore[call-overload]
+        self.check: Callable[[], object] = int  # called before every layer; may raise
+        for module in self.network.modules():
+            module.register_forward_pre_hook(lambda *_: self._checked())
 
-    def tensor(self, part: NDArray[Any]) -> torch.Tensor:
-        """What was read of the volume, (C, T, Z, Y, X), scaled, as a batch of the network."""
+    def _checked(self) -> None:
+        self.check()
+
+    def scaled(self, part: NDArray[Any]) -> NDArray[np.float32]:
+        """What was read of the volume, (C, T, Z, Y, X), scaled, as a batch of the network (N, C, …)."""
         scaled = self._scaling.apply(part)
         batch = scaled[:, 0][None] if self.spec.ndim == 3 else np.moveaxis(scaled[:, 0], 0, 1)
-        tensor = torch.from_numpy(np.ascontiguousarray(batch))
-        return tensor.to(self._device, self._dtype, memory_format=self._layout)
+        return np.ascontiguousarray(batch)
+
+    def on_device(self, batch: NDArray[np.float32]) -> torch.Tensor:
+        """A batch where, and as, the network takes it; to a CUDA card it is copied while the card computes (not run)."""
+        tensor = torch.from_numpy(batch)
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, self._dtype, non_blocking=True).to(memory_format=self._layout)
+
+    def tensor(self, part: NDArray[Any]) -> torch.Tensor:
+        """What was read of the volume, (C, T, Z, Y, X), as the network takes it."""
+        return self.on_device(self.scaled(part))
 
     def labels(self, logits: torch.Tensor) -> NDArray[Any]:
         """Paint values (T, Z, Y, X) of a batch of logits."""
-        best = logits.argmax(1).to(torch.uint8 if self._classes.count <= 256 else torch.int32)
-        found = best.cpu().numpy()
+        found = most_likely(logits).cpu().numpy()
         return self._classes.to_values(found if self.spec.ndim == 3 else found[None])
 
     def on_grid(self, logits: torch.Tensor) -> NDArray[np.float32]:
@@ -90,47 +107,80 @@ class SweepEngine:
         The model and the volume.
     block
         Extent (T, Z, Y, X) of a block, a multiple of the network's stride.
+    column
+        Extent of the columns that are swept one after the other; the whole frame where not given. Smaller columns keep
+        less, and compute what lies around them again.
     """
 
-    def __init__(self, ready: Evaluator, block: tuple[int, ...]) -> None:
+    def __init__(
+        self, ready: Evaluator, block: tuple[int, ...], column: tuple[int, ...] | None = None
+    ) -> None:
         self._ready = ready
         steady_heap()
         weights = dict(ready.network.named_parameters()) | dict(ready.network.named_buffers())
         graph = trace(ready.network, ready.spec.in_channels, graph_of(ready.spec).traced)
-        extent = swept_extent(ready.spec, ready.volume.grid)
-        self._sweep = Sweep(graph, weights, extent, block[-ready.spec.ndim :])
+        grid, ndim = ready.volume.grid, ready.spec.ndim
+        extent = swept_extent(ready.spec, grid)
+        self._sweeps: dict[Box, Sweep] = {}
+        for window in blocks(grid[-ndim:], (column or grid)[-ndim:]):
+            sweep = Sweep(graph, weights, extent, block[-ndim:], window)
+            sweep.check = ready.check
+            self._sweeps[window] = sweep
+        self.macs = 0  # multiply-accumulates so far
 
-    def labels(self) -> Iterator[tuple[Box, NDArray[Any]]]:
-        """Every block (T, Z, Y, X) and its paint values, frame by frame."""
-        for box, logits in self._blocks():
-            yield box, self._ready.labels(logits)
+    def planned_macs(self) -> int:
+        """Multiply-accumulates of a whole run."""
+        frames = prod(self._ready.volume.grid[: -self._ready.spec.ndim])
+        return frames * sum(sweep.planned_macs() for sweep in self._sweeps.values())
 
     def logits(self) -> Iterator[tuple[Box, NDArray[np.float32]]]:
         """Every block (T, Z, Y, X) and its logits (K, T, Z, Y, X)."""
-        for box, logits in self._blocks():
-            yield box, self._ready.on_grid(logits)
+        return ((box, self._ready.on_grid(logits)) for box, logits in self.batches())
 
-    def _blocks(self) -> Iterator[tuple[Box, torch.Tensor]]:
+    def batches(self, missing: Callable[[Box], bool] = lambda _: True) -> Iterator[tuple[Box, torch.Tensor]]:
+        """Every block (T, Z, Y, X) that is missing and its logits (N, K, …); reading goes on meanwhile."""
+        with Ahead(lambda check: self._read_all(missing, check)) as parts:
+            given = iter(parts)
+            for frame, window, row in self._legs(missing):
+                sweep = self._sweeps[window]
+                before = sweep.macs
+                for spans, logits in sweep.run(lambda _: self._ready.on_device(next(given)), row):
+                    box = (*frame, *spans)
+                    if missing(box):
+                        yield box, logits
+                    self.macs += sweep.macs - before
+                    before = sweep.macs
+
+    def _legs(self, missing: Callable[[Box], bool]) -> Iterator[tuple[Box, Box, int]]:
+        """Frames and columns with something missing, and from which row of blocks on."""
         grid, ndim = self._ready.volume.grid, self._ready.spec.ndim
         for frame in blocks(grid[:-ndim], (1,) * (4 - ndim)):
-            for spans, logits in self._sweep.run(partial(self._read, frame)):
-                box = clipped((*frame, *spans), grid)
-                if all(start < stop for start, stop in box):
-                    keep = slices(shifted(box, [0] * (4 - ndim) + [a for a, _ in spans]))[-ndim:]
-                    yield box, logits[(slice(None), slice(None), *keep)]
+            for window, sweep in self._sweeps.items():
+                row = next((n for n, box in sweep.row_boxes() if missing((*frame, *box))), None)
+                if row is not None:
+                    yield frame, window, row
 
-    def _read(self, frame: Box, spans: Box) -> torch.Tensor:
+    def _read_all(
+        self, missing: Callable[[Box], bool], check: Callable[[], None]
+    ) -> Iterator[NDArray[np.float32]]:
+        """What the sweeps are going to ask for, in this order."""
+        for frame, window, row in list(self._legs(missing)):
+            for spans in self._sweeps[window].reads(row):
+                check()
+                yield self._read(frame, spans)
+
+    def _read(self, frame: Box, spans: Box) -> NDArray[np.float32]:
         """Input of the network: beyond the border mirrored where it takes its context, else the last voxel again."""
         volume, feet, box = self._ready.volume, self._ready.feet, (*frame, *spans)
         if self._ready.spec.padding == "valid":
             moved = tuple((a - f.shrink, b - f.shrink) for (a, b), f in zip(box, feet, strict=True))
-            return self._ready.tensor(read_mirrored(volume, moved))
+            return self._ready.scaled(read_mirrored(volume, moved))
         inside = tuple((min(a, n - 1), min(b, n)) for (a, b), n in zip(box, volume.grid, strict=True))
         part = volume.read(inside)
         for axis, ((a, b), (start, _)) in enumerate(zip(box, inside, strict=True), start=1):
             if b - a != part.shape[axis] or a != start:
                 part = part.take(np.clip(np.arange(a - start, b - start), 0, part.shape[axis] - 1), axis)
-        return self._ready.tensor(part)
+        return self._ready.scaled(part)
 
 
 class BlockEngine:
@@ -147,17 +197,28 @@ class BlockEngine:
 
     def labels(self, box: Box) -> NDArray[Any]:
         """Paint values (T, Z, Y, X) of a block whose origin lies on multiples of the network's stride."""
-        return self._ready.labels(self._forward(box))
+        return self._ready.labels(self._forward(box, self._read(box)))
 
     def logits(self, box: Box) -> NDArray[np.float32]:
         """Logits (K, T, Z, Y, X) of such a block."""
-        return self._ready.on_grid(self._forward(box))
+        return self._ready.on_grid(self._forward(box, self._read(box)))
+
+    def batches(
+        self, boxes: Iterable[Box], missing: Callable[[Box], bool] = lambda _: True
+    ) -> Iterator[tuple[Box, torch.Tensor]]:
+        """Every block of `boxes` that is missing and its logits (N, K, …); reading goes on meanwhile."""
+        wanted = [box for box in boxes if missing(box)]
+        with Ahead(lambda _: map(self._read, wanted)) as parts:
+            for box, part in zip(wanted, parts, strict=True):
+                yield box, self._forward(box, part)
+
+    def _read(self, box: Box) -> NDArray[np.float32]:
+        return self._ready.scaled(read_mirrored(self._volume, self._window(box)))
 
     @torch.inference_mode()
-    def _forward(self, box: Box) -> torch.Tensor:
-        """Logits of the block: (1, K, Z, Y, X), or (Z, K, Y, X) for a network over planes."""
+    def _forward(self, box: Box, part: NDArray[np.float32]) -> torch.Tensor:
         window = self._window(box)
-        logits = self._ready.network(self._ready.tensor(read_mirrored(self._volume, window)))
+        logits = self._ready.network(self._ready.on_device(part))
         first = [start + f.shrink for (start, _), f in zip(window, self._feet, strict=True)]
         keep = slices(shifted(box, first))[-self._spec.ndim :]
         found: torch.Tensor = logits[(slice(None), slice(None), *keep)]
@@ -173,14 +234,17 @@ class BlockEngine:
         return tuple(window)
 
 
-def folded(network: UNet) -> UNet:
-    """The network in eval mode with its batch norms folded into the convolutions before them; changes `network`."""
-    network.eval()
-    for module in network.modules():
-        if isinstance(module, nn.Sequential):
-            for i, (conv, norm) in enumerate(zip(module, list(module)[1:], strict=False)):
-                if isinstance(conv, (nn.Conv2d, nn.Conv3d)) and isinstance(
-                    norm, (nn.BatchNorm2d, nn.BatchNorm3d)
-                ):
-                    module[i], module[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-    return network
+def most_likely(logits: torch.Tensor) -> torch.Tensor:
+    """Index (N, …) of the largest of the logits (N, K, …), the first of equal ones; in as few bytes as hold it.
+
+    A few classes are compared one after the other: on a CPU that takes a third of the time of an argmax.
+    """
+    count = logits.shape[1]
+    kind = torch.uint8 if count <= 256 else torch.int32
+    if count > _COMPARED or logits.device.type != "cpu":
+        return logits.argmax(1).to(kind)
+    best, place = logits[:, 0], torch.zeros_like(logits[:, 0], dtype=kind)
+    for k in range(1, count):
+        place.masked_fill_(logits[:, k] > best, k)
+        best = torch.maximum(best, logits[:, k])
+    return place

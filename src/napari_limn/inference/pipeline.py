@@ -1,61 +1,27 @@
-"""A prediction from end to end: check, plan, compute block by block, write."""
+"""A prediction from end to end: check, plan, then read, compute and write side by side."""
 
 from __future__ import annotations
 
 import os
-import time
-from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.device import choose_device, choose_precision, free_memory, parse_bytes
 from napari_limn.errors import LimnError
-from napari_limn.events import BlockDone, Event, Planned, Warned, drain
+from napari_limn.events import Event, Noted, Planned, Warned, drain
 from napari_limn.inference.certificate import certify
-from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine
-from napari_limn.inference.plan import Plan, choose_plan, feet_on_grid, with_time
+from napari_limn.inference.ledger import Ledger
+from napari_limn.inference.plan import Plan, with_time
+from napari_limn.inference.run import PredictSpec, Run
 from napari_limn.model import Model
-from napari_limn.volume.boxes import blocks, size_of
-from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import LabelOutput, create_output, in_memory
+from napari_limn.volume.output import LabelOutput, create_output, in_memory, plan_output, refuse_existing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
 
-    import torch
-    from numpy.typing import NDArray
-
-    from napari_limn.specs import DeviceName, Precision
-    from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
-_SHARE_OF_FREE = 0.5
-_DEFAULT_MOST = 4_000_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictSpec:
-    """How to predict.
-
-    Parameters
-    ----------
-    memory
-        Most memory to use: bytes, a text such as ``"2GB"``, or None for half of what is free, at most 4 GB.
-    precision
-        ``"auto"`` and ``"float32"`` agree with one pass over the whole image to rounding; lower precisions are faster
-        on processors made for them and change a few labels.
-    device
-        Where to compute.
-    prune
-        Depth to which a nested network with deep supervision is cut down: faster, and less sharp-eyed for context.
-    """
-
-    memory: int | str | None = None
-    precision: Precision = "auto"
-    device: DeviceName = "auto"
-    prune: int | None = None
+__all__ = ["PredictSpec", "check_fit", "plan", "predict", "prediction_events"]
 
 
 def predict(
@@ -76,11 +42,12 @@ def predict(
     image
         Path, array or volume with the channels that the model was trained with.
     out
-        Path of the label file (``.tif`` or ``.ome.zarr``); None for an array in memory.
+        Path of the label file (``.tif`` or ``.ome.zarr``); None for an array in memory. A journal beside the file says
+        what is finished; the same call goes on where an earlier one was interrupted.
     spec
         Memory, precision, device.
     overwrite
-        Whether `out` may exist.
+        Whether `out` may exist, and an unfinished run is started anew.
     listen
         Called with every event.
 
@@ -92,7 +59,7 @@ def predict(
     Raises
     ------
     LimnError
-        If model and image do not fit, or the limit is too small.
+        If model and image do not fit, the limit is too small, or an unfinished run had other settings.
 
     Examples
     --------
@@ -116,41 +83,35 @@ def prediction_events(
 ) -> Generator[Event, None, Any]:
     """The run behind :func:`predict`: yields the plan and each block when it is written, returns the output.
 
-    Close the generator to cancel: blocks that are done stay. A file keeps the suffix ``.partial`` until it is whole.
+    Close the generator to cancel: blocks that are done stay. A file has its name only when it is whole.
     """
     volume, spec = open_volume(image), spec or PredictSpec()
     model = _opened(model, spec.prune)
     yield from (Warned(text) for text in check_fit(model, volume))
-    device = choose_device(spec.device)
-    dtype = choose_precision(spec.precision, device)
-    found = choose_plan(model.spec.network, volume.grid, _limit(spec.memory, device), dtype.itemsize)
-    yield Planned(found)
-    scaling = fit_scaling(volume, model.spec.intensity)
-    if not found.exact:
-        norm, measured = model.spec.network.norm, certify(model, volume, scaling, device, dtype)
-        yield Warned(f"{norm} normalisation looks at the whole tile, so there are seams: {measured}.")
-    output = _output(out, volume, model, found, overwrite=overwrite)
-    ready = Evaluator(model, volume, scaling, device, dtype)
-    began = time.perf_counter()
-    for done, (box, labels) in enumerate(_labelled(ready, found), start=1):
-        output.write(box, labels)
-        yield BlockDone(box, done, found.blocks, time.perf_counter() - began)
+    output = in_memory(volume, model.spec.classes.dtype) if out is None else out
+    recorded = {}
+    if isinstance(output, (str, os.PathLike)) and not overwrite:
+        recorded = Ledger.recorded(Path(output))
+    run = Run.prepared(model, volume, spec, recorded)
+    if run.precision.tried is not None:
+        yield Noted(f"computing in {run.precision}.")
+    yield Planned(run.plan)
+    if not run.plan.exact:
+        norm, dtype = model.spec.network.norm, run.precision.dtype
+        measured = certify(model, volume, run.scaling, run.device, dtype)
+        yield Warned(
+            f"{norm} normalisation looks at the whole tile, so tiles overlap and are blended: {measured}."
+        )
+    if isinstance(output, (str, os.PathLike)):
+        return (yield from _into_file(run, Path(output), overwrite=overwrite))
+    yield from run.blocks(output)
     return output.finish()
-
-
-def _labelled(ready: Evaluator, found: Plan) -> Iterator[tuple[Box, NDArray[Any]]]:
-    """Every block of a plan with its labels."""
-    if found.swept:
-        yield from SweepEngine(ready, found.block).labels()
-    else:
-        engine = BlockEngine(ready)
-        yield from ((box, engine.labels(box)) for box in blocks(ready.volume.grid, found.block))
 
 
 def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | None = None) -> Plan:
     """What a prediction will cost: blocks, memory and time, before it runs.
 
-    The time is estimated from one small block, which is computed.
+    The time is estimated from the first blocks, which are computed.
 
     Raises
     ------
@@ -160,10 +121,42 @@ def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | 
     volume, spec = open_volume(image), spec or PredictSpec()
     model = _opened(model, spec.prune)
     check_fit(model, volume)
-    device = choose_device(spec.device)
-    dtype = choose_precision(spec.precision, device)
-    found = choose_plan(model.spec.network, volume.grid, _limit(spec.memory, device), dtype.itemsize)
-    return with_time(found, _seconds(model, volume, found, device, dtype))
+    run = Run.prepared(model, volume, spec, {})
+    return with_time(run.plan, run.seconds())
+
+
+def _into_file(run: Run, path: Path, *, overwrite: bool) -> Generator[Event, None, Path]:
+    """Write a file, or go on with it."""
+    if not Ledger.of(path).exists():
+        refuse_existing(path, overwrite=overwrite)
+    if not path.parent.is_dir():
+        raise LimnError(f"{path.parent}: there is no such folder to write {path.name} into; create it first.")
+    classes, kind = run.model.spec.classes, run.spec.probabilities
+    layout = plan_output(
+        path, run.volume, classes.dtype, run.plan.block,
+        probabilities=kind, classes=classes.count, order=run.order,
+    )  # fmt: skip
+    block = run.plan.block
+    with Ledger.open(path, run.fingerprint | layout.summary, overwrite=overwrite) as ledger:
+        sealed = path.exists() and not path.with_name(path.name + ".partial").exists()
+        if sealed and not overwrite and (ledger.finished or len(ledger.done) == layout.levels[0].count):
+            yield Noted(f"{path}: is complete already, computed with the same settings.")
+            return path
+        if ledger.finished:  # but the file is gone
+            ledger.restart()
+        overwrite = overwrite or bool(ledger.notes.get("overwrite"))
+        output = create_output(
+            path, run.volume, classes.dtype, block, classes.color_of, classes.name_of,
+            overwrite=overwrite, done=ledger.done, probabilities=kind, order=run.order,
+        )  # fmt: skip
+        if overwrite:
+            ledger.note("overwrite", 1)
+        run.shrink(ledger.notes.get("memory"))
+        yield from run.blocks(output, ledger)
+        run.refuse_changed()
+        done = output.finish()
+        ledger.finish()
+    return done
 
 
 def check_fit(model: Model, volume: Volume) -> list[str]:
@@ -195,50 +188,3 @@ def check_fit(model: Model, volume: Volume) -> list[str]:
 def _opened(model: Model | str | os.PathLike[str], prune: int | None) -> Model:
     found = model if isinstance(model, Model) else Model.load(model)
     return found if prune is None else found.pruned(prune)
-
-
-def _limit(memory: int | str | None, device: torch.device) -> int:
-    if memory is not None:
-        return parse_bytes(memory)
-    return min(_DEFAULT_MOST, int(free_memory(device) * _SHARE_OF_FREE))
-
-
-def _output(
-    out: str | os.PathLike[str] | LabelOutput | None,
-    volume: Volume,
-    model: Model,
-    found: Plan,
-    *,
-    overwrite: bool,
-) -> LabelOutput:
-    classes = model.spec.classes
-    if out is None:
-        return in_memory(volume, classes.dtype)
-    if not isinstance(out, (str, os.PathLike)):
-        return out
-    return create_output(
-        Path(out), volume, classes.dtype, found.block, classes.color_of, classes.name_of, overwrite=overwrite
-    )
-
-
-def _seconds(model: Model, volume: Volume, found: Plan, device: torch.device, dtype: torch.dtype) -> float:
-    """Time of the whole run, from that of one block of at most 256 pixels a side (64 voxels in 3D)."""
-    side = 256 if model.spec.network.ndim == 2 else 64
-    steps = [f.step for f in feet_on_grid(model.spec.network)]
-    box = tuple(
-        (0, min(n, max(side // s * s, s)) if s > 1 else 1) for n, s in zip(volume.grid, steps, strict=True)
-    )
-    engine = BlockEngine(Evaluator(model, volume, fit_scaling(volume, model.spec.intensity), device, dtype))
-    engine.labels(box)  # the first pass sets things up
-    began = time.perf_counter()
-    engine.labels(box)
-    took = time.perf_counter() - began
-    return took * found.work * prod(found.grid) / (size_of(box) * _overlap(found, box))
-
-
-def _overlap(found: Plan, box: Any) -> float:
-    """Voxels that the network sees for the block at the origin, per voxel of the block."""
-    total = 1.0
-    for (_, stop), halo, n in zip(box, found.halo, found.grid, strict=True):
-        total *= min(n, stop + halo) / stop
-    return total

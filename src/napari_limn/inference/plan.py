@@ -6,25 +6,19 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
-from napari_limn.errors import LimnError
-from napari_limn.inference.sweep import Sweep
-from napari_limn.network.graph import Footprint, footprint, graph_of
+from napari_limn.inference.extents import Grid, feet_on_grid, fitting, on_grid, too_little, up
+from napari_limn.inference.overlap import Line, kept_bytes, lines_of
+from napari_limn.inference.sweep_plan import FIXED, cheapest_sweep
 from napari_limn.volume.boxes import count_blocks
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from napari_limn.network.graph import Footprint
     from napari_limn.network.spec import UNetSpec
 
-Grid = tuple[int, int, int, int]
-
-_FIXED = 180_000_000  # libraries' own buffers once a network has run, Zarr's threads and caches
-_BETWEEN = 60_000_000  # what the allocator leaves unused between the many pieces that a sweep keeps
 _SCRATCH = 1.3  # what convolutions need besides their inputs and outputs
 _LARGEST = {2: 1024, 3: 256}  # longer blocks gain little: the halo is then a few per cent of the work
-# blocks of a sweep along T, Z, Y and X, from those that fill the processor's caches best down
-_SWEPT = {
-    2: [(1, 1, n, 2 * n) for n in (256, 128, 64, 32, 16)],
-    3: [(1, n, 4 * n, 4 * n) for n in (32, 16, 8, 4)],
-}
 _PLANES = 1 << 18  # pixels that make a forward pass worth its while; smaller planes go in together
 
 
@@ -37,7 +31,8 @@ class Plan:
     grid
         Extent (T, Z, Y, X) of the volume.
     block, halo
-        Extent of a block of the output, and context read on each side of it, both (T, Z, Y, X).
+        Extent of a block of the output, and context read on each side of it, both (T, Z, Y, X); for blended blocks the
+        halo is what the network sees, and the tiles are what is read.
     blocks
         How many there are.
     peak_bytes
@@ -47,9 +42,12 @@ class Plan:
     work
         Voxels that the network sees, per voxel of the volume: 1 without any overlap.
     swept
-        Whether the blocks are those of one sweep, in which nothing is computed twice; otherwise they are tiles.
+        Whether the blocks are those of a sweep, in which nothing is computed twice; otherwise they are tiles.
     exact
         Whether the stitched result equals one pass over the whole image.
+    tile
+        Extent (T, Z, Y, X) of tiles that overlap by half and are blended, of a network for which nothing is exact but
+        one pass; the blocks are then half as long. None where nothing is blended.
     seconds
         Estimated time; None if nothing was measured.
 
@@ -57,7 +55,7 @@ class Plan:
     --------
     >>> from napari_limn.network.spec import UNetSpec
     >>> str(make_plan(UNetSpec(), (1, 1, 512, 512), limit=2_000_000_000))
-    '1 block of 1 × 1 × 512 × 512, 0.3 GB, exact'
+    '1 block of 1 × 1 × 512 × 512, 0.5 GB, exact'
     """
 
     grid: Grid
@@ -69,10 +67,19 @@ class Plan:
     work: float
     exact: bool
     swept: bool = False
+    tile: Grid | None = None
+    column: Grid | None = None
     seconds: float | None = None
+
+    @property
+    def blended(self) -> bool:
+        """Whether the blocks are made of tiles that overlap by half."""
+        return self.tile is not None
 
     def __str__(self) -> str:
         size = " × ".join(map(str, self.block))
+        if self.tile is not None:
+            size += f", from tiles of {' × '.join(map(str, self.tile))}, overlapped by half and blended"
         time = (
             ""
             if self.seconds is None
@@ -81,7 +88,7 @@ class Plan:
             else f", about {self.seconds / 60:.0f} min"
         )
         kind = "exact" if self.exact else "not exact: the normalisation depends on the tile"
-        what = "block" if self.swept or self.blocks == 1 else "tile"
+        what = "block" if self.swept or self.blended or self.blocks == 1 else "tile"
         return f"{self.blocks} {what}{'s' if self.blocks > 1 else ''} of {size}, {self.peak_bytes / 1e9:.1f} GB{time}, {kind}"
 
 
@@ -105,81 +112,65 @@ def make_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan
         If not even the smallest block fits.
     """
     feet = feet_on_grid(spec)
-    extent = [_up(n, f.step) for n, f in zip(grid, feet, strict=True)]
+    extent = [up(n, f.step) for n, f in zip(grid, feet, strict=True)]
     largest = max(grid) if not spec.tile_exact else _LARGEST[spec.ndim]
-    core = [
-        min(n, _up(largest, f.step)) if f.halo or f.shrink else 1 for n, f in zip(extent, feet, strict=True)
-    ]
-    while (peak := _peak(spec, core, feet, itemsize)) > limit:
-        axis = max(range(4), key=lambda a: core[a] if core[a] > feet[a].step else 0)
-        if core[axis] <= feet[axis].step:
-            raise LimnError(
-                f"found a memory limit of {limit / 1e9:.2f} GB, the smallest block of this network needs "
-                f"{peak / 1e9:.2f} GB; raise the limit, or train a narrower network."
-            )
-        core[axis] = max(feet[axis].step, core[axis] * 3 // 4 // feet[axis].step * feet[axis].step)
+    seen = [f.halo > 0 or (not spec.tile_exact and a >= 4 - spec.ndim) for a, f in enumerate(feet)]
+    core = [min(n, up(largest, f.step)) if s else 1 for n, f, s in zip(extent, feet, seen, strict=True)]
+    core = _shrunk(core, [f.step for f in feet], limit, lambda core: _peak(spec, core, feet, itemsize))
     block = _even(core, grid, feet)
     if spec.ndim == 2:
         block = _several_planes(spec, block, grid, limit, itemsize)
     halo = tuple(f.halo for f in feet)
-    whole_frames = all(b >= n for b, n, f in zip(block, grid, feet, strict=True) if f.halo)
+    whole_frames = all(b >= n for b, n, s in zip(block, grid, seen, strict=True) if s)
     return Plan(
-        grid, block, _grid(halo), count_blocks(grid, block), _peak(spec, block, feet, itemsize), limit,
+        grid, block, on_grid(halo), count_blocks(grid, block), _peak(spec, block, feet, itemsize), limit,
         _work(grid, block, feet), spec.tile_exact or whole_frames,
     )  # fmt: skip
 
 
 def choose_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan:
-    """One pass where a frame fits into `limit` bytes; otherwise a sweep; tiles where what it keeps does not fit either.
+    """One pass where a frame fits into `limit` bytes; otherwise a sweep.
+
+    For a network whose operations are not all local, one pass or tiles that are blended.
 
     Parameters and errors as of :func:`make_plan`.
     """
-    tiled = make_plan(spec, grid, limit, itemsize)
-    at_once = all(b >= n for b, n in zip(tiled.block[-spec.ndim :], grid[-spec.ndim :], strict=True))
-    if at_once or not spec.tile_exact:
-        return tiled
-    return make_sweep(spec, grid, limit, itemsize) or tiled
+    if not spec.tile_exact:
+        return make_blend(spec, grid, limit, itemsize)
+    short = all(n <= _LARGEST[spec.ndim] for n in grid[-spec.ndim :])
+    if (
+        short
+        and _peak(spec, (1,) * (4 - spec.ndim) + grid[-spec.ndim :], feet_on_grid(spec), itemsize) <= limit
+    ):
+        return make_plan(spec, grid, limit, itemsize)
+    found = cheapest_sweep(spec, grid, limit, itemsize)
+    column = None if found.column == grid else found.column
+    return Plan(
+        grid, found.block, (0, 0, 0, 0), found.blocks, found.peak_bytes, limit, found.work,
+        exact=True, swept=True, column=column,
+    )  # fmt: skip
 
 
-def make_sweep(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan | None:
-    """The sweep with the largest blocks that fit into `limit` bytes; None if not even the smallest do.
+def make_blend(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan:
+    """One pass where a frame fits into `limit` bytes; otherwise the largest tiles, overlapped by half, that do.
 
-    Parameters as of :func:`make_plan`.
+    Parameters and errors as of :func:`make_plan`.
     """
-    feet, extent = feet_on_grid(spec), swept_extent(spec, grid)
-    frame = [f.step > 1 or f.halo > 0 for f in feet]
-    for wanted in _SWEPT[spec.ndim]:
-        block = _grid(tuple(
-            min(_up(n, f.step), _up(w, f.step)) if seen else 1
-            for n, w, f, seen in zip(grid, wanted, feet, frame, strict=True)
-        ))  # fmt: skip
-        kept = Sweep(graph_of(spec), {}, extent, block[-spec.ndim :]).most_kept()
-        ahead = prod(b + f.halo for b, f in zip(block, feet, strict=True))  # as far as the first block reads
-        peak = _bytes(spec, ahead, ahead, itemsize) + kept * itemsize + _BETWEEN
-        if peak <= limit:
-            work = prod(extent) / prod(grid[-spec.ndim :])
-            return Plan(
-                grid, block, (0, 0, 0, 0), count_blocks(grid, block), peak, limit, work, exact=True, swept=True
-            )  # fmt: skip
-    return None
-
-
-def swept_extent(spec: UNetSpec, grid: Grid) -> tuple[int, ...]:
-    """Extent of the input of one pass over a frame: one that the network takes."""
-    return tuple(fitting(n, f) for n, f in zip(grid[-spec.ndim :], footprint(spec), strict=True))
-
-
-def fitting(n: int, foot: Footprint) -> int:
-    """Extent of the smallest input that the network takes and that gives `n` voxels of output or more."""
-    if not foot.shrink:
-        return _up(n, foot.step)
-    return foot.smallest + _up(max(0, n + 2 * foot.shrink - foot.smallest), foot.step)
-
-
-def feet_on_grid(spec: UNetSpec) -> tuple[Footprint, ...]:
-    """Footprints along T, Z, Y and X; an axis that the network does not see has a footprint of one voxel."""
-    own = footprint(spec)
-    return (Footprint(1, 0, 0, 1),) * (4 - len(own)) + own
+    feet = feet_on_grid(spec)
+    halo, seen = on_grid(tuple(f.halo for f in feet)), [axis >= 4 - spec.ndim for axis in range(4)]
+    block = on_grid(tuple(up(n, f.step) if s else 1 for n, f, s in zip(grid, feet, seen, strict=True)))
+    if _bare_peak(spec, block, grid, itemsize) <= limit:
+        block = _several_planes(spec, block, grid, limit, itemsize) if spec.ndim == 2 else block
+        peak, work = _bare_peak(spec, block, grid, itemsize), _work(grid, block, feet)
+        return Plan(grid, block, halo, count_blocks(grid, block), peak, limit, work, exact=True)
+    lines = _largest_lines(spec, block, grid, limit, itemsize)
+    tile, block = on_grid(tuple(line.tile for line in lines)), on_grid(tuple(line.cell for line in lines))
+    peak = _bare_peak(spec, tile, grid, itemsize) + kept_bytes(lines, spec.out_channels)
+    taken = [
+        [_taken(stop - start, f) for start, stop in line.spans()] for line, f in zip(lines, feet, strict=True)
+    ]
+    work = prod(map(sum, taken)) / prod(grid)
+    return Plan(grid, block, halo, count_blocks(grid, block), peak, limit, work, exact=False, tile=tile)
 
 
 def activation_values(spec: UNetSpec) -> float:
@@ -194,7 +185,7 @@ def activation_values(spec: UNetSpec) -> float:
     return 2 * spec.in_channels + kept + last + 2 * spec.out_channels
 
 
-def _peak(spec: UNetSpec, core: list[int] | Grid, feet: tuple[Footprint, ...], itemsize: int) -> int:
+def _peak(spec: UNetSpec, core: Sequence[int], feet: tuple[Footprint, ...], itemsize: int) -> int:
     """Bytes for one block: activations over block and halo, the image as read and as scaled, the labels."""
     return _bytes(spec, prod(c + 2 * f.halo for c, f in zip(core, feet, strict=True)), prod(core), itemsize)
 
@@ -202,13 +193,58 @@ def _peak(spec: UNetSpec, core: list[int] | Grid, feet: tuple[Footprint, ...], i
 def _bytes(spec: UNetSpec, seen: int, labelled: int, itemsize: int) -> int:
     """Bytes for a block by the voxels that the network sees and those that get a label."""
     image = seen * spec.in_channels * 16 + labelled * 16
-    return int(seen * activation_values(spec) * itemsize * _SCRATCH + image) + _FIXED
+    return int(seen * activation_values(spec) * itemsize * _SCRATCH + image) + FIXED
+
+
+def _shrunk(size: list[int], units: list[int], limit: int, peak: Callable[[list[int]], int]) -> list[int]:
+    """The extent, in `units`, shortened along its longest axis until its peak fits into `limit` bytes."""
+    size = [*size]
+    while (needed := peak(size)) > limit:
+        axis = max(range(4), key=lambda a: size[a] if size[a] > units[a] else 0)
+        if size[axis] <= units[axis]:
+            raise too_little(limit, needed)
+        size[axis] = max(units[axis], size[axis] * 3 // 4 // units[axis] * units[axis])
+    return size
+
+
+def _largest_lines(spec: UNetSpec, frame: Grid, grid: Grid, limit: int, itemsize: int) -> tuple[Line, ...]:
+    """The largest tiles for a frame of which one and the sums that are kept fit into `limit` bytes, evenly laid."""
+    feet = feet_on_grid(spec)
+    pairs = [2 * f.step if axis >= 4 - spec.ndim else 1 for axis, f in enumerate(feet)]
+
+    def laid(tile: list[int]) -> tuple[Line, ...]:
+        """As many tiles as of this extent, but overlapping by half as exactly as the stride allows."""
+        even = [
+            2 * up(ceil(n / ceil(n / (size // 2))), pair // 2) if pair > 1 and n > size else size
+            for n, size, pair in zip(grid, tile, pairs, strict=True)
+        ]
+        return lines_of(grid, even, feet, spec.ndim)
+
+    def peak(tile: list[int]) -> int:
+        lines = laid(tile)
+        each = on_grid(tuple(line.tile for line in lines))
+        return _bare_peak(spec, each, grid, itemsize) + kept_bytes(lines, spec.out_channels)
+
+    most = [min(n, up(_LARGEST[spec.ndim], pair)) for n, pair in zip(frame, pairs, strict=True)]
+    return laid(_shrunk(most, pairs, limit, peak))
+
+
+def _bare_peak(spec: UNetSpec, tile: Grid, grid: Grid, itemsize: int) -> int:
+    """Bytes for one tile with no more context than the network cuts off."""
+    given = [min(n, size) for n, size in zip(grid, tile, strict=True)]
+    seen = prod(fitting(n, f) for n, f in zip(given, feet_on_grid(spec), strict=True))
+    return _bytes(spec, seen, prod(given), itemsize)
+
+
+def _taken(n: int, foot: Footprint) -> int:
+    """Voxels that the network takes along an axis for `n` of output without context."""
+    return fitting(n, foot) if foot.shrink else n
 
 
 def _even(core: list[int], grid: Grid, feet: tuple[Footprint, ...]) -> Grid:
     """As many blocks as before, but all of about the same size."""
     counts = [ceil(n / c) for n, c in zip(grid, core, strict=True)]
-    return _grid(tuple(_up(ceil(n / k), f.step) for n, k, f in zip(grid, counts, feet, strict=True)))
+    return on_grid(tuple(up(ceil(n / k), f.step) for n, k, f in zip(grid, counts, feet, strict=True)))
 
 
 def _several_planes(spec: UNetSpec, block: Grid, grid: Grid, limit: int, itemsize: int) -> Grid:
@@ -232,15 +268,6 @@ def _work(grid: Grid, block: Grid, feet: tuple[Footprint, ...]) -> float:
         ]
         total *= sum(spans) / n
     return total
-
-
-def _up(n: int, step: int) -> int:
-    return ceil(n / step) * step
-
-
-def _grid(values: tuple[int, ...]) -> Grid:
-    t, z, y, x = values
-    return t, z, y, x
 
 
 def with_time(plan: Plan, seconds: float) -> Plan:

@@ -23,7 +23,6 @@ _PASSED = set("dropout dropout2d dropout3d contiguous clone detach to float bflo
 _CUTS = {"narrow", "getitem"}
 WINDOWS = {"conv2d", "conv3d", "max_pool2d", "max_pool3d", "avg_pool2d", "avg_pool3d"}
 SPREADS = {"conv_transpose2d", "conv_transpose3d"}
-FAR = 1 << 62
 
 
 @dataclass(slots=True)

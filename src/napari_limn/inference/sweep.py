@@ -9,7 +9,7 @@ the way down and up again for a skip. The geometry comes from the network's grap
 
 from __future__ import annotations
 
-from itertools import pairwise, product
+from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ import torch
 from torch.nn import functional as F
 
 from napari_limn.device import channels_last
-from napari_limn.inference.stages import FAR, SPREADS, WINDOWS, NotStreamableError, Part, stages_of
+from napari_limn.inference.schedule import Schedule
+from napari_limn.inference.stages import SPREADS, WINDOWS, NotStreamableError, Part, stages_of
 from napari_limn.network.graph import Slot, Weight
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class Sweep:
         Of the input along each axis of the network; one that the network takes.
     block
         Of the output along each axis. The longest axis of the image becomes the outermost loop: what is kept spans the others.
+    window
+        The part of the output that is wanted, one (start, stop) an axis; the whole where not given. What lies outside is
+        only computed as far as the window needs it.
 
     Raises
     ------
@@ -50,7 +54,12 @@ class Sweep:
     """
 
     def __init__(
-        self, graph: Graph, weights: Mapping[str, Tensor], extent: Sequence[int], block: Sequence[int]
+        self,
+        graph: Graph,
+        weights: Mapping[str, Tensor],
+        extent: Sequence[int],
+        block: Sequence[int],
+        window: Spans | None = None,
     ) -> None:
         self._weights = weights
         self._ndim = len(extent)
@@ -59,51 +68,60 @@ class Sweep:
         sizes = [graph.sizes(axis, n) or [] for axis, n in enumerate(extent)]
         self._sizes = [tuple(each[stage.index] for each in sizes) for stage in self._stages]
         self.output = self._sizes[-1]
-        self._done = [self._schedule(axis, block[axis]) for axis in range(self._ndim)]
-        self._counts = [len(done) - 1 for done in self._done]
+        window = window or tuple((0, n) for n in self.output)
+        self._axes = [
+            Schedule(self._stages, axis, [size[axis] for size in self._sizes], block[axis], window[axis])
+            for axis in range(self._ndim)
+        ]
         # from the outermost loop inwards
         self._order = sorted(range(self._ndim), key=lambda axis: -extent[axis])
         for i, stage in enumerate(self._stages):
             for edge in stage.edges():
-                edge.starts = [self._starts(axis, i, edge) for axis in range(self._ndim)]
+                edge.starts = [along.starts(i, edge) for along in self._axes]
+        self._workspace = torch.empty(0)  # inputs put together from pieces, one after the other
+        self.check: Callable[[], object] = int  # called before every layer; may raise
         self.macs = 0  # multiply-accumulates so far
 
-    def _schedule(self, axis: int, block: int) -> list[list[int]]:
-        """How far every stage has come before the first block and after each one."""
-        n = self.output[axis]
-        ends = [0] * len(self._stages)
-        table = [ends]
-        for stop in range(min(block, n), n + block, block):
-            reached = [0] * len(self._stages)
-            reached[-1] = min(stop, n)
-            for i in reversed(range(len(self._stages))):
-                if reached[i]:
-                    _, high = self._stages[i].op.moves[axis].need(0, reached[i])
-                    for edge in self._stages[i].edges():
-                        far = min(high + edge.shift[axis], self._sizes[edge.source][axis])
-                        reached[edge.source] = max(reached[edge.source], far)
-            table.append([max(a, b) for a, b in zip(table[-1], reached, strict=True)])
-            if reached[-1] == n:
-                break
-        return table
+    @property
+    def rows(self) -> int:
+        """Number of blocks along the outermost loop."""
+        return self._axes[self._order[0]].blocks
 
-    def _starts(self, axis: int, i: int, edge: Edge) -> list[int]:
-        """First sample that stage `i` needs of an edge in each block, and none after the last."""
-        move = self._stages[i].op.moves[axis]
-        firsts = [move.need(done[i], done[i] + 1)[0] + edge.shift[axis] for done in self._done[axis][:-1]]
-        return [*firsts, FAR]
+    def row_boxes(self) -> Iterator[tuple[int, Spans]]:
+        """The rows of blocks across the outermost axis, and what of the output each gives."""
+        outer, last = self._order[0], len(self._stages) - 1
+        for row in range(self.rows):
+            spans = [(along.ends[0][last], along.ends[-1][last]) for along in self._axes]
+            spans[outer] = self._axes[outer].span(last, row)
+            yield row, tuple(spans)
+
+    def turns(self, row: int = 0) -> Iterator[tuple[tuple[int, ...], list[Spans | None]]]:
+        """Every block by its place, and what each stage computes in it; `row` is the first row that is wanted.
+
+        The rows before it are gone through again only as far as the wanted ones need them.
+        """
+        first = self._axes[self._order[0]].needed_from(row)
+        rows = range(min(first), self.rows)
+        for turn in product(rows, *(range(self._axes[axis].blocks) for axis in self._order[1:])):
+            block = tuple(turn[self._order.index(axis)] for axis in range(self._ndim))
+            work: list[Spans | None] = []
+            for i in range(len(self._stages)):
+                spans = tuple(along.span(i, b) for along, b in zip(self._axes, block, strict=True))
+                work.append(spans if turn[0] >= first[i] and all(a < z for a, z in spans) else None)
+            yield block, work
+
+    def reads(self, row: int = 0) -> Iterator[Spans]:
+        """What a run reads, in this order."""
+        return (spans for _, work in self.turns(row) if (spans := work[0]) is not None)
 
     @torch.inference_mode()
-    def run(self, read: Callable[[Spans], Tensor]) -> Iterator[tuple[Spans, Tensor]]:
-        """Every block of the output, (1 or N, K, …) on its spans; `read` is asked for each input voxel once."""
-        for turn in product(*(range(self._counts[axis]) for axis in self._order)):
-            block = tuple(turn[self._order.index(axis)] for axis in range(self._ndim))
-            for i, stage in enumerate(self._stages):
-                spans = tuple(
-                    (self._done[axis][b][i], self._done[axis][b + 1][i]) for axis, b in enumerate(block)
-                )
-                if all(a < z for a, z in spans):
-                    data = read(spans) if i == 0 else self._compute(i, stage, spans)
+    def run(self, read: Callable[[Spans], Tensor], row: int = 0) -> Iterator[tuple[Spans, Tensor]]:
+        """Every block of the output from `row` on, (1 or N, K, …) on its spans; `read` is asked for each voxel once."""
+        for block, work in self.turns(row):
+            for i, (stage, spans) in enumerate(zip(self._stages, work, strict=True)):
+                self.check()
+                if spans is not None:
+                    data = read(spans) if i == 0 else self._compute(stage, spans)
                     if i == len(self._stages) - 1:
                         yield spans, data
                     for edge in stage.readers:
@@ -120,33 +138,61 @@ class Sweep:
         """Numbers that an edge keeps: along each axis its margin, over a block of the outer and all of the inner axes."""
         total, outer = 0, 1
         for place, axis in enumerate(self._order):
-            reached = [done[edge.source] for done in self._done[axis][1:]]
-            margin = max([0, *(a - b for a, b in zip(reached, edge.starts[axis][1:-1], strict=False))])
-            inner = prod(self._sizes[edge.source][other] for other in self._order[place + 1 :])
-            total += outer * margin * inner
-            firsts = [*edge.starts[axis][:-1], self._sizes[edge.source][axis]]
-            outer *= max(b - max(a, 0) for a, b in pairwise(firsts))
+            inner = prod(self._axes[other].extent(edge.source) for other in self._order[place + 1 :])
+            total += outer * self._axes[axis].margin(edge) * inner
+            outer *= self._axes[axis].longest(edge)
         return total * self._stages[edge.source].op.channels
+
+    def planned_macs(self) -> int:
+        """Multiply-accumulates of a whole run, predicted."""
+        return sum(round(each) for each in self._macs())
+
+    def _macs(self) -> Iterator[float]:
+        for i, stage in enumerate(self._stages):
+            if "conv" in stage.op.name:
+                weight = self._weight(stage.op.named()["weight"])
+                samples = prod(along.extent(i) for along in self._axes)
+                yield samples * weight.numel() * float(prod(m.stride for m in stage.op.moves if m.stride < 1))
+
+    def most_alive(self) -> int:
+        """Numbers in tensors at once at most, predicted: during the first block, which reads ahead, or a later one."""
+        places = product(*({0, min(1, along.blocks - 1)} for along in self._axes))
+        kept = self.most_kept()
+        return max(self._alive(place) + (kept if any(place) else 0) for place in places)
+
+    def _alive(self, block: tuple[int, ...]) -> int:
+        """Numbers in tensors at once at most during a block, without what was kept before it."""
+        fresh: dict[int, int] = {}
+        last = {e.source: i for i, stage in enumerate(self._stages) for e in stage.edges()}
+        most = 0
+        for i, stage in enumerate(self._stages):
+            spans = tuple(along.span(i, b) for along, b in zip(self._axes, block, strict=True))
+            made = prod(b - a for a, b in spans) * stage.op.channels
+            needed = prod(
+                high - low for low, high in (m.need(*s) for m, s in zip(stage.op.moves, spans, strict=True))
+            )
+            read = needed * sum(self._stages[edge.source].op.channels for edge in stage.edges())
+            fresh[i] = made
+            most = max(most, sum(fresh.values()) + (read if made else 0))
+            fresh = {source: size for source, size in fresh.items() if last.get(source, 0) > i}
+        return most
 
     @property
     def kept_values(self) -> int:
         """Numbers kept between blocks at this moment."""
-        storages = {
-            part.data.untyped_storage()._cdata: part.data.untyped_storage().nbytes() // part.data.itemsize
-            for stage in self._stages
-            for edge in stage.readers
-            for part in edge.parts
-        }
-        return sum(storages.values())
+        parts = (part for stage in self._stages for edge in stage.readers for part in edge.parts)
+        storages = {part.data.untyped_storage()._cdata: part.data for part in parts}
+        return sum(data.untyped_storage().nbytes() // data.itemsize for data in storages.values())
 
     # ---- one stage -----------------------------------------------------------------------------------------------
-    def _compute(self, i: int, stage: Stage, spans: Spans) -> Tensor:
+    def _compute(self, stage: Stage, spans: Spans) -> Tensor:
         """A stage's output on `spans`."""
         op, moves = stage.op, stage.op.moves
         needed = tuple(move.need(*span) for move, span in zip(moves, spans, strict=True))
         fill = float("-inf") if op.name.startswith("max_pool") else 0.0
         sizes = self._input_size(stage)
-        given = [self._gathered(operand, needed, sizes, fill) for operand in stage.operands]
+        once = op.name in WINDOWS or op.name in SPREADS  # what it reads is of no use after it
+        given = [self._gathered(operand, needed, sizes, fill, once=once) for operand in stage.operands]
         if op.name in WINDOWS:
             data = self._window(op, given[0])
         elif op.name in SPREADS:
@@ -166,7 +212,9 @@ class Sweep:
         edge = stage.operands[0][0]
         return [n - 2 * shift for n, shift in zip(self._sizes[edge.source], edge.shift, strict=True)]
 
-    def _gathered(self, operand: list[Edge], needed: Spans, sizes: list[int], fill: float) -> Tensor:
+    def _gathered(
+        self, operand: list[Edge], needed: Spans, sizes: list[int], fill: float, *, once: bool
+    ) -> Tensor:
         """The samples that are needed of an operand, its channels side by side; filled up beyond the border."""
         inside = tuple((max(a, 0), min(b, n)) for (a, b), n in zip(needed, sizes, strict=True))
         found = [self._pieces(edge, inside) for edge in operand]
@@ -175,7 +223,7 @@ class Sweep:
         first = found[0][0].data
         channels = [pieces[0].data.shape[1] for pieces in found]
         shape = (first.shape[0], sum(channels), *(b - a for a, b in needed))
-        buffer = first.new_empty(shape).to(memory_format=self._layout)
+        buffer = self._room(first, shape) if once else _room(first.new_empty(prod(shape)), shape)
         if inside != needed:
             buffer.fill_(fill)
         begin = 0
@@ -187,6 +235,13 @@ class Sweep:
                 view.copy_(piece.data)
             begin += count
         return buffer
+
+    def _room(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Memory for a tensor of `shape`: the same again and again, since pages of new memory cost as much as filling them."""
+        if self._workspace.numel() < prod(shape):
+            self._workspace = like.new_empty(0)
+            self._workspace = like.new_empty(prod(shape))
+        return _room(self._workspace, shape)
 
     def _pieces(self, edge: Edge, inside: Spans) -> list[Part]:
         """Parts of an edge on `inside`, in the coordinates of who reads them."""
@@ -266,6 +321,11 @@ class Sweep:
 
     def _weight(self, value: Any) -> Any:
         return self._weights[value.name] if isinstance(value, Weight) else value
+
+
+def _room(memory: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A tensor of `shape` (N, C, …), channels last, at the beginning of `memory`."""
+    return memory[: prod(shape)].view(shape[0], *shape[2:], shape[1]).movedim(-1, 1)
 
 
 def _cut(data: Tensor, starts: Sequence[int], spans: Spans) -> Tensor:

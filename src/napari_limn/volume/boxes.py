@@ -50,6 +50,17 @@ def slices(box: Box) -> tuple[slice, ...]:
     return tuple(slice(start, stop) for start, stop in box)
 
 
+def overlap(one: Box, other: Box) -> Box:
+    """What two boxes share; an axis without overlap becomes empty.
+
+    Examples
+    --------
+    >>> overlap(((0, 5), (2, 9)), ((3, 8), (0, 4)))
+    ((3, 5), (2, 4))
+    """
+    return tuple((max(a, c), max(min(b, d), a, c)) for (a, b), (c, d) in zip(one, other, strict=True))
+
+
 def contains(outer: Box, inner: Box) -> bool:
     """Whether `inner` lies in `outer` completely."""
     return all(a <= c <= d <= b for (a, b), (c, d) in zip(outer, inner, strict=True))

@@ -27,12 +27,6 @@ class MappedArray:
         """Number of dimensions."""
         return len(self.shape)
 
-    def _map(self, mode: str) -> np.memmap[Any, Any]:
-        return np.memmap(self.path, self.dtype, mode, self.offset, self.shape)  # type: ignore[call-overload,no-any-return]
-
     def __getitem__(self, index: Any) -> NDArray[Any]:
-        return np.array(self._map("r")[index])
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        mapped = self._map("r+")
-        mapped[index] = value
+        mapped = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+        return np.array(mapped[index])

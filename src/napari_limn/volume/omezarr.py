@@ -17,9 +17,12 @@ if TYPE_CHECKING:
 
     from napari_limn.volume.volume import RGBA
 
+MARK = "napari-limn"
+"""Attribute of an output written here: which of its labels are meant when its path is opened."""
+
 
 def open_zarr(path: Path, axes: str | None = None) -> Volume:
-    """Open a Zarr array, or the first multiscale image of an OME-Zarr group, lazily.
+    """Open a Zarr array, or the first multiscale image of an OME-Zarr group, lazily; of an output of ours, its labels.
 
     Raises
     ------
@@ -32,7 +35,7 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
         return Volume(node, Axes.of(names), path.name)
     with _reported(path):
         group = _image_group(node, path)
-        meta = _ome(group)
+        meta = ome_metadata(group)
         image = meta["multiscales"][0]
         levels = [_level(group, entry["path"], path) for entry in image["datasets"]]
         declared, units = _declared(image, levels[0].ndim)
@@ -65,7 +68,7 @@ def _open(path: Path, name: str) -> zarr.Array[Any] | zarr.Group:
         ) from error
 
 
-def _ome(group: zarr.Group) -> Mapping[str, Any]:
+def ome_metadata(group: zarr.Group) -> Mapping[str, Any]:
     """OME metadata: under the key `ome` since 0.5, at the top before."""
     attributes = dict(group.attrs)
     ome = attributes.get("ome", attributes)
@@ -74,9 +77,16 @@ def _ome(group: zarr.Group) -> Mapping[str, Any]:
 
 def _image_group(group: zarr.Group, path: Path) -> zarr.Group:
     """The group that holds a multiscale image: this one, or series 0 of a bioformats2raw layout."""
-    if _ome(group).get("multiscales"):
+    mark = group.attrs.get(MARK)
+    if isinstance(mark, dict) and isinstance(labels := group.get(f"labels/{mark.get('labels')}"), zarr.Group):
+        return labels
+    if ome_metadata(group).get("multiscales"):
         return group
-    if "0" in group and isinstance(first := group["0"], zarr.Group) and _ome(first).get("multiscales"):
+    if (
+        "0" in group
+        and isinstance(first := group["0"], zarr.Group)
+        and ome_metadata(first).get("multiscales")
+    ):
         return first
     raise LimnError(
         f"{path.name}: found a Zarr group without multiscale metadata, expected an OME-Zarr image or a Zarr array; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -47,13 +48,34 @@ def open_volume(source: Any, axes: str | Axes | None = None) -> Volume:
         raise LimnError(f"{path}: there is no such file or folder; check the spelling.")
     asked = axes.names if isinstance(axes, Axes) else axes
     if path.is_dir():
-        return open_zarr(path, asked)
+        return replace(open_zarr(path, asked), path=path)
     if path.suffix.lower() in TIFF_SUFFIXES:
-        return open_tiff(path, asked)
+        return replace(open_tiff(path, asked), path=path)
     raise LimnError(
         f"{path.name}: found suffix {path.suffix or '(none)'!r}, expected .tif, .tiff or a .zarr folder; "
         "export the image as OME-TIFF or OME-Zarr."
     )
+
+
+def identity(volume: Volume) -> str:
+    """What tells that an image is not the one it was: shape, type, and of a file its path, size and time of change.
+
+    Of a Zarr folder, its metadata count, and the times of change of the folders that hold its levels; labels in it do not.
+    """
+    parts = [f"{tuple(int(n) for n in volume.data.shape)} {volume.dtype} {volume.axes.names}"]
+    if (path := volume.path) is not None and path.exists():
+        parts.append(str(path.resolve()))
+        inside = [
+            path / "zarr.json",
+            path / ".zattrs",
+            *path.glob("[!l]*"),
+            *path.glob("[!l]*/zarr.json"),
+            *path.glob("[!l]*/.z*"),
+        ]
+        entries = [path] if path.is_file() else sorted({entry for entry in inside if entry.exists()})
+        state = [f"{entry.name} {entry.stat().st_mtime_ns} {entry.stat().st_size}" for entry in entries]
+        parts.append(state[0] if path.is_file() else sha256("\n".join(state).encode()).hexdigest()[:16])
+    return ", ".join(parts)
 
 
 def open_labels(source: Any, image: Volume) -> Volume:

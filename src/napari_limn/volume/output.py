@@ -1,39 +1,79 @@
-"""Label volumes going out: a numpy array, an OME-TIFF or an OME-Zarr, written block by block, each voxel once."""
+"""Label volumes going out, block by block, each voxel once: into an array, an OME-TIFF or an OME-Zarr."""
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from functools import partial as bound
+from math import prod
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-import tifffile
-import zarr
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
-from napari_limn.volume.boxes import slices
-from napari_limn.volume.mapped import MappedArray
+from napari_limn.volume.boxes import shape_of, slices
+from napari_limn.volume.durable import disk_faults, remove, sync_up
 from napari_limn.volume.open import TIFF_SUFFIXES, ZARR_SUFFIXES
-from napari_limn.volume.tiff import MARK
-from napari_limn.volume.volume import size_in_bytes
+from napari_limn.volume.pyramid import Pyramid
+from napari_limn.volume.shards import Layout, make_layout
+from napari_limn.volume.tiff_output import TILE, refuse_unfit_tiff, seal_tiff
+from napari_limn.volume.zarr_output import (
+    CLASSES,
+    image_levels,
+    open_target,
+    seal_label,
+    seal_zarr,
+    stored_axes,
+    with_channels,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from napari_limn.volume.axes import Axes
     from napari_limn.volume.boxes import Box
+    from napari_limn.volume.pyramid import Target
     from napari_limn.volume.volume import RGBA, Volume
+
+Probabilities = Literal["uint8", "float16"]
+"""How a probability is stored: 255 p rounded, or as it is in half precision."""
+
+_LABEL_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,64}")
 
 
 class LabelOutput(Protocol):
-    """Where the labels of a prediction go."""
+    """Where the labels of a prediction go. Blocks may come in any order and of any extent; together they fill the grid."""
 
-    def write(self, box: Box, labels: NDArray[Any]) -> None:
-        """Write labels of shape (T, Z, Y, X) at `box` on the grid."""
+    def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
+        """Take a block.
+
+        Parameters
+        ----------
+        box
+            Where it lies on the TZYX grid.
+        labels
+            Of shape (T, Z, Y, X).
+        probabilities
+            Of shape (K, T, Z, Y, X), 0 to 1; given if, and only if, the output was created for them.
+
+        Returns
+        -------
+        Numbers of the shards that this block completed and that are on the disk now, come what may.
+        """
+        ...
+
+    def missing(self, box: Box) -> bool:
+        """Whether a block at `box` has still to be computed: some of its voxels are not on the disk for good."""
+        ...
+
+    def forget_unfinished(self) -> None:
+        """Drop what is not on the disk for good: every block that :meth:`missing` tells of will be written again."""
         ...
 
     def finish(self) -> Any:
@@ -47,44 +87,89 @@ class ArrayOutput:
     def __init__(self, image: Volume, array: Any) -> None:
         self.array, self._image = array, image
 
-    def write(self, box: Box, labels: NDArray[Any]) -> None:
-        """See :class:`LabelOutput`."""
+    def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
+        """See :meth:`LabelOutput.write`; an array outlives nothing, so no shard is ever told of."""
+        if probabilities is not None:
+            raise LimnError("found class probabilities for an array of labels; write an .ome.zarr.")
         at = dict(zip(GRID, slices(box), strict=True))
         index = tuple(at[name] for name in self._image.axes.without("C").names)
         self.array[index] = self._image.squeezed(labels)
+        return []
+
+    def missing(self, box: Box) -> bool:
+        """Always: an array does not know what was written."""
+        return True
+
+    def forget_unfinished(self) -> None:
+        """Nothing waits."""
 
     def finish(self) -> Any:
         """The array."""
         return self.array
 
 
-class FileOutput(ArrayOutput):
-    """Labels into a file that carries the suffix ``.partial`` until it is complete."""
+class FileOutput:
+    """Labels into a file or folder that has its name only when it is complete.
 
-    def __init__(self, image: Volume, array: Any, partial: Path, path: Path) -> None:
-        super().__init__(image, array)
-        self._partial, self._path = partial, path
+    Attributes
+    ----------
+    path
+        The name it will have.
+    layout
+        Levels, shards and chunks, and the memory that half-filled shards take.
+    """
+
+    def __init__(self, path: Path, layout: Layout, pyramid: Pyramid, seal: Callable[[], Path]) -> None:
+        self.path, self.layout = path, layout
+        self._pyramid, self._seal = pyramid, seal
+
+    def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
+        """See :meth:`LabelOutput.write`. What lies in shards on the disk is ignored: no shard is written twice.
+
+        Raises
+        ------
+        LimnError
+            If probabilities are missing or not expected, or the disk is full, read-only or forbidden.
+        """
+        kind, count = self.layout.probabilities, self.layout.classes
+        found = 0 if probabilities is None else len(probabilities)
+        if found != count:
+            raise LimnError(
+                f"{self.path.name}: found probabilities of {found} classes, expected {count}; create the output for them."
+            )
+        if tuple(labels.shape) != shape_of(box):
+            raise LimnError(
+                f"{self.path.name}: found labels of shape {labels.shape} for box {box}, expected {shape_of(box)}."
+            )
+        parts = [labels[None]]
+        if probabilities is not None:
+            parts.append(_stored(probabilities, kind))
+        with disk_faults(self.path):
+            return self._pyramid.write(box, parts)
+
+    def missing(self, box: Box) -> bool:
+        """See :meth:`LabelOutput.missing`."""
+        return self._pyramid.missing(box)
+
+    def forget_unfinished(self) -> None:
+        """See :meth:`LabelOutput.forget_unfinished`."""
+        self._pyramid.forget_unfinished()
 
     def finish(self) -> Path:
-        """Give the file its name."""
-        remove(self._path)
-        self._partial.rename(self._path)
-        return self._path
+        """Give the file its name.
 
-
-class ZarrOutput(FileOutput):
-    """An OME-Zarr whose metadata are written last."""
-
-    def __init__(
-        self, image: Volume, group: zarr.Group, array: Any, partial: Path, path: Path, ome: dict[str, Any]
-    ) -> None:
-        super().__init__(image, array, partial, path)
-        self._group, self._ome = group, ome
-
-    def finish(self) -> Path:
-        """Write the metadata, then give the folder its name."""
-        self._group.attrs["ome"] = self._ome
-        return super().finish()
+        Raises
+        ------
+        LimnError
+            If a shard is missing; the file then stays unfinished.
+        """
+        if lacking := self._pyramid.lacking:
+            raise LimnError(
+                f"{self.path}: {lacking} of {self.layout.levels[0].count} shards are missing; "
+                "run the same command again to complete it."
+            )
+        with disk_faults(self.path):
+            return self._seal()
 
 
 def labels_shape(image: Volume) -> tuple[int, ...]:
@@ -97,6 +182,56 @@ def in_memory(image: Volume, dtype: Any) -> ArrayOutput:
     return ArrayOutput(image, np.zeros(labels_shape(image), dtype))
 
 
+def plan_output(
+    path: Path,
+    image: Volume,
+    dtype: Any,
+    block: Sequence[int],
+    *,
+    probabilities: Probabilities | None = None,
+    classes: int = 0,
+    order: str = GRID,
+) -> Layout:
+    """How an output is going to be cut up, and the memory it needs for that; nothing is written.
+
+    Parameters
+    ----------
+    path, image, dtype, block, probabilities, order
+        As of :func:`create_output`.
+    classes
+        Number of classes; counts only where probabilities are written.
+
+    Raises
+    ------
+    LimnError
+        If the path says no known format, or the format does not take such labels.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from napari_limn.volume.volume import Volume
+    >>> image = Volume.of(np.broadcast_to(np.uint8(0), (100, 8192, 8192)))
+    >>> plan = plan_output(Path("a.ome.zarr"), image, "uint8", (1, 1, 1024, 1024))
+    >>> [level.shape for level in plan][-1], plan.levels[0].shard, plan.buffer_bytes < 96e6
+    ((1, 25, 512, 512), (1, 1, 2048, 2048), True)
+    """
+    home = _home(path)
+    classes = classes if probabilities else 0
+    if probabilities and home.kind != "zarr":
+        raise LimnError(
+            f"{path.name}: found class probabilities asked for, expected a name that ends in .ome.zarr for them."
+        )
+    axes = stored_axes(image)
+    if home.kind == "tiff":
+        refuse_unfit_tiff(path, image, dtype)
+    name = np.dtype(dtype).name
+    sizes = [np.dtype(dtype).itemsize] + classes * [np.dtype(probabilities or "uint8").itemsize]
+    levels, buffers = make_layout(
+        image.grid, block, axes.spacing, sizes, order=order, tile=TILE if home.kind == "tiff" else None, count=home.levels
+    )  # fmt: skip
+    return Layout(levels, name, probabilities, classes, buffers)
+
+
 def create_output(
     path: Path,
     image: Volume,
@@ -106,45 +241,65 @@ def create_output(
     names: Mapping[int, str],
     *,
     overwrite: bool = False,
-) -> LabelOutput:
-    """Create a label file beside its final name.
+    done: AbstractSet[int] = frozenset(),
+    probabilities: Probabilities | None = None,
+    order: str = GRID,
+) -> FileOutput:
+    """Create a label file beside its final name, or go on with one.
 
     Parameters
     ----------
     path
-        Ends in ``.tif``, ``.tiff`` or ``.zarr``.
+        Ends in ``.tif``, ``.tiff`` or ``.zarr``; or ``IMAGE.ome.zarr/labels/NAME``, for labels inside that image.
     image
         Gives extent, axes, voxel size and units.
     dtype
         Integer type of a label.
     block
-        Extent (T, Z, Y, X) of the blocks that are going to be written: the chunks of a Zarr.
+        Extent (T, Z, Y, X) of the blocks that are planned. Others work too, with more memory.
     colors, names
-        Of the label values; saved in the file.
+        Of the label values; saved in the file. With probabilities, channel k is the k-th of `names`.
+    overwrite
+        Whether `path` may exist; it is replaced when the new one is complete.
+    done
+        Shards that :meth:`FileOutput.write` told of in an earlier run of the same `plan_output`; empty to start anew.
+    probabilities
+        Whether to keep a probability for each class, and in which type; OME-Zarr only.
+    order
+        Axes of the raster in which blocks come, the outermost loop first.
 
     Raises
     ------
     LimnError
-        If the file exists and `overwrite` is not set, the suffix is unknown, or the disk is too small.
+        If the file exists and `overwrite` is not set, there is no such folder, nothing to resume, or too little disk;
+        and as :func:`plan_output`.
     """
-    suffix = path.suffix.lower()
-    if suffix not in (*TIFF_SUFFIXES, *ZARR_SUFFIXES):
-        raise LimnError(
-            f"{path.name}: found suffix {suffix or '(none)'!r}, expected .tif or .ome.zarr for the labels."
-        )
-    refuse_existing(path, overwrite=overwrite)
-    if not path.parent.is_dir():
-        raise LimnError(f"{path.parent}: there is no such folder to write {path.name} into; create it first.")
-    partial = path.with_name(path.name + ".partial")
-    remove(partial)
-    if suffix in TIFF_SUFFIXES:
-        _refuse_small_disk(path, size_in_bytes(labels_shape(image), dtype))
-        return FileOutput(image, _create_tiff(partial, image, dtype, colors), partial, path)
-    group = zarr.create_group(partial, zarr_format=3)
-    array = _create_array(group, image, dtype, block)
-    return ZarrOutput(
-        image, group, array, partial, path, _ome_metadata(image.axes.without("C"), path, colors, names)
+    layout = plan_output(
+        path, image, dtype, block, probabilities=probabilities, classes=len(names), order=order
     )
+    home, axes = _home(path), stored_axes(image)
+    refuse_existing(path, overwrite=overwrite)
+    if not home.folder.is_dir():
+        raise LimnError(f"{home.folder}: there is no such folder to write {path.name} into; create it first.")
+    partial = path.with_name(path.name + ".partial")
+    with disk_faults(path):
+        if done:
+            _check_done(path, layout, done)
+            for left_over in partial.rglob("*.partial"):  # of a shard that was being written
+                remove(left_over)
+        else:
+            _refuse_small_disk(path, home.folder, layout)
+            remove(partial)
+        targets = _targets(partial, home.labels, layout, axes, resume=bool(done))
+        for target in targets:
+            sync_up(target.folder, path.parent)
+        pyramid = Pyramid(layout.levels, targets, done)
+    seal: Callable[[], Path] = {
+        "zarr": bound(seal_zarr, partial, path, layout, axes, colors, names),
+        "label": bound(seal_label, partial, path, layout, axes, colors, names),
+        "tiff": bound(seal_tiff, partial, path, axes, colors),
+    }[home.kind]
+    return FileOutput(path, layout, pyramid, seal)
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -159,117 +314,70 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         raise LimnError(f"{path}: exists already; choose another name, or say --overwrite.")
 
 
-def remove(path: Path) -> None:
-    """Remove a file or a Zarr folder, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """What a path means: the format, the folder that must exist, where the labels lie, and the levels prescribed."""
+
+    kind: Literal["tiff", "zarr", "label"]
+    folder: Path
+    labels: str = "."
+    levels: int | None = None
 
 
-def _refuse_small_disk(path: Path, needed: int) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if free < needed:
-        raise LimnError(
-            f"{path}: the labels need {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free; "
-            "make room, or write a compressed .ome.zarr."
-        )
-
-
-def _create_tiff(partial: Path, image: Volume, dtype: Any, colors: Mapping[int, RGBA]) -> MappedArray:
-    """An OME-TIFF full of zeros, voxel size also in the resolution tags."""
-    axes = image.axes.without("C")
-    shape = labels_shape(image)
-    if np.dtype(dtype).kind not in "iu" or np.dtype(dtype).itemsize > 4:
-        raise LimnError(
-            f"{partial.stem}: found labels of type {np.dtype(dtype)}, OME-TIFF holds whole numbers of up to 32 bits; write .ome.zarr."
-        )
-    order = [axes.names.index(a) for a in GRID if a in axes.names]
-    if order != sorted(order):
-        raise LimnError(
-            f"{image.name}: found axes {axes.names}, OME-TIFF needs their order to be {GRID}; write .ome.zarr."
-        )
-    metadata: dict[str, Any] = {
-        "axes": axes.names,
-        "Description": json.dumps({MARK: {int(v): list(c) for v, c in colors.items()}}),
-    }
-    for name, scale, unit in zip(axes.names, axes.scale, axes.units, strict=True):
-        key = "TimeIncrement" if name == "T" else f"PhysicalSize{name}"
-        if unit != "pixel":
-            metadata |= {key: scale, f"{key}Unit": _OME_UNITS.get(unit, unit)}
-    with tifffile.TiffWriter(partial, bigtiff=size_in_bytes(shape, dtype) > 3 << 30, ome=True) as writer:
-        placed = writer.write(
-            None, shape=shape, dtype=dtype, photometric="minisblack", metadata=metadata, returnoffset=True,
-            align=np.dtype(dtype).itemsize, **_resolution(axes),
-        )  # fmt: skip
-    if placed is None:
-        raise LimnError(f"{partial}: the TIFF cannot be laid out in one piece; write .ome.zarr.")
-    return MappedArray(partial, shape, dtype, placed[0])
-
-
-_OME_UNITS = {
-    "micrometer": "µm",
-    "nanometer": "nm",
-    "millimeter": "mm",
-    "centimeter": "cm",
-    "meter": "m",
-    "angstrom": "Å",
-    "second": "s",
-    "millisecond": "ms",
-    "minute": "min",
-    "hour": "h",
-}
-_CENTIMETRES = {
-    "micrometer": 1e-4,
-    "nanometer": 1e-7,
-    "millimeter": 0.1,
-    "centimeter": 1.0,
-    "meter": 100.0,
-    "angstrom": 1e-8,
-}
-
-
-def _resolution(axes: Axes) -> dict[str, Any]:
-    """Resolution tags (pixels a centimetre) for readers that know no OME-XML."""
-    sizes = {
-        a: s * _CENTIMETRES[u]
-        for a, s, u in zip(axes.names, axes.scale, axes.units, strict=True)
-        if u in _CENTIMETRES
-    }
-    if not {"Y", "X"} <= set(sizes):
-        return {}
-    return {"resolution": (1 / sizes["X"], 1 / sizes["Y"]), "resolutionunit": "CENTIMETER"}
-
-
-def _create_array(group: zarr.Group, image: Volume, dtype: Any, block: Sequence[int]) -> zarr.Array[Any]:
-    """Level 0; one chunk is one block, so no two blocks ever share a chunk."""
-    names = image.axes.without("C").names
-    extent = dict(zip(GRID, block, strict=True))
-    shape = labels_shape(image)
-    chunks = tuple(min(extent[a], n) for a, n in zip(names, shape, strict=True))
-    return group.create_array(
-        "0", shape=shape, chunks=chunks, dtype=dtype, fill_value=0, dimension_names=[a.lower() for a in names]
+def _home(path: Path) -> _Home:
+    image = path.parent.parent
+    if path.parent.name == "labels" and any(
+        (image / n).is_file() for n in ("zarr.json", ".zgroup", ".zattrs")
+    ):
+        if not _LABEL_NAME.fullmatch(path.name) or path.name.endswith(".partial"):
+            raise LimnError(
+                f"{path.name!r}: found a name that not every system can store, expected 1 to 64 of the letters "
+                "A-Z a-z 0-9 _ . - for labels inside an image."
+            )
+        return _Home("label", image, levels=image_levels(image))
+    suffix = path.suffix.lower()
+    if suffix in TIFF_SUFFIXES:
+        return _Home("tiff", path.parent, levels=1)
+    if suffix in ZARR_SUFFIXES:
+        return _Home("zarr", path.parent, f"labels/{CLASSES}")
+    raise LimnError(
+        f"{path.name}: found suffix {suffix or '(none)'!r}, expected .tif or .ome.zarr for the labels."
     )
 
 
-def _ome_metadata(
-    axes: Axes, path: Path, colors: Mapping[int, RGBA], names: Mapping[int, str]
-) -> dict[str, Any]:
-    """Multiscale and image-label metadata of OME-NGFF 0.5."""
-    kinds = {"T": "time"}
-    listed = []
-    for name, unit in zip(axes.names, axes.units, strict=True):
-        entry = {"name": name.lower(), "type": kinds.get(name, "space")}
-        listed.append(entry if unit == "pixel" else entry | {"unit": unit})
-    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": list(axes.scale)}]
-    if any(axes.translate):
-        transforms.append({"type": "translation", "translation": list(axes.translate)})
-    dataset = {"path": "0", "coordinateTransformations": transforms}
-    return {
-        "version": "0.5",
-        "multiscales": [{"name": path.name.split(".")[0], "axes": listed, "datasets": [dataset]}],
-        "image-label": {
-            "colors": [{"label-value": v, "rgba": [round(255 * x) for x in c]} for v, c in colors.items()],
-            "properties": [{"label-value": v, "class": n} for v, n in names.items()],
-        },
-    }
+def _targets(partial: Path, labels: str, layout: Layout, axes: Axes, *, resume: bool) -> list[Target]:
+    """The arrays of an output: labels, and probabilities if they are asked for."""
+    found = [open_target(partial / labels, layout, axes.names, layout.dtype, resume=resume)]
+    if layout.probabilities:
+        names, folder = with_channels(axes).names, partial / "probabilities"
+        found.append(open_target(folder, layout, names, layout.probabilities, layout.classes, resume=resume))
+    return found
+
+
+def _check_done(path: Path, layout: Layout, done: AbstractSet[int]) -> None:
+    count = layout.levels[0].count
+    if not 0 <= min(done) <= max(done) < count:
+        raise LimnError(
+            f"{path}: found shards {min(done)} to {max(done)} done, expected numbers below {count}; "
+            "say --overwrite to start anew."
+        )
+
+
+def _stored(probabilities: NDArray[Any], kind: str | None) -> NDArray[Any]:
+    if kind == "uint8":
+        stored: NDArray[Any] = np.rint(np.clip(probabilities, 0, 1) * 255).astype(np.uint8)
+        return stored
+    return probabilities.astype(np.float16)
+
+
+def _refuse_small_disk(path: Path, folder: Path, layout: Layout) -> None:
+    """Refuse a disk that will not do even if all compresses well: labels to 2 %, probabilities to 10 % were the best seen."""
+    voxels = prod(layout.levels[0].shape)
+    needed = voxels * np.dtype(layout.dtype).itemsize // 50
+    if layout.probabilities:
+        needed += voxels * layout.classes * np.dtype(layout.probabilities).itemsize // 10
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise LimnError(
+            f"{path}: the labels need {needed / 1e9:.1f} GB or more, the disk has {free / 1e9:.1f} GB free; "
+            "make room, or choose another disk."
+        )

@@ -13,6 +13,7 @@ from napari_limn.volume.boxes import Box, contains, shape_of, slices, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -52,11 +53,13 @@ class Volume:
         Coarser copies of `data`, finest first, for display only.
     colors
         For a label volume: colour (RGBA, 0–1) of each label value; None for an intensity image.
+    path
+        Of the file or folder that it was opened from.
 
     Examples
     --------
     >>> Volume.of(np.zeros((5, 6, 3))).read(((0, 1), (0, 1), (0, 5), (0, 6))).shape
-    (1, 1, 1, 5, 6)
+    (3, 1, 1, 5, 6)
     """
 
     data: ArrayLike
@@ -64,6 +67,7 @@ class Volume:
     name: str = "array"
     levels: tuple[ArrayLike, ...] = ()
     colors: Mapping[int, RGBA] | None = field(default=None)
+    path: Path | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.data.shape)

@@ -1,0 +1,54 @@
+"""Extents that fit a network: what plans and engines of all kinds ask for first."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+from napari_limn.errors import LimnError
+from napari_limn.network.graph import Footprint, footprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from napari_limn.network.spec import UNetSpec
+
+Grid = tuple[int, int, int, int]
+"""Extent along T, Z, Y and X."""
+
+
+def swept_extent(spec: UNetSpec, grid: Grid) -> tuple[int, ...]:
+    """Extent of the input of one pass over a frame: one that the network takes."""
+    return tuple(fitting(n, f) for n, f in zip(grid[-spec.ndim :], footprint(spec), strict=True))
+
+
+def fitting(n: int, foot: Footprint) -> int:
+    """Extent of the smallest input that the network takes and that gives `n` voxels of output or more."""
+    if not foot.shrink:
+        return up(n, foot.step)
+    return foot.smallest + up(max(0, n + 2 * foot.shrink - foot.smallest), foot.step)
+
+
+def feet_on_grid(spec: UNetSpec) -> tuple[Footprint, ...]:
+    """Footprints along T, Z, Y and X; an axis that the network does not see has a footprint of one voxel."""
+    own = footprint(spec)
+    return (Footprint(1, 0, 0, 1),) * (4 - len(own)) + own
+
+
+def up(n: int, step: int) -> int:
+    """The next multiple of `step`."""
+    return ceil(n / step) * step
+
+
+def on_grid(values: Iterable[int]) -> Grid:
+    """Four values as a grid."""
+    t, z, y, x = values
+    return t, z, y, x
+
+
+def too_little(limit: int, needed: int) -> LimnError:
+    """What is raised where not even the smallest block fits into `limit` bytes."""
+    return LimnError(
+        f"found a memory limit of {limit / 1e9:.2f} GB, the smallest block of this network needs "
+        f"{needed / 1e9:.2f} GB; raise the limit, or train a narrower network."
+    )

@@ -1,0 +1,109 @@
+"""Threads of a pipeline: a stage that works ahead of the next one, through a queue that bounds how far."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from queue import Empty, Full, Queue
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+
+_POLL = 0.05  # seconds between two looks at whether to stop
+
+
+class Stopped(Exception):  # noqa: N818
+    """Ends a stage that nobody waits for any more."""
+
+
+class Ahead(Generic[T]):
+    """What a generator yields, computed in a thread of its own, at most `most` items ahead of who takes them.
+
+    An exception of the generator surfaces, as itself, where its item would have been. :meth:`close` ends the thread, at
+    the latest when the generator calls :meth:`check` or yields; leaving the ``with`` block does so too.
+
+    Parameters
+    ----------
+    make
+        Called with :meth:`check`; gives the generator.
+    most
+        Items that may wait.
+
+    Examples
+    --------
+    >>> with Ahead(lambda check: iter("abc")) as letters:
+    ...     "".join(letters)
+    'abc'
+    """
+
+    def __init__(self, make: Callable[[Callable[[], None]], Iterator[T]], most: int = 2) -> None:
+        self._queue: Queue[tuple[T | None, BaseException | None]] = Queue(most)
+        self._stop = Event()
+        self._items = make(self.check)
+        self._thread = Thread(target=self._work, name="limn", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise :class:`Stopped` once nobody waits any more."""
+        if self._stop.is_set():
+            raise Stopped
+
+    def next_within(self, seconds: float) -> T | None:
+        """The next item; None if there is none after `seconds`.
+
+        Raises
+        ------
+        StopIteration
+            After the last one.
+        """
+        try:
+            item, error = self._queue.get(timeout=seconds)
+        except Empty:
+            return None
+        if error is not None:
+            self._stop.set()
+            raise error
+        return item
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            try:
+                found = self.next_within(1.0)
+            except StopIteration:
+                return
+            if found is not None:
+                yield found
+
+    def close(self) -> None:
+        """End the thread and wait for it."""
+        self._stop.set()
+        self._thread.join()
+
+    def __enter__(self) -> Ahead[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        error: BaseException = StopIteration()
+        try:
+            for item in self._items:
+                self._put((item, None))
+        except BaseException as found:  # noqa: BLE001 - raised again in the other thread
+            error = found
+        finally:
+            if (close := getattr(self._items, "close", None)) is not None:
+                close()
+        with suppress(Stopped):
+            self._put((None, error))
+
+    def _put(self, entry: tuple[Any, Any]) -> None:
+        while True:
+            self.check()
+            with suppress(Full):
+                self._queue.put(entry, timeout=_POLL)
+                return

@@ -1,0 +1,273 @@
+"""What a run has finished, under which settings: a journal beside the output, from which the run goes on.
+
+One JSON document a line. The first says the format and the settings (the *fingerprint*); each line after it is written
+when shards are on the disk for good, so what a crash leaves is at worst a last line that is cut off, and that is dropped.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from napari_limn.errors import LimnError
+from napari_limn.volume.durable import disk_faults, put_in_place, sync_folder
+
+if sys.platform != "win32":
+    import fcntl
+
+if TYPE_CHECKING:
+    import io
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+VERSION = 1
+"""Version of the format; a journal of a newer one is refused."""
+
+SUFFIX = ".run.jsonl"
+
+
+class Ledger:
+    """The journal of one run; make one with :meth:`open`.
+
+    Attributes
+    ----------
+    path
+        Of the journal.
+    done
+        Numbers of the shards that are finished.
+    notes
+        What :meth:`note` was told, the last word on each key.
+    finished
+        Whether the run came to its end.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     output = Path(folder) / "labels.ome.zarr"
+    ...     with Ledger.open(output, {"model": "a1b2"}) as ledger:
+    ...         ledger.add([0, 1])
+    ...     with Ledger.open(output, {"model": "a1b2"}) as ledger:
+    ...         print(sorted(ledger.done), ledger.finished)
+    [0, 1] False
+    """
+
+    def __init__(self, path: Path, file: io.FileIO, fingerprint: Mapping[str, Any]) -> None:
+        self.path, self._file, self._fingerprint = path, file, dict(fingerprint)
+        self._done: set[int] = set()
+        self.notes: dict[str, Any] = {}
+        self.finished = False
+
+    @staticmethod
+    def of(output: Path) -> Path:
+        """Where the journal of an output lies."""
+        return output.with_name(output.name + SUFFIX)
+
+    @classmethod
+    def recorded(cls, output: Path) -> dict[str, Any]:
+        """The fingerprint in the journal of an output; empty where there is none that can be read."""
+        try:
+            with cls.of(output).open("rb") as file:
+                found = json.loads(file.readline())
+        except (OSError, ValueError):
+            return {}
+        fingerprint = found.get("fingerprint") if isinstance(found, dict) else None
+        return fingerprint if isinstance(fingerprint, dict) else {}
+
+    @classmethod
+    def open(cls, output: Path, fingerprint: Mapping[str, Any], *, overwrite: bool = False) -> Ledger:
+        """Open the journal of an output, or begin one.
+
+        Parameters
+        ----------
+        output
+            Path of the label file; the journal lies beside it as ``NAME.run.jsonl``.
+        fingerprint
+            Everything that decides the labels: field → text or number. Compared with that of the journal.
+        overwrite
+            Begin anew, whatever the journal says.
+
+        Raises
+        ------
+        LimnError
+            If another run writes this output, the journal belongs to other settings or is none, or the disk refuses.
+        """
+        path = cls.of(output)
+        with disk_faults(path):
+            file = _locked(path)
+            try:
+                ledger = cls(path, file, json.loads(json.dumps(dict(fingerprint))))
+                if overwrite or not ledger._resume(file.read()):
+                    ledger._begin()
+            except BaseException:
+                file.close()
+                raise
+        return ledger
+
+    @property
+    def done(self) -> frozenset[int]:
+        """Numbers of the shards that are finished."""
+        return frozenset(self._done)
+
+    def add(self, shards: Iterable[int]) -> None:
+        """Tell of shards that are on the disk for good; on return that is in the journal for good, too."""
+        if new := sorted(set(shards) - self._done):
+            self._append({"shards": new})
+            self._done.update(new)
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep a word for whoever goes on with the run, such as a smaller block: JSON only."""
+        self._append({"note": key, "value": value})
+        self.notes[key] = value
+
+    def finish(self) -> None:
+        """Say that the output is complete; the journal shrinks to a few lines, in one step."""
+        small = self.path.with_name(self.path.name + ".partial")
+        lines = [self._header(), *({"note": k, "value": v} for k, v in self.notes.items())]
+        with disk_faults(self.path):
+            with small.open("wb", 0) as file:
+                _write(file, b"".join(map(_line, [*lines, {"finished": len(self._done)}])))
+            if os.name == "nt":
+                self._file.close()  # no open file can be replaced there
+            put_in_place(small, self.path)
+        self.finished = True
+        self.close()
+
+    def restart(self) -> None:
+        """Begin anew under the same settings."""
+        self._begin()
+
+    def close(self) -> None:
+        """Let others have the output."""
+        self._file.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # ---- reading -------------------------------------------------------------------------------------------------
+    def _resume(self, data: bytes) -> bool:
+        """Take over what the journal says; False where it does not even have a whole first line."""
+        whole = data[: data.rfind(b"\n") + 1]
+        if not whole:
+            return False
+        header, *rows = whole.splitlines()
+        self._check(self._parsed(header, 1))
+        for number, row in enumerate(rows, start=2):
+            self._take(self._parsed(row, number), number)
+        if len(whole) < len(data):
+            self._file.truncate(len(whole))
+        self._file.seek(len(whole))
+        return True
+
+    def _parsed(self, row: bytes, number: int) -> dict[str, Any]:
+        try:
+            found = json.loads(row)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise LimnError(
+                f"{self.path.name}: found no JSON object in line {number}, expected the journal of a run; "
+                "say --overwrite to start anew."
+            )
+        return found
+
+    def _check(self, header: Mapping[str, Any]) -> None:
+        """Refuse a journal of a newer format, of no format, or of other settings."""
+        version = header.get("limn run")
+        if not isinstance(version, int):
+            raise LimnError(
+                f"{self.path.name}: found no journal of a run, expected one; move that file away, or say --overwrite."
+            )
+        if version > VERSION:
+            raise LimnError(
+                f"{self.path.name}: found a journal of format {version}, this version knows up to {VERSION}; "
+                "update napari-limn, or say --overwrite to start anew."
+            )
+        theirs = header.get("fingerprint") or {}
+        for field in (*self._fingerprint, *theirs):
+            before, now = theirs.get(field), self._fingerprint.get(field)
+            if before != now:
+                raise LimnError(
+                    f"{self.path.name}: the unfinished run had {field} {before!r}, found {now!r} now; go on with the same "
+                    "settings, or say --overwrite to start anew."
+                )
+
+    def _take(self, row: Mapping[str, Any], number: int) -> None:
+        match row:
+            case {"shards": list(shards)}:
+                self._done.update(shards)
+            case {"note": str(key), "value": value}:
+                self.notes[key] = value
+            case {"finished": int(count)}:
+                self.finished = True
+                self._done.update(range(count))
+            case _:
+                raise LimnError(
+                    f"{self.path.name}: found {', '.join(row) or 'nothing'} in line {number}, expected shards or notes; "
+                    "update napari-limn, or say --overwrite to start anew."
+                )
+
+    # ---- writing -------------------------------------------------------------------------------------------------
+    def _header(self) -> dict[str, Any]:
+        return {"limn run": VERSION, "fingerprint": self._fingerprint}
+
+    def _begin(self) -> None:
+        self._done, self.notes, self.finished = set(), {}, False
+        self._file.seek(0)
+        self._file.truncate()
+        self._append(self._header())
+        sync_folder(self.path.parent)
+
+    def _append(self, row: Mapping[str, Any]) -> None:
+        end = self._file.tell()
+        with disk_faults(self.path):
+            try:
+                _write(self._file, _line(row))
+            except OSError:
+                with suppress(OSError):
+                    self._file.truncate(end)  # a later line must not follow half a line
+                    self._file.seek(end)
+                raise
+
+
+def _write(file: io.FileIO, line: bytes) -> None:
+    """Write a line for good; a disk that takes only a part of it is full."""
+    if file.write(line) < len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.fsync(file.fileno())
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+
+
+def _locked(path: Path) -> io.FileIO:
+    """The journal, open for reading and writing, and for nobody else."""
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644), "r+b", 0)
+        if sys.platform == "win32":
+            return file  # two runs on one output are not noticed there
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            name = path.name.removesuffix(SUFFIX)
+            raise LimnError(
+                f"{path.with_name(name)}: another run is writing it; wait for that one, or choose another name."
+            ) from error
+        except OSError:
+            return file  # a file system without locks
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()  # it was replaced while we waited for it

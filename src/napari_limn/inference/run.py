@@ -1,0 +1,248 @@
+"""One prediction, decided and ready: reads, computes and writes side by side, block by block."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_limn import __version__
+from napari_limn.device import choose_device, free_memory, out_of_memory, parse_bytes
+from napari_limn.errors import LimnError
+from napari_limn.events import BlockDone, Event, Warned, Working
+from napari_limn.inference.blend import BlendEngine
+from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine
+from napari_limn.inference.flow import Ahead
+from napari_limn.inference.plan import Plan, choose_plan
+from napari_limn.inference.precision import Choice, measured_precision
+from napari_limn.volume.axes import GRID
+from napari_limn.volume.boxes import blocks
+from napari_limn.volume.intensity import Scaling, fit_scaling
+from napari_limn.volume.open import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import torch
+    from numpy.typing import NDArray
+
+    from napari_limn.inference.ledger import Ledger
+    from napari_limn.model import Model
+    from napari_limn.specs import DeviceName, Precision
+    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.output import LabelOutput, Probabilities
+    from napari_limn.volume.volume import Volume
+
+_SHARE_OF_FREE = 0.5
+_DEFAULT_MOST = 4_000_000_000
+_SHRINK = 0.6  # of what was planned, after it did not suffice
+_BEAT = 0.25  # seconds between two chances to cancel
+_TIMED = 1.5  # seconds of computing that a time is estimated from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictSpec:
+    """How to predict.
+
+    Parameters
+    ----------
+    memory
+        Most memory to use: bytes, a text such as ``"2GB"``, or None for half of what is free, at most 4 GB.
+    precision
+        ``"float32"`` agrees with one pass over the whole image to rounding. Lower precisions are faster on processors made
+        for them and change a few labels; ``"auto"`` takes one if it gives at least 99.95 % of the labels that float32
+        gives, measured on a piece of the image.
+    device
+        Where to compute.
+    prune
+        Depth to which a nested network with deep supervision is cut down: faster, and less sharp-eyed for context.
+    probabilities
+        Whether to write a probability for each class too, as ``"uint8"`` (255 p) or ``"float16"``; OME-Zarr only.
+    """
+
+    memory: int | str | None = None
+    precision: Precision = "auto"
+    device: DeviceName = "auto"
+    prune: int | None = None
+    probabilities: Probabilities | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """Everything that a prediction needs, decided before it begins; make one with :meth:`prepared`."""
+
+    model: Model
+    volume: Volume
+    spec: PredictSpec
+    device: torch.device
+    scaling: Scaling
+    precision: Choice
+    limit: int
+    plan: Plan
+    source: str  # identity of the image before the run
+
+    @classmethod
+    def prepared(cls, model: Model, volume: Volume, spec: PredictSpec, recorded: Mapping[str, Any]) -> Run:
+        """Decide what the spec leaves open, and as an earlier run did where there is a record of it."""
+        device = choose_device(spec.device)
+        scaling = fit_scaling(volume, model.spec.intensity)
+        source = identity(volume)
+        name = spec.precision
+        if name == "auto" and recorded.get("precision") in ("float32", "bfloat16", "float16"):
+            name = recorded["precision"]
+        precision = measured_precision(name, model, volume, scaling, device)
+        limit = recorded.get("memory") if spec.memory is None else None
+        if not isinstance(limit, int):
+            limit = _limit(spec.memory, device)
+        plan = choose_plan(model.spec.network, volume.grid, limit, precision.dtype.itemsize)
+        return cls(
+            model=model, volume=volume, spec=spec, device=device, scaling=scaling, precision=precision,
+            limit=limit, plan=plan, source=source,
+        )  # fmt: skip
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything that decides the labels, field by field."""
+        plan = self.plan
+        return {
+            "version": __version__,
+            "model": self.model.digest,
+            "input": self.source,
+            "intensity": str(self.scaling),
+            "device": self.device.type,
+            "precision": str(self.precision.dtype).removeprefix("torch."),
+            "memory": self.limit,
+            "plan": f"block {plan.block}, tile {plan.tile}, column {plan.column}, swept {plan.swept}",
+        }
+
+    @property
+    def order(self) -> str:
+        """Axes of the raster in which blocks come, the outermost first."""
+        if not self.plan.swept:
+            return GRID
+        ndim = self.model.spec.network.ndim
+        seen = sorted(GRID[-ndim:], key=lambda a: -self.volume.grid[GRID.index(a)])
+        return GRID[:-ndim] + "".join(seen)
+
+    def shrink(self, limit: int | None) -> None:
+        """Plan anew for less memory.
+
+        Raises
+        ------
+        LimnError
+            If not even the smallest blocks fit.
+        """
+        if limit is not None:
+            itemsize = self.precision.dtype.itemsize
+            self.plan = choose_plan(self.model.spec.network, self.volume.grid, limit, itemsize)
+
+    def blocks(self, output: LabelOutput, ledger: Ledger | None = None) -> Iterator[Event]:
+        """Compute and write every block that is missing; with less memory from there on where it did not suffice."""
+        began = time.perf_counter()
+        done = False
+        while not done:
+            try:
+                yield from self._written(output, ledger, began)
+                done = True
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                less = int(self.plan.peak_bytes * _SHRINK)
+                self.shrink(less)
+                output.forget_unfinished()
+                if ledger is not None:
+                    ledger.note("memory", less)
+                yield Warned(f"the memory did not suffice; going on with {self.plan}.")
+
+    def seconds(self) -> float:
+        """Estimated time of computing, from the first blocks."""
+        ready = Evaluator(self.model, self.volume, self.scaling, self.device, self.precision.dtype)
+        batches, share = self._batches(ready, lambda _: True)
+        with closing(batches):
+            began = time.perf_counter()
+            next(batches)
+            first = time.perf_counter() - began
+            before = now = share(1)
+            began = time.perf_counter()
+            for blocks_done, _ in enumerate(batches, start=2):
+                now = share(blocks_done)
+                if time.perf_counter() - began > _TIMED:
+                    break
+            took = time.perf_counter() - began
+        # the first block sets things up, so it only counts where it is the only one
+        return took / (now - before) if now > before else first / before
+
+    def refuse_changed(self) -> None:
+        """Refuse to call labels whole whose image was changed while they were computed.
+
+        Raises
+        ------
+        LimnError
+            If the image's file is not what it was.
+        """
+        if identity(self.volume) != self.source:
+            raise LimnError(
+                f"{self.volume.name}: found it changed since the run began, expected the same file throughout; the labels "
+                "stay unfinished: run again with --overwrite."
+            )
+
+    # ---- reading | computing | writing ---------------------------------------------------------------------------
+    def _written(self, output: LabelOutput, ledger: Ledger | None, began: float) -> Iterator[Event]:
+        """Write what is computed in another thread, which takes what is read in a third."""
+        total = self.plan.blocks
+        with Ahead(lambda check: self._computed(output.missing, check)) as computed:
+            done = total - self._missing(output) if ledger is not None and ledger.done else 0
+            while True:
+                try:
+                    found = computed.next_within(_BEAT)
+                except StopIteration:
+                    return
+                if found is None:
+                    yield Working()
+                    continue
+                box, labels, probabilities = found
+                finished = output.write(box, labels, probabilities)
+                if ledger is not None:
+                    ledger.add(finished)
+                done += 1
+                yield BlockDone(box, done, total, time.perf_counter() - began)
+
+    def _missing(self, output: LabelOutput) -> int:
+        return sum(output.missing(box) for box in blocks(self.volume.grid, self.plan.block))
+
+    def _computed(
+        self, missing: Callable[[Box], bool], check: Callable[[], None]
+    ) -> Iterator[tuple[Box, NDArray[Any], NDArray[Any] | None]]:
+        """Blocks with their labels, and probabilities where they are asked for."""
+        ready = Evaluator(self.model, self.volume, self.scaling, self.device, self.precision.dtype)
+        ready.check = check
+        batches, _ = self._batches(ready, missing)
+        with closing(batches):
+            for box, batch in batches:
+                wanted = self.spec.probabilities is not None
+                scores = (
+                    ready.on_grid(batch if self.plan.blended else batch.float().softmax(1))
+                    if wanted
+                    else None
+                )
+                yield box, ready.labels(batch), scores
+
+    def _batches(
+        self, ready: Evaluator, missing: Callable[[Box], bool]
+    ) -> tuple[Any, Callable[[int], float]]:
+        """Blocks with their logits, or blended probabilities; and the share of the work that so many of them are."""
+        plan = self.plan
+        if plan.swept:
+            sweep = SweepEngine(ready, plan.block, plan.column)
+            return sweep.batches(missing), lambda _: sweep.macs / sweep.planned_macs()
+        if plan.tile is not None:
+            return BlendEngine(ready, plan.tile).batches(missing), lambda done: done / plan.blocks
+        boxes = blocks(self.volume.grid, plan.block)
+        return BlockEngine(ready).batches(boxes, missing), lambda done: done / plan.blocks
+
+
+def _limit(memory: int | str | None, device: torch.device) -> int:
+    if memory is not None:
+        return parse_bytes(memory)
+    return min(_DEFAULT_MOST, int(free_memory(device) * _SHARE_OF_FREE))

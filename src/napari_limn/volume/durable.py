@@ -1,0 +1,91 @@
+"""Files that outlive a crash: what is said to be on disk is on disk, and what goes wrong there is said in a sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from napari_limn.errors import LimnError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_RESUME = "what was finished stays, and the same command goes on from there"
+_MENDS = {
+    errno.ENOSPC: "the disk is full; make room",
+    errno.EDQUOT: "your quota on this disk is used up; make room",
+    errno.EROFS: "the disk is read-only; make it writable",
+    errno.EACCES: "writing is not permitted; change the permissions",
+    errno.EPERM: "writing is not permitted; change the permissions",
+}
+
+
+@contextmanager
+def disk_faults(path: Path) -> Iterator[None]:
+    """Turn a full, read-only or forbidden disk into one sentence about `path`.
+
+    Raises
+    ------
+    LimnError
+        For the faults that a person can mend; any other error passes through.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _MENDS:
+            raise
+        raise LimnError(f"{path}: {_MENDS[error.errno]}: {_RESUME}.") from error
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the content of a file is on the disk itself; nothing happens where there is no such file."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk; Windows knows no such thing."""
+    if os.name == "nt" or not path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_up(folder: Path, top: Path) -> None:
+    """Wait until a folder is on the disk, with all the folders on the way down to it from `top`."""
+    for above in (folder, *folder.parents):
+        sync_folder(above)
+        if above == top:
+            return
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def put_in_place(new: Path, path: Path) -> None:
+    """Give `new` the name `path`, durably; a file or folder of that name goes only when the new one is there."""
+    old = path.with_name(path.name + ".replaced")
+    remove(old)
+    if path.is_dir():
+        path.rename(old)
+    new.replace(path)
+    sync_folder(path.parent)
+    remove(old)

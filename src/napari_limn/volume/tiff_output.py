@@ -1,0 +1,146 @@
+"""OME-TIFF going out: tiled, compressed, made from a staged Zarr once all its voxels are there.
+
+A TIFF is a list of pages in order, blocks come in any; so they wait on disk, not in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+import zarr
+
+from napari_limn.errors import LimnError
+from napari_limn.volume.axes import GRID
+from napari_limn.volume.durable import put_in_place, remove, sync_file
+from napari_limn.volume.tiff import MARK
+from napari_limn.volume.volume import size_in_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from napari_limn.volume.axes import Axes
+    from napari_limn.volume.volume import RGBA, Volume
+
+TILE = (1, 1, 256, 256)
+"""Extent (T, Z, Y, X) of a tile, and of what is compressed in one piece while the labels are staged."""
+
+_AT_ONCE = 4 << 20  # bytes that are compressed together
+_CLASSIC = (
+    3 << 30
+)  # labels up to this many bytes fit a TIFF that old readers read, however badly they compress
+
+
+def refuse_unfit_tiff(path: Path, image: Volume, dtype: Any) -> None:
+    """Refuse labels that OME-TIFF cannot hold.
+
+    Raises
+    ------
+    LimnError
+        For types beyond 32 bits, and for images whose axes come in another order than TZYX.
+    """
+    found, names = np.dtype(dtype), image.axes.without("C").names
+    if found.kind not in "iu" or found.itemsize > 4:
+        raise LimnError(
+            f"{path.name}: found labels of type {found}, OME-TIFF holds whole numbers of up to 32 bits; write .ome.zarr."
+        )
+    if list(names) != sorted(names, key=GRID.index):
+        raise LimnError(
+            f"{image.name}: found axes {names}, OME-TIFF needs their order to be {GRID}; write .ome.zarr."
+        )
+
+
+def seal_tiff(partial: Path, path: Path, axes: Axes, colors: Mapping[int, RGBA]) -> Path:
+    """Turn staged labels into a TIFF, give it its name and clear away what was staged.
+
+    Memory is that of one row of tiles.
+    """
+    labels = zarr.open_array(partial / "0", mode="r")
+    new = path.with_name(path.name + ".partial2")
+    tile = _tile(labels)
+    # zlib, since everything reads it; no predictor, with which labels become 10-15 % larger
+    with tifffile.TiffWriter(
+        new, bigtiff=size_in_bytes(labels.shape, labels.dtype) > _CLASSIC, ome=True
+    ) as writer:
+        writer.write(
+            _tiles(labels, tile), shape=labels.shape, dtype=labels.dtype, tile=tile, photometric="minisblack",
+            compression="zlib", metadata=_metadata(axes, colors), buffersize=_AT_ONCE,
+            maxworkers=min(4, os.cpu_count() or 1), **_resolution(axes),
+        )  # fmt: skip
+    sync_file(new)
+    put_in_place(new, path)
+    remove(partial)
+    return path
+
+
+def _tile(labels: zarr.Array[Any]) -> tuple[int, int]:
+    """Extent of a tile: multiples of 16, as TIFF demands, no larger than needed."""
+    height, width = (min(most, -(-n // 16) * 16) for n, most in zip(labels.shape[-2:], TILE[2:], strict=True))
+    return height, width
+
+
+def _tiles(labels: zarr.Array[Any], tile: tuple[int, int]) -> Iterator[NDArray[Any]]:
+    """All tiles of all pages in the order of the file, filled up with zeros at the borders."""
+    *pages, height, width = labels.shape
+    for page in product(*(range(n) for n in pages)):
+        for top in range(0, height, tile[0]):
+            at: tuple[int | slice, ...] = (*page, slice(top, top + tile[0]))
+            row = np.asarray(labels[at])
+            padded = np.zeros((tile[0], -(-width // tile[1]) * tile[1]), labels.dtype)
+            padded[: len(row), :width] = row
+            for left in range(0, width, tile[1]):
+                yield np.ascontiguousarray(padded[:, left : left + tile[1]])
+
+
+def _metadata(axes: Axes, colors: Mapping[int, RGBA]) -> dict[str, Any]:
+    """Axes, voxel size and units for the OME-XML; colours in its description."""
+    found: dict[str, Any] = {
+        "axes": axes.names,
+        "Description": json.dumps({MARK: {int(v): list(c) for v, c in colors.items()}}),
+    }
+    for name, scale, unit in zip(axes.names, axes.scale, axes.units, strict=True):
+        key = "TimeIncrement" if name == "T" else f"PhysicalSize{name}"
+        if unit != "pixel":
+            found |= {key: scale, f"{key}Unit": _OME_UNITS.get(unit, unit)}
+    return found
+
+
+_OME_UNITS = {
+    "micrometer": "µm",
+    "nanometer": "nm",
+    "millimeter": "mm",
+    "centimeter": "cm",
+    "meter": "m",
+    "angstrom": "Å",
+    "second": "s",
+    "millisecond": "ms",
+    "minute": "min",
+    "hour": "h",
+}
+_CENTIMETRES = {
+    "micrometer": 1e-4,
+    "nanometer": 1e-7,
+    "millimeter": 0.1,
+    "centimeter": 1.0,
+    "meter": 100.0,
+    "angstrom": 1e-8,
+}
+
+
+def _resolution(axes: Axes) -> dict[str, Any]:
+    """Resolution tags (pixels a centimetre) for readers that know no OME-XML."""
+    sizes = {
+        a: s * _CENTIMETRES[u]
+        for a, s, u in zip(axes.names, axes.scale, axes.units, strict=True)
+        if u in _CENTIMETRES
+    }
+    if not {"Y", "X"} <= set(sizes):
+        return {}
+    return {"resolution": (1 / sizes["X"], 1 / sizes["Y"]), "resolutionunit": "CENTIMETER"}
