@@ -161,7 +161,9 @@ def _add_predict(verbs: Any) -> argparse.ArgumentParser:
         "--prune", type=int, metavar="DEPTH", help="cut a nested, supervised network down to this depth"
     )
     verb.add_argument(
-        "--probabilities", choices=("uint8", "float16"), help="write a probability for each class too (OME-Zarr)"
+        "--probabilities",
+        choices=("uint8", "float16"),
+        help="write a probability for each class too (OME-Zarr)",
     )
     verb.add_argument(
         "--overwrite", action="store_true", help="write over an existing output, begin an unfinished one anew"

@@ -76,9 +76,7 @@ def certificate(model: Model, volume: Volume) -> Certificate:
     return certify(model, volume, scaling, device, choose_precision("auto", device))
 
 
-def plan_model(
-    path: Path, image: Path, memory: str | None = None, axes: str | None = None
-) -> dict[str, Any]:
+def plan_model(path: Path, image: Path, memory: str | None = None, axes: str | None = None) -> dict[str, Any]:
     """What a prediction of `image` will cost: blocks, memory, time.
 
     Raises

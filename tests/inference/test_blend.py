@@ -390,7 +390,7 @@ def test_a_plan_says_that_it_is_blended():
 
 def test_a_limit_that_is_too_small_for_two_strides_is_refused_with_both_numbers():
     with pytest.raises(
-        LimnError, match=r"limit of 0\.05 GB, the smallest block of this network needs 0\.18 GB"
+        LimnError, match=r"limit of 0\.05 GB, the smallest block of this network needs 0\.12 GB"
     ):
         choose_plan(PLANES, (1, 1, 3000, 5000), 50_000_000)
 

@@ -135,14 +135,14 @@ def assert_exact(model, volume, block):
 
 
 @pytest.mark.parametrize(("padding", "down", "up", "skip", "norm"), FAMILY, ids=map("-".join, FAMILY))
-def test_tiles_equal_the_whole_for_every_network_of_the_family(padding, down, up, skip, norm, ndim=2):
+def test_tiles_equal_the_whole_for_every_network_of_the_family(padding, down, up, skip, norm):
     spec = UNetSpec(
         width=8 if norm in ("channel", "rms") else 2, # over two channels these norms blow up every rounding
-        out_channels=3, factors=SMALL[ndim], padding=padding, down=down, up=up, skip=skip, norm=norm,
+        out_channels=3, factors=SMALL[2], padding=padding, down=down, up=up, skip=skip, norm=norm,
         block="residual" if (down, up) == ("max", "transposed") else "plain",
     )  # fmt: skip
     block = tuple(4 * f.step if f.halo else 1 for f in feet_on_grid(spec))
-    assert_exact(model_of(spec, seed=3), image_of(EXTENT[ndim]), block)
+    assert_exact(model_of(spec, seed=3), image_of(EXTENT[2]), block)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -323,7 +323,9 @@ def test_a_sweep_equals_the_whole_for_every_network_of_the_family(ndim, padding,
     block = tuple(2 * f.step if f.halo else 1 for f in feet_on_grid(spec))
     column = None
     if norm == "none":  # these in columns
-        column = tuple(4 * f.step if f.halo else n for f, n in zip(feet_on_grid(spec), EXTENT[ndim], strict=True))
+        column = tuple(
+            4 * f.step if f.halo else n for f, n in zip(feet_on_grid(spec), EXTENT[ndim], strict=True)
+        )
     assert_swept_exactly(model_of(spec, seed=3), image_of(EXTENT[ndim]), block, column)
 
 
@@ -383,7 +385,9 @@ def test_a_sweep_reads_each_voxel_once_and_computes_each_activation_once(spec):
 def test_a_sweep_taken_up_again_is_the_same_to_the_last_bit_and_reads_little_of_what_lies_before(ndim):
     spec = UNetSpec(width=4, factors=SMALL[ndim], norm="batch")
     model, grid = model_of(spec, seed=2), (1, 2, 96, 40) if ndim == 2 else (1, 48, 24, 20)
-    engine = SweepEngine(Evaluator(model, image_of(grid), fit_scaling(image_of(grid)), CPU, torch.float32), (1, 8, 8, 8))
+    engine = SweepEngine(
+        Evaluator(model, image_of(grid), fit_scaling(image_of(grid)), CPU, torch.float32), (1, 8, 8, 8)
+    )
     everything = dict(engine.logits())
     work = engine.macs
     for k in (1, 3, len(everything) // 2, len(everything) - 1):
@@ -391,7 +395,10 @@ def test_a_sweep_taken_up_again_is_the_same_to_the_last_bit_and_reads_little_of_
         again = SweepEngine(
             Evaluator(model, image_of(grid), fit_scaling(image_of(grid)), CPU, torch.float32), (1, 8, 8, 8)
         )
-        found = {box: logits.clone() for box, logits in again.batches(lambda box, wanted=wanted: _touches(box, wanted))}
+        found = {
+            box: logits.clone()
+            for box, logits in again.batches(lambda box, wanted=wanted: _touches(box, wanted))
+        }
         assert set(found) == wanted
         for box, logits in found.items():
             assert np.array_equal(again._ready.on_grid(logits), everything[box])

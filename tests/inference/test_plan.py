@@ -196,7 +196,9 @@ def test_under_a_tighter_limit_a_sweep_goes_through_columns_or_takes_smaller_blo
     work = [plan.work for plan in found]
     assert work[-1] == pytest.approx(1, abs=0.01)
     assert max(work) <= 1.6
-    with pytest.raises(LimnError, match=r"limit of 0\.10 GB, the smallest block of this network needs 0\.\d+ GB"):
+    with pytest.raises(
+        LimnError, match=r"limit of 0\.10 GB, the smallest block of this network needs 0\.\d+ GB"
+    ):
         choose_plan(VOLUMES, grid, 100_000_000)
 
 

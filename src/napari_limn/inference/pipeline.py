@@ -14,7 +14,7 @@ from napari_limn.inference.plan import Plan, with_time
 from napari_limn.inference.run import PredictSpec, Run
 from napari_limn.model import Model
 from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import LabelOutput, create_output, in_memory, plan_output, refuse_existing
+from napari_limn.volume.output import LabelOutput, create_output, in_memory, refuse_existing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -89,10 +89,9 @@ def prediction_events(
     model = _opened(model, spec.prune)
     yield from (Warned(text) for text in check_fit(model, volume))
     output = in_memory(volume, model.spec.classes.dtype) if out is None else out
-    recorded = {}
-    if isinstance(output, (str, os.PathLike)) and not overwrite:
-        recorded = Ledger.recorded(Path(output))
-    run = Run.prepared(model, volume, spec, recorded)
+    path = Path(output) if isinstance(output, str | os.PathLike) else None
+    recorded = Ledger.recorded(path) if path is not None and not overwrite else {}
+    run = Run.prepared(model, volume, spec, path, recorded)
     if run.precision.tried is not None:
         yield Noted(f"computing in {run.precision}.")
     yield Planned(run.plan)
@@ -109,7 +108,7 @@ def prediction_events(
 
 
 def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | None = None) -> Plan:
-    """What a prediction will cost: blocks, memory and time, before it runs.
+    """What a prediction into an OME-Zarr will cost: blocks, memory and time, before it runs.
 
     The time is estimated from the first blocks, which are computed.
 
@@ -121,7 +120,7 @@ def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | 
     volume, spec = open_volume(image), spec or PredictSpec()
     model = _opened(model, spec.prune)
     check_fit(model, volume)
-    run = Run.prepared(model, volume, spec, {})
+    run = Run.prepared(model, volume, spec, Path("labels.ome.zarr"), {})
     return with_time(run.plan, run.seconds())
 
 
@@ -132,10 +131,7 @@ def _into_file(run: Run, path: Path, *, overwrite: bool) -> Generator[Event, Non
     if not path.parent.is_dir():
         raise LimnError(f"{path.parent}: there is no such folder to write {path.name} into; create it first.")
     classes, kind = run.model.spec.classes, run.spec.probabilities
-    layout = plan_output(
-        path, run.volume, classes.dtype, run.plan.block,
-        probabilities=kind, classes=classes.count, order=run.order,
-    )  # fmt: skip
+    layout = run.layout(path)
     block = run.plan.block
     with Ledger.open(path, run.fingerprint | layout.summary, overwrite=overwrite) as ledger:
         sealed = path.exists() and not path.with_name(path.name + ".partial").exists()

@@ -151,6 +151,27 @@ def choose_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Pl
     )  # fmt: skip
 
 
+def plan_beside(
+    held: Callable[[Plan], int], spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4
+) -> Plan:
+    """As :func:`choose_plan`, where the output holds memory too; the plan's peak then includes it.
+
+    Parameters
+    ----------
+    held
+        Bytes that the output holds at most with the blocks of a plan.
+    spec, grid, limit, itemsize
+        And errors, as of :func:`choose_plan`.
+    """
+    room = limit
+    while True:
+        found = choose_plan(spec, grid, room, itemsize)
+        peak = found.peak_bytes + held(found)
+        if peak <= limit:
+            return replace(found, peak_bytes=peak, limit=limit)
+        room = found.peak_bytes - (peak - limit)  # a plan of less: this one is too much
+
+
 def make_blend(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan:
     """One pass where a frame fits into `limit` bytes; otherwise the largest tiles, overlapped by half, that do.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial as bound
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from napari_limn import __version__
@@ -14,15 +16,17 @@ from napari_limn.events import BlockDone, Event, Warned, Working
 from napari_limn.inference.blend import BlendEngine
 from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine
 from napari_limn.inference.flow import Ahead
-from napari_limn.inference.plan import Plan, choose_plan
+from napari_limn.inference.plan import Plan, plan_beside
 from napari_limn.inference.precision import Choice, measured_precision
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import blocks
 from napari_limn.volume.intensity import Scaling, fit_scaling
 from napari_limn.volume.open import identity
+from napari_limn.volume.output import plan_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     import torch
     from numpy.typing import NDArray
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from napari_limn.specs import DeviceName, Precision
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.output import LabelOutput, Probabilities
+    from napari_limn.volume.shards import Layout
     from napari_limn.volume.volume import Volume
 
 _SHARE_OF_FREE = 0.5
@@ -81,9 +86,12 @@ class Run:
     limit: int
     plan: Plan
     source: str  # identity of the image before the run
+    held: Callable[[Plan], int]  # bytes that the output holds at most with the blocks of a plan
 
     @classmethod
-    def prepared(cls, model: Model, volume: Volume, spec: PredictSpec, recorded: Mapping[str, Any]) -> Run:
+    def prepared(
+        cls, model: Model, volume: Volume, spec: PredictSpec, out: Path | None, recorded: Mapping[str, Any]
+    ) -> Run:
         """Decide what the spec leaves open, and as an earlier run did where there is a record of it."""
         device = choose_device(spec.device)
         scaling = fit_scaling(volume, model.spec.intensity)
@@ -95,10 +103,11 @@ class Run:
         limit = recorded.get("memory") if spec.memory is None else None
         if not isinstance(limit, int):
             limit = _limit(spec.memory, device)
-        plan = choose_plan(model.spec.network, volume.grid, limit, precision.dtype.itemsize)
+        held = bound(_held, model, volume, spec.probabilities, out)
+        plan = plan_beside(held, model.spec.network, volume.grid, limit, precision.dtype.itemsize)
         return cls(
             model=model, volume=volume, spec=spec, device=device, scaling=scaling, precision=precision,
-            limit=limit, plan=plan, source=source,
+            limit=limit, plan=plan, source=source, held=held,
         )  # fmt: skip
 
     @property
@@ -116,14 +125,20 @@ class Run:
             "plan": f"block {plan.block}, tile {plan.tile}, column {plan.column}, swept {plan.swept}",
         }
 
+    def layout(self, path: Path) -> Layout:
+        """How a file of this run's labels is cut up.
+
+        Raises
+        ------
+        LimnError
+            If the path says no known format, or the format does not take such labels.
+        """
+        return _layout(self.model, self.volume, self.spec.probabilities, path, self.plan)
+
     @property
     def order(self) -> str:
         """Axes of the raster in which blocks come, the outermost first."""
-        if not self.plan.swept:
-            return GRID
-        ndim = self.model.spec.network.ndim
-        seen = sorted(GRID[-ndim:], key=lambda a: -self.volume.grid[GRID.index(a)])
-        return GRID[:-ndim] + "".join(seen)
+        return _order(self.plan, self.model.spec.network.ndim)
 
     def shrink(self, limit: int | None) -> None:
         """Plan anew for less memory.
@@ -135,7 +150,7 @@ class Run:
         """
         if limit is not None:
             itemsize = self.precision.dtype.itemsize
-            self.plan = choose_plan(self.model.spec.network, self.volume.grid, limit, itemsize)
+            self.plan = plan_beside(self.held, self.model.spec.network, self.volume.grid, limit, itemsize)
 
     def blocks(self, output: LabelOutput, ledger: Ledger | None = None) -> Iterator[Event]:
         """Compute and write every block that is missing; with less memory from there on where it did not suffice."""
@@ -240,6 +255,27 @@ class Run:
             return BlendEngine(ready, plan.tile).batches(missing), lambda done: done / plan.blocks
         boxes = blocks(self.volume.grid, plan.block)
         return BlockEngine(ready).batches(boxes, missing), lambda done: done / plan.blocks
+
+
+def _order(plan: Plan, ndim: int) -> str:
+    if not plan.swept:
+        return GRID
+    seen = sorted(GRID[-ndim:], key=lambda a: -plan.grid[GRID.index(a)])
+    return GRID[:-ndim] + "".join(seen)
+
+
+def _layout(model: Model, volume: Volume, kind: Probabilities | None, path: Path, plan: Plan) -> Layout:
+    classes, order = model.spec.classes, _order(plan, model.spec.network.ndim)
+    return plan_output(
+        path, volume, classes.dtype, plan.block, probabilities=kind, classes=classes.count, order=order
+    )
+
+
+def _held(model: Model, volume: Volume, kind: Probabilities | None, out: Path | None, plan: Plan) -> int:
+    """Bytes that the output holds: the labels in memory, or half-filled shards of a file."""
+    if out is None:
+        return prod(volume.grid) * model.spec.classes.dtype.itemsize
+    return _layout(model, volume, kind, out, plan).buffer_bytes
 
 
 def _limit(memory: int | str | None, device: torch.device) -> int:
