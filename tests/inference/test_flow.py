@@ -180,9 +180,8 @@ def test_an_error_that_was_handled_is_gone_itself():
         yield
 
     def handled():
-        with Ahead(broken) as found:
-            with suppress(Odd):
-                patient(found)
+        with Ahead(broken) as found, suppress(Odd):
+            patient(found)
 
     handled()
     assert gone[0]() is None
