@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 from dataclasses import replace
 
@@ -390,9 +391,13 @@ def test_a_plan_says_that_it_is_blended():
 
 def test_a_limit_that_is_too_small_for_two_strides_is_refused_with_both_numbers():
     with pytest.raises(
-        LimnError, match=r"limit of 0\.05 GB, the smallest block of this network needs 0\.12 GB"
-    ):
+        LimnError, match=r"limit of 0\.05 GB, the smallest block of this network needs"
+    ) as said:
         choose_plan(PLANES, (1, 1, 3000, 5000), 50_000_000)
+    needed = float(re.search(r"needs (\d\.\d\d) GB", str(said.value))[1]) * 1e9
+    assert choose_plan(PLANES, (1, 1, 3000, 5000), int(needed + 5e6)).blended  # the text rounds
+    with pytest.raises(LimnError, match="the smallest block"):
+        choose_plan(PLANES, (1, 1, 3000, 5000), int(needed - 5e6))
 
 
 @pytest.mark.parametrize("spec", [PLANES, VOLUMES])

@@ -12,6 +12,7 @@ from __future__ import annotations
 from copy import deepcopy
 from math import prod
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 import torch
@@ -64,11 +65,14 @@ class Evaluator:
         network = folded(deepcopy(model.network))
         self.network: UNet = network.to(device, dtype).to(memory_format=self._layout)  # type: ignore[call-overload]
         self.check: Callable[[], object] = int  # called before every layer; may raise
-        for module in self.network.modules():
-            module.register_forward_pre_hook(lambda *_: self._checked())
+        own = ref(self)  # a circle would keep the weights until the garbage collector comes
 
-    def _checked(self) -> None:
-        self.check()
+        def checked(*_: object) -> None:
+            if (ready := own()) is not None:
+                ready.check()
+
+        for module in self.network.modules():
+            module.register_forward_pre_hook(checked)
 
     def scaled(self, part: NDArray[Any]) -> NDArray[np.float32]:
         """What was read of the volume, (C, T, Z, Y, X), scaled, as a batch of the network (N, C, …)."""
@@ -139,9 +143,10 @@ class SweepEngine:
 
     def batches(self, missing: Callable[[Box], bool] = lambda _: True) -> Iterator[tuple[Box, torch.Tensor]]:
         """Every block (T, Z, Y, X) that is missing and its logits (N, K, …); reading goes on meanwhile."""
-        with Ahead(lambda check: self._read_all(missing, check)) as parts:
+        legs = list(self._legs(missing))  # decided once: what is missing changes while blocks are written
+        with Ahead(lambda check: self._read_all(legs, check)) as parts:
             given = iter(parts)
-            for frame, window, row in self._legs(missing):
+            for frame, window, row in legs:
                 sweep = self._sweeps[window]
                 before = sweep.macs
                 for spans, logits in sweep.run(lambda _: self._ready.on_device(next(given)), row):
@@ -161,10 +166,10 @@ class SweepEngine:
                     yield frame, window, row
 
     def _read_all(
-        self, missing: Callable[[Box], bool], check: Callable[[], None]
+        self, legs: Iterable[tuple[Box, Box, int]], check: Callable[[], None]
     ) -> Iterator[NDArray[np.float32]]:
         """What the sweeps are going to ask for, in this order."""
-        for frame, window, row in list(self._legs(missing)):
+        for frame, window, row in legs:
             for spans in self._sweeps[window].reads(row):
                 check()
                 yield self._read(frame, spans)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from queue import Empty, Full, Queue
 from threading import Event, Thread
+from traceback import clear_frames
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class Ahead(Generic[T]):
     """What a generator yields, computed in a thread of its own, at most `most` items ahead of who takes them.
 
     An exception of the generator surfaces, as itself, where its item would have been. :meth:`close` ends the thread, at
-    the latest when the generator calls :meth:`check` or yields; leaving the ``with`` block does so too.
+    the latest when the generator calls :meth:`check` or yields; leaving the ``with`` block does so too. What waited, and
+    what the generator held, is then free at once: a run that lacks memory cannot wait for the garbage collector.
 
     Parameters
     ----------
@@ -42,8 +44,7 @@ class Ahead(Generic[T]):
     def __init__(self, make: Callable[[Callable[[], None]], Iterator[T]], most: int = 2) -> None:
         self._queue: Queue[tuple[T | None, BaseException | None]] = Queue(most)
         self._stop = Event()
-        self._items = make(self.check)
-        self._thread = Thread(target=self._work, name="limn", daemon=True)
+        self._thread = Thread(target=self._work, args=(make(self.check),), name="limn", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
@@ -57,16 +58,21 @@ class Ahead(Generic[T]):
         Raises
         ------
         StopIteration
-            After the last one.
+            After the last one, after an exception, and once closed.
         """
+        if self._stop.is_set():
+            raise StopIteration
         try:
             item, error = self._queue.get(timeout=seconds)
         except Empty:
             return None
-        if error is not None:
-            self._stop.set()
+        if error is None:
+            return item
+        self._stop.set()
+        try:
             raise error
-        return item
+        finally:
+            del error  # it refers to this frame
 
     def __iter__(self) -> Iterator[T]:
         while True:
@@ -78,9 +84,12 @@ class Ahead(Generic[T]):
                 yield found
 
     def close(self) -> None:
-        """End the thread and wait for it."""
+        """End the thread, wait for it and drop what it left."""
         self._stop.set()
         self._thread.join()
+        with suppress(Empty):
+            while True:
+                self._queue.get_nowait()
 
     def __enter__(self) -> Ahead[T]:
         return self
@@ -88,18 +97,28 @@ class Ahead(Generic[T]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _work(self) -> None:
-        error: BaseException = StopIteration()
+    def _work(self, items: Iterator[T]) -> None:
+        end: BaseException = StopIteration()
         try:
-            for item in self._items:
-                self._put((item, None))
-        except BaseException as found:  # noqa: BLE001 - raised again in the other thread
-            error = found
+            self._pass_on(items)
+        except BaseException as error:  # noqa: BLE001 - raised again in the other thread
+            end = error
+            clear_frames(
+                error.__traceback__
+            )  # who handles it wants its message, not to keep the tensors around it
+        try:
+            with suppress(Stopped):
+                self._put((None, end))
         finally:
-            if (close := getattr(self._items, "close", None)) is not None:
+            del end  # it refers to this frame
+
+    def _pass_on(self, items: Iterator[T]) -> None:
+        try:
+            for item in items:
+                self._put((item, None))
+        finally:
+            if (close := getattr(items, "close", None)) is not None:
                 close()
-        with suppress(Stopped):
-            self._put((None, error))
 
     def _put(self, entry: tuple[Any, Any]) -> None:
         while True:

@@ -13,11 +13,12 @@ from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.plan import Plan, with_time
 from napari_limn.inference.run import PredictSpec, Run
 from napari_limn.model import Model
+from napari_limn.volume.durable import aside, remove
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import LabelOutput, create_output, in_memory, refuse_existing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from napari_limn.volume.volume import Volume
 
@@ -95,14 +96,9 @@ def prediction_events(
     if run.precision.tried is not None:
         yield Noted(f"computing in {run.precision}.")
     yield Planned(run.plan)
-    if not run.plan.exact:
-        norm, dtype = model.spec.network.norm, run.precision.dtype
-        measured = certify(model, volume, run.scaling, run.device, dtype)
-        yield Warned(
-            f"{norm} normalisation looks at the whole tile, so tiles overlap and are blended: {measured}."
-        )
     if isinstance(output, (str, os.PathLike)):
         return (yield from _into_file(run, Path(output), overwrite=overwrite))
+    yield from _blending(run)
     yield from run.blocks(output)
     return output.finish()
 
@@ -130,29 +126,45 @@ def _into_file(run: Run, path: Path, *, overwrite: bool) -> Generator[Event, Non
         refuse_existing(path, overwrite=overwrite)
     if not path.parent.is_dir():
         raise LimnError(f"{path.parent}: there is no such folder to write {path.name} into; create it first.")
-    classes, kind = run.model.spec.classes, run.spec.probabilities
+    classes, kind, block = run.model.spec.classes, run.spec.probabilities, run.plan.block
     layout = run.layout(path)
-    block = run.plan.block
-    with Ledger.open(path, run.fingerprint | layout.summary, overwrite=overwrite) as ledger:
-        sealed = path.exists() and not path.with_name(path.name + ".partial").exists()
-        if sealed and not overwrite and (ledger.finished or len(ledger.done) == layout.levels[0].count):
+    partial = path.with_name(path.name + ".partial")
+    anew = overwrite or not (path.exists() or partial.exists())  # a journal alone is nothing to go on from
+    with Ledger.open(path, run.fingerprint | layout.summary, overwrite=anew) as ledger:
+        whole = ledger.finished or len(ledger.done) == layout.levels[0].count
+        if whole and path.exists() and not partial.exists():
+            if not ledger.finished:  # killed while clearing up
+                remove(aside(path))
+                ledger.finish()
             yield Noted(f"{path}: is complete already, computed with the same settings.")
             return path
         if ledger.finished:  # but the file is gone
             ledger.restart()
-        overwrite = overwrite or bool(ledger.notes.get("overwrite"))
         output = create_output(
             path, run.volume, classes.dtype, block, classes.color_of, classes.name_of,
-            overwrite=overwrite, done=ledger.done, probabilities=kind, order=run.order,
+            overwrite=overwrite or not {"overwrite", "sealing"}.isdisjoint(ledger.notes),
+            done=ledger.done, probabilities=kind, order=run.order,
         )  # fmt: skip
         if overwrite:
             ledger.note("overwrite", 1)
         run.shrink(ledger.notes.get("memory"))
+        yield from _blending(run)
         yield from run.blocks(output, ledger)
         run.refuse_changed()
+        ledger.note("sealing", 1)  # from here on a file of that name may be ours
         done = output.finish()
         ledger.finish()
     return done
+
+
+def _blending(run: Run) -> Iterator[Event]:
+    """Warn of a plan that is not exact, with what was measured."""
+    if not run.plan.exact:
+        norm = run.model.spec.network.norm
+        measured = certify(run.model, run.volume, run.scaling, run.device, run.precision.dtype)
+        yield Warned(
+            f"{norm} normalisation looks at the whole tile, so tiles overlap and are blended: {measured}."
+        )
 
 
 def check_fit(model: Model, volume: Volume) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial as bound
 from math import prod
@@ -19,7 +19,7 @@ from napari_limn.inference.flow import Ahead
 from napari_limn.inference.plan import Plan, plan_beside
 from napari_limn.inference.precision import Choice, measured_precision
 from napari_limn.volume.axes import GRID
-from napari_limn.volume.boxes import blocks
+from napari_limn.volume.boxes import blocks, shape_of, shifted
 from napari_limn.volume.intensity import Scaling, fit_scaling
 from napari_limn.volume.open import identity
 from napari_limn.volume.output import plan_output
@@ -41,7 +41,11 @@ if TYPE_CHECKING:
 
 _SHARE_OF_FREE = 0.5
 _DEFAULT_MOST = 4_000_000_000
-_SHRINK = 0.6  # of what was planned, after it did not suffice
+_SHRINK = (
+    0.6,
+    0.8,
+    0.95,
+)  # of what was planned, after it did not suffice; the first that there are blocks for
 _BEAT = 0.25  # seconds between two chances to cancel
 _TIMED = 1.5  # seconds of computing that a time is estimated from
 
@@ -140,6 +144,13 @@ class Run:
         """Axes of the raster in which blocks come, the outermost first."""
         return _order(self.plan, self.model.spec.network.ndim)
 
+    @property
+    def boxes(self) -> Iterator[Box]:
+        """Every block of the plan; those of a column end where it does."""
+        for column in blocks(self.volume.grid, self.plan.column or self.volume.grid):
+            for box in blocks(shape_of(column), self.plan.block):
+                yield shifted(box, [-start for start, _ in column])
+
     def shrink(self, limit: int | None) -> None:
         """Plan anew for less memory.
 
@@ -152,23 +163,42 @@ class Run:
             itemsize = self.precision.dtype.itemsize
             self.plan = plan_beside(self.held, self.model.spec.network, self.volume.grid, limit, itemsize)
 
+    def shrink_further(self) -> int:
+        """Plan anew after the memory did not suffice for this plan; returns the bytes that the new one may need.
+
+        Raises
+        ------
+        LimnError
+            If there are no smaller blocks.
+        """
+        planned = self.plan
+        for less in (*(int(planned.peak_bytes * share) for share in _SHRINK), planned.peak_bytes - 1):
+            with suppress(LimnError):
+                self.shrink(less)
+                return less
+        size = " × ".join(map(str, planned.block))
+        raise LimnError(
+            f"{self.volume.name}: found less memory than the {planned.peak_bytes / 1e9:.2f} GB that blocks of {size} need, "
+            "and this network has no smaller ones; close other programs, or train a narrower network."
+        )
+
     def blocks(self, output: LabelOutput, ledger: Ledger | None = None) -> Iterator[Event]:
         """Compute and write every block that is missing; with less memory from there on where it did not suffice."""
         began = time.perf_counter()
-        done = False
-        while not done:
+        while True:
             try:
                 yield from self._written(output, ledger, began)
-                done = True
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
-                less = int(self.plan.peak_bytes * _SHRINK)
-                self.shrink(less)
-                output.forget_unfinished()
-                if ledger is not None:
-                    ledger.note("memory", less)
-                yield Warned(f"the memory did not suffice; going on with {self.plan}.")
+            else:
+                return
+            # behind the clause, since an error keeps alive what it was raised among
+            less = self.shrink_further()
+            output.forget_unfinished()
+            if ledger is not None:
+                ledger.note("memory", less)
+            yield Warned(f"the memory did not suffice; going on with {self.plan}.")
 
     def seconds(self) -> float:
         """Estimated time of computing, from the first blocks."""
@@ -207,7 +237,7 @@ class Run:
         """Write what is computed in another thread, which takes what is read in a third."""
         total = self.plan.blocks
         with Ahead(lambda check: self._computed(output.missing, check)) as computed:
-            done = total - self._missing(output) if ledger is not None and ledger.done else 0
+            done = total - sum(map(output.missing, self.boxes))
             while True:
                 try:
                     found = computed.next_within(_BEAT)
@@ -222,9 +252,6 @@ class Run:
                     ledger.add(finished)
                 done += 1
                 yield BlockDone(box, done, total, time.perf_counter() - began)
-
-    def _missing(self, output: LabelOutput) -> int:
-        return sum(output.missing(box) for box in blocks(self.volume.grid, self.plan.block))
 
     def _computed(
         self, missing: Callable[[Box], bool], check: Callable[[], None]
@@ -253,8 +280,7 @@ class Run:
             return sweep.batches(missing), lambda _: sweep.macs / sweep.planned_macs()
         if plan.tile is not None:
             return BlendEngine(ready, plan.tile).batches(missing), lambda done: done / plan.blocks
-        boxes = blocks(self.volume.grid, plan.block)
-        return BlockEngine(ready).batches(boxes, missing), lambda done: done / plan.blocks
+        return BlockEngine(ready).batches(self.boxes, missing), lambda done: done / plan.blocks
 
 
 def _order(plan: Plan, ndim: int) -> str:

@@ -80,9 +80,14 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def aside(path: Path) -> Path:
+    """Where what `path` makes superfluous waits to be removed: its own name is gone in one step."""
+    return path.with_name(path.name + ".replaced")
+
+
 def put_in_place(new: Path, path: Path) -> None:
     """Give `new` the name `path`, durably; a file or folder of that name goes only when the new one is there."""
-    old = path.with_name(path.name + ".replaced")
+    old = aside(path)
     remove(old)
     if path.is_dir():
         path.rename(old)

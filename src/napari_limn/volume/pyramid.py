@@ -110,10 +110,10 @@ class Pyramid:
         self, levels: Sequence[Level], targets: Sequence[Target], done: Iterable[int] = frozenset()
     ) -> None:
         self._levels, self._targets = levels, targets
-        self._done: list[set[int]] = [set(done), *(set() for _ in levels[1:])]
-        self._open: list[dict[int, _Buffer]] = [{} for _ in levels]
-        for level in range(len(levels) - 1):
-            self._refill(level)
+        self._told = set(done)
+        self._done: list[set[int]] = []
+        self._open: list[dict[int, _Buffer]] = []
+        self.forget_unfinished()
 
     @property
     def lacking(self) -> int:
@@ -130,12 +130,20 @@ class Pyramid:
         return any(number not in self._done[0] for number in self._levels[0].touching(box))
 
     def forget_unfinished(self) -> None:
-        """Drop what waits on level 0: its blocks are going to come again."""
-        self._open[0].clear()
+        """Go back to the shards that :meth:`write` told of, as the next run would: all other blocks are to come again.
+
+        Where memory ran out amid a shard, nobody knows which coarser ones got their part of it.
+        """
+        self._done = [set(self._told), *(set() for _ in self._levels[1:])]
+        self._open = [{} for _ in self._levels]
+        for level in range(len(self._levels) - 1):
+            self._refill(level)
 
     def write(self, box: Box, parts: Parts) -> list[int]:
         """Take a block of level 0; returns the level-0 shards that are durable by it, with all that they complete."""
-        return self._put(0, box, parts)
+        finished = self._put(0, box, parts)
+        self._told.update(finished)
+        return finished
 
     def _put(self, level: int, box: Box, parts: Parts) -> list[int]:
         finished = []

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+from hashlib import file_digest, sha256
 from itertools import product
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import numpy as np
 import tifffile
@@ -16,7 +18,7 @@ import zarr
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
-from napari_limn.volume.durable import put_in_place, remove, sync_file
+from napari_limn.volume.durable import aside, put_in_place, remove, sync_file
 from napari_limn.volume.tiff import MARK
 from napari_limn.volume.volume import size_in_bytes
 
@@ -71,13 +73,23 @@ def seal_tiff(partial: Path, path: Path, axes: Axes, colors: Mapping[int, RGBA])
     ) as writer:
         writer.write(
             _tiles(labels, tile), shape=labels.shape, dtype=labels.dtype, tile=tile, photometric="minisblack",
-            compression="zlib", metadata=_metadata(axes, colors), buffersize=_AT_ONCE,
+            compression="zlib", metadata=_metadata(axes, colors) | {"UUID": _uuid(partial)}, buffersize=_AT_ONCE,
             maxworkers=min(4, os.cpu_count() or 1), **_resolution(axes),
         )  # fmt: skip
     sync_file(new)
     put_in_place(new, path)
-    remove(partial)
+    partial.rename(aside(path))  # so that who is killed here leaves all of it, or nothing of that name
+    remove(aside(path))
     return path
+
+
+def _uuid(partial: Path) -> str:
+    """Made from the labels, so that a run that was interrupted ends with the same file."""
+    found = sha256()
+    for path in sorted(path for path in partial.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            found.update(path.relative_to(partial).as_posix().encode() + file_digest(file, "sha256").digest())
+    return str(UUID(bytes=found.digest()[:16], version=5))
 
 
 def _tile(labels: zarr.Array[Any]) -> tuple[int, int]:
