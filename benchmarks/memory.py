@@ -20,10 +20,13 @@ from pathlib import Path
 import numpy as np
 
 NETWORKS = {
-    "3D, width 2, depth 2": {"width": 2, "factors": ((2, 2, 2),) * 2},
+    "3D, width 8, depth 1": {"width": 8, "factors": ((2, 2, 2),)},
     "3D, width 16, depth 3": {"width": 16, "factors": ((2, 2, 2),) * 3},
     "3D, width 8, depth 3": {"width": 8, "factors": ((2, 2, 2),) * 3},
     "2D, width 16, depth 3": {"width": 16, "factors": ((2, 2),) * 3},
+    "2D, width 16, depth 3, nested": {"width": 16, "factors": ((2, 2),) * 3, "skip": "nested"},
+    "2D, width 16, depth 3, attention": {"width": 16, "factors": ((2, 2),) * 3, "skip": "attention"},
+    "2D, width 16, depth 3, group norm": {"width": 16, "factors": ((2, 2),) * 3, "norm": "group"},
     "2D, width 32, depth 4": {"width": 32, "factors": ((2, 2),) * 4},
 }
 PROMISES = [
@@ -34,6 +37,11 @@ PROMISES = [
     ("2D, width 16, depth 3", (1, 4096, 4096), "4GB", "float32"),
     ("2D, width 32, depth 4", (1, 4096, 4096), "4GB", "float32"),
     ("2D, width 32, depth 4", (1, 4096, 4096), "4GB", "bfloat16"),
+    ("2D, width 16, depth 3", (64, 1024, 1024), "4GB", "float32"),
+    ("3D, width 16, depth 3", (32, 128, 128), "4GB", "float32"),
+    ("2D, width 16, depth 3, nested", (64, 512, 512), "4GB", "float32"),
+    ("2D, width 16, depth 3, attention", (64, 512, 512), "4GB", "float32"),
+    ("2D, width 16, depth 3, group norm", (1, 4096, 4096), "1GB", "float32"),
 ]
 
 
@@ -67,7 +75,7 @@ def main() -> None:
     cases = PROMISES
     if args.what == "flat":
         cases = [
-            ("3D, width 2, depth 2", (round(size * 1e9 / 2 / 512**2), 512, 512), args.limit, "float32") for size in args.sizes
+            ("3D, width 8, depth 1", (round(size * 1e9 / 2 / 512**2), 512, 512), args.limit, "bfloat16") for size in args.sizes
         ]  # fmt: skip
     print(
         "| network | voxels | GB | limit | precision | promised GB | measured GB | promised ÷ measured | seconds |\n"

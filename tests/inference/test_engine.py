@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from napari_limn.annotation.classes import Classes
+from napari_limn.errors import LimnError
 from napari_limn.inference import engine as engine_module
 from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine
 from napari_limn.inference.folding import folded
@@ -175,7 +177,10 @@ def test_tiles_equal_the_whole_for_every_block_that_the_planner_chooses(spec, pa
     feet = feet_on_grid(spec)
     one = tuple(f.step if f.halo else 1 for f in feet)
     low, high = make_plan(spec, one, 1 << 50).peak_bytes, make_plan(spec, grid, 1 << 50).peak_bytes
-    chosen = {make_plan(spec, grid, int(limit)).block for limit in np.linspace(low, high, 12)}
+    chosen = set()
+    for limit in np.linspace(low, high, 40):
+        with suppress(LimnError):  # less than the smallest block needs
+            chosen.add(make_plan(spec, grid, int(limit)).block)
     assert len(chosen) >= 4
     expected, engine = whole_logits(model, volume), engine_of(model, volume)
     for block in sorted(chosen)[-5:]:
@@ -351,8 +356,15 @@ def test_a_sweep_equals_the_whole_for_random_networks_shapes_blocks_and_columns(
         for f, n in zip(feet_on_grid(spec), (1, *blocks), strict=True)
     )
     column = tuple(-(-n // k // b) * b for n, k, b in zip(grid, (1, *cuts), block, strict=True))
-    expected, found = whole_logits(model, volume), swept(model, volume, block, column)
-    assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
+    largest = [1.0]  # rounding goes with the largest number inside the network
+    seen = [
+        module.register_forward_hook(lambda _, __, out: largest.append(float(out.abs().max())))
+        for module in model.network.modules()
+    ]
+    expected = whole_logits(model, volume)
+    for hook in seen:
+        hook.remove()
+    assert np.abs(swept(model, volume, block, column) - expected).max() <= 1e-5 * max(largest)
 
 
 @pytest.mark.parametrize(

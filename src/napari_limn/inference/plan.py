@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_limn.inference.extents import Grid, feet_on_grid, fitting, on_grid, too_little, up
 from napari_limn.inference.overlap import Line, kept_bytes, lines_of
-from napari_limn.inference.sweep_plan import FIXED, cheapest_sweep
+from napari_limn.inference.sweep_plan import cheapest_sweep, own_bytes
 from napari_limn.volume.boxes import count_blocks
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from napari_limn.network.graph import Footprint
     from napari_limn.network.spec import UNetSpec
 
-_SCRATCH = 1.3  # what convolutions need besides their inputs and outputs
 _LARGEST = {2: 1024, 3: 256}  # longer blocks gain little: the halo is then a few per cent of the work
 _PLANES = 1 << 18  # pixels that make a forward pass worth its while; smaller planes go in together
 
@@ -116,14 +115,14 @@ def make_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan
     largest = max(grid) if not spec.tile_exact else _LARGEST[spec.ndim]
     seen = [f.halo > 0 or (not spec.tile_exact and a >= 4 - spec.ndim) for a, f in enumerate(feet)]
     core = [min(n, up(largest, f.step)) if s else 1 for n, f, s in zip(extent, feet, seen, strict=True)]
-    core = _shrunk(core, [f.step for f in feet], limit, lambda core: _peak(spec, core, feet, itemsize))
+    core = _shrunk(core, [f.step for f in feet], limit, lambda core: _peak(spec, core, grid, itemsize))
     block = _even(core, grid, feet)
     if spec.ndim == 2:
         block = _several_planes(spec, block, grid, limit, itemsize)
     halo = tuple(f.halo for f in feet)
     whole_frames = all(b >= n for b, n, s in zip(block, grid, seen, strict=True) if s)
     return Plan(
-        grid, block, on_grid(halo), count_blocks(grid, block), _peak(spec, block, feet, itemsize), limit,
+        grid, block, on_grid(halo), count_blocks(grid, block), _peak(spec, block, grid, itemsize), limit,
         _work(grid, block, feet), spec.tile_exact or whole_frames,
     )  # fmt: skip
 
@@ -138,10 +137,8 @@ def choose_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Pl
     if not spec.tile_exact:
         return make_blend(spec, grid, limit, itemsize)
     short = all(n <= _LARGEST[spec.ndim] for n in grid[-spec.ndim :])
-    if (
-        short
-        and _peak(spec, (1,) * (4 - spec.ndim) + grid[-spec.ndim :], feet_on_grid(spec), itemsize) <= limit
-    ):
+    frame = on_grid((1,) * (4 - spec.ndim) + grid[-spec.ndim :])
+    if short and _peak(spec, frame, grid, itemsize) <= limit:
         return make_plan(spec, grid, limit, itemsize)
     found = cheapest_sweep(spec, grid, limit, itemsize)
     column = None if found.column == grid else found.column
@@ -206,15 +203,19 @@ def activation_values(spec: UNetSpec) -> float:
     return 2 * spec.in_channels + kept + last + 2 * spec.out_channels
 
 
-def _peak(spec: UNetSpec, core: Sequence[int], feet: tuple[Footprint, ...], itemsize: int) -> int:
+def _peak(spec: UNetSpec, core: Sequence[int], grid: Grid, itemsize: int) -> int:
     """Bytes for one block: activations over block and halo, the image as read and as scaled, the labels."""
-    return _bytes(spec, prod(c + 2 * f.halo for c, f in zip(core, feet, strict=True)), prod(core), itemsize)
+    seen = [
+        c + 2 * f.halo if f.shrink else min(c + 2 * f.halo, up(n, f.step))
+        for c, f, n in zip(core, feet_on_grid(spec), grid, strict=True)
+    ]
+    return _bytes(spec, prod(seen), prod(core), itemsize)
 
 
 def _bytes(spec: UNetSpec, seen: int, labelled: int, itemsize: int) -> int:
     """Bytes for a block by the voxels that the network sees and those that get a label."""
     image = seen * spec.in_channels * 16 + labelled * 16
-    return int(seen * activation_values(spec) * itemsize * _SCRATCH + image) + FIXED
+    return int(seen * activation_values(spec) * itemsize + image) + own_bytes(itemsize)
 
 
 def _shrunk(size: list[int], units: list[int], limit: int, peak: Callable[[list[int]], int]) -> list[int]:
@@ -271,8 +272,7 @@ def _even(core: list[int], grid: Grid, feet: tuple[Footprint, ...]) -> Grid:
 def _several_planes(spec: UNetSpec, block: Grid, grid: Grid, limit: int, itemsize: int) -> Grid:
     """Put small planes together, as far as memory allows."""
     planes = max(1, min(grid[1], _PLANES // (block[2] * block[3])))
-    feet = feet_on_grid(spec)
-    while planes > 1 and _peak(spec, (1, planes, *block[2:]), feet, itemsize) > limit:
+    while planes > 1 and _peak(spec, (1, planes, *block[2:]), grid, itemsize) > limit:
         planes //= 2
     return (1, planes, block[2], block[3])
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_limn.device import HEAP_BLOCK
 from napari_limn.inference.extents import Grid, feet_on_grid, on_grid, swept_extent, too_little, up
 from napari_limn.inference.folding import folded
 from napari_limn.inference.sweep import Sweep
@@ -23,15 +22,15 @@ if TYPE_CHECKING:
     from napari_limn.network.graph import Graph
     from napari_limn.network.spec import UNetSpec
 
-FIXED = 120_000_000  # libraries' own buffers once a network has run, Zarr's threads and caches
+# what libraries hold for themselves by the bytes of a number, threads and caches of Zarr with it (benchmarks/memory.py)
+_OWN = {4: 180_000_000, 2: 110_000_000}
 # blocks of a sweep along T, Z, Y and X, and what a voxel costs in them: the smaller, the more there is to put together
 _SWEPT = {
     2: [((1, 1, n, 2 * n), cost) for n, cost in ((256, 1.0), (128, 1.15), (64, 1.5), (32, 2.3), (16, 4.0))],
     3: [((1, n, 4 * n, 4 * n), cost) for n, cost in ((32, 1.0), (16, 1.6), (8, 3.0), (4, 6.0))],
 }
 _COLUMNS = (1, 2, 3, 4, 6, 8, 12, 16)  # cuts of each axis but the one swept along
-# what the heap holds over what is in use, and how much more where all blocks of memory are small (benchmarks/memory.py)
-_LOOSE, _SMALL = 1.3, 0.6
+_LOOSE = 1.05  # what the heap holds, over what is in use (benchmarks/memory.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +171,14 @@ def _swept_work(spec: UNetSpec, grid: Grid, block: Grid, column: Grid) -> float:
 
 
 def _swept_peak(spec: UNetSpec, grid: Grid, block: Grid, column: Grid, itemsize: int) -> int:
-    """Bytes of a sweep: tensors, what the heap cannot use between them, the image as read, labels, weights."""
+    """Bytes of a sweep: tensors, the image as read, labels, weights, libraries."""
     values = max(sweep.most_alive() for sweep, _ in _sweeps(spec, grid, block, column))
-    largest = prod(block) * spec.width * itemsize
-    loose = _LOOSE + _SMALL * min(1.0, HEAP_BLOCK / largest)
     seen = prod(b + f.halo + f.shrink for b, f in zip(block, feet_on_grid(spec), strict=True))
     image = spec.in_channels * 12 * (seen + 2 * prod(block))  # the first block reads ahead; two more wait
     weights = sum(weight.numel() for weight in _without_data(spec)[1].values())
-    return int(values * itemsize * loose) + image + prod(block) * 24 + weights * 12 + FIXED
+    return int(values * itemsize * _LOOSE) + image + prod(block) * 24 + weights * 12 + own_bytes(itemsize)
+
+
+def own_bytes(itemsize: int) -> int:
+    """Bytes that libraries hold for themselves once a network has run in numbers of `itemsize` bytes."""
+    return _OWN[itemsize]
