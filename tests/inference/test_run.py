@@ -38,11 +38,12 @@ from napari_limn.errors import LimnError
 from napari_limn.events import Noted, Planned, Warned, drain
 from napari_limn.inference import ledger as ledger_module
 from napari_limn.inference import pipeline as pipeline_module
-from napari_limn.inference.engine import Evaluator
+from napari_limn.inference.engine import Evaluator, SweepEngine
 from napari_limn.inference.flow import Ahead
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
 from napari_limn.inference.plan import choose_plan
+from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import ArrayOutput, FileOutput
 from napari_limn.volume.pyramid import Target
@@ -141,6 +142,30 @@ def test_a_run_that_goes_on_counts_from_where_it_was(tmp_path, patch, name, suff
         range(planned.blocks - len(second) + 1, planned.blocks + 1)
     )
     assert len(second) < planned.blocks
+
+
+def test_reading_and_computing_agree_on_what_is_missing_while_that_changes():
+    model, volume = model_of(PLANES), image_of("YX", (240, 70))
+    ready = Evaluator(model, volume, fit_scaling(volume), torch.device("cpu"), torch.float32)
+
+    def blocks(missing):
+        engine = SweepEngine(ready, (1, 1, 16, 16), (1, 1, 240, 36))
+        for box, logits in engine.batches(missing):
+            yield box, logits.clone()
+
+    expected, given = dict(blocks(lambda _: True)), []
+
+    def missing(box):
+        late = box[3][0] >= 36 and box[2][0] < 160  # upper rows of the second column
+        return not (late and given)
+
+    found = {}
+    for box, logits in blocks(missing):
+        given.append(box)
+        found[box] = logits
+    assert {box for box in expected if missing(box)} == set(found)
+    for box, logits in found.items():
+        assert torch.equal(logits, expected[box])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kills")
