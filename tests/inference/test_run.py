@@ -145,18 +145,18 @@ def test_a_run_that_goes_on_counts_from_where_it_was(tmp_path, patch, name, suff
 
 
 def test_reading_and_computing_agree_on_what_is_missing_while_that_changes():
-    model, volume = model_of(PLANES), image_of("YX", (240, 70))
+    model, volume = model_of(PLANES), image_of("YX", (400, 70))
     ready = Evaluator(model, volume, fit_scaling(volume), torch.device("cpu"), torch.float32)
 
     def blocks(missing):
-        engine = SweepEngine(ready, (1, 1, 16, 16), (1, 1, 240, 36))
+        engine = SweepEngine(ready, (1, 1, 16, 16), (1, 1, 400, 36))
         for box, logits in engine.batches(missing):
             yield box, logits.clone()
 
     expected, given = dict(blocks(lambda _: True)), []
 
     def missing(box):
-        late = box[3][0] >= 36 and box[2][0] < 160  # upper rows of the second column
+        late = box[3][0] >= 36 and box[2][0] < 320  # most rows of the second column
         return not (late and given)
 
     found = {}
