@@ -256,7 +256,12 @@ def test_other_settings_are_refused_by_name_and_overwrite_starts_anew(tmp_path, 
     model, volume = set_up("swept plane", patch)
     path, other = tmp_path / "labels.ome.zarr", model_of(PLANES, seed=7)
     run = prediction_events(model, volume, path)
-    (drain if complete else lambda run: interrupted(run, 9))(run)
+    if complete:
+        drain(run)
+        kind, mend = "finished", "choose another name"
+    else:
+        interrupted(run, 9)
+        kind, mend = "unfinished", "go on with the same settings"
     for field, changed in {
         "model": {"model": other},
         "input": {"image": image_of("TYX", (1, 90, 70))},
@@ -265,7 +270,7 @@ def test_other_settings_are_refused_by_name_and_overwrite_starts_anew(tmp_path, 
         "probabilities": {"spec": PredictSpec(probabilities="uint8")},
     }.items():
         before = files(tmp_path)
-        with pytest.raises(LimnError, match=rf"run had {field} .*say --overwrite to start anew"):
+        with pytest.raises(LimnError, match=rf"the {kind} run had {field} .*{mend}, or say --overwrite"):
             predict(**{"model": model, "image": volume, "out": path} | changed)
         assert files(tmp_path) == before
     again = undisturbed(other, volume, tmp_path / "again", ".ome.zarr", overwrite=True)
