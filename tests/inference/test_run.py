@@ -38,11 +38,12 @@ from napari_limn.errors import LimnError
 from napari_limn.events import Noted, Planned, Warned, drain
 from napari_limn.inference import ledger as ledger_module
 from napari_limn.inference import pipeline as pipeline_module
-from napari_limn.inference.engine import Evaluator
+from napari_limn.inference.engine import Evaluator, SweepEngine
 from napari_limn.inference.flow import Ahead
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
 from napari_limn.inference.plan import choose_plan
+from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import ArrayOutput, FileOutput
 from napari_limn.volume.pyramid import Target
@@ -143,6 +144,30 @@ def test_a_run_that_goes_on_counts_from_where_it_was(tmp_path, patch, name, suff
     assert len(second) < planned.blocks
 
 
+def test_reading_and_computing_agree_on_what_is_missing_while_that_changes():
+    model, volume = model_of(PLANES), image_of("YX", (400, 70))
+    ready = Evaluator(model, volume, fit_scaling(volume), torch.device("cpu"), torch.float32)
+
+    def blocks(missing):
+        engine = SweepEngine(ready, (1, 1, 16, 16), (1, 1, 400, 36))
+        for box, logits in engine.batches(missing):
+            yield box, logits.clone()
+
+    expected, given = dict(blocks(lambda _: True)), []
+
+    def missing(box):
+        late = box[3][0] >= 36 and box[2][0] < 320  # most rows of the second column
+        return not (late and given)
+
+    found = {}
+    for box, logits in blocks(missing):
+        given.append(box)
+        found[box] = logits
+    assert {box for box in expected if missing(box)} == set(found)
+    for box, logits in found.items():
+        assert torch.equal(logits, expected[box])
+
+
 @pytest.mark.skipif(os.name == "nt", reason="kills")
 def test_a_process_killed_thrice_at_random_leaves_the_files_of_one_that_was_not(tmp_path, patch):
     model, volume = set_up("columns of volumes", patch)
@@ -231,7 +256,12 @@ def test_other_settings_are_refused_by_name_and_overwrite_starts_anew(tmp_path, 
     model, volume = set_up("swept plane", patch)
     path, other = tmp_path / "labels.ome.zarr", model_of(PLANES, seed=7)
     run = prediction_events(model, volume, path)
-    (drain if complete else lambda run: interrupted(run, 9))(run)
+    if complete:
+        drain(run)
+        kind, mend = "finished", "choose another name"
+    else:
+        interrupted(run, 9)
+        kind, mend = "unfinished", "go on with the same settings"
     for field, changed in {
         "model": {"model": other},
         "input": {"image": image_of("TYX", (1, 90, 70))},
@@ -240,7 +270,7 @@ def test_other_settings_are_refused_by_name_and_overwrite_starts_anew(tmp_path, 
         "probabilities": {"spec": PredictSpec(probabilities="uint8")},
     }.items():
         before = files(tmp_path)
-        with pytest.raises(LimnError, match=rf"run had {field} .*say --overwrite to start anew"):
+        with pytest.raises(LimnError, match=rf"the {kind} run had {field} .*{mend}, or say --overwrite"):
             predict(**{"model": model, "image": volume, "out": path} | changed)
         assert files(tmp_path) == before
     again = undisturbed(other, volume, tmp_path / "again", ".ome.zarr", overwrite=True)

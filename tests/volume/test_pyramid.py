@@ -6,6 +6,7 @@ import math
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from partitions import extents, partitions, small
@@ -111,6 +112,39 @@ def test_what_waits_can_be_forgotten_and_comes_again(data, shape, block):
     for found, expected in zip(target.levels, picks(labels, levels), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert set(target.writes.values()) == {1}
+
+
+@quick
+@given(st.data(), sides, extents, st.sampled_from(["write", "sync"]))
+def test_a_run_goes_on_where_a_shard_of_any_level_could_not_be_written(data, shape, block, step):
+    labels = numbered(shape)
+    with small():
+        levels, _ = make_layout(shape, block, (1.0, 1.0, 1.0), [2])
+    target, told = Memory(levels), []
+    calls, fatal = Counter(), data.draw(st.integers(1, sum(level.count for level in levels)))
+    real = getattr(target, step)
+
+    def failing(*args):
+        calls["now"] += 1
+        if calls["now"] == fatal:
+            raise MemoryError
+        real(*args)
+
+    setattr(target, step, failing)
+    pyramid, boxes = Pyramid(levels, [target]), data.draw(partitions(shape))
+
+    def write():
+        for box in boxes:
+            if pyramid.missing(box):
+                told.extend(pyramid.write(box, [labels[slices(box)][None]]))
+
+    with pytest.raises(MemoryError):
+        write()
+    pyramid.forget_unfinished()
+    write()
+    for found, expected in zip(target.levels, picks(labels, levels), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert sorted(told) == list(range(levels[0].count))
 
 
 @quick

@@ -162,7 +162,7 @@ class Ledger:
         if not whole:
             return False
         header, *rows = whole.splitlines()
-        self._check(self._parsed(header, 1))
+        self._check(self._parsed(header, 1), finished=any(row.startswith(b'{"finished"') for row in rows))
         for number, row in enumerate(rows, start=2):
             self._take(self._parsed(row, number), number)
         if len(whole) < len(data):
@@ -182,7 +182,7 @@ class Ledger:
             )
         return found
 
-    def _check(self, header: Mapping[str, Any]) -> None:
+    def _check(self, header: Mapping[str, Any], *, finished: bool) -> None:
         """Refuse a journal of a newer format, of no format, or of other settings."""
         version = header.get("limn run")
         if not isinstance(version, int):
@@ -195,12 +195,17 @@ class Ledger:
                 "update napari-limn, or say --overwrite to start anew."
             )
         theirs = header.get("fingerprint") or {}
+        kind, mend = (
+            ("finished", "choose another name")
+            if finished
+            else ("unfinished", "go on with the same settings")
+        )
         for field in (*self._fingerprint, *theirs):
             before, now = theirs.get(field), self._fingerprint.get(field)
             if before != now:
                 raise LimnError(
-                    f"{self.path.name}: the unfinished run had {field} {before!r}, found {now!r} now; go on with the same "
-                    "settings, or say --overwrite to start anew."
+                    f"{self.path.name}: the {kind} run had {field} {before!r}, found {now!r} now; {mend}, "
+                    "or say --overwrite to start anew."
                 )
 
     def _take(self, row: Mapping[str, Any], number: int) -> None:
