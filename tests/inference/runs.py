@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import prod
 
 import numpy as np
@@ -13,6 +14,7 @@ from napari_limn.events import BlockDone, Working
 from napari_limn.inference import run as run_module
 from napari_limn.inference.engine import feet_on_grid
 from napari_limn.inference.plan import Plan
+from napari_limn.inference.run import PredictSpec
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
@@ -56,7 +58,7 @@ def model_of(factors, *, norm="batch", seed=2):
 
 
 def plan_of(model, grid, kind, block, column=None, limit=1_000_000):
-    """A plan as `choose_plan` makes them, whatever memory it would take."""
+    """A plan as `plan_beside` makes them, whatever memory it would take."""
     feet, tile = feet_on_grid(model.spec.network), None
     if kind == "blended":
         tile = tuple(
@@ -85,16 +87,26 @@ def set_up(name, patch):
     return model, volume
 
 
+def limits_of(model, volume, out=None):
+    """Memory limits, each the least for its blocks, from those for the largest blocks to those for the smallest."""
+    limits = [10**14]
+    with suppress(LimnError):
+        while True:
+            spec = PredictSpec(memory=limits[-1] - 1, device="cpu")
+            limits.append(run_module.Run.prepared(model, volume, spec, out, {}).plan.peak_bytes)
+    return limits[1:]
+
+
 def planned(patch, *plans):
     """Have the largest of the plans chosen that fits, and nothing where none does."""
 
-    def choose(spec, grid, limit, itemsize=4):
+    def choose(held, spec, grid, limit, itemsize=4):
         for plan in plans:
             if plan.peak_bytes <= limit:
                 return plan
         raise LimnError(f"no plan for {limit}")
 
-    patch(run_module, "choose_plan", choose)
+    patch(run_module, "plan_beside", choose)
     patch(run_module, "_limit", lambda *_: 1 << 40)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
+from runs import limits_of
 from torch import nn
 
 from napari_limn.annotation.classes import Classes
@@ -15,6 +16,7 @@ from napari_limn.events import BlockDone, Planned, Warned, Working
 from napari_limn.inference.engine import BlockEngine
 from napari_limn.inference.pipeline import PredictSpec, check_fit, plan, predict, prediction_events
 from napari_limn.inference.plan import choose_plan
+from napari_limn.inference.run import Run
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
@@ -62,12 +64,13 @@ def expected_labels(model, volume):
     return volume.squeezed(np.asarray(model.spec.classes.values)[indices])
 
 
-def few_blocks(model, volume, wanted=4):
-    """A memory limit under which the run takes at least `wanted` blocks."""
-    found = choose_plan(model.spec.network, volume.grid, 1 << 50)
-    while found.blocks < wanted:
-        found = choose_plan(model.spec.network, volume.grid, found.peak_bytes - 1)
-    return PredictSpec(memory=found.limit, device="cpu")
+def few_blocks(model, volume, wanted=4, out=None):
+    """A memory limit under which the run into `out` takes at least `wanted` blocks."""
+    for limit in limits_of(model, volume, out):
+        spec = PredictSpec(memory=limit, device="cpu")
+        if Run.prepared(model, volume, spec, out, {}).plan.blocks >= wanted:
+            return spec
+    raise AssertionError(f"no limit gives {wanted} blocks")
 
 
 CASES = {
@@ -123,13 +126,13 @@ def test_a_model_may_be_the_path_of_its_file(tmp_path):
 def test_a_file_holds_what_memory_would(tmp_path, suffix, factors, shape, axes):
     volume = image_of(shape, axes)
     model = model_of(factors, volume.channels)
-    spec = few_blocks(model, volume)
     path = tmp_path / f"labels{suffix}"
+    spec = few_blocks(model, volume, out=path)
     assert predict(model, volume, path, spec) == path
     written = open_volume(path)
     assert written.dtype == np.uint16
     assert written.axes.names == volume.axes.without("C").names
-    assert np.array_equal(np.asarray(written.data[...]), predict(model, volume, spec=spec))
+    assert np.array_equal(np.asarray(written.data[...]), predict(model, volume))
     assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, f"{path.name}.run.jsonl"]
 
 
@@ -189,7 +192,7 @@ def test_who_cancels_keeps_the_shards_that_are_done(tmp_path, monkeypatch, suffi
     monkeypatch.setattr("napari_limn.volume.output.TILE", (1, 1, 16, 16))
     model, volume = model_of(), image_of((60, 70), "YX")
     path = tmp_path / f"labels{suffix}"
-    run = prediction_events(model, volume, path, few_blocks(model, volume, 6))
+    run = prediction_events(model, volume, path, few_blocks(model, volume, 6, path))
     done = [next(event for event in run if isinstance(event, BlockDone)).box for _ in range(2)]
     run.close()
     partial, journal = (path.with_name(path.name + more) for more in (".partial", ".run.jsonl"))

@@ -166,7 +166,7 @@ def plan_beside(
         peak = found.peak_bytes + held(found)
         if peak <= limit:
             return replace(found, peak_bytes=peak, limit=limit)
-        room = found.peak_bytes - (peak - limit)  # a plan of less: this one is too much
+        room = found.peak_bytes - 1  # the next smaller one; with its blocks the output may hold less, too
 
 
 def make_blend(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan:
