@@ -33,6 +33,7 @@ from runs import (
     small_shards,
     told,
 )  # fmt: skip
+from torch import nn
 
 from napari_limn.errors import LimnError
 from napari_limn.events import Noted, Planned, Warned, drain
@@ -42,6 +43,7 @@ from napari_limn.inference.engine import Evaluator, SweepEngine
 from napari_limn.inference.flow import Ahead
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
+from napari_limn.inference.sweep import Sweep
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import ArrayOutput, FileOutput
@@ -123,6 +125,21 @@ def test_a_run_closed_at_any_moment_and_started_again_leaves_the_files_of_one_th
     assert blocks_in(heard)[-1].done == blocks_in(heard)[-1].total
     if suffix == ".tif":
         assert np.array_equal(tifffile.imread(path), predict(model, volume))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float16"])
+@pytest.mark.parametrize("name", ["columns of a plane", "tiled volume", "blended planes"])
+def test_probabilities_are_the_same_after_an_interruption_too(tmp_path, patch, name, kind):
+    model, volume = set_up(name, patch)
+    spec = PredictSpec(probabilities=kind)
+    whole = undisturbed(model, volume, tmp_path / "whole", ".ome.zarr", spec=spec)
+    (tmp_path / "again").mkdir()
+    path = tmp_path / "again" / whole.name
+    for count in (5, 11):
+        interrupted(prediction_events(model, volume, path, spec), count)
+    assert predict(model, volume, path, spec) == path
+    assert files(path.parent) == files(whole.parent)
+    assert any(name.startswith("labels.ome.zarr/probabilities/") for name in files(path.parent))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -323,6 +340,7 @@ def test_an_image_that_changes_meanwhile_gives_no_labels_that_are_called_whole(t
 def shrinking(patch, *, smaller=True):
     """A model and a volume with a plan and, under less memory, a smaller one whose blocks straddle its shards."""
     model, volume = set_up("swept volume", patch)
+    patch("napari_limn.volume.shards._SMALLEST", 4000)  # several blocks each, so that some are half filled
     plans = [plan_of(model, volume.grid, "swept", (1, 4, 16, 16), limit=900_000_000)]
     if smaller:
         plans.append(plan_of(model, volume.grid, "swept", (1, 4, 8, 8), limit=860_000_000))
@@ -476,26 +494,38 @@ def test_a_file_that_cannot_be_read_at_one_place_is_named_with_the_place(patch):
 # ---- cancelling --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["swept plane", "columns of volumes", "tiled frames", "blended planes"])
+@pytest.mark.parametrize("name", ["swept plane", "columns of volumes", "tiled frames", "blended volume"])
 def test_cancelling_waits_for_one_layer_at_most(patch, monkeypatch, name):
     model, volume = set_up(name, patch)
-    held, passed, check = threading.Event(), [], Ahead.check
+    held, closing, layers, close = threading.Event(), threading.Event(), [], Ahead.close
 
-    def held_at_the_fortieth(self):
-        passed.append(self._stop.is_set())
-        if len(passed) == 40:
-            held.set()
-            assert self._stop.wait(60)  # the layer lasts until somebody closes the run
-        check(self)
+    def closed(self):
+        self._stop.set()
+        closing.set()
+        close(self)
 
-    monkeypatch.setattr(Ahead, "check", held_at_the_fortieth)
+    def counted(layer):
+        def computed(*args):
+            layers.append(closing.is_set())
+            if len(layers) == 25:
+                held.set()
+                assert closing.wait(60)  # this layer lasts until somebody closes the run
+            return layer(*args)
+
+        return computed
+
+    if name.startswith(("swept", "columns")):
+        monkeypatch.setattr(Sweep, "_compute", counted(Sweep._compute))
+    else:
+        for kind in (nn.Conv2d, nn.Conv3d):
+            monkeypatch.setattr(kind, "forward", counted(kind.forward))
+    monkeypatch.setattr(Ahead, "close", closed)
     run = prediction_events(model, volume)
     for _ in run:
         if held.is_set():
             break
     run.close()
-    assert sum(passed[40:]) <= 4  # each of the stages looks once more
-    assert not [thread for thread in threading.enumerate() if thread.name == "limn"]
+    assert len(layers) == 25
 
 
 def test_who_waits_for_a_block_may_cancel_every_quarter_of_a_second(patch, monkeypatch):
