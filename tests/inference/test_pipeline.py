@@ -81,11 +81,11 @@ CASES = {
     "TYX": (PLANES, (3, 37, 50), "TYX"),
     "TZYX": (PLANES, (2, 3, 21, 30), "TZYX"),
     "volume ZYX": (VOLUMES, (6, 21, 30), "ZYX"),
-    "volume CZYX": (VOLUMES, (2, 6, 21, 30), "CZYX"),
-    "volume ZCYX": (VOLUMES, (6, 2, 21, 30), "ZCYX"),
-    "volume ZYXC": (VOLUMES, (6, 21, 30, 2), "ZYXC"),
+    "volume CZYX": (VOLUMES, (2, 6, 21, 75), "CZYX"),
+    "volume ZCYX": (VOLUMES, (6, 2, 21, 75), "ZCYX"),
+    "volume ZYXC": (VOLUMES, (6, 21, 75, 2), "ZYXC"),
     "volume TZYX": (VOLUMES, (2, 6, 21, 30), "TZYX"),
-    "volume TCZYX": (VOLUMES, (2, 2, 6, 21, 30), "TCZYX"),
+    "volume TCZYX": (VOLUMES, (2, 2, 6, 21, 75), "TCZYX"),
     "XY": (PLANES, (37, 50), "XY"),
 }
 
