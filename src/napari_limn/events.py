@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_limn.inference.plan import Plan
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
+    from napari_limn.volume.output import FileOutput
 
 
 T = TypeVar("T")
@@ -75,6 +76,13 @@ class Planned(Event):
     """What the prediction is going to cost."""
 
     plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Writing(Event):
+    """The file is being written from now on; ``output.levels`` show, in whatever thread, what there is of it."""
+
+    output: FileOutput
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,12 @@ from superqt import QCollapsible
 from napari_limn._napari.job import Job
 from napari_limn._napari.layers import MADE_BY
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Warned
+from napari_limn.events import Event, Noted, Warned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from magicgui.widgets import FileEdit
     from magicgui.widgets.bases import ValueWidget
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -58,21 +59,21 @@ class Panel(QWidget):
         super().__init__()
         self.viewer, self._prefix = viewer, prefix
         self.job: Job | None = None
-        self._fields: list[ValueWidget[Any]] = []
+        self._fields: list[ValueWidget[Any] | FileEdit] = []
+        self._said = ""
         self._notes: list[str] = []
+        self._take: Callable[[Any], object] | None = None  # what the run returns
         self.form, self.more = _form(), _form()
         self.start_button, self.stop_button = (
             self._button(verb, "start", self.start),
             self._button(stop, stop.lower(), self.stop),
         )
         self.stop_button.setEnabled(False)
+        self.starters = [self.start_button]  # of a run; off while one is under way
         self.progress = QProgressBar()
         self.progress.setObjectName(f"{prefix}-progress")
         self.progress.setRange(0, 1000)
-        self.status = QLabel("")
-        self.status.setObjectName(f"{prefix}-status")
-        self.status.setWordWrap(True)
-        self.status.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.status = self.sentence("status")
         self.status.setMinimumHeight(48)
 
     # ---- building ------------------------------------------------------------------------------------------------
@@ -104,7 +105,9 @@ class Panel(QWidget):
         outer.addWidget(area)
         self.reset_choices()
 
-    def field(self, label: str, name: str, widget: ValueWidget[Any], tip: str, *, more: bool = False) -> Any:
+    def field(
+        self, label: str, name: str, widget: ValueWidget[Any] | FileEdit, tip: str, *, more: bool = False
+    ) -> Any:
         """Add a row, under "More" if `more`; the native widget is named ``<prefix>-<name>``."""
         widget.native.setObjectName(f"{self._prefix}-{name}")
         widget.native.setToolTip(tip)
@@ -136,6 +139,14 @@ class Panel(QWidget):
         """A field for a value of a spec; its default and its bounds come with the value and the annotation."""
         widget = cast("ValueWidget[Any]", create_widget(value=value, annotation=annotation))
         return self.field(label, name, widget, tip, more=more)
+
+    def sentence(self, name: str) -> QLabel:
+        """A place for a sentence, named ``<prefix>-<name>``; it can be copied."""
+        label = QLabel("")
+        label.setObjectName(f"{self._prefix}-{name}")
+        label.setWordWrap(True)
+        label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        return label
 
     def _button(self, text: str, name: str, act: Callable[[], object]) -> QPushButton:
         button = QPushButton(text)
@@ -177,14 +188,15 @@ class Panel(QWidget):
     def ended(self, result: Any) -> None:
         """Take what the run returned; None if it was stopped."""
 
-    def run(self, events: Generator[Event, None, Any]) -> None:
-        """Run `events` in a thread; ``heard`` and ``ended`` are called in the window's."""
+    def run(self, events: Generator[Event, None, Any], ended: Callable[[Any], object] | None = None) -> None:
+        """Run `events` in a thread; ``heard``, and ``ended`` or the one given, are called in the window's."""
         job = self.job = Job(events)
+        self._take = ended or self.ended
         self._notes.clear()
         self.progress.setValue(0)
         self._set_running(running=True)
         job.event.connect(self._on_event)
-        job.returned.connect(self.ended)
+        job.returned.connect(self._on_returned)
         job.errored.connect(self.failed)
         job.finished.connect(self._on_finished)
         self.destroyed.connect(job.quit)
@@ -212,24 +224,33 @@ class Panel(QWidget):
             show_error(f"{type(error).__name__}: {error}")
 
     def say(self, text: str) -> None:
-        """Show one line of status, under it what the run warned of."""
+        """Show one line of status, under it what the run warned of, and what it decided for the person."""
+        self._said = text
         self.status.setText("\n".join([text, *self._notes]))
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, Warned):
+        if isinstance(event, (Warned, Noted)):
             self._notes.append(event.message)
+            self.say(self._said)
         self.heard(event)
+
+    def _on_returned(self, result: Any) -> None:
+        take, self._take = self._take, None
+        if take is not None:
+            self.guarded(lambda: take(result))
 
     def _on_finished(self) -> None:
         stopped = self.job is not None and self.job.abort_requested
         self.job = None
         self._set_running(running=False)
         if stopped:
-            self.ended(None)
+            self._on_returned(None)
 
     def _set_running(self, *, running: bool) -> None:
-        self.start_button.setEnabled(not running)
+        for button in self.starters:
+            button.setEnabled(not running)
         self.stop_button.setEnabled(running)
+        self.progress.setRange(0, 1000)
 
 
 def _warm_up() -> None:

@@ -95,19 +95,28 @@ def empty_labels(image: Volume, dtype: Any) -> Any:
 
 
 def show_labels(
-    viewer: ViewerModel, image: Image, volume: Volume, data: Any, classes: Classes, model: str
+    viewer: ViewerModel,
+    image: Image,
+    volume: Volume,
+    data: Any,
+    classes: Classes,
+    model: str,
+    *,
+    multiscale: bool = False,
 ) -> Labels:
     """Show `data` as the prediction for an image layer, in its place in the world and in the painted colours.
 
-    A prediction shown earlier for the same layer is replaced, so that repeated predictions do not pile up.
+    `data` is an array, or with `multiscale` a list of them, the finest first. A prediction shown earlier for the same layer is
+    replaced, so that repeated predictions do not pile up.
     """
     name = f"{image.name} labels"
     if name in viewer.layers and MADE_BY in viewer.layers[name].metadata:
         viewer.layers.remove(viewer.layers[name])
     metadata = {MADE_BY: {"model": model, "image": image.name}}
     layer = Labels(
-        data, name=name, colormap=colormap(classes.color_of), metadata=metadata, **placement(image, volume)
-    )
+        data, name=name, colormap=colormap(classes.color_of), metadata=metadata, multiscale=multiscale,
+        **placement(image, volume),
+    )  # fmt: skip
     viewer.add_layer(layer)
     return layer
 

@@ -202,7 +202,8 @@ def _training(
     image: Volume, labels: Labels, spec: TrainSpec, origin: Model | None
 ) -> Generator[Event, None, Any]:
     """The run; PyTorch is imported in its thread, so the window opens and answers without it."""
-    colors, data = painted_look(labels), labels.data
+    colors = painted_look(labels)
+    data = labels.data[0] if labels.multiscale else labels.data
 
     def events() -> Generator[Event, None, Any]:
         from napari_limn.training.trainer import training_events

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Noted, Planned, Warned, drain
+from napari_limn.events import Event, Noted, Planned, Warned, Writing, drain
 from napari_limn.inference.certificate import certify
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.plan import Plan, with_time
@@ -149,6 +149,7 @@ def _into_file(run: Run, path: Path, *, overwrite: bool) -> Generator[Event, Non
             ledger.note("overwrite", 1)
         run.shrink(ledger.notes.get("memory"))
         yield from _blending(run)
+        yield Writing(output)
         yield from run.blocks(output, ledger)
         run.refuse_changed()
         ledger.note("sealing", 1)  # from here on a file of that name may be ours

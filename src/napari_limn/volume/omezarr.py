@@ -45,6 +45,18 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
         return Volume(levels[0], frame, path.name, tuple(levels[1:]), _label_colors(meta))
 
 
+def channel_looks(path: Path) -> list[tuple[str, str]]:
+    """Name and colour (``"#RRGGBB"``) of each channel of an OME-Zarr image; empty where its metadata do not say."""
+    node = _open(path, path.name)
+    omero = ome_metadata(node).get("omero") if isinstance(node, zarr.Group) else None
+    rows = omero.get("channels") if isinstance(omero, dict) else None
+    return [
+        (str(row.get("label", number)), f"#{row.get('color', 'FFFFFF')}")
+        for number, row in enumerate(rows if isinstance(rows, list) else ())
+        if isinstance(row, dict)
+    ]
+
+
 @contextmanager
 def _reported(path: Path) -> Iterator[None]:
     """Name the file whose metadata are broken."""

@@ -13,8 +13,9 @@ import numpy as np
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
-from napari_limn.volume.boxes import shape_of, slices
+from napari_limn.volume.boxes import shape_of, slices, whole
 from napari_limn.volume.durable import disk_faults, remove, sync_up
+from napari_limn.volume.lazy import LazyLabels
 from napari_limn.volume.open import TIFF_SUFFIXES, ZARR_SUFFIXES
 from napari_limn.volume.pyramid import Pyramid
 from napari_limn.volume.shards import Layout, make_layout
@@ -119,9 +120,24 @@ class FileOutput:
         Levels, shards and chunks, and the memory that half-filled shards take.
     """
 
-    def __init__(self, path: Path, layout: Layout, pyramid: Pyramid, seal: Callable[[], Path]) -> None:
+    def __init__(
+        self, path: Path, layout: Layout, pyramid: Pyramid, seal: Callable[[], Path], names: str
+    ) -> None:
         self.path, self.layout = path, layout
-        self._pyramid, self._seal = pyramid, seal
+        self._pyramid, self._seal, self._names = pyramid, seal, names
+
+    @property
+    def levels(self) -> tuple[LazyLabels, ...]:
+        """The labels as far as they were written, finest first, in the axes of the image; zeros elsewhere.
+
+        They may be looked at from any thread while the run goes on, and show a block as soon as it was written, on
+        all levels. Once :meth:`finish` was called, open the file instead.
+        """
+        dtype = np.dtype(self.layout.dtype)
+        return tuple(
+            LazyLabels(bound(self._pyramid.read, number), whole(at.shape), self._names, dtype, at.chunk)
+            for number, at in enumerate(self.layout.levels)
+        )
 
     def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
         """See :meth:`LabelOutput.write`. What lies in shards on the disk is ignored: no shard is written twice.
@@ -299,7 +315,7 @@ def create_output(
         "label": bound(seal_label, partial, path, layout, axes, colors, names),
         "tiff": bound(seal_tiff, partial, path, axes, colors),
     }[home.kind]
-    return FileOutput(path, layout, pyramid, seal)
+    return FileOutput(path, layout, pyramid, seal, image.axes.without("C").names)
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:

@@ -125,6 +125,22 @@ class Pyramid:
         """Bytes of the shards that wait at this moment."""
         return sum(p.nbytes for opened in self._open for b in opened.values() for p in b.parts)
 
+    def read(self, level: int, box: Box) -> NDArray[Any]:
+        """What is known by now of the first target in a box of a level, as (T, Z, Y, X); zeros elsewhere.
+
+        Whole shards come from the disk, others from the memory in which they wait. Any thread may look.
+        """
+        # Buffers first: a shard that is stored meanwhile is found on the disk.
+        touched = {n: self._open[level].get(n) for n in self._levels[level].touching(box)}
+        found: NDArray[Any] = self._targets[0].read(level, box)[0]
+        for number, waiting in touched.items():
+            if waiting is not None:
+                region = self._levels[level].box(number)
+                common = overlap(region, box)
+                inside = slices(shifted(common, [a for a, _ in region]))
+                found[slices(shifted(common, [a for a, _ in box]))] = waiting.parts[0][0][inside]
+        return found
+
     def missing(self, box: Box) -> bool:
         """Whether a voxel of a box of level 0 lies in a shard that is not on disk."""
         return any(number not in self._done[0] for number in self._levels[0].touching(box))
@@ -163,7 +179,7 @@ class Pyramid:
             return given
         if number not in opened:
             shape = shape_of(region)
-            fresh = [np.empty((t.channels, *shape), t.dtype) for t in self._targets]
+            fresh = [np.zeros((t.channels, *shape), t.dtype) for t in self._targets]  # someone may look
             opened[number] = _Buffer(fresh, size_of(region))
         buffer = opened[number]
         inside = slices(shifted(common, [a for a, _ in region]))

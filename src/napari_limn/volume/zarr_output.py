@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 CLASSES = "classes"
 """Name of the labels in an output of their own."""
 
+PROBABILITIES = "probabilities"
+"""Name of the image of probabilities beside them, one channel a class."""
+
 
 def stored_axes(image: Volume) -> Axes:
     """Axes of the labels of an image on disk: its own without channels, time first, as OME-Zarr demands."""
@@ -122,8 +125,8 @@ def seal_zarr(
     if layout.probabilities:
         full = with_channels(axes)
         omero = _omero(layout.probabilities, colors, names)
-        _describe(partial / "probabilities", _multiscales(layout, full, "probabilities") | omero)
-        image = _multiscales(layout, full, title, "probabilities/") | omero
+        _describe(partial / PROBABILITIES, _multiscales(layout, full, PROBABILITIES) | omero)
+        image = _multiscales(layout, full, title, f"{PROBABILITIES}/") | omero
     _describe(partial, image, {MARK: {"labels": CLASSES}})
     put_in_place(partial, path)
     return path
