@@ -1,6 +1,6 @@
 """What a sweep costs over the bare network: time of a sweep ÷ time of forward passes over the same voxels without halo.
 
-    python benchmarks/sweep.py [--ndim 2 3] [--rounds 5] [--dtype float32]
+    python benchmarks/sweep.py [--ndim 2 3] [--rounds 5] [--dtype float32] [--large]
 
 Both with batch norms folded, channels last, the same precision, in one process, in turn; medians. The bare passes are not
 exact, they only set the floor. Tiles with a halo would cost the last column times the floor.
@@ -26,6 +26,7 @@ CASES = {
     2: (limn.UNetSpec(width=32, factors=((2, 2),) * 4), (2048, 2048), (512, 512), [(256, 512), (256, 256)]),
     3: (limn.UNetSpec(factors=((2, 2, 2),) * 3), (64, 256, 256), (64, 128, 128), [(32, 128, 128), (16, 128, 128)]),
 }  # fmt: skip
+LARGE = {2: (4096, 4096), 3: (128, 512, 512)}
 
 
 def main() -> None:
@@ -35,9 +36,15 @@ def main() -> None:
     parser.add_argument("--ndim", type=int, nargs="+", default=[2, 3])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--large", action="store_true", help="4096² and 128 × 512², in the larger blocks only"
+    )
     args = parser.parse_args()
     for ndim in args.ndim:
-        compare(*CASES[ndim], getattr(torch, args.dtype), args.rounds)
+        spec, extent, tile, blocks = CASES[ndim]
+        if args.large:
+            extent, blocks = LARGE[ndim], blocks[:1]
+        compare(spec, extent, tile, blocks, getattr(torch, args.dtype), args.rounds)
 
 
 def compare(
@@ -76,7 +83,7 @@ def compare(
             work[name] = run()
             if turn:
                 took[name].append(time.perf_counter() - began)
-    whole = swept(extent)
+    whole = Sweep(graph, weights, extent, extent).planned_macs()
     grid = (1,) * (4 - spec.ndim) + extent
     tiles = make_plan(spec, grid, 2_000_000_000).work
     for name, each in took.items():
