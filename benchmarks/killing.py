@@ -9,7 +9,6 @@ time, from its first import to its last file. Told are the blocks that were comp
 from __future__ import annotations
 
 import argparse
-import random
 import subprocess
 import sys
 import tempfile
@@ -43,7 +42,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--planes", type=int, default=96)
     args = parser.parse_args()
-    chance = random.Random(args.seed)
+    chance = np.random.default_rng(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         model, image = prepare(root, args.planes)

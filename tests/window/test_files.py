@@ -21,7 +21,9 @@ def model():
     torch.manual_seed(0)
     network = UNetSpec(width=8, factors=((2, 2),) * 2)
     looks = {1: (1.0, 0.0, 0.0, 1.0), 2: (0.0, 1.0, 0.0, 1.0)}
-    spec = ModelSpec(network=network, classes=Classes((1, 2), "unlabelled", ("rim", "core"), tuple(looks.values())))
+    spec = ModelSpec(
+        network=network, classes=Classes((1, 2), "unlabelled", ("rim", "core"), tuple(looks.values()))
+    )
     return Model(spec, UNet(network).eval())
 
 

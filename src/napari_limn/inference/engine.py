@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from napari_limn.device import channels_last, steady_heap
-from napari_limn.inference.extents import feet_on_grid, fitting, swept_extent
-from napari_limn.inference.flow import Ahead
+from napari_limn.inference.extents import feet_on_grid, fitting, readers, swept_extent
+from napari_limn.inference.flow import Ahead, in_parallel
 from napari_limn.inference.folding import folded
 from napari_limn.inference.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
@@ -125,6 +125,7 @@ class SweepEngine:
         graph = trace(ready.network, ready.spec.in_channels, graph_of(ready.spec).traced)
         grid, ndim = ready.volume.grid, ready.spec.ndim
         extent = swept_extent(ready.spec, grid)
+        self._readers = readers(prod(block) * ready.spec.in_channels)
         self._sweeps: dict[Box, Sweep] = {}
         for window in blocks(grid[-ndim:], (column or grid)[-ndim:]):
             sweep = Sweep(graph, weights, extent, block[-ndim:], window)
@@ -169,10 +170,14 @@ class SweepEngine:
         self, legs: Iterable[tuple[Box, Box, int]], check: Callable[[], None]
     ) -> Iterator[NDArray[np.float32]]:
         """What the sweeps are going to ask for, in this order."""
-        for frame, window, row in legs:
-            for spans in self._sweeps[window].reads(row):
-                check()
-                yield self._read(frame, spans)
+
+        def places() -> Iterator[tuple[Box, Box]]:
+            for frame, window, row in legs:
+                for spans in self._sweeps[window].reads(row):
+                    check()
+                    yield frame, spans
+
+        return in_parallel(lambda place: self._read(*place), places(), self._readers)
 
     def _read(self, frame: Box, spans: Box) -> NDArray[np.float32]:
         """Input of the network: beyond the border mirrored where it takes its context, else the last voxel again."""
@@ -213,7 +218,8 @@ class BlockEngine:
     ) -> Iterator[tuple[Box, torch.Tensor]]:
         """Every block of `boxes` that is missing and its logits (N, K, …); reading goes on meanwhile."""
         wanted = [box for box in boxes if missing(box)]
-        with Ahead(lambda _: map(self._read, wanted)) as parts:
+        most = max((prod(shape_of(self._window(box))) for box in wanted), default=1) * self._spec.in_channels
+        with Ahead(lambda _: in_parallel(self._read, wanted, readers(most))) as parts:
             for box, part in zip(wanted, parts, strict=True):
                 yield box, self._forward(box, part)
 

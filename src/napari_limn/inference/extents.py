@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from napari_limn.network.spec import UNetSpec
 
+_READERS = 4
+_IN_FLIGHT = 4_000_000  # values at most in parts that are being read
 Grid = tuple[int, int, int, int]
 """Extent along T, Z, Y and X."""
 
@@ -33,6 +35,11 @@ def feet_on_grid(spec: UNetSpec) -> tuple[Footprint, ...]:
     """Footprints along T, Z, Y and X; an axis that the network does not see has a footprint of one voxel."""
     own = footprint(spec)
     return (Footprint(1, 0, 0, 1),) * (4 - len(own)) + own
+
+
+def readers(values: int) -> int:
+    """How many parts of so many values are read at once: several, so that they wait for a far disk together, if they are small."""
+    return max(1, min(_READERS, _IN_FLIGHT // max(1, values)))
 
 
 def up(n: int, step: int) -> int:

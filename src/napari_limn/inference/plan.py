@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
-from napari_limn.inference.extents import Grid, feet_on_grid, fitting, on_grid, too_little, up
+from napari_limn.inference.extents import Grid, feet_on_grid, fitting, on_grid, readers, too_little, up
 from napari_limn.inference.overlap import Line, kept_bytes, lines_of
 from napari_limn.inference.sweep_plan import cheapest_sweep, own_bytes
 from napari_limn.volume.boxes import count_blocks
@@ -214,7 +214,8 @@ def _peak(spec: UNetSpec, core: Sequence[int], grid: Grid, itemsize: int) -> int
 
 def _bytes(spec: UNetSpec, seen: int, labelled: int, itemsize: int) -> int:
     """Bytes for a block by the voxels that the network sees and those that get a label."""
-    image = seen * spec.in_channels * 16 + labelled * 16
+    values = seen * spec.in_channels
+    image = values * (4 + 12 * readers(values)) + labelled * 16
     return int(seen * activation_values(spec) * itemsize + image) + own_bytes(itemsize)
 
 

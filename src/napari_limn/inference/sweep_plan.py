@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_limn.inference.extents import Grid, feet_on_grid, on_grid, swept_extent, too_little, up
+from napari_limn.inference.extents import Grid, feet_on_grid, on_grid, readers, swept_extent, too_little, up
 from napari_limn.inference.folding import folded
 from napari_limn.inference.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
@@ -174,7 +174,10 @@ def _swept_peak(spec: UNetSpec, grid: Grid, block: Grid, column: Grid, itemsize:
     """Bytes of a sweep: tensors, the image as read, labels, weights, libraries."""
     values = max(sweep.most_alive() for sweep, _ in _sweeps(spec, grid, block, column))
     seen = prod(b + f.halo + f.shrink for b, f in zip(block, feet_on_grid(spec), strict=True))
-    image = spec.in_channels * 12 * (seen + 2 * prod(block))  # the first block reads ahead; two more wait
+    ahead = (
+        readers(spec.in_channels * prod(block)) + 1
+    )  # parts that are being read or wait; the first reads more
+    image = spec.in_channels * 12 * (seen + ahead * prod(block))
     weights = sum(weight.numel() for weight in _without_data(spec)[1].values())
     return int(values * itemsize * _LOOSE) + image + prod(block) * 24 + weights * 12 + own_bytes(itemsize)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,17 +128,28 @@ class Pyramid:
     def read(self, level: int, box: Box) -> NDArray[Any]:
         """What is known by now of the first target in a box of a level, as (T, Z, Y, X); zeros elsewhere.
 
-        Whole shards come from the disk, others from the memory in which they wait. Any thread may look.
+        Whole shards come from the disk; of others the voxels are picked from the memory in which they, or the finer ones
+        that they will be made of, wait. Any thread may look.
         """
-        # Buffers first: a shard that is stored meanwhile is found on the disk.
-        touched = {n: self._open[level].get(n) for n in self._levels[level].touching(box)}
+        # From fine to coarse and the disk last: what is handed on meanwhile is found where it has gone.
+        waiting = [self._waiting(finer, level, box) for finer in range(level + 1)]
         found: NDArray[Any] = self._targets[0].read(level, box)[0]
-        for number, waiting in touched.items():
-            if waiting is not None:
-                region = self._levels[level].box(number)
-                common = overlap(region, box)
-                inside = slices(shifted(common, [a for a, _ in region]))
-                found[slices(shifted(common, [a for a, _ in box]))] = waiting.parts[0][0][inside]
+        for place, part in chain.from_iterable(reversed(waiting)):  # what a coarse one lacks, finer ones have
+            common = overlap(place, box)
+            inside = slices(shifted(common, [a for a, _ in place]))
+            found[slices(shifted(common, [a for a, _ in box]))] = part[inside]
+        return found
+
+    def _waiting(self, finer: int, level: int, box: Box) -> list[tuple[Box, NDArray[Any]]]:
+        """What open shards of a finer level hold of a box of `level`: where it lies there, and its voxels."""
+        here, strides = self._levels[finer], (self._levels[finer].stride, self._levels[level].stride)
+        step = tuple(b // a for a, b in zip(*strides, strict=True))
+        span = tuple((a * s, (b - 1) * s + 1) for (a, b), s in zip(box, step, strict=True))
+        found = []
+        for number in here.touching(span):
+            if (buffer := self._open[finer].get(number)) is not None:
+                region = here.box(number)
+                found.append((picked(region, step), _pick(buffer.parts[:1], region, step)[0][0]))
         return found
 
     def missing(self, box: Box) -> bool:
@@ -227,7 +238,7 @@ class Pyramid:
         return [n for n in found if all(a < b for a, b in picked(here.box(n), above.step))]
 
 
-def _pick(parts: Parts, region: Box, step: Grid) -> Parts:
+def _pick(parts: Parts, region: Box, step: Sequence[int]) -> Parts:
     """The voxels of a region that the next level keeps: every `step`-th of the whole volume, not of the region."""
     starts = [-a % s for (a, _), s in zip(region, step, strict=True)]
     index = (slice(None), *(slice(a, None, s) for a, s in zip(starts, step, strict=True)))
