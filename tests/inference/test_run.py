@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import (
@@ -44,6 +45,8 @@ from napari_limn.inference.flow import Ahead
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
 from napari_limn.inference.sweep import Sweep
+from napari_limn.volume import output as output_module
+from napari_limn.volume import zarr_output
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import ArrayOutput, FileOutput
@@ -245,6 +248,40 @@ def test_a_run_killed_while_it_gives_the_file_its_name_ends_it_the_next_time(
     assert predict(model, volume, path) == path
     assert files(path.parent) == files(whole.parent)
     assert not list(path.parent.glob("*.replaced"))
+
+
+@pytest.mark.parametrize("step", ["put_in_place", "list_labels"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_first_labels_inside_an_image_are_listed_even_if_the_run_was_killed_before(
+    tmp_path, patch, monkeypatch, step, when
+):
+    image = zarr.create_group(tmp_path / "brain.ome.zarr", zarr_format=3)
+    data = image.create_array("0", shape=(3, 40, 50), dtype="u2", dimension_names=list("zyx"))
+    data[:] = np.random.default_rng(0).integers(0, 5000, data.shape)
+    axes = [{"name": a, "type": "space"} for a in "zyx"]
+    scale = [{"type": "scale", "scale": [2.0, 1.0, 1.0]}]
+    datasets = [{"path": "0", "coordinateTransformations": scale}]
+    image.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    inside = tmp_path / "brain.ome.zarr" / "labels"
+    real = getattr(zarr_output, step)
+
+    def killed(*args):
+        if step == "list_labels" and len(args) == 1:
+            return real(*args)  # the list is made, empty, when the run begins
+        if when == "after":
+            real(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as at_the_end:
+        for module in (zarr_output, output_module):
+            at_the_end.setattr(module, step, killed, raising=False)
+        with pytest.raises(KeyboardInterrupt):
+            predict(model_of(PLANES), tmp_path / "brain.ome.zarr", inside / "cells")
+    assert predict(model_of(PLANES), tmp_path / "brain.ome.zarr", inside / "cells") == inside / "cells"
+    assert zarr.open_group(inside, mode="r").attrs["ome"]["labels"] == ["cells"]
+    yaozarrs = pytest.importorskip("yaozarrs")
+    for path in (inside.parent, inside, inside / "cells"):
+        assert yaozarrs.validate_zarr_store(str(path)).ome_version() == "0.5"
 
 
 # ---- the same again, and other settings --------------------------------------------------------------------------

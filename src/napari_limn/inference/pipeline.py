@@ -13,9 +13,15 @@ from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.plan import Plan, with_time
 from napari_limn.inference.run import PredictSpec, Run
 from napari_limn.model import Model
-from napari_limn.volume.durable import aside, remove
 from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import LabelOutput, create_output, in_memory, refuse_existing
+from napari_limn.volume.output import (
+    LabelOutput,
+    clear_up,
+    create_output,
+    in_memory,
+    make_folder,
+    refuse_existing,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -124,8 +130,7 @@ def _into_file(run: Run, path: Path, *, overwrite: bool) -> Generator[Event, Non
     """Write a file, or go on with it."""
     if not Ledger.of(path).exists():
         refuse_existing(path, overwrite=overwrite)
-    if not path.parent.is_dir():
-        raise LimnError(f"{path.parent}: there is no such folder to write {path.name} into; create it first.")
+    make_folder(path)
     classes, kind, block = run.model.spec.classes, run.spec.probabilities, run.plan.block
     layout = run.layout(path)
     partial = path.with_name(path.name + ".partial")
@@ -134,7 +139,7 @@ def _into_file(run: Run, path: Path, *, overwrite: bool) -> Generator[Event, Non
         whole = ledger.finished or len(ledger.done) == layout.levels[0].count
         if whole and path.exists() and not partial.exists():
             if not ledger.finished:  # killed while clearing up
-                remove(aside(path))
+                clear_up(path)
                 ledger.finish()
             yield Noted(f"{path}: is complete already, computed with the same settings.")
             return path

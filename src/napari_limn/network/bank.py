@@ -54,7 +54,7 @@ def gaussian_features(x: Tensor, sigma: Sequence[float], padding: int | None = N
         tensor's eigenvalues and the Hessian's eigenvalues, largest first.
     """
     if has_torch_function_unary(x):  # lets whoever traces a network see one local operation
-        return handle_torch_function(gaussian_features, (x,), x, sigma, padding)  # type: ignore[no-any-return]
+        return handle_torch_function(gaussian_features, (x,), x, sigma, padding)
     ndim, type_ = x.ndim - 2, x.dtype
     margin = reach(sigma) if padding is None else (padding,) * ndim
     x = F.pad(x.float(), [m for side in reversed(margin) for m in (side, side)])

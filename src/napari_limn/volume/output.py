@@ -14,7 +14,7 @@ import numpy as np
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import shape_of, slices, whole
-from napari_limn.volume.durable import disk_faults, remove, sync_up
+from napari_limn.volume.durable import aside, disk_faults, remove, sync_up
 from napari_limn.volume.lazy import LazyLabels
 from napari_limn.volume.open import TIFF_SUFFIXES, ZARR_SUFFIXES
 from napari_limn.volume.pyramid import Pyramid
@@ -23,6 +23,7 @@ from napari_limn.volume.tiff_output import TILE, refuse_unfit_tiff, seal_tiff
 from napari_limn.volume.zarr_output import (
     CLASSES,
     image_levels,
+    list_labels,
     open_target,
     seal_label,
     seal_zarr,
@@ -316,6 +317,29 @@ def create_output(
         "tiff": bound(seal_tiff, partial, path, axes, colors),
     }[home.kind]
     return FileOutput(path, layout, pyramid, seal, image.axes.without("C").names)
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of labels inside an image, which are its first.
+
+    Raises
+    ------
+    LimnError
+        If there is no folder for any other output, or `path` is none.
+    """
+    if path.parent.is_dir():
+        return
+    if _home(path).kind != "label":
+        raise LimnError(f"{path.parent}: there is no such folder to write {path.name} into; create it first.")
+    with disk_faults(path):
+        list_labels(path.parent)
+
+
+def clear_up(path: Path) -> None:
+    """What is left to do for an output that has got its name."""
+    remove(aside(path))
+    if _home(path).kind == "label":
+        list_labels(path.parent, path.name)
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:

@@ -143,11 +143,19 @@ def seal_label(
     """Write the metadata of labels inside an image, give the folder its name and put that on the image's list."""
     _describe(partial, _label_image(layout, axes, path.name, colors, names))
     put_in_place(partial, path)
-    group = zarr.open_group(path.parent, mode="a", zarr_format=3)
-    listed = list(ome_metadata(group).get("labels") or ())
-    _describe(path.parent, {"version": "0.5", "labels": [*listed, *({path.name} - set(listed))]})
-    sync_folder(path.parent.parent)
+    list_labels(path.parent, path.name)
     return path
+
+
+def list_labels(folder: Path, *names: str) -> None:
+    """Put labels on the list of the folder of an image's labels; it is made where there is none."""
+    folder.mkdir(exist_ok=True)
+    group = zarr.open_group(folder, mode="a", zarr_format=3)
+    listed = list(ome_metadata(group).get("labels") or ())
+    _describe(
+        folder, {"version": "0.5", "labels": [*listed, *(name for name in names if name not in listed)]}
+    )
+    sync_folder(folder.parent)
 
 
 def image_levels(image: Path) -> int:
