@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_limn.errors import LimnError
+from napari_limn.volume.parallel import in_parallel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from napari_limn.volume.volume import Volume
 
 _SAMPLE = 1 << 21
+_IN_FLIGHT = 1 << 22  # voxels read at once, at most (or one plane)
 _PLANES = 16
 
 
@@ -91,8 +93,11 @@ def _sample(volume: Volume) -> NDArray[np.float64]:
     rows = max(1, min(y, (1 << 26) // x))  # of a gigantic plane only its middle rows are read
     step = max(1, int(np.ceil(np.sqrt(rows * x / per_plane))))
     first = (y - rows) // 2
-    parts = []
-    for plane in planes:
+
+    def read(plane: int) -> NDArray[Any]:
         box = ((plane // z, plane // z + 1), (plane % z, plane % z + 1), (first, first + rows), (0, x))
-        parts.append(volume.read(box)[:, 0, 0, ::step, ::step].reshape(volume.channels, -1))
+        return volume.read(box)[:, 0, 0, ::step, ::step].reshape(volume.channels, -1)
+
+    together = max(1, min(len(planes), _IN_FLIGHT // (rows * x * volume.channels)))
+    parts = list(in_parallel(read, planes.tolist(), together))
     return np.concatenate(parts, axis=1).astype(np.float64)
