@@ -88,7 +88,9 @@ def test_seams_are_checked_in_the_window(hand, writing):
     hand.press("limn-predict-check")
     hand.wait_idle(widget)
     assert "0 labels differ" in hand.find("limn-predict-seams").text()
-    widget.model.value = None
+    hand.viewer.add_image(np.zeros((9, 9)), name="other")
+    widget.reset_choices()
+    widget.image.value = hand.viewer.layers["other"]
     assert hand.find("limn-predict-seams").text() == ""
 
 
