@@ -26,8 +26,9 @@ from napari_limn.network.unet import UNet
 CHILD = """
 import sys
 import napari_limn as limn
+from napari_limn.events import BlockDone
 def heard(event):
-    if isinstance(event, limn.BlockDone):
+    if isinstance(event, BlockDone):
         print(event.done, event.total, flush=True)
 spec = limn.PredictSpec(memory="1GB", precision="float32")
 limn.predict(sys.argv[1], sys.argv[2], sys.argv[3], spec, listen=heard)
@@ -53,6 +54,8 @@ def main() -> None:
         process.stdout.readline()
         first = time.perf_counter() - began  # block; imports and plans lie before it
         process.communicate()
+        if process.returncode:
+            sys.exit("the undisturbed run failed")
         took = time.perf_counter() - began
         expected = digests(root / "once")
         path, kills, reached, lost = root / "again" / "labels.ome.zarr", 0, 0, []
