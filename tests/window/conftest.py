@@ -110,7 +110,11 @@ def heartbeat():
 
 @pytest.fixture
 def hand(make_napari_viewer, qtbot):
-    get_settings().plugins.extension2reader = {"*.tif": "napari-limn", "*.zarr": "napari-limn", "*.zarr/": "napari-limn"}
+    get_settings().plugins.extension2reader = {
+        "*.tif": "napari-limn",
+        "*.zarr": "napari-limn",
+        "*.zarr/": "napari-limn",
+    }
     SHELF.clear()
     driver = Hand(make_napari_viewer(show=True), qtbot)
     yield driver

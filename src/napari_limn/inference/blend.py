@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_limn.device import steady_heap
 from napari_limn.inference.extents import fitting
 from napari_limn.inference.overlap import lines_of, order
 from napari_limn.volume.boxes import shape_of, shifted, slices
@@ -48,7 +47,6 @@ class BlendEngine:
 
     def __init__(self, ready: Evaluator, tile: Grid) -> None:
         self._ready = ready
-        steady_heap()
         self._lines = lines_of(ready.volume.grid, tile, ready.feet, ready.spec.ndim)
         self._order = order(self._lines)
         self._tiles = [line.spans() for line in self._lines]

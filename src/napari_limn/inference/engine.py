@@ -17,7 +17,7 @@ from weakref import ref
 import numpy as np
 import torch
 
-from napari_limn.device import channels_last, steady_heap
+from napari_limn.device import channels_last
 from napari_limn.inference.extents import feet_on_grid, fitting, readers, swept_extent
 from napari_limn.inference.flow import Ahead
 from napari_limn.inference.folding import folded
@@ -121,7 +121,6 @@ class SweepEngine:
         self, ready: Evaluator, block: tuple[int, ...], column: tuple[int, ...] | None = None
     ) -> None:
         self._ready = ready
-        steady_heap()
         weights = dict(ready.network.named_parameters()) | dict(ready.network.named_buffers())
         graph = trace(ready.network, ready.spec.in_channels, graph_of(ready.spec).traced)
         grid, ndim = ready.volume.grid, ready.spec.ndim

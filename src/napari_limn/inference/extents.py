@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from napari_limn.network.spec import UNetSpec
 
-_READERS = 4
+_READERS = 3
 _IN_FLIGHT = 4_000_000  # values at most in parts that are being read
 Grid = tuple[int, int, int, int]
 """Extent along T, Z, Y and X."""

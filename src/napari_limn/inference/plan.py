@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_limn.inference.extents import Grid, feet_on_grid, fitting, on_grid, readers, too_little, up
 from napari_limn.inference.overlap import Line, kept_bytes, lines_of
-from napari_limn.inference.sweep_plan import cheapest_sweep, own_bytes
+from napari_limn.inference.sweep_plan import LOOSE, cheapest_sweep, own_bytes
 from napari_limn.volume.boxes import count_blocks
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _bytes(spec: UNetSpec, seen: int, labelled: int, itemsize: int) -> int:
     """Bytes for a block by the voxels that the network sees and those that get a label."""
     values = seen * spec.in_channels
     image = values * (4 + 12 * readers(values)) + labelled * 16
-    return int(seen * activation_values(spec) * itemsize + image) + own_bytes(itemsize)
+    return int(seen * activation_values(spec) * itemsize * LOOSE + image) + own_bytes(itemsize)
 
 
 def _shrunk(size: list[int], units: list[int], limit: int, peak: Callable[[list[int]], int]) -> list[int]:

@@ -10,7 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from napari_limn import __version__
-from napari_limn.device import choose_device, free_memory, out_of_memory, parse_bytes
+from napari_limn.device import choose_device, free_memory, out_of_memory, parse_bytes, steady_heap
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, Warned, Working
 from napari_limn.inference.blend import BlendEngine
@@ -97,6 +97,7 @@ class Run:
         cls, model: Model, volume: Volume, spec: PredictSpec, out: Path | None, recorded: Mapping[str, Any]
     ) -> Run:
         """Decide what the spec leaves open, and as an earlier run did where there is a record of it."""
+        steady_heap()  # before the first thread that reads
         device = choose_device(spec.device)
         scaling = fit_scaling(volume, model.spec.intensity)
         source = identity(volume)

@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
 
 # what libraries hold for themselves by the bytes of a number, threads and caches of Zarr with it (benchmarks/memory.py)
-_OWN = {4: 180_000_000, 2: 110_000_000}
+_OWN = {4: 140_000_000, 2: 125_000_000}
 # blocks of a sweep along T, Z, Y and X, and what a voxel costs in them: the smaller, the more there is to put together
 _SWEPT = {
     2: [((1, 1, n, 2 * n), cost) for n, cost in ((256, 1.0), (128, 1.15), (64, 1.5), (32, 2.3), (16, 4.0))],
     3: [((1, n, 4 * n, 4 * n), cost) for n, cost in ((32, 1.0), (16, 1.6), (8, 3.0), (4, 6.0))],
 }
 _COLUMNS = (1, 2, 3, 4, 6, 8, 12, 16)  # cuts of each axis but the one swept along
-_LOOSE = 1.05  # what the heap holds, over what is in use (benchmarks/memory.py)
+LOOSE = 1.05
+"""What the heap holds, over what is in use (benchmarks/memory.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +175,11 @@ def _swept_peak(spec: UNetSpec, grid: Grid, block: Grid, column: Grid, itemsize:
     """Bytes of a sweep: tensors, the image as read, labels, weights, libraries."""
     values = max(sweep.most_alive() for sweep, _ in _sweeps(spec, grid, block, column))
     seen = prod(b + f.halo + f.shrink for b, f in zip(block, feet_on_grid(spec), strict=True))
-    ahead = (
-        readers(spec.in_channels * prod(block)) + 1
-    )  # parts that are being read or wait; the first reads more
-    image = spec.in_channels * 12 * (seen + ahead * prod(block))
+    # of a part that is being read, what came and what is scaled; of those that wait, the latter; the first block reads more
+    reading = readers(spec.in_channels * prod(block))
+    image = spec.in_channels * (12 * seen + (16 * reading + 8) * prod(block))
     weights = sum(weight.numel() for weight in _without_data(spec)[1].values())
-    return int(values * itemsize * _LOOSE) + image + prod(block) * 24 + weights * 12 + own_bytes(itemsize)
+    return int(values * itemsize * LOOSE) + image + prod(block) * 24 + weights * 12 + own_bytes(itemsize)
 
 
 def own_bytes(itemsize: int) -> int:

@@ -52,7 +52,10 @@ class Scaling:
         kind: type[Any] = np.float32 if part.dtype == np.float32 or part.dtype.itemsize < 4 else np.float64
         low, width = np.asarray(self.low, kind).reshape(tail), np.asarray(self.width, kind).reshape(tail)
         with np.errstate(over="ignore", invalid="ignore"):
-            scaled: NDArray[np.float32] = ((part.astype(kind) - low) / width).astype(np.float32)
+            found = part.astype(kind)  # a copy, and the only one
+            found -= low
+            found /= width
+            scaled: NDArray[np.float32] = found.astype(np.float32, copy=False)
         if part.dtype.kind == "f":
             np.nan_to_num(scaled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         return scaled
