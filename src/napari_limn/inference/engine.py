@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.model import Model
+    from napari_limn.network.spec import UNetSpec
     from napari_limn.network.unet import UNet
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.intensity import Scaling
@@ -60,7 +61,7 @@ class Evaluator:
         self, model: Model, volume: Volume, scaling: Scaling, device: torch.device, dtype: torch.dtype
     ) -> None:
         self.spec, self._classes = model.spec.network, model.spec.classes
-        self.volume, self._scaling, self._device, self._dtype = volume, scaling, device, dtype
+        self.volume, self.scaling, self._device, self._dtype = volume, scaling, device, dtype
         self.feet = feet_on_grid(self.spec)
         self._layout = channels_last(self.spec.ndim)
         network = folded(deepcopy(model.network))
@@ -77,7 +78,7 @@ class Evaluator:
 
     def scaled(self, part: NDArray[Any]) -> NDArray[np.float32]:
         """What was read of the volume, (C, T, Z, Y, X), scaled, as a batch of the network (N, C, …)."""
-        scaled = self._scaling.apply(part)
+        scaled = self.scaling.apply(part)
         batch = scaled[:, 0][None] if self.spec.ndim == 3 else np.moveaxis(scaled[:, 0], 0, 1)
         return np.ascontiguousarray(batch)
 
@@ -200,10 +201,15 @@ class BlockEngine:
     ----------
     ready
         The model and the volume.
+    network
+        What computes in the place of the evaluator's network: (N, C, …) to logits (N, K, …).
     """
 
-    def __init__(self, ready: Evaluator) -> None:
+    def __init__(
+        self, ready: Evaluator, network: Callable[[torch.Tensor], torch.Tensor] | None = None
+    ) -> None:
         self._ready, self._spec, self._volume, self._feet = ready, ready.spec, ready.volume, ready.feet
+        self._network = network or ready.network
 
     def labels(self, box: Box) -> NDArray[Any]:
         """Paint values (T, Z, Y, X) of a block whose origin lies on multiples of the network's stride."""
@@ -229,20 +235,25 @@ class BlockEngine:
     @torch.inference_mode()
     def _forward(self, box: Box, part: NDArray[np.float32]) -> torch.Tensor:
         window = self._window(box)
-        logits = self._ready.network(self._ready.on_device(part))
+        logits = self._network(self._ready.on_device(part))
         first = [start + f.shrink for (start, _), f in zip(window, self._feet, strict=True)]
         keep = slices(shifted(box, first))[-self._spec.ndim :]
         found: torch.Tensor = logits[(slice(None), slice(None), *keep)]
         return found
 
     def _window(self, box: Box) -> Box:
-        """What the network must see for a block."""
-        if self._spec.padding == "same":
-            return clipped(grown(box, [f.halo for f in self._feet]), self._volume.grid)
-        window = []
-        for (start, _), n, f in zip(box, shape_of(box), self._feet, strict=True):
-            window.append((start - f.shrink, start - f.shrink + fitting(n, f)))
-        return tuple(window)
+        return window_of(self._spec, self._volume.grid, box)
+
+
+def window_of(spec: UNetSpec, grid: tuple[int, ...], box: Box) -> Box:
+    """What a network must see of a volume of extent `grid` (T, Z, Y, X) for a block."""
+    feet = feet_on_grid(spec)
+    if spec.padding == "same":
+        return clipped(grown(box, [f.halo for f in feet]), grid)
+    window = []
+    for (start, _), n, f in zip(box, shape_of(box), feet, strict=True):
+        window.append((start - f.shrink, start - f.shrink + fitting(n, f)))
+    return tuple(window)
 
 
 def most_likely(logits: torch.Tensor) -> torch.Tensor:

@@ -101,6 +101,8 @@ def prediction_events(
     run = Run.prepared(model, volume, spec, path, recorded)
     if run.precision.tried is not None:
         yield Noted(f"computing in {run.precision}.")
+    if run.runtime.told:
+        yield Noted(f"computing {run.runtime.told}")
     yield Planned(run.plan)
     if isinstance(output, (str, os.PathLike)):
         return (yield from _into_file(run, Path(output), overwrite=overwrite))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial as bound
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine
 from napari_limn.inference.flow import Ahead
 from napari_limn.inference.plan import Plan, plan_beside
 from napari_limn.inference.precision import Choice, measured_precision
+from napari_limn.inference.runtime import Runtime, measured_runtime, served
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import blocks, shape_of, shifted
 from napari_limn.volume.intensity import Scaling, fit_scaling
@@ -87,6 +88,7 @@ class Run:
     device: torch.device
     scaling: Scaling
     precision: Choice
+    runtime: Runtime
     limit: int
     plan: Plan
     source: str  # identity of the image before the run
@@ -110,9 +112,11 @@ class Run:
             limit = _limit(spec.memory, device)
         held = bound(_held, model, volume, spec.probabilities, out)
         plan = plan_beside(held, model.spec.network, volume.grid, limit, precision.dtype.itemsize)
+        runtime = measured_runtime(model, volume, scaling, device, precision.dtype, plan, recorded)
+        plan = replace(plan, peak_bytes=plan.peak_bytes + runtime.own_bytes)
         return cls(
             model=model, volume=volume, spec=spec, device=device, scaling=scaling, precision=precision,
-            limit=limit, plan=plan, source=source, held=held,
+            runtime=runtime, limit=limit, plan=plan, source=source, held=held,
         )  # fmt: skip
 
     @property
@@ -126,6 +130,7 @@ class Run:
             "intensity": str(self.scaling),
             "device": self.device.type,
             "precision": str(self.precision.dtype).removeprefix("torch."),
+            "runtime": self.runtime.name,
             "memory": self.limit,
             "plan": f"block {plan.block}, tile {plan.tile}, column {plan.column}, swept {plan.swept}",
         }
@@ -161,8 +166,9 @@ class Run:
             If not even the smallest blocks fit.
         """
         if limit is not None:
-            itemsize = self.precision.dtype.itemsize
-            self.plan = plan_beside(self.held, self.model.spec.network, self.volume.grid, limit, itemsize)
+            itemsize, own = self.precision.dtype.itemsize, self.runtime.own_bytes
+            found = plan_beside(self.held, self.model.spec.network, self.volume.grid, limit - own, itemsize)
+            self.plan = replace(found, peak_bytes=found.peak_bytes + own, limit=limit)
 
     def shrink_further(self) -> int:
         """Plan anew after the memory did not suffice for this plan; returns the bytes that the new one may need.
@@ -281,7 +287,8 @@ class Run:
             return sweep.batches(missing), lambda _: sweep.macs / sweep.planned_macs()
         if plan.tile is not None:
             return BlendEngine(ready, plan.tile).batches(missing), lambda done: done / plan.blocks
-        return BlockEngine(ready).batches(self.boxes, missing), lambda done: done / plan.blocks
+        network = served(ready, plan) if self.runtime.served else None
+        return BlockEngine(ready, network).batches(self.boxes, missing), lambda done: done / plan.blocks
 
 
 def _order(plan: Plan, ndim: int) -> str:
