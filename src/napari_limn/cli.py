@@ -229,8 +229,8 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.info import certificate
     from napari_limn.model import Model
     from napari_limn.training.trainer import training_events
+    from napari_limn.volume.homes import refuse_existing
     from napari_limn.volume.open import open_volume
-    from napari_limn.volume.output import refuse_existing
 
     if len(args.pair) not in (0, 2) or not args.pair + args.pairs:
         raise LimnError(
@@ -348,7 +348,7 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
 
 def _info(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.info import certify_model, draw_model, model_info, plan_model, volume_info
-    from napari_limn.volume.output import refuse_existing
+    from napari_limn.volume.homes import refuse_existing
 
     if args.figure:
         refuse_existing(args.figure, overwrite=args.overwrite)

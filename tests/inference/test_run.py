@@ -45,8 +45,7 @@ from napari_limn.inference.flow import Ahead
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
 from napari_limn.inference.sweep import Sweep
-from napari_limn.volume import output as output_module
-from napari_limn.volume import zarr_output
+from napari_limn.volume import homes, zarr_output
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import ArrayOutput, FileOutput
@@ -273,7 +272,7 @@ def test_the_first_labels_inside_an_image_are_listed_even_if_the_run_was_killed_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as at_the_end:
-        for module in (zarr_output, output_module):
+        for module in (zarr_output, homes):
             at_the_end.setattr(module, step, killed, raising=False)
         with pytest.raises(KeyboardInterrupt):
             predict(model_of(PLANES), tmp_path / "brain.ome.zarr", inside / "cells")

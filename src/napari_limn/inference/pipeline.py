@@ -13,15 +13,9 @@ from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.plan import Plan, with_time
 from napari_limn.inference.run import PredictSpec, Run
 from napari_limn.model import Model
+from napari_limn.volume.homes import clear_up, make_folder, refuse_existing
 from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import (
-    LabelOutput,
-    clear_up,
-    create_output,
-    in_memory,
-    make_folder,
-    refuse_existing,
-)
+from napari_limn.volume.output import LabelOutput, create_output, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

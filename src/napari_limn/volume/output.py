@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from dataclasses import dataclass
 from functools import partial as bound
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -14,16 +12,13 @@ import numpy as np
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import shape_of, slices, whole
-from napari_limn.volume.durable import aside, disk_faults, remove, sync_up
+from napari_limn.volume.durable import disk_faults, remove, sync_up
+from napari_limn.volume.homes import home_of, refuse_existing
 from napari_limn.volume.lazy import LazyLabels
-from napari_limn.volume.open import TIFF_SUFFIXES, ZARR_SUFFIXES
 from napari_limn.volume.pyramid import Pyramid
 from napari_limn.volume.shards import Layout, make_layout
 from napari_limn.volume.tiff_output import TILE, refuse_unfit_tiff, seal_tiff
 from napari_limn.volume.zarr_output import (
-    CLASSES,
-    image_levels,
-    list_labels,
     open_target,
     seal_label,
     seal_zarr,
@@ -45,8 +40,6 @@ if TYPE_CHECKING:
 
 Probabilities = Literal["uint8", "float16"]
 """How a probability is stored: 255 p rounded, or as it is in half precision."""
-
-_LABEL_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,64}")
 
 
 class LabelOutput(Protocol):
@@ -232,7 +225,7 @@ def plan_output(
     >>> [level.shape for level in plan][-1], plan.levels[0].shard, plan.buffer_bytes < 96e6
     ((1, 25, 512, 512), (1, 1, 2048, 2048), True)
     """
-    home = _home(path)
+    home = home_of(path)
     classes = classes if probabilities else 0
     if probabilities and home.kind != "zarr":
         raise LimnError(
@@ -294,7 +287,7 @@ def create_output(
     layout = plan_output(
         path, image, dtype, block, probabilities=probabilities, classes=len(names), order=order
     )
-    home, axes = _home(path), stored_axes(image)
+    home, axes = home_of(path), stored_axes(image)
     refuse_existing(path, overwrite=overwrite)
     if not home.folder.is_dir():
         raise LimnError(f"{home.folder}: there is no such folder to write {path.name} into; create it first.")
@@ -317,72 +310,6 @@ def create_output(
         "tiff": bound(seal_tiff, partial, path, axes, colors),
     }[home.kind]
     return FileOutput(path, layout, pyramid, seal, image.axes.without("C").names)
-
-
-def make_folder(path: Path) -> None:
-    """Make the folder of labels inside an image, which are its first.
-
-    Raises
-    ------
-    LimnError
-        If there is no folder for any other output, or `path` is none.
-    """
-    if path.parent.is_dir():
-        return
-    if _home(path).kind != "label":
-        raise LimnError(f"{path.parent}: there is no such folder to write {path.name} into; create it first.")
-    with disk_faults(path):
-        list_labels(path.parent)
-
-
-def clear_up(path: Path) -> None:
-    """What is left to do for an output that has got its name."""
-    remove(aside(path))
-    if _home(path).kind == "label":
-        list_labels(path.parent, path.name)
-
-
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Refuse to write over what is there.
-
-    Raises
-    ------
-    LimnError
-        If `path` exists and `overwrite` is not set.
-    """
-    if path.exists() and not overwrite:
-        raise LimnError(f"{path}: exists already; choose another name, or say --overwrite.")
-
-
-@dataclass(frozen=True, slots=True)
-class _Home:
-    """What a path means: the format, the folder that must exist, where the labels lie, and the levels prescribed."""
-
-    kind: Literal["tiff", "zarr", "label"]
-    folder: Path
-    labels: str = "."
-    levels: int | None = None
-
-
-def _home(path: Path) -> _Home:
-    image = path.parent.parent
-    if path.parent.name == "labels" and any(
-        (image / n).is_file() for n in ("zarr.json", ".zgroup", ".zattrs")
-    ):
-        if not _LABEL_NAME.fullmatch(path.name) or path.name.endswith(".partial"):
-            raise LimnError(
-                f"{path.name!r}: found a name that not every system can store, expected 1 to 64 of the letters "
-                "A-Z a-z 0-9 _ . - for labels inside an image."
-            )
-        return _Home("label", image, levels=image_levels(image))
-    suffix = path.suffix.lower()
-    if suffix in TIFF_SUFFIXES:
-        return _Home("tiff", path.parent, levels=1)
-    if suffix in ZARR_SUFFIXES:
-        return _Home("zarr", path.parent, f"labels/{CLASSES}")
-    raise LimnError(
-        f"{path.name}: found suffix {suffix or '(none)'!r}, expected .tif or .ome.zarr for the labels."
-    )
 
 
 def _targets(partial: Path, labels: str, layout: Layout, axes: Axes, *, resume: bool) -> list[Target]:
