@@ -314,13 +314,13 @@ def test_other_settings_are_refused_by_name_and_overwrite_starts_anew(tmp_path, 
     else:
         interrupted(run, 9)
         kind, mend = "unfinished", "go on with the same settings"
-    for field, changed in {
-        "model": {"model": other},
-        "input": {"image": image_of("TYX", (1, 90, 70))},
-        "intensity": {"image": image_of("YX", (90, 70), seed=3)},
-        "precision": {"spec": PredictSpec(precision="bfloat16")},
-        "probabilities": {"spec": PredictSpec(probabilities="uint8")},
-    }.items():
+    for field, changed in [
+        ("model", {"model": other}),
+        ("input", {"image": image_of("TYX", (1, 90, 70))}),
+        ("input", {"image": image_of("YX", (90, 70), seed=3)}),  # other voxels of the same extent
+        ("precision", {"spec": PredictSpec(precision="bfloat16")}),
+        ("probabilities", {"spec": PredictSpec(probabilities="uint8")}),
+    ]:
         before = files(tmp_path)
         with pytest.raises(LimnError, match=rf"the {kind} run had {field} .*{mend}, or say --overwrite"):
             predict(**{"model": model, "image": volume, "out": path} | changed)
