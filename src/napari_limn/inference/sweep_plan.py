@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
 
 # what libraries hold for themselves by the bytes of a number, threads and caches of Zarr with it (benchmarks/memory.py)
-_OWN = {4: 145_000_000, 2: 135_000_000}
+_OWN = {4: 180_000_000, 2: 135_000_000}
 # blocks of a sweep along T, Z, Y and X, and what a voxel costs in them: the smaller, the more there is to put together
 _SWEPT = {
     2: [((1, 1, n, 2 * n), cost) for n, cost in ((256, 1.0), (128, 1.15), (64, 1.5), (32, 2.3), (16, 4.0))],
