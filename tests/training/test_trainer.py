@@ -14,9 +14,9 @@ from napari_limn.inference.pipeline import PredictSpec, predict
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.scores import mean_iou, score
+from napari_limn.training.scores import score
 from napari_limn.training.spec import AugmentSpec, TrainSpec, preset_network
-from napari_limn.training.trainer import count_windows, train, training_events, with_classes
+from napari_limn.training.trainer import train, training_events, with_classes
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.volume import Volume
 
@@ -335,21 +335,6 @@ def test_a_time_budget_is_kept():
 def test_even_the_smallest_budget_takes_a_step():
     model = train(IMAGE, STROKES, replace(SPEC, steps=None, seconds=1e-9, held_out=0.0))
     assert model.spec.steps == 1
-
-
-def test_windows_are_scored_over_all_of_their_labelled_voxels():
-    spec = UNetSpec(width=2, factors=((2, 2),), out_channels=2)
-    network = UNet(spec).eval()
-    torch.nn.init.zeros_(network.head.weight)
-    network.head.bias.data = torch.tensor([0.0, 1.0])
-    first = torch.full((1, 8, 8), -1)
-    first[0, 0, :6] = 1
-    second = torch.full((1, 8, 8), -1)
-    second[0, 3, :2] = 0
-    windows = [(torch.rand(1, 1, 8, 8), target) for target in (first, second)]
-    counts = count_windows(network, windows)
-    assert counts.tolist() == [[[0, 0], [0, 6]], [[0, 2], [0, 0]]]
-    assert mean_iou(counts.sum(0)) == pytest.approx((0 + 6 / 8) / 2)
 
 
 def test_a_trained_model_survives_its_file(trained, tmp_path):

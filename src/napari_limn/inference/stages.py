@@ -21,7 +21,7 @@ Spans = tuple[Span, ...]
 
 _PASSED = set("dropout dropout2d dropout3d contiguous clone detach to float bfloat16 half".split())  # noqa: SIM905
 _CUTS = {"narrow", "getitem"}
-WINDOWS = {"conv2d", "conv3d", "max_pool2d", "max_pool3d", "avg_pool2d", "avg_pool3d"}
+WINDOWS = {"conv2d", "conv3d", "max_pool2d", "max_pool3d", "avg_pool2d", "avg_pool3d", "gaussian_features"}
 SPREADS = {"conv_transpose2d", "conv_transpose3d"}
 
 

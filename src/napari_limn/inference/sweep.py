@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from napari_limn.device import channels_last
 from napari_limn.inference.schedule import Schedule
 from napari_limn.inference.stages import SPREADS, WINDOWS, NotStreamableError, Part, stages_of
+from napari_limn.network.bank import gaussian_features
 from napari_limn.network.graph import Slot, Weight
 
 if TYPE_CHECKING:
@@ -253,8 +254,10 @@ class Sweep:
         ]
 
     def _window(self, op: Op, x: Tensor) -> Tensor:
-        """A convolution or pooling whose padding is in its input already."""
+        """A convolution, pooling or filter whose padding is in its input already."""
         call = op.named()
+        if op.name == "gaussian_features":
+            return gaussian_features(x, call["sigma"], 0)
         if "conv" in op.name:
             weight, bias = self._weight(call["weight"]), self._weight(call.get("bias"))
             func: Any = F.conv2d if self._ndim == 2 else F.conv3d

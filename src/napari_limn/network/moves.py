@@ -7,6 +7,8 @@ from fractions import Fraction
 from math import floor
 from typing import TYPE_CHECKING, Any
 
+from napari_limn.network.bank import reach
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -139,6 +141,7 @@ _ARGUMENTS = {
     "narrow": "input dim start length",
     "getitem": "input index",
     "pixel_shuffle": "input factor",
+    "gaussian_features": "input sigma padding",
 }
 
 
@@ -194,6 +197,11 @@ class Call:
         return list(map(_window, self._kernel(size), steps, self.each("padding", 0)))
 
     _avg_pool = _max_pool
+
+    def _gaussian_features(self, after: tuple[int, ...]) -> list[Move]:
+        radii = reach(self.given["sigma"])
+        pads = radii if self.given.get("padding") is None else self.each("padding", 0)
+        return [_window(2 * r + 1, 1, p) for r, p in zip(radii, pads, strict=True)]
 
     def _interpolate(self, after: tuple[int, ...]) -> list[Move] | None:
         sizes = list(zip(self.before[2:], after[2:], strict=True))

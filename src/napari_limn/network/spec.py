@@ -23,6 +23,30 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PixelSpec:
+    """A pixel classifier: local features of each voxel at several scales, and a small perceptron on them.
+
+    Parameters
+    ----------
+    scales
+        Standard deviations of the Gaussians along each axis (Y, X or Z, Y, X), in voxels, one tuple a scale.
+    hidden
+        Units of the layers between features and classes; none makes it linear.
+    """
+
+    scales: tuple[tuple[float, ...], ...]
+    hidden: tuple[int, ...] = (32,)
+
+    def __post_init__(self) -> None:
+        if len({len(s) for s in self.scales}) != 1 or any(not x >= 0 for s in self.scales for x in s):
+            raise LimnError(
+                f"PixelSpec.scales: found {self.scales}, expected one tuple of 2 or 3 values of 0 or more a scale."
+            )
+        if any(n < 1 for n in self.hidden):
+            raise LimnError(f"PixelSpec.hidden: found {self.hidden}, expected numbers of units of 1 or more.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UNetSpec:
     """Everything needed to rebuild the network; saved beside the weights.
 
@@ -58,6 +82,10 @@ class UNetSpec:
         Share of values dropped at the end of the contracting path while training, 0–1.
     pruned
         Depth that a supervised network was cut down to after training; None leaves it whole.
+    pixels
+        A pixel classifier beside the network, which answers before the network has learnt; None for none.
+    share
+        Weight of the classifier's logits in the sum, 0–1; at 1 only the classifier is computed, at 0 only the network.
 
     Examples
     --------
@@ -80,6 +108,8 @@ class UNetSpec:
     supervised: bool = False
     dropout: float = 0.0
     pruned: int | None = None
+    pixels: PixelSpec | None = None
+    share: float = 0.5
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -111,6 +141,15 @@ class UNetSpec:
                 f"UNetSpec.pruned: found {self.pruned}, expected 1 to {len(self.factors)} in a supervised network; "
                 "a depth that had no output in training gives none afterwards."
             )
+        if self.pixels is not None and (
+            {len(s) for s in self.pixels.scales} != sizes or self.padding != "same"
+        ):
+            raise LimnError(
+                f"UNetSpec.pixels: found scales {self.pixels.scales} beside a {self.ndim}D network with padding "
+                f"{self.padding!r}, expected one value an axis and padding 'same'."
+            )
+        if not 0 <= self.share <= 1:
+            raise LimnError(f"UNetSpec.share: found {self.share}, expected a share of 0 to 1.")
 
     @property
     def ndim(self) -> int:
@@ -123,9 +162,14 @@ class UNetSpec:
         return self.pruned or len(self.factors)
 
     @property
+    def convolves(self) -> bool:
+        """Whether the U-Net itself is computed, and not its pixel classifier alone."""
+        return self.pixels is None or self.share < 1
+
+    @property
     def tile_exact(self) -> bool:
         """Whether tiles can equal the whole image: no operation looks at the extent of the tile."""
-        return self.norm not in ("group", "instance")
+        return not self.convolves or self.norm not in ("group", "instance")
 
     def channels(self, level: int) -> int:
         """Feature channels at `level`, 0 the finest."""

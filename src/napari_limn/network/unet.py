@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from napari_limn.errors import LimnError
+from napari_limn.network.pixels import PixelClassifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -206,6 +207,7 @@ class UNet(nn.Module):
     def __init__(self, spec: UNetSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.pixels = PixelClassifier(spec) if spec.pixels else None
         widths = [spec.in_channels, *(spec.channels(i) for i in range(spec.depth))]
         self.encoder = nn.ModuleList(Block(spec, widths[i], i) for i in range(spec.depth + 1))
         self.down = nn.ModuleList(_downsample(spec, i) for i in range(spec.depth))
@@ -215,10 +217,20 @@ class UNet(nn.Module):
         columns = range(1, spec.depth) if spec.supervised else ()
         self.side = nn.ModuleList(_CONV[spec.ndim](spec.channels(0), scores, 1) for _ in columns)
         self.head = _CONV[spec.ndim](spec.channels(0), scores, 1)
-        self.apply(_he_normal)
+        for part in (self.encoder, self.down, self.nodes, self.side, self.head):
+            part.apply(_he_normal)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of `x`."""
+        """Logits of `x`: the network's, the pixel classifier's, or their weighted sum."""
+        if self.pixels is None or self.spec.share == 0:
+            return self.convolved(x)
+        classified: Tensor = self.pixels(x)
+        if self.spec.share == 1:
+            return classified
+        return classified * self.spec.share + self.convolved(x) * (1 - self.spec.share)
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """Logits of the network alone."""
         return self._logits(self.head, self._features(x)[0, self.spec.depth], x)
 
     def supervised(self, x: Tensor) -> list[Tensor]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.annotation.classes import RGBA
+    from napari_limn.network.pixels import PixelClassifier
     from napari_limn.network.spec import UNetSpec
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.boxes import Box
@@ -47,6 +48,15 @@ class Painted:
     paints: tuple[Paint, ...]
     classes: Classes
     objects: tuple[Volume, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PaintedTile:
+    """Part of an image with paint: the number of the image, its place on the TZYX grid, class indices in it."""
+
+    source: int
+    box: Box
+    classes: tuple[int, ...]
 
 
 def gather(
@@ -151,6 +161,7 @@ class TrainingSet:
             if spec.held_out
             else [HoldOut()] * len(paints)
         )
+        self._paints = paints
         self._sampler = PatchSampler(paints, self._held, painted.classes, self.size)
         margins = [s + g for s, g in zip(self.size, self._shrink, strict=True)]
         hulls = [
@@ -180,6 +191,41 @@ class TrainingSet:
     def windows(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """One batch of 1 for every held-out region; labelled only inside it. Empty where nothing is held out."""
         return [_tensors([image], [target]) for image, target in self._windows()]
+
+    # ---- for whoever fits a pixel classifier -------------------------------------------------------------------
+    @property
+    def ndim(self) -> int:
+        """Axes of the network."""
+        return self._network.ndim
+
+    def painted_tiles(self, extent: tuple[int, int, int, int]) -> list[PaintedTile]:
+        """Tiles of at most `extent` (T, Z, Y, X) that hold paint, held out or not, and the class indices in each."""
+        found = []
+        for source, paint in enumerate(self._paints):
+            index = self._classes.to_indices(paint.value)
+            place, inverse = np.unique(paint.where // extent, axis=0, return_inverse=True)
+            for number, corner in enumerate((place * extent).tolist()):
+                box = tuple((c, c + n) for c, n in zip(corner, extent, strict=True))
+                classes = tuple(np.unique(index[inverse.ravel() == number]).tolist())
+                found.append(PaintedTile(source, clipped(box, self._images[source].grid), classes))
+        return found
+
+    def features_of(self, source: int, box: Box, classifier: PixelClassifier) -> NDArray[np.float32]:
+        """The features of a box in an image, (F, [Z,] Y, X)."""
+        margin = _on_grid(classifier.margin, 0)
+        around = clipped(grown(box, margin), self._images[source].grid)
+        part = self._scalings[source].apply(self._images[source].read(around))
+        bank = classifier.bank(torch.from_numpy(part[:, 0, 0] if self.ndim == 2 else part[:, 0])[None])
+        inside = slices(shifted(box, [start for start, _ in around]))[-self.ndim :]
+        found: NDArray[np.float32] = bank[(0, slice(None), *inside)].numpy()
+        return found
+
+    def targets_of(self, source: int, box: Box) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+        """Class indices in a box of an image, and where training must not see them; both ([Z,] Y, X)."""
+        target = self._target(source, box, box)
+        held = np.zeros(target.shape, bool)
+        self._held[source].blank(box, held, True)
+        return self._flat(target), self._flat(held)
 
     def _windows(self) -> list[tuple[NDArray[np.float32], NDArray[np.int16]]]:
         found = []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from napari_limn.annotation.classes import Zero  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
-from napari_limn.network.spec import UNetSpec
+from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.specs import DeviceName  # noqa: TC001 from_json evaluates annotations
 from napari_limn.volume.intensity import IntensitySpec
 
@@ -24,6 +24,10 @@ PRESETS = {
     ("fast", 2): (8, 3), ("balanced", 2): (16, 3), ("thorough", 2): (32, 3),
     ("fast", 3): (8, 3), ("balanced", 3): (16, 3), ("thorough", 3): (24, 3),
 }  # fmt: skip
+
+
+# standard deviations of the pixel classifier's Gaussians, by the axes of the network; measured in benchmarks/
+SCALES = {2: (0.7, 1.0, 1.6, 3.5, 5.0, 10.0), 3: (0.7, 1.6, 3.5, 5.0)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,9 @@ class TrainSpec:
         Weight of each class in the loss, in the order of their values; None for 1.
     augment
         How patches vary.
+    instant
+        Whether a pixel classifier answers first, and the network takes over when held-out strokes say so; only for
+        networks that are chosen here, not for one given in `network`.
     held_out
         Share of the paint that scores and never trains, 0–0.5.
     intensity
@@ -124,6 +131,7 @@ class TrainSpec:
     loss: Loss = "cross_entropy"
     class_weights: tuple[float, ...] | None = None
     augment: AugmentSpec = AugmentSpec()
+    instant: bool = True
     held_out: float = 0.1
     intensity: IntensitySpec = IntensitySpec()
     device: DeviceName = "auto"
@@ -175,8 +183,22 @@ def choose_network(spec: TrainSpec, image: Volume, classes: int) -> UNetSpec:
         )
     if base is None:
         base = preset_network(spec.preset, dims, image.axes.spacing, image.grid[1])
+        if spec.instant:
+            base = replace(base, pixels=pixel_features(dims, image.axes.spacing))
     fields = {name: getattr(base, name) for name in UNetSpec.__dataclass_fields__}
     return UNetSpec(**fields | {"in_channels": image.channels, "out_channels": classes})
+
+
+def pixel_features(dims: int, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> PixelSpec:
+    """The features of the pixel classifier for voxels of `spacing` (Z, Y, X); scales are in voxels along X.
+
+    Examples
+    --------
+    >>> pixel_features(3, (4.0, 1.0, 1.0)).scales[1]
+    (0.4, 1.6, 1.6)
+    """
+    ratios = [round(spacing[2] / step, 3) for step in spacing[3 - dims :]]
+    return PixelSpec(scales=tuple(tuple(round(s * r, 3) for r in ratios) for s in SCALES[dims]))
 
 
 def pooling_factors(spacing: tuple[float, ...], depth: int) -> tuple[tuple[int, ...], ...]:

@@ -18,8 +18,9 @@ from napari_limn.events import Event, Improved, Scored, Step, Warned, drain
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.data import TrainingSet, gather
+from napari_limn.training.instant import draw_sample, teach
+from napari_limn.training.judge import Judge, Verdict
 from napari_limn.training.losses import masked_loss
-from napari_limn.training.scores import mean_iou, not_worse
 from napari_limn.training.spec import TrainSpec, choose_network
 
 if TYPE_CHECKING:
@@ -157,12 +158,13 @@ class _Run:
         layout = channels_last(start.spec.network.ndim)
         self.network = deepcopy(start.network).to(self.device, memory_format=layout).train()  # type: ignore[call-overload]
         self.average = deepcopy(self.network).eval()
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=spec.rate, weight_decay=1e-2)
+        learning = [p for name, p in self.network.named_parameters() if not name.startswith("pixels.")]
+        self.optimizer = torch.optim.AdamW(learning, lr=spec.rate, weight_decay=1e-2)
         given = spec.class_weights
         self.class_weights = torch.tensor(given, device=self.device) if given else None
         self.windows = [(x.to(self.device), y) for x, y in data.windows()]
+        self.judge = Judge(self.windows, self.bfloat16)
         self.best: Model | None = None
-        self.reference: NDArray[np.int64] | None = None  # what the best so far found in the windows
         self.began = time.perf_counter()
         self.next_score = _FIRST_SCORE
         self.steps = 0
@@ -181,6 +183,7 @@ class _Run:
             yield Warned(
                 "There is too little paint to hold any out, so nothing scores the model; paint more strokes of each class."
             )
+        yield from self._answer()
         if self.start.spec.steps:
             yield from self._score()  # further training must beat what was there
         while self.done < 1 or not self.steps:
@@ -188,7 +191,7 @@ class _Run:
             yield Step(self.steps, self.seconds, loss, self.done)
             if self.done == 1 or self._score_is_due():
                 yield from self._score()
-        return self.best or self._snapshot(None)
+        return self.best or self._snapshot(None, 0.0)
 
     def _score_is_due(self) -> bool:
         """With a time budget, every two seconds or less often where scoring takes long; otherwise twenty times."""
@@ -229,48 +232,52 @@ class _Run:
             else:
                 mean.copy_(value)
 
-    def _score(self) -> Generator[Event, None, None]:
-        """Score the averaged model, and keep it unless held-out strokes tell that it is worse than the best."""
-        if not self.windows:
-            self.best = self._snapshot(None)
-            yield Improved(self.best)
-            return
-        before = self.seconds
-        counts = count_windows(self.average, self.windows, self.bfloat16)
-        score = mean_iou(counts.sum(0))
-        self.next_score = self.seconds + max(_FIRST_SCORE, (self.seconds - before) / _SCORING_SHARE)
-        better = self.reference is None or not_worse(counts, self.reference)
-        if self.reference is None or score > mean_iou(self.reference.sum(0)):
-            self.reference = counts
-        if better:
-            self.best = self._snapshot(score)
-            yield Improved(self.best)
-        yield Scored(self.steps, self.seconds, score, better)
+    def _answer(self) -> Generator[Event, None, None]:
+        """Fit the pixel classifier: what is shown until the network is better.
 
-    def _snapshot(self, score: float | None) -> Model:
+        It learns all strokes. What it is worth is told by a twin that has not seen the held-out ones.
+        """
+        if self.average.pixels is None or self.network.pixels is None:
+            return
+        classifier = deepcopy(self.average.pixels).cpu()
+        sample = draw_sample(classifier, self.data, self.spec.seed)
+        teach(classifier, sample, self.spec.seed)
+        for network in (self.network, self.average):
+            network.pixels.load_state_dict(classifier.state_dict())
+        self.best = self._snapshot(None, 1.0)
+        yield Improved(self.best)
+        if self.windows:
+            teach(classifier, sample.without_held(), self.spec.seed)
+            yield from self._keep(self.judge.classifier(classifier.to(self.device)))
+
+    def _score(self) -> Generator[Event, None, None]:
+        """Score the averaged network, by itself and with the classifier, and keep what held-out strokes prefer."""
+        before = self.seconds
+        yield from self._keep(self.judge.network(self.average))
+        self.next_score = self.seconds + max(_FIRST_SCORE, (self.seconds - before) / _SCORING_SHARE)
+
+    def _keep(self, verdict: Verdict) -> Generator[Event, None, None]:
+        """Keep the averaged model, with the classifier's share of the verdict, if that is for it."""
+        if verdict.better:
+            self.best = self._snapshot(verdict.score, verdict.share)
+            yield Improved(self.best)
+        if verdict.score is not None:
+            yield Scored(self.steps, self.seconds, verdict.score, verdict.better)
+
+    def _snapshot(self, score: float | None, share: float) -> Model:
         before = self.start.spec
         spec = replace(
-            before, steps=before.steps + self.steps, seconds=before.seconds + self.seconds, score=score
+            before,
+            steps=before.steps + self.steps,
+            seconds=before.seconds + self.seconds,
+            score=score,
+            network=replace(before.network, share=share),
         )
-        return Model(spec, deepcopy(self.average).cpu().eval())
+        network = UNet(spec.network)
+        network.load_state_dict(self.average.state_dict())
+        return Model(spec, network.eval())
 
 
 def _schedule(done: float) -> float:
     """Learning rate, as a share of its peak, after a share of the budget: warm-up, then half a cosine."""
     return min(1.0, (done + 1e-3) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * done))
-
-
-@torch.inference_mode()
-def count_windows(
-    network: UNet, windows: Sequence[tuple[torch.Tensor, torch.Tensor]], bfloat16: bool = False
-) -> NDArray[np.int64]:
-    """Counts (W, K true, K found) of labelled voxels in windows (image (1, C, …), class indices (1, …))."""
-    count = network.spec.out_channels
-    found = []
-    for image, target in windows:
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=bfloat16):
-            best = network(image).argmax(1).cpu()
-        labelled = target != IGNORE
-        joint = target[labelled] * count + best[labelled]
-        found.append(np.bincount(joint.numpy(), minlength=count * count).reshape(count, count))
-    return np.stack(found)

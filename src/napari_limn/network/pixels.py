@@ -1,0 +1,76 @@
+"""A pixel classifier as a network: features of each voxel at several scales, standardised, and a perceptron on them.
+
+What people know from pixel forests, but made of local operations only: it is traced, streams and is exact like every other
+network, on any device.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from napari_limn.network.bank import features_of, gaussian_features, reach
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_limn.network.spec import UNetSpec
+
+_CONV: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+_FAR = 6.0  # standard deviations at which features are clipped: beyond what was painted, nothing is known
+
+_LEAST = 1e-6  # deviation of a feature that does not vary
+
+
+class PixelClassifier(nn.Module):
+    """Input (N, in_channels, [Z,] Y, X), output logits (N, out_channels, [Z,] Y, X), each of its neighbourhood alone."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, spec: UNetSpec) -> None:
+        super().__init__()
+        if spec.pixels is None:
+            raise TypeError("a network without a pixel classifier")
+        self.scales, self.ndim, self.classes = spec.pixels.scales, spec.ndim, spec.out_channels
+        self.features = spec.in_channels + len(self.scales) * features_of(spec.in_channels, spec.ndim)
+        each = (1, self.features, *(1,) * spec.ndim)
+        self.register_buffer("mean", torch.zeros(each))
+        self.register_buffer("deviation", torch.ones(each))
+        widths = [self.features, *spec.pixels.hidden, spec.out_channels]
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip(widths, widths[1:], strict=False):
+            layers += [_CONV[spec.ndim](inputs, outputs, 1), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    @property
+    def margin(self) -> tuple[int, ...]:
+        """Voxels on each side, along each axis, that the features look at."""
+        return tuple(map(max, zip(*map(reach, self.scales), strict=True)))
+
+    def bank(self, x: Tensor) -> Tensor:
+        """The features of (N, C, …), (N, features, …): the intensities themselves, then those of each scale."""
+        seen = torch.cat([x, torch.ones_like(x)], 1)
+        return torch.cat([x, *(gaussian_features(seen, sigma) for sigma in self.scales)], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of `x`."""
+        logits: Tensor = self.layers(self.standard(self.bank(x)))
+        return logits
+
+    def standard(self, features: Tensor) -> Tensor:
+        """Features (N, F, …) in standard deviations from their mean, clipped."""
+        return ((features - self.mean) / self.deviation).clamp(-_FAR, _FAR)
+
+    def standardise(self, features: Tensor) -> None:
+        """Take mean and deviation from features (N, F)."""
+        self.mean.copy_(features.mean(0).view_as(self.mean))
+        self.deviation.copy_(features.std(0).clamp_min(_LEAST).view_as(self.deviation))
+
+    def begin(self) -> None:
+        """Forget what the perceptron has learnt."""
+        for layer in self.layers:
+            if not isinstance(layer, nn.ReLU):
+                layer.reset_parameters()  # type: ignore[operator]

@@ -1,0 +1,150 @@
+"""Which answer is shown: the pixel classifier's, the network's, or both together; held-out strokes decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_limn.annotation.classes import IGNORE
+from napari_limn.training.scores import likelier, mean_iou, mean_likelihood, not_worse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_limn.network.pixels import PixelClassifier
+    from napari_limn.network.unet import UNet
+
+    Windows = Sequence[tuple[torch.Tensor, torch.Tensor]]
+
+_SHARES = (0.5, 0.0)  # of the classifier beside a network that has learnt something
+_LEAST = 1e-3  # a probability counts as no less, so that no single voxel decides
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an answer is to be shown from now on.
+
+    Parameters
+    ----------
+    share
+        Of the classifier in the best answer found, 0–1.
+    score
+        Its mean IoU (0–1) on held-out strokes; None where nothing is held out.
+    better
+        Whether it takes the place of what was shown before.
+    """
+
+    share: float
+    score: float | None
+    better: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What an answer finds in W windows with K classes.
+
+    Parameters
+    ----------
+    counts
+        Labelled voxels (W, K true, K found).
+    likelihood
+        Sums (W, K) of the logarithm of the probability of the true class, by the true class.
+    """
+
+    counts: NDArray[np.int64]
+    likelihood: NDArray[np.float64]
+
+    @property
+    def score(self) -> float:
+        """Mean IoU."""
+        return mean_iou(self.counts.sum(0))
+
+
+class Judge:
+    """Remembers what is shown, and lets nothing take its place that held-out strokes do not prefer.
+
+    The classifier is shown until a network, by itself or together with it, explains the held-out strokes better by more than
+    one standard error; from then on the longest trained network of those that they cannot tell from the best.
+
+    Parameters
+    ----------
+    windows
+        Images (1, C, …) and class indices (1, …), labelled where held-out strokes are.
+    bfloat16
+        Whether networks compute in it.
+    """
+
+    def __init__(self, windows: Windows, bfloat16: bool = False) -> None:
+        self.windows, self._bfloat16 = windows, bfloat16
+        self._simple: Evidence | None = None  # of the classifier alone
+        self._logits: list[torch.Tensor] = []  # of the classifier, for each window
+        self._shown: Evidence | None = None  # of the best network shown; None while there is none
+
+    def classifier(self, classifier: PixelClassifier) -> Verdict:
+        """Judge a pixel classifier that has not seen the held-out strokes: it is shown until something is better."""
+        self._logits = self._computed(classifier)
+        self._simple = self._evidence(self._logits)
+        return Verdict(1.0, self._simple.score, self._shown is None)
+
+    def network(self, network: UNet) -> Verdict:
+        """Judge a network as it is now, by itself and together with its classifier."""
+        if not self.windows:
+            return Verdict(_SHARES[0] if network.pixels else 0.0, None, True)
+        own = self._computed(network.convolved)
+        if self._simple is None:
+            return self._progress(self._evidence(own), 0.0)
+        found = {share: self._evidence(self._mixed(own, share)) for share in _SHARES}
+        share = max(found, key=lambda s: mean_likelihood(found[s].likelihood, found[s].counts))
+        return self._progress(found[share], share)
+
+    def _progress(self, new: Evidence, share: float) -> Verdict:
+        """Whether a network is shown; it is then compared with the best of those before it."""
+        better = self._beats_classifier(new) and (
+            self._shown is None or not_worse(new.counts, self._shown.counts)
+        )
+        if better and (self._shown is None or new.score > self._shown.score):
+            self._shown = new
+        return Verdict(share, new.score, better)
+
+    def _beats_classifier(self, new: Evidence) -> bool:
+        old = self._simple
+        if old is None:
+            return True
+        surely = likelier(new.likelihood, old.likelihood, new.counts)
+        return surely and not_worse(new.counts, old.counts)
+
+    def _mixed(self, own: list[torch.Tensor], share: float) -> list[torch.Tensor]:
+        return [share * a + (1 - share) * b for a, b in zip(self._logits, own, strict=True)]
+
+    @torch.inference_mode()
+    def _computed(self, part: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
+        found = []
+        for image, _ in self.windows:
+            with torch.autocast(image.device.type, torch.bfloat16, enabled=self._bfloat16):
+                found.append(part(image).float())
+        return found
+
+    def _evidence(self, logits: list[torch.Tensor]) -> Evidence:
+        pairs = [
+            _window_evidence(each.cpu(), target)
+            for each, (_, target) in zip(logits, self.windows, strict=True)
+        ]
+        return Evidence(np.stack([counts for counts, _ in pairs]), np.stack([sums for _, sums in pairs]))
+
+
+def _window_evidence(
+    logits: torch.Tensor, target: torch.Tensor
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Counts (K, K) and sums of log-likelihood (K,) of one window; logits (1, K, …), class indices (1, …)."""
+    classes, labelled = logits.shape[1], target != IGNORE
+    rows, truth = logits.movedim(1, -1)[labelled], target[labelled].numpy()
+    joint = truth * classes + rows.argmax(1).numpy()
+    counts = np.bincount(joint, minlength=classes * classes).reshape(classes, classes)
+    logs = torch.log_softmax(rows, 1).clamp_min(float(np.log(_LEAST))).numpy()
+    own = logs[np.arange(len(truth)), truth].astype(np.float64)
+    return counts, np.bincount(truth, own, minlength=classes)

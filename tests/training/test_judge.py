@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from napari_limn.network.spec import PixelSpec, UNetSpec
+from napari_limn.network.unet import UNet
+from napari_limn.training.judge import Judge
+from napari_limn.training.scores import likelier, mean_likelihood
+
+SPEC = UNetSpec(width=2, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)))
+
+
+def windows_of(rows):
+    """One window a stroke: 12 voxels of class `row` in the first row, nothing else labelled."""
+    windows = []
+    for own in rows:
+        target = torch.full((1, 8, 12), -1)
+        target[0, 0] = own
+        windows.append((torch.full((1, 1, 8, 12), float(own)), target))
+    return windows
+
+
+class Answer(nn.Module):
+    """Logits that favour the class whose number the image carries, by so much."""
+
+    def __init__(self, sure):
+        super().__init__()
+        self.sure = sure
+
+    def forward(self, x):
+        lean = (x[:, :1] - 0.5) * 2 * self.sure
+        return torch.cat([-lean, lean], 1) / 2
+
+
+def judged(network_sure, classifier_sure, rows=(0, 0, 0, 1, 1, 1)):
+    judge = Judge(windows_of(rows))
+    network = UNet(SPEC).eval()
+    vars(network)["convolved"] = Answer(network_sure)  # a plain attribute: as a submodule the method would hide it
+    first = judge.classifier(Answer(classifier_sure))
+    return judge, network, first
+
+
+def test_a_classifier_is_shown_while_there_is_nothing_else():
+    judge = Judge(windows_of((0, 1)))
+    verdict = judge.classifier(Answer(3.0))
+    assert (verdict.share, verdict.better) == (1.0, True)
+    assert verdict.score == pytest.approx(1.0)
+
+
+def test_a_network_that_is_surer_of_what_is_right_takes_over_though_both_label_alike():
+    judge, network, first = judged(4.0, 1.0)
+    verdict = judge.network(network)
+    assert verdict.better
+    assert verdict.share == 0.0
+    assert verdict.score == first.score == 1.0
+
+
+def test_a_network_that_is_wrong_is_never_shown():
+    judge, network, _ = judged(-2.0, 1.0)
+    assert not judge.network(network).better
+
+
+def test_a_network_is_not_shown_on_the_word_of_a_single_stroke():
+    judge, network, _ = judged(4.0, 1.0, rows=(1,))
+    assert not judge.network(network).better
+
+
+def test_once_shown_a_network_gives_way_only_to_one_that_is_no_worse():
+    judge, network, _ = judged(4.0, 1.0)
+    assert judge.network(network).better
+    vars(network)["convolved"] = Answer(-4.0)
+    assert not judge.network(network).better
+    vars(network)["convolved"] = Answer(5.0)
+    assert judge.network(network).better
+
+
+def test_without_a_classifier_the_first_network_is_shown():
+    judge = Judge(windows_of((0, 1)))
+    network = UNet(UNetSpec(width=2, factors=((2, 2),))).eval()
+    verdict = judge.network(network)
+    assert (verdict.share, verdict.better) == (0.0, True)
+
+
+def test_with_nothing_held_out_both_answer_together():
+    judge = Judge([])
+    assert judge.network(UNet(SPEC).eval()).share == 0.5
+
+
+def test_likelihood_counts_every_class_alike():
+    counts = np.array([[[9, 0], [0, 0]], [[0, 0], [0, 1]]])
+    sums = np.array([[-9.0, 0.0], [0.0, -3.0]])
+    assert mean_likelihood(sums, counts) == pytest.approx((-1 - 3) / 2)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 12), st.integers(0, 10_000))
+def test_nothing_is_likelier_than_itself_nor_both_ways(windows, seed):
+    rng = np.random.default_rng(seed)
+    counts = np.zeros((windows, 2, 2), int)
+    counts[np.arange(windows), np.arange(windows) % 2, 0] = rng.integers(1, 50, windows)
+    one, other = (-rng.random((windows, 2)) * counts.sum(2) for _ in range(2))
+    assert not likelier(one, one, counts)
+    assert not (likelier(one, other, counts) and likelier(other, one, counts))
+
+
+def test_a_steady_gain_is_told_and_one_that_swings_is_not():
+    counts = np.zeros((6, 2, 2), int)
+    counts[np.arange(6), np.arange(6) % 2, 0] = 10
+    steady = np.where(counts.sum(2) > 0, 2.0, 0.0)
+    swings = steady * np.array([9, 9, -8, -8, 1, 1])[:, None]
+    nothing = np.zeros((6, 2))
+    assert likelier(steady, nothing, counts)
+    assert not likelier(swings, nothing, counts)
