@@ -40,7 +40,9 @@ class Answer(nn.Module):
 def judged(network_sure, classifier_sure, rows=(0, 0, 0, 1, 1, 1)):
     judge = Judge(windows_of(rows))
     network = UNet(SPEC).eval()
-    vars(network)["convolved"] = Answer(network_sure)  # a plain attribute: as a submodule the method would hide it
+    vars(network)["convolved"] = Answer(
+        network_sure
+    )  # a plain attribute: as a submodule the method would hide it
     first = judge.classifier(Answer(classifier_sure))
     return judge, network, first
 

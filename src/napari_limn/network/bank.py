@@ -54,12 +54,14 @@ def gaussian_features(x: Tensor, sigma: Sequence[float], padding: int | None = N
         tensor's eigenvalues and the Hessian's eigenvalues, largest first.
     """
     if has_torch_function_unary(x):  # lets whoever traces a network see one local operation
-        return handle_torch_function(gaussian_features, (x,), x, sigma, padding)  # type: ignore[no-any-return]
+        return handle_torch_function(gaussian_features, (x,), x, sigma, padding)
     ndim, type_ = x.ndim - 2, x.dtype
     margin = reach(sigma) if padding is None else (padding,) * ndim
     x = F.pad(x.float(), [m for side in reversed(margin) for m in (side, side)])
     image, ones = x.chunk(2, 1)
-    inside = [ones[0, 0].amax([b for b in range(ndim) if b != a]) if ndim > 1 else ones[0, 0] for a in range(ndim)]
+    inside = [
+        ones[0, 0].amax([b for b in range(ndim) if b != a]) if ndim > 1 else ones[0, 0] for a in range(ndim)
+    ]
     batch = image.reshape(-1, 1, *image.shape[2:])
     jet = _jet(batch, inside, sigma)
     inside = [_cropped(along, _radius(s)) for along, s in zip(inside, sigma, strict=True)]
@@ -77,7 +79,7 @@ def _jet(x: Tensor, inside: list[Tensor], sigma: Sequence[float]) -> dict[tuple[
         found = {
             (*order, k): each
             for order, value in found.items()
-            for k, each in enumerate(_along(value, kernels[: 3 - sum(order)], axis).split(1, 1))
+            for k, each in enumerate(torch.split(_along(value, kernels[: 3 - sum(order)], axis), 1, 1))
         }
         shape = [1] * ndim
         shape[axis] = -1
@@ -94,9 +96,7 @@ def _jet(x: Tensor, inside: list[Tensor], sigma: Sequence[float]) -> dict[tuple[
     return {order: value - mean * share(order) if any(order) else mean for order, value in found.items()}
 
 
-def _invariants(
-    jet: dict[tuple[int, ...], Tensor], inside: list[Tensor], sigma: Sequence[float]
-) -> Tensor:
+def _invariants(jet: dict[tuple[int, ...], Tensor], inside: list[Tensor], sigma: Sequence[float]) -> Tensor:
     """What does not depend on direction, (N, 3 + 2 ndim, …); smaller by the radius of the integration scale."""
     ndim = len(sigma)
     pairs = [(a, a) for a in range(ndim)] + list(combinations(range(ndim), 2))

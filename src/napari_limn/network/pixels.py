@@ -6,6 +6,7 @@ network, on any device.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,7 +42,7 @@ class PixelClassifier(nn.Module):
         self.register_buffer("deviation", torch.ones(each))
         widths = [self.features, *spec.pixels.hidden, spec.out_channels]
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(widths, widths[1:], strict=False):
+        for inputs, outputs in pairwise(widths):
             layers += [_CONV[spec.ndim](inputs, outputs, 1), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers[:-1])
 

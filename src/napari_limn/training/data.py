@@ -217,7 +217,7 @@ class TrainingSet:
         part = self._scalings[source].apply(self._images[source].read(around))
         bank = classifier.bank(torch.from_numpy(part[:, 0, 0] if self.ndim == 2 else part[:, 0])[None])
         inside = slices(shifted(box, [start for start, _ in around]))[-self.ndim :]
-        found: NDArray[np.float32] = bank[(0, slice(None), *inside)].numpy()
+        found: NDArray[np.float32] = bank[0].numpy()[(slice(None), *inside)]
         return found
 
     def targets_of(self, source: int, box: Box) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:

@@ -16,13 +16,14 @@ import torch
 from torch.nn import functional as F
 
 from napari_limn.annotation.classes import IGNORE
+from napari_limn.training.data import PaintedTile
 from napari_limn.volume.boxes import shape_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.network.pixels import PixelClassifier
-    from napari_limn.training.data import PaintedTile, TrainingSet
+    from napari_limn.training.data import TrainingSet
 
 _TREES = 100
 _PAINTED = 20_000  # painted voxels of a class that the trees see, at most
@@ -63,9 +64,7 @@ def teach(classifier: PixelClassifier, sample: Sample, seed: int = 0) -> None:
     _learn(classifier, torch.from_numpy(sample.features), torch.from_numpy(answers), seed)
 
 
-def _taught(
-    sample: Sample, painted: NDArray[np.bool_], classes: int, seed: int
-) -> NDArray[np.float32]:
+def _taught(sample: Sample, painted: NDArray[np.bool_], classes: int, seed: int) -> NDArray[np.float32]:
     """Probabilities (N, classes) that trees which have learnt the painted voxels give for all."""
     from sklearn.ensemble import ExtraTreesClassifier  # takes a second to import
 
@@ -122,15 +121,13 @@ def _thinned(sample: Sample, rng: np.random.Generator) -> Sample:
     return Sample(sample.features[pick], sample.target[pick], sample.held[pick])
 
 
-def _chosen(
-    tiles: list[PaintedTile], margin: tuple[int, ...], rng: np.random.Generator
-) -> list[PaintedTile]:
+def _chosen(tiles: list[PaintedTile], margin: tuple[int, ...], rng: np.random.Generator) -> list[PaintedTile]:
     """Tiles in random order, those that show a class for the first time in front; as many as there is time for."""
-    first, later, seen = [], [], set[int]()
+    first, later, seen = list[PaintedTile](), list[PaintedTile](), set[int]()
     for i in rng.permutation(len(tiles)):
         (first if set(tiles[i].classes) - seen else later).append(tiles[i])
         seen |= set(tiles[i].classes)
-    chosen, left = [], _SEEN[len(margin)]
+    chosen, left = list[PaintedTile](), _SEEN[len(margin)]
     for tile in first + later:
         extent = shape_of(tile.box)[-len(margin) :]
         left -= prod(n + 2 * m for n, m in zip(extent, margin, strict=True))

@@ -144,7 +144,7 @@ def _window_evidence(
     classes, labelled = logits.shape[1], target != IGNORE
     rows, truth = logits.movedim(1, -1)[labelled], target[labelled].numpy()
     joint = truth * classes + rows.argmax(1).numpy()
-    counts = np.bincount(joint, minlength=classes * classes).reshape(classes, classes)
+    counts = np.bincount(joint, minlength=classes * classes).astype(np.int64).reshape(classes, classes)
     logs = torch.log_softmax(rows, 1).clamp_min(float(np.log(_LEAST))).numpy()
     own = logs[np.arange(len(truth)), truth].astype(np.float64)
-    return counts, np.bincount(truth, own, minlength=classes)
+    return counts, np.bincount(truth, own, minlength=classes).astype(np.float64)

@@ -8,10 +8,8 @@ from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from napari_limn.annotation.classes import IGNORE
 from napari_limn.device import channels_last, choose_device, fast_bfloat16
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Improved, Scored, Step, Warned, drain
@@ -24,9 +22,7 @@ from napari_limn.training.losses import masked_loss
 from napari_limn.training.spec import TrainSpec, choose_network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Generator, Mapping
 
     from napari_limn.annotation.classes import RGBA, Classes
     from napari_limn.training.data import Painted
@@ -266,16 +262,17 @@ class _Run:
 
     def _snapshot(self, score: float | None, share: float) -> Model:
         before = self.start.spec
+        network = replace(before.network, share=share) if before.network.pixels else before.network
         spec = replace(
             before,
             steps=before.steps + self.steps,
             seconds=before.seconds + self.seconds,
             score=score,
-            network=replace(before.network, share=share),
+            network=network,
         )
-        network = UNet(spec.network)
-        network.load_state_dict(self.average.state_dict())
-        return Model(spec, network.eval())
+        weights = UNet(network)
+        weights.load_state_dict(self.average.state_dict())
+        return Model(spec, weights.eval())
 
 
 def _schedule(done: float) -> float:

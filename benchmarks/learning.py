@@ -1,0 +1,295 @@
+"""How good a segmentation is after how many strokes and seconds, beside the pixel forest that people use today.
+
+    python benchmarks/learning.py STROKES.py DATA [--sets NAME …] [--percent 0.1 0.5 2] [--seeds 3]
+                                  [--at 5 60] [--only limn forest basicunet trainable] [-o learning.json]
+    python benchmarks/learning.py --plot learning.json learning.png
+    python benchmarks/learning.py --table learning.json
+
+STROKES.py is the stroke simulator with the forest baseline (functions ``paint``, ``features``, ``read_classes``); DATA holds a
+folder a set, with images/NAME.tif and masks/NAME.tif. A seed chooses the image of the set and the strokes. Every contender learns the
+same strokes on one image (of a stack, on one slice) and labels all of it: mean IoU over the classes, background included. Seconds are wall
+time of a run, so run it alone on the machine; one run is asked what it shows at each of the times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tifffile
+
+import napari_limn as limn
+from napari_limn.events import Improved
+from napari_limn.training.trainer import training_events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SETS = {  # how a mask becomes classes
+    "nuclei_fluo_2d": "foreground",
+    "histology_dsb": "foreground",
+    "em_axon_sem": "semantic",
+    "tiny_stardist": "foreground",
+    "plant_cells_3d": "walls",
+    "nuclei_3d_embryo": "foreground",
+}
+
+
+class Task:
+    """One image with its truth, and strokes on it."""
+
+    def __init__(self, tool: Any, folder: Path, classes: str, percent: float, seed: int) -> None:
+        files = [f for f in sorted((folder / "images").glob("*.tif")) if f.stem != "3d"]
+        self.image = files[seed * len(files) // 3 % len(files)]
+        mask = folder / "masks" / self.image.name
+        self.truth = walls(mask) if classes == "walls" else tool.read_classes(mask, classes)
+        self.strokes = tool.paint(self.truth, percent, seed)
+        self.planes = tool._slices(str(self.image))
+        self.seed = seed
+
+    def score(self, labels: np.ndarray) -> float:
+        found = np.asarray(labels).reshape(self.truth.shape).astype(int) - 1
+        values = np.unique(self.truth)
+        hits = [((found == v) & (self.truth == v)).sum() for v in values]
+        unions = [((found == v) | (self.truth == v)).sum() for v in values]
+        return float(np.mean(np.divide(hits, unions)))
+
+    @property
+    def painted(self) -> np.ndarray:
+        """Strokes, (Z, Y, X)."""
+        return self.strokes.reshape(len(self.planes), *self.planes.shape[-2:])
+
+
+def walls(mask: Path) -> np.ndarray:
+    """Borders of numbered objects as class 1."""
+    from skimage.segmentation import find_boundaries
+
+    return np.stack([find_boundaries(plane, mode="thick") for plane in tifffile.imread(mask)]).astype(
+        np.uint8
+    )
+
+
+def run_limn(task: Task, tool: Any, at: list[float]) -> Iterator[tuple[float, float]]:
+    """What is shown after each of the times."""
+    began = time.perf_counter()
+    spec = limn.TrainSpec(seconds=max(at), seed=task.seed)
+    shown = [
+        (time.perf_counter() - began, event.model)
+        for event in training_events(task.image, task.strokes, spec)
+        if isinstance(event, Improved)
+    ]
+    yield 0.0, shown[0][0]  # when the first answer came
+    for seconds in at:
+        models = [model for when, model in shown if when <= seconds + 1] or [shown[0][1]]
+        yield seconds, task.score(limn.predict(models[-1], task.image))
+
+
+def run_pixels(
+    task: Task, at: list[float], features: Callable[[np.ndarray], np.ndarray], forest: Any
+) -> Iterator[tuple[float, float]]:
+    """A forest on features (C, Y, X) → (F, Y, X): it has one answer, whatever the time."""
+    rows = [
+        features(plane)[:, paint > 0].T
+        for plane, paint in zip(task.planes, task.painted, strict=True)
+        if paint.any()
+    ]
+    values = [paint[paint > 0] for paint in task.painted if paint.any()]
+    forest.fit(np.concatenate(rows), np.concatenate(values))
+    found = []
+    for plane in task.planes:
+        bank = features(plane)
+        found.append(forest.predict(bank.reshape(len(bank), -1).T).reshape(bank.shape[1:]))
+    reached = task.score(np.stack(found))
+    yield from ((seconds, reached) for seconds in at)
+
+
+def run_forest(task: Task, tool: Any, at: list[float]) -> Iterator[tuple[float, float]]:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return run_pixels(task, at, tool.features, RandomForestClassifier(100, random_state=0, n_jobs=-1))
+
+
+def run_trainable(task: Task, tool: Any, at: list[float]) -> Iterator[tuple[float, float]]:
+    """The features and forest of scikit-image's example of trainable segmentation."""
+    from skimage.feature import multiscale_basic_features
+    from sklearn.ensemble import RandomForestClassifier
+
+    def features(plane: np.ndarray) -> np.ndarray:
+        found = multiscale_basic_features(plane, sigma_min=1, sigma_max=16, channel_axis=0)
+        return np.moveaxis(found, -1, 0)
+
+    forest = RandomForestClassifier(50, n_jobs=-1, max_depth=10, max_samples=0.05, random_state=0)
+    return run_pixels(task, at, features, forest)
+
+
+def run_basicunet(task: Task, tool: Any, at: list[float]) -> Iterator[tuple[float, float]]:
+    """MONAI's BasicUNet with Adam, cross-entropy and Dice on painted pixels, patches around them, flips and turns."""
+    import torch
+    from monai.networks.nets import BasicUNet
+    from torch.nn import functional as F
+
+    from napari_limn.training.losses import masked_loss
+
+    torch.manual_seed(task.seed)
+    rng = np.random.default_rng(task.seed)
+    classes = len(np.unique(task.truth))
+    network = BasicUNet(2, task.planes.shape[1], classes)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    pad, places = 48, np.argwhere(task.painted)
+    images = np.pad(task.planes, ((0, 0), (0, 0), (pad, pad), (pad, pad)), "reflect")
+    strokes = np.pad(task.painted, ((0, 0), (pad, pad), (pad, pad))).astype(np.int64) - 1
+
+    def patch() -> tuple[np.ndarray, np.ndarray]:
+        z, y, x = places[rng.integers(len(places))]
+        box = (slice(y, y + 2 * pad), slice(x, x + 2 * pad))
+        image, target, turns = images[z][(slice(None), *box)], strokes[z][box], rng.integers(4)
+        flip = slice(None, None, -1 if rng.random() < 0.5 else 1)
+        return np.rot90(image[..., flip], turns, (1, 2)), np.rot90(target[..., flip], turns)
+
+    def answer() -> float:
+        network.eval()
+        found = []
+        with torch.inference_mode():
+            for plane in task.planes:
+                x = torch.from_numpy(plane)[None].float()
+                more = [-n % 16 for n in x.shape[2:]]
+                logits = network(F.pad(x, (0, more[1], 0, more[0]), mode="replicate"))
+                found.append(logits[0, :, : x.shape[2], : x.shape[3]].argmax(0).numpy() + 1)
+        network.train()
+        return task.score(np.stack(found))
+
+    spent = 0.0
+    for seconds in at:
+        began = time.perf_counter()
+        while spent + time.perf_counter() - began < seconds:
+            image, target = (np.stack(part) for part in zip(*(patch() for _ in range(4)), strict=True))
+            loss = masked_loss(
+                "cross_entropy+dice",
+                network(torch.from_numpy(image.copy()).float()),
+                torch.from_numpy(target.copy()),
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        spent += time.perf_counter() - began
+        yield seconds, answer()
+
+
+CONTENDERS = {"limn": run_limn, "forest": run_forest, "trainable": run_trainable, "basicunet": run_basicunet}
+
+
+def measured(args: argparse.Namespace) -> None:
+    described = importlib.util.spec_from_file_location("strokes_tool", args.tool)
+    if described is None or described.loader is None:
+        raise SystemExit(f"{args.tool}: found no Python file.")
+    tool = importlib.util.module_from_spec(described)
+    described.loader.exec_module(tool)
+    rows = json.loads(args.output.read_text()) if args.output.exists() else []
+    for percent in args.percent:
+        for name in args.sets:
+            for seed in range(args.first, args.first + args.seeds):
+                task = Task(tool, args.data / name, SETS.get(name, "foreground"), percent, seed)
+                if len(np.unique(task.strokes)) <= len(np.unique(task.truth)) - 1:
+                    continue  # a class without a stroke
+                for who in args.only:
+                    found = {str(t): round(v, 4) for t, v in CONTENDERS[who](task, tool, args.at)}
+                    rows.append({"set": name, "percent": percent, "seed": seed, "who": who, "iou": found})
+                    sys.stdout.write(json.dumps(rows[-1]) + "\n")
+                    sys.stdout.flush()
+                    args.output.write_text(json.dumps(rows, indent=0))
+
+
+def chosen(rows: list[dict[str, Any]], **wanted: Any) -> list[dict[str, Any]]:
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Differences to the forest by amount and time: the mean of the sets' means, and each set's."""
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+    lines = ["| strokes | who | after | mean | " + " | ".join(sets) + " |", "|" + "---|" * (len(sets) + 4)]
+    for percent in sorted({row["percent"] for row in rows}):
+        for who in dict.fromkeys(row["who"] for row in rows):
+            times = sorted(
+                {float(t) for row in chosen(rows, percent=percent, who=who) for t in row["iou"]} - {0.0}
+            )
+            for seconds in times:
+                cells = [_cell(rows, name, percent, who, str(seconds)) for name in sets]
+                mean = np.mean([np.mean(cell) for cell in cells if cell])
+                shown = " | ".join(f"{np.mean(c):+.3f} ± {np.std(c):.3f}" if c else "" for c in cells)
+                lines.append(f"| {percent} % | {who} | {seconds:g} s | {mean:+.3f} | {shown} |")
+    return "\n".join(lines)
+
+
+def _cell(rows: list[dict[str, Any]], name: str, percent: float, who: str, at: str) -> list[float]:
+    found = []
+    for row in chosen(rows, set=name, percent=percent, who=who):
+        forest = chosen(rows, set=name, percent=percent, who="forest", seed=row["seed"])
+        if forest and at in row["iou"]:
+            reference = next(iter(forest[-1]["iou"].values()))
+            found.append(row["iou"][at] if who == "forest" else row["iou"][at] - reference)
+    return found
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """IoU against seconds, a panel for each set and amount."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    sets, amounts = list(dict.fromkeys(r["set"] for r in rows)), sorted({r["percent"] for r in rows})
+    figure, panels = plt.subplots(
+        len(amounts), len(sets), figsize=(3 * len(sets), 2.6 * len(amounts)), squeeze=False
+    )
+    for line, percent in zip(panels, amounts, strict=True):
+        for panel, name in zip(line, sets, strict=True):
+            for who in CONTENDERS:
+                curves = [r["iou"] for r in chosen(rows, set=name, percent=percent, who=who)]
+                times = sorted({float(t) for c in curves for t in c} - {0.0})
+                if times:
+                    panel.plot(
+                        times,
+                        [np.mean([c[str(t)] for c in curves if str(t) in c]) for t in times],
+                        marker=".",
+                        label=who,
+                    )
+            panel.set(title=f"{name}, {percent} %", xscale="log")
+    panels[0][0].legend(fontsize=7)
+    figure.supxlabel("seconds")
+    figure.supylabel("mean IoU")
+    figure.tight_layout()
+    figure.savefig(path, dpi=80)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tool", type=Path, nargs="?")
+    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--sets", nargs="+", default=list(SETS))
+    parser.add_argument("--percent", type=float, nargs="+", default=[0.1, 0.5, 2.0])
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--at", type=float, nargs="+", default=[5.0, 60.0])
+    parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=["forest", "limn"])
+    parser.add_argument("-o", "--output", type=Path, default=Path("learning.json"))
+    parser.add_argument("--plot", type=Path, nargs=2, metavar=("JSON", "PNG"))
+    parser.add_argument("--table", type=Path, metavar="JSON")
+    args = parser.parse_args()
+    if args.plot:
+        plot(json.loads(args.plot[0].read_text()), args.plot[1])
+    elif args.table:
+        print(table(json.loads(args.table.read_text())))
+    else:
+        measured(args)
+
+
+if __name__ == "__main__":
+    main()
