@@ -366,7 +366,7 @@ def blobs(size=96):
         {"network": replace(TINY, skip="nested", supervised=True)},
         {"network": replace(TINY, skip="attention", block="residual")},
         {"network": replace(TINY, up="interpolate", down="strided", dropout=0.2), "steps": 120},
-        {"network": replace(TINY, norm="none", down="max_1x1")},
+        {"network": replace(TINY, norm="none", down="max_1x1"), "steps": 120},
     ],
     ids=str,
 )

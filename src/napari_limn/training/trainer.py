@@ -132,7 +132,8 @@ def with_classes(model: Model, classes: Classes) -> Model:
     spec = replace(model.spec, classes=classes, network=more)
     network = UNet(spec.network)
     state = {name: tensor.detach().clone() for name, tensor in model.network.state_dict().items()}
-    heads = [name for name in state if name.split(".")[0] in ("head", "side")]
+    last = f"pixels.layers.{2 * len(spec.network.pixels.hidden)}." if spec.network.pixels else "head."
+    heads = [name for name in state if name.split(".")[0] in ("head", "side") or name.startswith(last)]
     for name in heads:
         had = state[name]
         if len(had) == 1:  # the one score of a sigmoid is that of the second class over the first

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from napari_limn.inference.sweep import Sweep
+from napari_limn.network.bank import eigenvalues, features_of, gaussian_features, reach
+from napari_limn.network.graph import footprint, graph_of, trace
+from napari_limn.network.spec import PixelSpec, UNetSpec
+from napari_limn.network.unet import UNet
+
+
+def seen(image):
+    """An image (…) as the features take it: with a channel of ones."""
+    x = torch.from_numpy(np.asarray(image, np.float32))[None, None]
+    return torch.cat([x, torch.ones_like(x)], 1)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_smoothed_intensity_and_gradient_are_those_of_scipy_away_from_the_border(ndim):
+    image = np.random.default_rng(0).normal(size=(24,) * ndim)
+    sigma = (1.0,) * ndim
+    found = gaussian_features(seen(image), sigma)[0].numpy()
+    assert len(found) == features_of(1, ndim)
+    middle = (slice(8, -8),) * ndim
+    smooth = ndimage.gaussian_filter(image, 1.0, truncate=3.0)
+    steep = np.sqrt(
+        sum(ndimage.gaussian_filter(image, 1.0, [int(b == a) for b in range(ndim)], truncate=3.0) ** 2
+            for a in range(ndim))
+    )  # fmt: skip
+    assert np.allclose(found[0][middle], smooth[middle], atol=1e-5)
+    assert np.corrcoef(found[2][middle].ravel(), steep[middle].ravel())[0, 1] > 0.999
+
+
+def test_a_constant_image_has_no_features_but_itself_up_to_its_border():
+    found = gaussian_features(seen(np.full((20, 30), 3.0)), (2.0, 2.0))[0]
+    assert torch.allclose(found[0], torch.full((20, 30), 3.0), atol=1e-5)
+    assert found[1:].abs().max() < 1e-4
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), st.sampled_from([2, 3]))
+def test_eigenvalues_are_numpys(seed, ndim):
+    matrix = np.random.default_rng(seed).normal(size=(5, ndim, ndim))
+    matrix = matrix + matrix.swapaxes(1, 2)
+    pairs = [(0, 0), (1, 1), (0, 1)] if ndim == 2 else [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
+    found = torch.stack(eigenvalues([torch.from_numpy(matrix[:, a, b]) for a, b in pairs]), 1)
+    assert np.allclose(found.numpy(), np.linalg.eigvalsh(matrix)[:, ::-1], atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_classifier_sees_as_far_as_its_features_and_is_local(ndim, share):
+    scales = ((0.7,) * ndim, (0.2, *(1.6,) * (ndim - 1)))
+    spec = UNetSpec(width=2, factors=((2,) * ndim,), pixels=PixelSpec(scales=scales), share=share)
+    assert not graph_of(spec).not_local
+    farthest = [max(r) for r in zip(*map(reach, scales), strict=True)]
+    if share == 1:
+        assert [(f.step, f.halo) for f in footprint(spec)] == [(1, r) for r in farthest]
+    else:
+        assert all(f.step == 2 for f in footprint(spec))
+        assert share == 0 or all(f.halo >= r for f, r in zip(footprint(spec), farthest, strict=True))
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.sampled_from([2, 3]), st.sampled_from([1.0, 0.5]), st.integers(0, 99),
+    st.lists(st.integers(3, 6), min_size=3, max_size=3), st.integers(1, 3),
+)  # fmt: skip
+def test_a_sweep_equals_one_pass(ndim, share, seed, extent, block):
+    scales = ((0.7,) * ndim, (0.2, *(1.2,) * (ndim - 1)))
+    spec = UNetSpec(
+        in_channels=2,
+        out_channels=3,
+        width=2,
+        factors=((2,) * ndim,),
+        pixels=PixelSpec(scales=scales),
+        share=share,
+    )
+    torch.manual_seed(seed)
+    network = UNet(spec).eval()
+    size = tuple(4 * n for n in extent[:ndim])
+    x = torch.randn(1, 2, *size)
+    with torch.inference_mode():
+        whole = network(x)
+    weights = dict(network.named_parameters()) | dict(network.named_buffers())
+    sweep = Sweep(trace(network, 2, graph_of(spec).traced), weights, size, (4 * block,) * ndim)
+    out = torch.full_like(whole, torch.nan)
+    for spans, logits in sweep.run(lambda spans: x[(..., *(slice(a, b) for a, b in spans))].clone()):
+        out[(..., *(slice(a, b) for a, b in spans))] = logits
+    assert (out - whole).abs().max() <= 1e-5 * max(1.0, float(whole.abs().max()))
+    assert torch.equal(out.argmax(1), whole.argmax(1))

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_limn.annotation.classes import IGNORE
+from napari_limn.events import Improved, Scored, Step, drain
+from napari_limn.inference.pipeline import predict
+from napari_limn.model import Model
+from napari_limn.network.spec import PixelSpec, UNetSpec
+from napari_limn.network.unet import UNet
+from napari_limn.training.data import TrainingSet, gather
+from napari_limn.training.instant import draw_sample, teach
+from napari_limn.training.scores import score
+from napari_limn.training.spec import TrainSpec, choose_network, pixel_features
+from napari_limn.training.trainer import train, training_events
+
+torch.set_num_threads(1)
+
+PIXELS = PixelSpec(scales=((1.0, 1.0), (2.5, 2.5)))
+NETWORK = UNetSpec(width=4, factors=((2, 2),), pixels=PIXELS)
+SPEC = TrainSpec(steps=2, network=NETWORK, patch=(32, 32), device="cpu")
+
+
+def texture(size=128, seed=0):
+    """Two areas of the same mean: fine stripes right of the middle, noise left of it; the truth in paint values 1 and 2."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices((size, size))
+    right = x >= size / 2
+    image = np.where(right, np.sin(y * 1.5) * 2, rng.normal(0, 1, (size, size)))
+    return image.astype(np.float32), np.where(right, 2, 1).astype(np.uint8)
+
+
+IMAGE, TRUTH = texture()
+
+
+def strokes(rows=(20, 50, 80, 110)):
+    painted = np.zeros_like(TRUTH)
+    for y in rows:
+        painted[y, 8:56] = 1
+        painted[y, 72:120] = 2
+    return painted
+
+
+def prepared(spec=SPEC, image=IMAGE, labels=None):
+    painted = gather(image, strokes() if labels is None else labels, spec, None, {}, {})
+    network = UNet(choose_network(spec, painted.images[0], painted.classes.count))
+    return network, TrainingSet(painted, network.spec, spec)
+
+
+def test_the_first_model_comes_before_the_first_step_and_is_good():
+    events = []
+    drain(training_events(IMAGE, strokes(), SPEC), events.append)
+    first = next(i for i, e in enumerate(events) if isinstance(e, Improved))
+    assert not any(isinstance(e, Step) for e in events[:first])
+    model = events[first].model
+    assert model.spec.network.share == 1.0
+    unseen, truth = texture(seed=5)
+    assert score(predict(model, unseen), truth).mean_iou > 0.85  # by chance .33
+
+
+def test_what_held_out_strokes_say_of_the_first_model_comes_next():
+    events = []
+    drain(training_events(IMAGE, strokes(range(5, 125, 8)), SPEC), events.append)
+    kinds = [type(e) for e in events if not isinstance(e, Step)]
+    assert kinds[:3] == [Improved, Improved, Scored]
+    assert 0.5 < next(e for e in events if isinstance(e, Scored)).score <= 1
+
+
+def test_a_sample_knows_every_stroke_and_which_are_held_out():
+    network, data = prepared(replace(SPEC, held_out=0.3), labels=strokes(range(5, 125, 8)))
+    sample = draw_sample(network.pixels, data)
+    painted = sample.target != IGNORE
+    assert painted.sum() == (strokes(range(5, 125, 8)) > 0).sum()
+    assert 0 < sample.held[painted].sum() < painted.sum() / 2
+    rest = sample.without_held()
+    assert not ((rest.target != IGNORE) & sample.held).any()
+    assert np.array_equal(rest.target[~sample.held], sample.target[~sample.held])
+
+
+def test_features_of_a_tile_are_those_of_the_whole_image():
+    network, data = prepared()
+    with torch.inference_mode():
+        whole = data.features_of(0, ((0, 1), (0, 1), (0, 128), (0, 128)), network.pixels)
+        part = data.features_of(0, ((0, 1), (0, 1), (40, 72), (0, 50)), network.pixels)
+    assert np.allclose(part, whole[:, 40:72, :50], atol=1e-5)
+
+
+def test_the_same_seed_teaches_the_same_whatever_the_state_of_the_process():
+    found = []
+    for state in (1, 2):
+        network, data = prepared()
+        torch.manual_seed(state)
+        teach(network.pixels, draw_sample(network.pixels, data, 3), 3)
+        found.append(network.pixels.state_dict())
+        assert torch.initial_seed() == state
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_training_leaves_the_classifier_as_it_was_taught():
+    events = []
+    final = drain(training_events(IMAGE, strokes(), replace(SPEC, steps=5)), events.append)
+    first = next(e.model for e in events if isinstance(e, Improved))
+    for name, value in first.network.pixels.state_dict().items():
+        assert torch.equal(value, final.network.pixels.state_dict()[name])
+
+
+def test_corrections_change_the_answer_at_once():
+    model = train(IMAGE, strokes(), SPEC)
+    bright = IMAGE.copy()
+    bright[:, :30] += 8  # what nobody has painted yet
+    labels = strokes()
+    labels[10:60:5, 3:20] = 2
+    events = []
+    drain(training_events(bright, labels, SPEC, model=model), events.append)
+    first = next(e.model for e in events if isinstance(e, Improved))
+    assert (predict(first, bright)[5:100, 4:24] == 2).mean() > 0.9
+
+
+def test_a_model_with_a_classifier_survives_its_file(tmp_path):
+    model = train(IMAGE, strokes(), SPEC)
+    loaded = Model.load(model.save(tmp_path / "m.limn"))
+    assert loaded.spec == model.spec
+    assert loaded.spec.network.pixels == PIXELS
+    assert np.array_equal(predict(loaded, IMAGE), predict(model, IMAGE))
+
+
+def test_three_classes_volumes_and_a_new_class():
+    rng = np.random.default_rng(0)
+    truth = np.zeros((8, 40, 60), np.uint8)
+    truth[..., :20], truth[..., 20:40], truth[..., 40:] = 1, 2, 3
+    image = (truth * 50 + rng.normal(0, 5, truth.shape)).astype(np.float32)
+    labels = np.zeros_like(truth)
+    labels[4, 5:35:10] = truth[4, 5:35:10]
+    two = np.where(labels == 3, 0, labels)
+    spec = TrainSpec(
+        steps=1, patch=(8, 16, 16), device="cpu",
+        network=UNetSpec(width=2, factors=((1, 2, 2),), pixels=PixelSpec(scales=((0.7, 1.0, 1.0),))),
+    )  # fmt: skip
+    model = train(image, two, spec)
+    assert model.spec.classes.values == (1, 2)
+    events = []
+    drain(training_events(image, labels, spec, model=model), events.append)
+    first = next(e.model for e in events if isinstance(e, Improved))
+    assert first.spec.classes.values == (1, 2, 3)
+    assert (predict(first, image) == truth).mean() > 0.95
+
+
+@pytest.mark.parametrize(("dims", "spacing"), [(2, (1.0, 1.0, 1.0)), (3, (4.0, 1.0, 1.0))])
+def test_scales_follow_the_voxel(dims, spacing):
+    scales = pixel_features(dims, spacing).scales
+    assert all(len(s) == dims for s in scales)
+    assert all(s[-1] == s[-2] for s in scales)
+    if dims == 3:
+        assert all(s[0] == pytest.approx(s[-1] / 4, abs=1e-3) for s in scales)
