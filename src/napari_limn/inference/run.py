@@ -115,7 +115,8 @@ class Run:
         held = bound(_held, model, volume, spec.probabilities, out)
         plan = plan_beside(held, model.spec.network, volume.grid, limit, precision.dtype.itemsize)
         runtime = measured_runtime(model, volume, scaling, device, precision.dtype, plan, recorded)
-        plan = replace(plan, peak_bytes=plan.peak_bytes + runtime.own_bytes)
+        itemsize = precision.dtype.itemsize
+        plan = replace(plan, peak_bytes=runtime.peak_bytes(model.spec.network, plan, itemsize))
         return cls(
             model=model, volume=volume, spec=spec, device=device, scaling=scaling, precision=precision,
             runtime=runtime, limit=limit, plan=plan, source=source, held=held, threads=_threads(recorded),
@@ -170,8 +171,10 @@ class Run:
         """
         if limit is not None:
             itemsize, own = self.precision.dtype.itemsize, self.runtime.own_bytes
-            found = plan_beside(self.held, self.model.spec.network, self.volume.grid, limit - own, itemsize)
-            self.plan = replace(found, peak_bytes=found.peak_bytes + own, limit=limit)
+            spec = self.model.spec.network
+            found = plan_beside(self.held, spec, self.volume.grid, limit - own, itemsize)
+            peak = self.runtime.peak_bytes(spec, found, itemsize)
+            self.plan = replace(found, peak_bytes=peak, limit=limit)
 
     def shrink_further(self) -> int:
         """Plan anew after the memory did not suffice for this plan; returns the bytes that the new one may need.
