@@ -1,8 +1,9 @@
 """The forward pass by itself: a module as a naive plugin calls it, against the same made ready by the engine.
 
     python benchmarks/forward.py [--rounds 7]
+    … --clock cpu, with OMP_NUM_THREADS=1, on a machine that others use too
 
-Eager float32 with gradients on and planar memory, against batch norms folded, channels last, no gradients, in float32 and bfloat16;
+Eager float32 with gradients on and planar memory, against batch norms folded, channels last, oneDNN's kernels, no gradients, in float32 and bfloat16;
 one process, in turn, medians. Also the time of making ready, and of finding the largest logit in two ways.
 """
 
@@ -20,6 +21,7 @@ import napari_limn as limn
 from napari_limn.device import channels_last
 from napari_limn.inference.engine import most_likely
 from napari_limn.inference.folding import folded
+from napari_limn.inference.kernels import packed
 from napari_limn.network.unet import UNet
 
 if TYPE_CHECKING:
@@ -30,13 +32,17 @@ CASES = {
     "3D, width 16, depth 3, 32 × 128²": (limn.UNetSpec(factors=((2, 2, 2),) * 3, out_channels=3), (32, 128, 128)),
 }  # fmt: skip
 
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=7)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    args = parser.parse_args()
+    rounds, clock = args.rounds, CLOCKS[args.clock]
     for name, (spec, extent) in CASES.items():
         torch.manual_seed(0)
         naive = UNet(spec).eval()
@@ -53,10 +59,10 @@ def main() -> None:
         took = {what: [] for what in runs}
         for turn in range(rounds + 1):
             for what, run in runs.items():
-                began = time.perf_counter()
+                began = clock()
                 run()
                 if turn:
-                    took[what].append(time.perf_counter() - began)
+                    took[what].append(clock() - began)
         print(f"{name}: both made ready in {prepared:.2f} s")
         for what, each in took.items():
             ratio = median(a / b for a, b in zip(took["eager float32, gradients on"], each, strict=True))
@@ -64,7 +70,7 @@ def main() -> None:
 
 
 def made_ready(network: UNet, dtype: torch.dtype) -> UNet:
-    return folded(deepcopy(network)).to(dtype).to(memory_format=channels_last(network.spec.ndim))
+    return packed(folded(deepcopy(network)).to(dtype).to(memory_format=channels_last(network.spec.ndim)))
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
 """Peak memory of predictions against what was promised: peak RSS minus RSS after the imports, each run in a process of its own.
 
-    python benchmarks/memory.py flat [--sizes 0.25 1 4 16] [--limit 1GB]   volumes made on the fly, a small 3D network, Zarr out
-    python benchmarks/memory.py promise                                    several networks and limits, one volume each
+    python benchmarks/memory.py flat [--sizes 0.25 1 4 16] [--limit 1GB] [--precision bfloat16]   volumes made on the fly, a small 3D network, Zarr out
+    python benchmarks/memory.py promise [--only 0 1 …]                     several networks and limits, one volume each
 
 Volumes hold pseudo-random uint16 voxels that are computed when they are read, 512 × 512 a plane, so only their length differs.
 """
@@ -28,6 +28,11 @@ NETWORKS = {
     "2D, width 16, depth 3, attention": {"width": 16, "factors": ((2, 2),) * 3, "skip": "attention"},
     "2D, width 16, depth 3, group norm": {"width": 16, "factors": ((2, 2),) * 3, "norm": "group"},
     "2D, width 32, depth 4": {"width": 32, "factors": ((2, 2),) * 4},
+    "2D, width 16, depth 3, residual": {"width": 16, "factors": ((2, 2),) * 3, "block": "residual"},
+    "3D, width 5, depth 2": {"width": 5, "factors": ((2, 2, 2),) * 2},
+    "3D, width 16, depth 2, attention": {"width": 16, "factors": ((2, 2, 2),) * 2, "skip": "attention"},
+    "3D, width 16, depth 2, nested": {"width": 16, "factors": ((2, 2, 2),) * 2, "skip": "nested"},
+    "3D, width 16, depth 2, residual": {"width": 16, "factors": ((2, 2, 2),) * 2, "block": "residual"},
 }
 PROMISES = [
     ("3D, width 16, depth 3", (64, 256, 256), "4GB", "float32"),
@@ -42,6 +47,13 @@ PROMISES = [
     ("2D, width 16, depth 3, nested", (64, 512, 512), "4GB", "float32"),
     ("2D, width 16, depth 3, attention", (64, 512, 512), "4GB", "float32"),
     ("2D, width 16, depth 3, group norm", (1, 4096, 4096), "1GB", "float32"),
+    ("2D, width 16, depth 3, residual", (64, 512, 512), "4GB", "float32"),
+    ("2D, width 16, depth 3, attention", (1, 2048, 2048), "4GB", "float32"),
+    ("3D, width 5, depth 2", (32, 128, 128), "4GB", "float32"),
+    ("3D, width 16, depth 2, attention", (32, 128, 128), "4GB", "float32"),
+    ("3D, width 16, depth 2, nested", (32, 128, 128), "4GB", "float32"),
+    ("3D, width 16, depth 2, residual", (32, 128, 128), "4GB", "float32"),
+    ("3D, width 16, depth 2, attention", (32, 512, 512), "4GB", "float32"),
 ]
 
 
@@ -67,15 +79,17 @@ def main() -> None:
     parser.add_argument("what", choices=("flat", "promise", "one"))
     parser.add_argument("--sizes", type=float, nargs="+", default=[0.25, 1, 4, 16], help="GB of uint16")
     parser.add_argument("--limit", default="1GB")
+    parser.add_argument("--precision", default="bfloat16", help="of flat")
+    parser.add_argument("--only", type=int, nargs="+", help="which of the promises, by number")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.what == "one":
         print(json.dumps(measured(*json.loads(args.case))))
         return
-    cases = PROMISES
+    cases = PROMISES if args.only is None else [PROMISES[n] for n in args.only]
     if args.what == "flat":
         cases = [
-            ("3D, width 8, depth 1", (round(size * 1e9 / 2 / 512**2), 512, 512), args.limit, "bfloat16") for size in args.sizes
+            ("3D, width 8, depth 1", (round(size * 1e9 / 2 / 512**2), 512, 512), args.limit, args.precision) for size in args.sizes
         ]  # fmt: skip
     print(
         "| network | voxels | GB | limit | precision | promised GB | measured GB | promised ÷ measured | seconds |\n"

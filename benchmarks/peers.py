@@ -7,7 +7,7 @@
 
 Needs `benchmarks/peers-requirements.txt`; a tool that is not installed is skipped with a sentence.
 
-Time: one process, one image in memory, one U-Net (batch norms folded, channels last), every contender in turn, `--rounds`
+Time: one process, one image in memory, one U-Net (batch norms folded, channels last, oneDNN's kernels), every contender in turn, `--rounds`
 rounds after a warm-up on one tile; the medians of the ratios within a round. Every contender ends with a label volume in
 uint8; where a tool gives logits, their best class is found by the same comparisons (`best`) for all. The bare forward is
 the network alone over the same voxels in tiles without halo, no labels: the floor, not a result. Ours is
@@ -66,6 +66,7 @@ from torch.nn import functional as F
 import napari_limn as limn
 from napari_limn.device import channels_last
 from napari_limn.inference.folding import folded
+from napari_limn.inference.kernels import kernels_of, packed
 from napari_limn.inference.sweep import Sweep
 from napari_limn.network.graph import trace
 from napari_limn.network.unet import UNet
@@ -98,7 +99,7 @@ class Seen(nn.Module):
     def __init__(self, network: UNet, dtype: torch.dtype) -> None:
         super().__init__()
         self.layout = channels_last(network.spec.ndim)
-        self.network = folded(network).to(dtype).to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.network = packed(folded(network).to(dtype).to(memory_format=self.layout))  # type: ignore[call-overload]
         self.dtype, self.ndim, self.out_channels = dtype, network.spec.ndim, network.spec.out_channels
         self.voxels = 0
 
@@ -170,14 +171,14 @@ def whole(net: Seen, logits: Tensor | np.ndarray) -> Iterator[Part]:
 def sweep(net: Seen, image: Tensor) -> Iterator[Part]:
     extent = tuple(image.shape[2:])
     weights = dict(net.network.named_parameters()) | dict(net.network.named_buffers())
-    graph = trace(net.network, 1, (64,) * net.ndim)
+    graph, kernels = trace(net.network, 1, (64,) * net.ndim), kernels_of(net.network)
 
     def read(spans: tuple[tuple[int, int], ...]) -> Tensor:
         part = image[(..., *(slice(*span) for span in spans))]
         net.voxels += part.numel()
         return net.ready(part)
 
-    for spans, logits in Sweep(graph, weights, extent, BLOCK[net.ndim]).run(read):
+    for spans, logits in Sweep(graph, weights, extent, BLOCK[net.ndim], kernels=kernels).run(read):
         yield tuple(slice(*span) for span in spans), logits[0]
 
 

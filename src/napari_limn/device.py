@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,8 @@ import torch
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from napari_limn.specs import DeviceName, Precision
 
 HEAP_BLOCK = 4 << 20
@@ -103,6 +106,22 @@ def parse_bytes(text: str | int) -> int:
 def channels_last(ndim: int) -> Any:
     """The memory layout in which convolutions over 2 or 3 axes are fastest."""
     return torch.channels_last if ndim == 2 else torch.channels_last_3d
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Compute in so many threads of the CPU, as before where `count` is None; enter it in the thread that computes.
+
+    Sums of float32 are added up in another order by another number of threads, so that their last bits differ.
+    """
+    before = torch.get_num_threads()
+    if count is not None and count != before:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
 
 
 def steady_heap() -> bool:

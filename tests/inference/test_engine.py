@@ -313,8 +313,12 @@ def assert_swept_exactly(model, volume, block, column=None):
     expected = whole_logits(model, volume)
     found = swept(model, volume, block, column)
     assert expected.std() > 0.02
-    assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
-    assert (found.argmax(0) != expected.argmax(0)).sum() == 0
+    near = 1e-5 * max(1, np.abs(expected).max())
+    assert np.abs(found - expected).max() <= near
+    # where the whole image's two best classes are as near as rounding takes logits, either is its label
+    second, best = np.sort(expected, 0)[-2:]
+    assert ((found.argmax(0) != expected.argmax(0)) & (best - second > near)).sum() == 0
+    assert (found.argmax(0) != expected.argmax(0)).sum() <= 1
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

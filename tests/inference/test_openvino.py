@@ -23,8 +23,10 @@ from napari_limn.inference.engine import BlockEngine, Evaluator
 from napari_limn.inference.folding import folded
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
+from napari_limn.inference.plan import network_bytes
 from napari_limn.inference.run import Run
 from napari_limn.inference.runtime import Runtime
+from napari_limn.inference.sweep_plan import LOOSE, least_alive
 from napari_limn.inference.vino import NotServedError, Served
 from napari_limn.network.graph import footprint
 from napari_limn.network.spec import CHOICES, UNetSpec
@@ -250,7 +252,16 @@ def test_its_memory_is_in_the_plan(patch):
     planned(patch, replace(plan, limit=1 << 30))
     run = Run.prepared(model, volume, PredictSpec(device="cpu"), None, {})
     assert run.runtime.served
-    assert run.plan.peak_bytes == plan.peak_bytes + run.runtime.own_bytes > runtime._OWN
+    spec = model.spec.network
+    assert run.plan.peak_bytes == run.runtime.peak_bytes(spec, plan, 4)
+    least, most = least_alive(spec, (1, 1, 40, 50)), network_bytes(spec, plan.block, plan.grid, 4)
+    assert run.plan.peak_bytes == plan.peak_bytes + run.runtime.own_bytes + int(4 * least * LOOSE) - most
+    # tiles at the border have another extent, and are PyTorch's
+    smaller = plan_of(model, volume.grid, "tiled", (1, 1, 16, 24), limit=10**6)
+    least = least_alive(spec, (1, 1, 16, 24))
+    expected = smaller.peak_bytes + run.runtime.own_bytes + int(4 * least * LOOSE)
+    assert run.runtime.peak_bytes(spec, smaller, 4) == expected > runtime._OWN
+    assert Runtime().peak_bytes(spec, plan, 4) == plan.peak_bytes
 
 
 # ---- a run that goes on computes as it began ---------------------------------------------------------------------

@@ -16,7 +16,7 @@ from napari_limn.inference.plan import (
     make_plan,
     with_time,
 )
-from napari_limn.inference.sweep_plan import cheapest_sweep
+from napari_limn.inference.sweep_plan import cheapest_sweep, least_alive
 from napari_limn.network.graph import Footprint, footprint
 from napari_limn.network.spec import UNetSpec
 from napari_limn.volume.boxes import blocks, count_blocks, slices
@@ -51,6 +51,22 @@ def test_the_peak_stays_within_the_limit_and_blocks_shrink_with_it(spec):
         sizes.append(np.prod(plan.block))
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[-1]
+
+
+def test_what_is_alive_at_least_is_the_last_concatenation_and_what_it_is_made_of():
+    spec = UNetSpec(width=4, factors=((2, 2),), skip="concat")
+    assert least_alive(spec, (1, 1, 32, 48)) == 32 * 48 * (4 + 4 + 8)
+    assert (
+        least_alive(replace(spec, norm="batch"), (1, 5, 30, 47)) == 30 * 48 * 16
+    )  # filled up, frame by frame
+    assert least_alive(replace(spec, factors=((2, 2),) * 3), (1, 1, 32, 48)) == 32 * 48 * 16
+    assert least_alive(replace(spec, skip="nested", factors=((2, 2),) * 2), (1, 1, 32, 48)) == 32 * 48 * 24
+
+
+def test_a_frame_alone_needs_less_than_one_of_several_since_nothing_is_read_ahead():
+    alone, one = make_plan(PLANES, (1, 1, 300, 400), 1 << 50), make_plan(PLANES, (9, 1, 300, 400), 1 << 50)
+    assert alone.block == one.block
+    assert alone.peak_bytes < one.peak_bytes
 
 
 def test_a_larger_block_needs_more_memory():

@@ -44,6 +44,7 @@ from napari_limn.inference.engine import Evaluator, SweepEngine
 from napari_limn.inference.flow import Ahead
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
+from napari_limn.inference.run import Run
 from napari_limn.inference.sweep import Sweep
 from napari_limn.volume import homes, zarr_output
 from napari_limn.volume.intensity import fit_scaling
@@ -281,6 +282,29 @@ def test_the_first_labels_inside_an_image_are_listed_even_if_the_run_was_killed_
     yaozarrs = pytest.importorskip("yaozarrs")
     for path in (inside.parent, inside, inside / "cells"):
         assert yaozarrs.validate_zarr_store(str(path)).ome_version() == "0.5"
+
+
+@pytest.mark.parametrize("before", [2, 3])
+def test_a_run_goes_on_in_as_many_threads_as_it_began_with(tmp_path, patch, monkeypatch, before):
+    model, volume = set_up("swept volume", patch)
+    path, seen, computed = tmp_path / "labels.ome.zarr", [], Run._batches
+
+    def spying(*args):
+        batches, share = computed(*args)
+        return (seen.append(torch.get_num_threads()) or item for item in batches), share
+
+    now = torch.get_num_threads()
+    torch.set_num_threads(before)
+    try:
+        interrupted(prediction_events(model, volume, path), 4)
+    finally:
+        torch.set_num_threads(now)
+    assert Ledger.recorded(path)["threads"] == before
+    monkeypatch.setattr(Run, "_batches", spying)
+    for _ in prediction_events(model, volume, path):
+        pass
+    assert set(seen) == {before}
+    assert torch.get_num_threads() == now
 
 
 # ---- the same again, and other settings --------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from napari_limn.device import channels_last
 from napari_limn.inference.extents import feet_on_grid, fitting, readers, swept_extent
 from napari_limn.inference.flow import Ahead
 from napari_limn.inference.folding import folded
+from napari_limn.inference.kernels import kernels_of, packed
 from napari_limn.inference.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.volume.boxes import blocks, clipped, grown, shape_of, shifted, slices
@@ -65,7 +66,8 @@ class Evaluator:
         self.feet = feet_on_grid(self.spec)
         self._layout = channels_last(self.spec.ndim)
         network = folded(deepcopy(model.network))
-        self.network: UNet = network.to(device, dtype).to(memory_format=self._layout)  # type: ignore[call-overload]
+        network = network.to(device, dtype).to(memory_format=self._layout)  # type: ignore[call-overload]
+        self.network: UNet = packed(network)
         self.check: Callable[[], object] = int  # called before every layer; may raise
         own = ref(self)  # a circle would keep the weights until the garbage collector comes
 
@@ -123,13 +125,14 @@ class SweepEngine:
     ) -> None:
         self._ready = ready
         weights = dict(ready.network.named_parameters()) | dict(ready.network.named_buffers())
+        kernels = kernels_of(ready.network)
         graph = trace(ready.network, ready.spec.in_channels, graph_of(ready.spec).traced)
         grid, ndim = ready.volume.grid, ready.spec.ndim
         extent = swept_extent(ready.spec, grid)
         self._readers = readers(prod(block) * ready.spec.in_channels)
         self._sweeps: dict[Box, Sweep] = {}
         for window in blocks(grid[-ndim:], (column or grid)[-ndim:]):
-            sweep = Sweep(graph, weights, extent, block[-ndim:], window)
+            sweep = Sweep(graph, weights, extent, block[-ndim:], window, kernels)
             sweep.check = ready.check
             self._sweeps[window] = sweep
         self.macs = 0  # multiply-accumulates so far

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from napari_limn.inference.extents import Grid, feet_on_grid, fitting, on_grid, readers, too_little, up
 from napari_limn.inference.overlap import Line, kept_bytes, lines_of
-from napari_limn.inference.sweep_plan import LOOSE, cheapest_sweep, own_bytes
+from napari_limn.inference.sweep_plan import LOOSE, cheapest_sweep
+from napari_limn.network.bank import BANK_ALIVE, features_of
 from napari_limn.volume.boxes import count_blocks
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
 
 _LARGEST = {2: 1024, 3: 256}  # longer blocks gain little: the halo is then a few per cent of the work
+_OWN = 120_000_000  # bytes that libraries hold for themselves once a network ran in one pass (benchmarks/memory.py)
 _PLANES = 1 << 18  # pixels that make a forward pass worth its while; smaller planes go in together
 
 
@@ -192,31 +194,61 @@ def make_blend(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Pla
 
 
 def activation_values(spec: UNetSpec) -> float:
-    """Numbers alive at the peak of a forward pass, per voxel of the input.
+    """Numbers alive at the peak of a forward pass, per voxel of the input: in the network, or before it in the classifier."""
+    around = 2 * spec.in_channels + 2 * spec.out_channels
+    convolved = _convolved_values(spec) if spec.convolves else 0
+    return around + max(convolved, _classified_values(spec))
+
+
+def _convolved_values(spec: UNetSpec) -> float:
+    """Numbers alive in the network itself.
 
     All node outputs live until the end; at the last node, its upsampled input, their concatenation with the skips and
-    one more output of a convolution come on top.
+    one more output of a convolution come on top; a gated skip, or what comes past the convolutions, too.
     """
     nodes = [(i, 0) for i in range(spec.depth + 1)] + list(spec.nodes())
     kept = sum(spec.channels(i) / prod(spec.stride(i, a) for a in range(spec.ndim)) for i, _ in nodes)
-    last = spec.channels(0) * (len(spec.skips(0, spec.depth)) + 3)
-    return 2 * spec.in_channels + kept + last + 2 * spec.out_channels
+    more = (spec.skip == "attention") + (spec.block == "residual")
+    return kept + spec.channels(0) * (len(spec.skips(0, spec.depth)) + 3 + more)
+
+
+def _classified_values(spec: UNetSpec) -> int:
+    """Numbers alive in the pixel classifier: features of each scale, all of them, and twice again standardised."""
+    if spec.pixels is None or spec.share == 0:
+        return 0
+    each = features_of(spec.in_channels, spec.ndim)
+    every = spec.in_channels + len(spec.pixels.scales) * each
+    return max(every + BANK_ALIVE * each, 3 * every, every + 2 * max(spec.pixels.hidden, default=0))
+
+
+def network_bytes(spec: UNetSpec, block: Sequence[int], grid: Grid, itemsize: int) -> int:
+    """Bytes of the plan of a block (T, Z, Y, X) that are the network's activations, over the block and its halo."""
+    return _activation_bytes(spec, _seen(spec, block, grid), itemsize)
+
+
+def _activation_bytes(spec: UNetSpec, seen: int, itemsize: int) -> int:
+    return int(seen * activation_values(spec) * itemsize * LOOSE)
+
+
+def _seen(spec: UNetSpec, core: Sequence[int], grid: Grid) -> int:
+    """Voxels that the network sees of a block and its halo."""
+    return prod(
+        c + 2 * f.halo if f.shrink else min(c + 2 * f.halo, up(n, f.step))
+        for c, f, n in zip(core, feet_on_grid(spec), grid, strict=True)
+    )
 
 
 def _peak(spec: UNetSpec, core: Sequence[int], grid: Grid, itemsize: int) -> int:
     """Bytes for one block: activations over block and halo, the image as read and as scaled, the labels."""
-    seen = [
-        c + 2 * f.halo if f.shrink else min(c + 2 * f.halo, up(n, f.step))
-        for c, f, n in zip(core, feet_on_grid(spec), grid, strict=True)
-    ]
-    return _bytes(spec, prod(seen), prod(core), itemsize)
+    alone = all(c >= n for c, n in zip(core, grid, strict=True))
+    return _bytes(spec, _seen(spec, core, grid), prod(core), itemsize, alone=alone)
 
 
-def _bytes(spec: UNetSpec, seen: int, labelled: int, itemsize: int) -> int:
-    """Bytes for a block by the voxels that the network sees and those that get a label."""
+def _bytes(spec: UNetSpec, seen: int, labelled: int, itemsize: int, *, alone: bool) -> int:
+    """Bytes for a block by the voxels that the network sees and those that get a label; nothing is read ahead of one alone."""
     values = seen * spec.in_channels
-    image = values * (4 + 12 * readers(values)) + labelled * 16
-    return int(seen * activation_values(spec) * itemsize * LOOSE + image) + own_bytes(itemsize)
+    image = 8 * labelled if alone else values * (4 + 12 * readers(values)) + 16 * labelled
+    return _activation_bytes(spec, seen, itemsize) + image + _OWN
 
 
 def _shrunk(size: list[int], units: list[int], limit: int, peak: Callable[[list[int]], int]) -> list[int]:
@@ -256,7 +288,8 @@ def _bare_peak(spec: UNetSpec, tile: Grid, grid: Grid, itemsize: int) -> int:
     """Bytes for one tile with no more context than the network cuts off."""
     given = [min(n, size) for n, size in zip(grid, tile, strict=True)]
     seen = prod(fitting(n, f) for n, f in zip(given, feet_on_grid(spec), strict=True))
-    return _bytes(spec, seen, prod(given), itemsize)
+    alone = all(size >= n for n, size in zip(grid, tile, strict=True))
+    return _bytes(spec, seen, prod(given), itemsize, alone=alone)
 
 
 def _taken(n: int, foot: Footprint) -> int:

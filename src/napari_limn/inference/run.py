@@ -9,8 +9,10 @@ from functools import partial as bound
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from napari_limn import __version__
-from napari_limn.device import choose_device, free_memory, out_of_memory, parse_bytes, steady_heap
+from napari_limn.device import choose_device, free_memory, out_of_memory, parse_bytes, steady_heap, threads
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, Warned, Working
 from napari_limn.inference.blend import BlendEngine
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    import torch
     from numpy.typing import NDArray
 
     from napari_limn.inference.ledger import Ledger
@@ -92,6 +93,7 @@ class Run:
     limit: int
     plan: Plan
     source: str  # identity of the image before the run
+    threads: int | None  # that compute on the CPU; None where an earlier run did not write it down
     held: Callable[[Plan], int]  # bytes that the output holds at most with the blocks of a plan
 
     @classmethod
@@ -113,10 +115,11 @@ class Run:
         held = bound(_held, model, volume, spec.probabilities, out)
         plan = plan_beside(held, model.spec.network, volume.grid, limit, precision.dtype.itemsize)
         runtime = measured_runtime(model, volume, scaling, device, precision.dtype, plan, recorded)
-        plan = replace(plan, peak_bytes=plan.peak_bytes + runtime.own_bytes)
+        itemsize = precision.dtype.itemsize
+        plan = replace(plan, peak_bytes=runtime.peak_bytes(model.spec.network, plan, itemsize))
         return cls(
             model=model, volume=volume, spec=spec, device=device, scaling=scaling, precision=precision,
-            runtime=runtime, limit=limit, plan=plan, source=source, held=held,
+            runtime=runtime, limit=limit, plan=plan, source=source, held=held, threads=_threads(recorded),
         )  # fmt: skip
 
     @property
@@ -131,6 +134,7 @@ class Run:
             "device": self.device.type,
             "precision": str(self.precision.dtype).removeprefix("torch."),
             "runtime": self.runtime.name,
+            "threads": self.threads,
             "memory": self.limit,
             "plan": f"block {plan.block}, tile {plan.tile}, column {plan.column}, swept {plan.swept}",
         }
@@ -167,8 +171,10 @@ class Run:
         """
         if limit is not None:
             itemsize, own = self.precision.dtype.itemsize, self.runtime.own_bytes
-            found = plan_beside(self.held, self.model.spec.network, self.volume.grid, limit - own, itemsize)
-            self.plan = replace(found, peak_bytes=found.peak_bytes + own, limit=limit)
+            spec = self.model.spec.network
+            found = plan_beside(self.held, spec, self.volume.grid, limit - own, itemsize)
+            peak = self.runtime.peak_bytes(spec, found, itemsize)
+            self.plan = replace(found, peak_bytes=peak, limit=limit)
 
     def shrink_further(self) -> int:
         """Plan anew after the memory did not suffice for this plan; returns the bytes that the new one may need.
@@ -267,7 +273,7 @@ class Run:
         ready = Evaluator(self.model, self.volume, self.scaling, self.device, self.precision.dtype)
         ready.check = check
         batches, _ = self._batches(ready, missing)
-        with closing(batches):
+        with closing(batches), threads(self.threads):
             for box, batch in batches:
                 wanted = self.spec.probabilities is not None
                 scores = (
@@ -310,6 +316,14 @@ def _held(model: Model, volume: Volume, kind: Probabilities | None, out: Path | 
     if out is None:
         return prod(volume.grid) * model.spec.classes.dtype.itemsize
     return _layout(model, volume, kind, out, plan).buffer_bytes
+
+
+def _threads(recorded: Mapping[str, Any]) -> int | None:
+    """Threads that compute: as many as an earlier run had, since the last bits depend on their number."""
+    if not recorded:
+        return torch.get_num_threads()
+    found = recorded.get("threads")
+    return found if isinstance(found, int) and found > 0 else None
 
 
 def _limit(memory: int | str | None, device: torch.device) -> int:

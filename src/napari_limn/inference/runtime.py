@@ -16,7 +16,10 @@ import torch
 from napari_limn.errors import LimnError
 from napari_limn.inference.certificate import middle_piece
 from napari_limn.inference.engine import BlockEngine, Evaluator, most_likely, window_of
+from napari_limn.inference.extents import on_grid
+from napari_limn.inference.plan import network_bytes
 from napari_limn.inference.precision import AGREEMENT
+from napari_limn.inference.sweep_plan import LOOSE, least_alive
 from napari_limn.inference.vino import Served, version
 from napari_limn.volume.boxes import shape_of, size_of, whole
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from napari_limn.inference.extents import Grid
     from napari_limn.inference.plan import Plan
     from napari_limn.model import Model
+    from napari_limn.network.spec import UNetSpec
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.intensity import Scaling
     from napari_limn.volume.volume import Volume
@@ -37,7 +41,7 @@ _WORTH = 32  # pieces that an image must hold for the measurement to pay
 _LEAST = 10.0  # seconds that PyTorch must take for the image: to load OpenVINO takes one
 _FASTER = 1.1
 _NEAR = 1e-4  # difference of float32 logits, in their standard deviations where these are above 1
-_OWN = 160_000_000  # bytes that OpenVINO holds for itself, measured: 130 to 150 MB
+_OWN = 95_000_000  # bytes that OpenVINO holds for itself, measured: 92 MB
 _PER_WEIGHT = 12  # bytes: its own copy of a weight, and another in the order that its kernels want
 
 # what OpenVINO raises for what it does not take, and Python for functions that another version of it has otherwise
@@ -55,7 +59,7 @@ class Runtime:
     told
         What was measured, in one sentence; empty where nothing was.
     own_bytes
-        Memory beyond that of the plan.
+        Memory that it holds for itself, its copies of the weights with it.
     """
 
     name: str = TORCH
@@ -66,6 +70,18 @@ class Runtime:
     def served(self) -> bool:
         """Whether OpenVINO computes."""
         return self.name != TORCH
+
+    def peak_bytes(self, spec: UNetSpec, plan: Plan, itemsize: int) -> int:
+        """Memory of a plan that was made for PyTorch: OpenVINO forgets what it computed after the last use of it.
+
+        Tiles of another extent, at the border, are PyTorch's, whose memory then comes on top.
+        """
+        if not self.served:
+            return plan.peak_bytes
+        frame = on_grid(map(min, plan.block, plan.grid))
+        own = int(4 * least_alive(spec, frame) * LOOSE) + self.own_bytes
+        alike = all(b >= n for b, n in zip(plan.block[-spec.ndim :], plan.grid[-spec.ndim :], strict=True))
+        return plan.peak_bytes + own - (network_bytes(spec, plan.block, plan.grid, itemsize) if alike else 0)
 
 
 def measured_runtime(

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from napari_limn.device import channels_last
 from napari_limn.inference.schedule import Schedule
 from napari_limn.inference.stages import SPREADS, WINDOWS, NotStreamableError, Part, stages_of
-from napari_limn.network.bank import gaussian_features
+from napari_limn.network.bank import BANK_ALIVE, gaussian_features
 from napari_limn.network.graph import Slot, Weight
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from napari_limn.inference.kernels import Kernel
     from napari_limn.inference.stages import Edge, Spans, Stage
     from napari_limn.network.graph import Graph, Op
 
@@ -47,6 +48,8 @@ class Sweep:
     window
         The part of the output that is wanted, one (start, stop) an axis; the whole where not given. What lies outside is
         only computed as far as the window needs it.
+    kernels
+        Of convolutions, by the names of their weights; others are computed by PyTorch's own call.
 
     Raises
     ------
@@ -61,8 +64,9 @@ class Sweep:
         extent: Sequence[int],
         block: Sequence[int],
         window: Spans | None = None,
+        kernels: Mapping[str, Kernel] | None = None,
     ) -> None:
-        self._weights = weights
+        self._weights, self._kernels = weights, kernels or {}
         self._ndim = len(extent)
         self._layout = channels_last(self._ndim)
         self._stages = stages_of(graph)
@@ -174,7 +178,8 @@ class Sweep:
             )
             read = needed * sum(self._stages[edge.source].op.channels for edge in stage.edges())
             fresh[i] = made
-            most = max(most, sum(fresh.values()) + (read if made else 0))
+            inner = BANK_ALIVE * needed * stage.op.channels if stage.op.name == "gaussian_features" else 0
+            most = max(most, sum(fresh.values()) + (read + inner if made else 0))
             fresh = {source: size for source, size in fresh.items() if last.get(source, 0) > i}
         return most
 
@@ -192,10 +197,16 @@ class Sweep:
         needed = tuple(move.need(*span) for move, span in zip(moves, spans, strict=True))
         fill = float("-inf") if op.name.startswith("max_pool") else 0.0
         sizes = self._input_size(stage)
+        then = stage.then
         once = op.name in WINDOWS or op.name in SPREADS  # what it reads is of no use after it
         given = [self._gathered(operand, needed, sizes, fill, once=once) for operand in stage.operands]
-        if op.name in WINDOWS:
-            data = self._window(op, given[0])
+        if op.name in ("conv2d", "conv3d"):
+            relu = bool(then) and then[0].name == "relu"
+            data, then = self._convolved(op, given[0], relu=relu), then[relu:]
+        elif op.name == "gaussian_features":
+            data = gaussian_features(given[0], op.named()["sigma"], 0)
+        elif op.name in WINDOWS:
+            data = self._pooled(op, given[0])
         elif op.name in SPREADS:
             data = self._spread(op, given[0], needed, spans)
         elif op.name == "interpolate":
@@ -204,8 +215,8 @@ class Sweep:
             data = given[0]
         else:
             data = self._call(op, given)
-        for then in stage.then:
-            data = torch.relu_(data) if then.name == "relu" else self._call(then, [data])
+        for each in then:
+            data = torch.relu_(data) if each.name == "relu" else self._call(each, [data])
         return data
 
     def _input_size(self, stage: Stage) -> list[int]:
@@ -253,19 +264,27 @@ class Sweep:
             for piece in found
         ]
 
-    def _window(self, op: Op, x: Tensor) -> Tensor:
-        """A convolution, pooling or filter whose padding is in its input already."""
+    def _convolved(self, op: Op, x: Tensor, *, relu: bool) -> Tensor:
+        """A convolution whose padding is in its input already, and ReLU where it is wanted."""
         call = op.named()
-        if op.name == "gaussian_features":
-            return gaussian_features(x, call["sigma"], 0)
-        if "conv" in op.name:
-            weight, bias = self._weight(call["weight"]), self._weight(call.get("bias"))
+        weight, kernel = self._weight(call["weight"]), self._kernels.get(getattr(call["weight"], "name", ""))
+        if kernel is not None:
+            out = kernel(x, (0,) * self._ndim, relu=relu)
+        else:
             func: Any = F.conv2d if self._ndim == 2 else F.conv3d
-            out = func(
-                x, weight, bias, call.get("stride", 1), 0, call.get("dilation", 1), call.get("groups", 1)
+            bias, dilation, groups = (
+                self._weight(call.get("bias")),
+                call.get("dilation", 1),
+                call.get("groups", 1),
             )
-            self.macs += out[:, 0].numel() * weight.numel()
-            return out  # type: ignore[no-any-return]
+            out = func(x, weight, bias, call.get("stride", 1), 0, dilation, groups)
+            out = torch.relu_(out) if relu else out
+        self.macs += out[:, 0].numel() * weight.numel()
+        return out
+
+    def _pooled(self, op: Op, x: Tensor) -> Tensor:
+        """A pooling whose padding is in its input already."""
+        call = op.named()
         stride = call.get("stride") or call["kernel_size"]
         if op.name.startswith("max"):
             pool: Any = F.max_pool2d if self._ndim == 2 else F.max_pool3d
@@ -276,10 +295,14 @@ class Sweep:
     def _spread(self, op: Op, x: Tensor, needed: Spans, spans: Spans) -> Tensor:
         """A transposed convolution, cut to `spans`."""
         call = op.named()
-        weight, bias = self._weight(call["weight"]), self._weight(call.get("bias"))
-        func: Any = F.conv_transpose2d if self._ndim == 2 else F.conv_transpose3d
+        weight, kernel = self._weight(call["weight"]), self._kernels.get(getattr(call["weight"], "name", ""))
         stride, padding = op.each("stride", 1), op.each("padding", 0)
-        out = func(x, weight, bias, stride, 0, 0, call.get("groups", 1), call.get("dilation", 1))
+        if kernel is not None:
+            out = kernel(x, (0,) * self._ndim)
+        else:
+            func: Any = F.conv_transpose2d if self._ndim == 2 else F.conv_transpose3d
+            bias = self._weight(call.get("bias"))
+            out = func(x, weight, bias, stride, 0, 0, call.get("groups", 1), call.get("dilation", 1))
         self.macs += x[:, 0].numel() * weight.numel()
         starts = [a * s - p for (a, _), s, p in zip(needed, stride, padding, strict=True)]
         return _cut(out, starts, spans)

@@ -29,6 +29,7 @@ _SWEPT = {
     2: [((1, 1, n, 2 * n), cost) for n, cost in ((256, 1.0), (128, 1.15), (64, 1.5), (32, 2.3), (16, 4.0))],
     3: [((1, n, 4 * n, 4 * n), cost) for n, cost in ((32, 1.0), (16, 1.6), (8, 3.0), (4, 6.0))],
 }
+_IN_PLACE = frozenset({"relu", "sigmoid", "narrow", "dropout", "contiguous"})
 _COLUMNS = (1, 2, 3, 4, 6, 8, 12, 16)  # cuts of each axis but the one swept along
 LOOSE = 1.05
 """What the heap holds, over what is in use (benchmarks/memory.py)."""
@@ -137,6 +138,25 @@ def _column(spec: UNetSpec, grid: Grid, cuts: int) -> Grid:
     return on_grid(tuple(column))
 
 
+def least_alive(spec: UNetSpec, grid: Grid) -> int:
+    """Numbers in tensors at once at most, in one pass over a frame of `grid` that forgets each after its last reader."""
+    graph, _ = _without_data(spec)
+    sizes = [graph.sizes(axis, n) or [] for axis, n in enumerate(swept_extent(spec, grid))]
+    place = list(range(len(graph.ops)))  # of what an operation gives: its own, or that of what it changes
+    last: dict[int, int] = {}
+    for i, op in enumerate(graph.ops):
+        if op.name in _IN_PLACE:
+            place[i] = place[op.inputs[0]]
+        last |= {place[source]: i for source in op.inputs}
+    most, alive = 0, dict[int, int]()
+    for i, op in enumerate(graph.ops):
+        if place[i] == i:
+            alive[i] = prod(along[i] for along in sizes) * op.channels
+        most = max(most, sum(alive.values()))
+        alive = {source: size for source, size in alive.items() if last.get(source, i) > i}
+    return most
+
+
 @lru_cache(64)
 def _without_data(spec: UNetSpec) -> tuple[Graph, dict[str, torch.Tensor]]:
     """The network as it is computed, norms folded; its weights have a shape, but no values."""
@@ -179,9 +199,4 @@ def _swept_peak(spec: UNetSpec, grid: Grid, block: Grid, column: Grid, itemsize:
     reading = readers(spec.in_channels * prod(block))
     image = spec.in_channels * (12 * seen + (16 * reading + 8) * prod(block))
     weights = sum(weight.numel() for weight in _without_data(spec)[1].values())
-    return int(values * itemsize * LOOSE) + image + prod(block) * 24 + weights * 12 + own_bytes(itemsize)
-
-
-def own_bytes(itemsize: int) -> int:
-    """Bytes that libraries hold for themselves once a network has run in numbers of `itemsize` bytes."""
-    return _OWN[itemsize]
+    return int(values * itemsize * LOOSE) + image + prod(block) * 24 + weights * 12 + _OWN[itemsize]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _TRUNCATE = 3.0  # filters end at so many sigma
 _THIN = 0.3  # of a voxel: below this sigma nothing is seen along an axis
+BANK_ALIVE = 3  # numbers alive at once while features are computed, over those that come of it
 
 
 def reach(sigma: Sequence[float]) -> tuple[int, ...]:

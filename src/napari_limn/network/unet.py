@@ -95,13 +95,15 @@ class Block(nn.Module):
             self.shortcut = nn.Identity()
         elif spec.block == "residual":
             self.shortcut = nn.Sequential(*_conv(spec, inputs, channels, (1,) * spec.ndim))
+        self.relu: nn.Module = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, …) to (N, channels of the level, …)."""
         features: Tensor = self.convs(x)
         if self.shortcut is not None:
             features = features + self.shortcut(centre(x, features))
-        return F.relu(features, inplace=True)
+        activated: Tensor = self.relu(features)
+        return activated
 
 
 def _downsample(spec: UNetSpec, level: int) -> nn.Module:
