@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from napari_limn.annotation.classes import IGNORE
-from napari_limn.training.scores import likelier, mean_iou, mean_likelihood, not_worse
+from napari_limn.training.scores import likelier, mean_iou, not_worse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Windows = Sequence[tuple[torch.Tensor, torch.Tensor]]
 
-_SHARES = (0.5, 0.0)  # of the classifier beside a network that has learnt something
+_TOGETHER, _ALONE = 0.5, 0.0  # shares of the classifier beside a network that has learnt something
 _LEAST = 1e-3  # a probability counts as no less, so that no single voxel decides
 
 
@@ -68,8 +68,9 @@ class Evidence:
 class Judge:
     """Remembers what is shown, and lets nothing take its place that held-out strokes do not prefer.
 
-    The classifier is shown until a network, by itself or together with it, explains the held-out strokes better by more than
-    one standard error; from then on the longest trained network of those that they cannot tell from the best.
+    The classifier is shown until a network together with it explains the held-out strokes better by more than two standard
+    errors; from then on the longest trained of those that they cannot tell from the best. The network alone is shown where it is as
+    surely better than both together: strokes say little about borders, and two that err in different places err less.
 
     Parameters
     ----------
@@ -94,13 +95,14 @@ class Judge:
     def network(self, network: UNet) -> Verdict:
         """Judge a network as it is now, by itself and together with its classifier."""
         if not self.windows:
-            return Verdict(_SHARES[0] if network.pixels else 0.0, None, True)
+            return Verdict(_TOGETHER if network.pixels else _ALONE, None, True)
         own = self._computed(network.convolved)
         if self._simple is None:
-            return self._progress(self._evidence(own), 0.0)
-        found = {share: self._evidence(self._mixed(own, share)) for share in _SHARES}
-        share = max(found, key=lambda s: mean_likelihood(found[s].likelihood, found[s].counts))
-        return self._progress(found[share], share)
+            return self._progress(self._evidence(own), _ALONE)
+        together, alone = self._evidence(self._mixed(own)), self._evidence(own)
+        if likelier(alone.likelihood, together.likelihood, alone.counts):
+            return self._progress(alone, _ALONE)
+        return self._progress(together, _TOGETHER)
 
     def _progress(self, new: Evidence, share: float) -> Verdict:
         """Whether a network is shown; it is then compared with the best of those before it."""
@@ -118,8 +120,8 @@ class Judge:
         surely = likelier(new.likelihood, old.likelihood, new.counts)
         return surely and not_worse(new.counts, old.counts)
 
-    def _mixed(self, own: list[torch.Tensor], share: float) -> list[torch.Tensor]:
-        return [share * a + (1 - share) * b for a, b in zip(self._logits, own, strict=True)]
+    def _mixed(self, own: list[torch.Tensor]) -> list[torch.Tensor]:
+        return [_TOGETHER * a + (1 - _TOGETHER) * b for a, b in zip(self._logits, own, strict=True)]
 
     @torch.inference_mode()
     def _computed(self, part: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
