@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from napari_limn.annotation.checkup import refuse_flat
 from napari_limn.annotation.classes import Zero  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
 from napari_limn.network.spec import UNetSpec
@@ -169,10 +170,7 @@ def choose_network(spec: TrainSpec, image: Volume, classes: int) -> UNetSpec:
     """
     base = spec.network
     dims = base.ndim if base else spec.dims
-    if dims == 3 and image.grid[1] == 1:
-        raise LimnError(
-            f"{image.name}: found a single plane, expected a stack for a 3D network; choose a 2D network."
-        )
+    refuse_flat(image, dims)
     if base is None:
         base = preset_network(spec.preset, dims, image.axes.spacing, image.grid[1])
     fields = {name: getattr(base, name) for name in UNetSpec.__dataclass_fields__}
