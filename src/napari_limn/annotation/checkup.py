@@ -91,11 +91,11 @@ def checkup(
     fitting: list[tuple[Volume, Paint]] = []
     complete = True
     for (image, own), paint in zip(pairs, given, strict=True):
-        found += check_image(image, dims)
-        fitted = _attempt(found, "shape", partial(open_labels, own, image), Remedy(action="layer"))
-        if fitted is None:
+        about = check_fit(image, own, dims=dims, shown=shown)
+        found += about
+        if any(finding.kind == "shape" for finding in about):
             continue
-        found += check_place(image, own, shown=shown)
+        fitted = open_labels(own, image)
         masks = foreground(fitted, dims) if objects else fitted
         if paint is None:
             complete = complete and prod(masks.grid) <= _SCANNED
@@ -107,11 +107,17 @@ def checkup(
     return tuple(sorted(found, key=lambda finding: not finding.stops))
 
 
-def check_image(image: Volume, dims: int = 2) -> list[Finding]:
-    """What is to be said of an image, whatever is painted on it."""
+def check_fit(
+    image: Volume, labels: Volume | None = None, *, dims: int = 2, shown: bool = False
+) -> list[Finding]:
+    """What is to be said of an image, and of labels beside it, whatever is painted on them; the rest as in :func:`checkup`."""
     found: list[Finding] = []
     _attempt(found, "depth", partial(refuse_flat, image, dims), Remedy(action="dims", value=2))
-    return [*found, *_axes(image, dims), *_intensities(image)]
+    found += [*_axes(image, dims), *_intensities(image)]
+    if labels is not None:
+        fits = _attempt(found, "shape", partial(open_labels, labels, image), Remedy(action="layer"))
+        found += check_place(image, labels, shown=shown) if fits is not None else []
+    return found
 
 
 def refuse_flat(image: Volume, dims: int) -> None:

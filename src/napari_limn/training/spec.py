@@ -88,7 +88,8 @@ class TrainSpec:
         Whether every value in the labels is an object of its own, of one class, and 0 background: objects that touch
         are then parted, and the background between them weighs more.
     preset
-        How large a network, where `network` is None: ``"fast"``, ``"balanced"`` or ``"thorough"``.
+        How large a new network is, where `network` is None: ``"fast"`` learns in seconds, ``"thorough"`` needs minutes and then
+        knows more.
     network
         The network to train; None takes the preset's. Its channel numbers are set to those of the data.
     patch
