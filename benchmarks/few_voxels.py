@@ -37,13 +37,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--classes", type=int, nargs="+", default=[2, 3])
+    parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
     args = parser.parse_args()
     volume = open_volume(samples.PAINTED.strokes)
     strokes = volume.read(whole(volume.grid))[0, 0, 0]
     print(f"painted: { {int(v): int((strokes == v).sum()) for v in np.unique(strokes) if v} }", flush=True)
     spec = TrainSpec(steps=args.steps)
-    for value in (2, 3):
-        for count in COUNTS:
+    for value in args.classes:
+        for count in args.counts:
             found = []
             for seed in range(args.seeds):
                 few = thinned(strokes, value, count, seed)

@@ -119,7 +119,7 @@ def test_labels_shown_elsewhere_than_their_image_are_found_and_those_of_a_silent
     assert check_place(image, silent) == []
     (found,) = check_place(image, silent, shown=True)
     assert found.remedies == (Remedy(action="place"),)
-    assert "found voxels of 1 × 1 at 0 × 0, expected voxels of 0.1 × 0.2" in found.sentence
+    assert "found voxels of 1 × 1, expected 0.1 × 0.2" in found.sentence
     moved = Volume.of(silent.data, Axes.of("YX", (0.1, 0.2), ("micrometer",) * 2, (0.0, 5.0)))
     assert len(check_place(image, moved)) == 1
     assert check_place(image, Volume.of(silent.data, image.axes), shown=True) == []

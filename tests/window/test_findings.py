@@ -121,7 +121,7 @@ def test_findings_come_with_buttons_and_the_controls_stay_where_they_are(hand):
     assert {c: c.geometry() for c in places} == places, "the controls moved while training"
     hand.wait_idle(train)
     assert [f.kind for f in train.findings.shown] == ["slice"]
-    assert "Done after" in hand.find("limn-train-state").text()
+    assert "Done, after" in hand.find("limn-train-state").text()
     assert "GB" in hand.find("limn-train-memory").text()
     assert "CPU" in hand.find("limn-train-device").text() or "CUDA" in hand.find("limn-train-device").text()
     assert {c: c.geometry() for c in places} == places, "the controls moved after training"

@@ -97,7 +97,7 @@ class Panel(QWidget):
         buttons.addWidget(self.stop_button)
         column.addLayout(buttons)
         for widget in (self.progress, self.state, self.message, *below):
-            column.addWidget(widget)
+            column.addWidget(widget, int(widget is self.message))
         column.addStretch()
         inner.setLayout(column)
         area = QScrollArea()
@@ -262,7 +262,7 @@ class Panel(QWidget):
         stopped = self.job is not None and self.job.abort_requested
         self.job = None
         self._set_running(running=False)
-        self.state.end("Failed" if self._failed else "Stopped" if stopped else "Done")
+        self.state.end("Not done" if self._failed else "Stopped" if stopped else "Done")
         if stopped:
             self._on_returned(None)
 

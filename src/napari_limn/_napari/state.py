@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_limn.specs import DeviceName
 
 _TICK = 500  # milliseconds between two looks at clock and memory
-_LINES = 6  # of a message that are seen at once
+_LINES = 8  # of a message that are seen at once
 
 
 class RunState(QWidget):
@@ -80,9 +80,9 @@ class RunState(QWidget):
                 self._promised = plan.peak_bytes
 
     def end(self, how: str) -> None:
-        """The run has ended; `how` in one word."""
+        """The run has ended; `how` in a word or two."""
         self._timer.stop()
-        self._set(self.state, f"{how} after {_clock(time.monotonic() - self._began)}")
+        self._set(self.state, f"{how}, after {_clock(time.monotonic() - self._began)}")
         self._remember()
 
     def refresh(self) -> None:

@@ -137,13 +137,17 @@ def check_place(image: Volume, labels: Volume, *, shown: bool = False) -> list[F
     rows = zip(ours.scale, theirs.scale, ours.translate, theirs.translate, strict=True)
     if all(np.isclose(s, size, rtol=1e-3) and abs(o - origin) <= 0.5 * size for s, size, o, origin in rows):
         return []
-    where, expected = (f"voxels of {_plain(a.scale)} at {_plain(a.translate)}" for a in (ours, theirs))
+    size = ours.scale != theirs.scale
+    what = "voxels of" if size else "the first voxel at"
+    where, expected = (
+        _plain(a.scale if size else a.translate, " × " if size else ", ") for a in (ours, theirs)
+    )
     return [
         Finding(
             "place",
             False,
-            f"{labels.name}: found {where}, expected {expected} as in {image.name}; strokes count voxel by voxel, wherever "
-            "they are shown: copy the scale of the image, and see whether the strokes still lie right.",
+            f"{labels.name}: found {what} {where}, expected {expected} as in {image.name}; strokes count voxel by voxel, wherever "
+            "they are shown: copy the scale of the image, and see whether they still lie right.",
             (Remedy(action="place"),),
         )
     ]
@@ -380,5 +384,5 @@ def _listed(sources: Volume | Sequence[Volume]) -> list[Volume]:
     return [sources] if isinstance(sources, Volume) else list(sources)
 
 
-def _plain(numbers: Sequence[float]) -> str:
-    return " × ".join(f"{n:g}" for n in numbers)
+def _plain(numbers: Sequence[float], between: str) -> str:
+    return between.join(f"{n:g}" for n in numbers)
