@@ -158,7 +158,7 @@ def test_two_classes_on_padding_are_found_and_one_on_black_background_is_not():
     image = np.zeros((80, 40), np.uint8)
     image[40:] = noise(40, 40)
     labels = np.zeros((80, 40), np.uint8)
-    labels[4:8], labels[20:26] = 1, 2
+    labels[4:10], labels[20:26] = 1, 2
     assert "alike" in kinds(image, labels)
     labels[20:26], labels[60:66] = 0, 2
     assert kinds(image, labels) == []

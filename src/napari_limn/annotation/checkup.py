@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from napari_limn.annotation.classes import Zero
     from napari_limn.volume.boxes import Box
 
-ENOUGH = 100
-"""Painted voxels of a class from which on more of them help little; measured, see ``benchmarks/few_voxels.py``."""
+ENOUGH = 400
+"""Painted voxels of a class from which on twice as many gave little more; measured, see ``benchmarks/few_voxels.py``."""
+
+FEW = 200
+"""Painted voxels of a class below which it is worth a word: there it was found much worse than with :data:`ENOUGH`."""
 
 _SCANNED = 1 << 26  # label voxels that are read at most to find the paint
 _PIECES = 32  # that are read of more, and of full masks
@@ -196,11 +199,11 @@ def _classes(counts: Mapping[int, int], zero: Zero, known: tuple[int, ...]) -> l
 
 def _few(counts: Mapping[int, int], called: Mapping[int, str]) -> Iterator[Finding]:
     for value, count in sorted(counts.items()):
-        if 0 < count < ENOUGH:
+        if 0 < count < FEW:
             yield Finding(
                 "few",
                 False,
-                f"{called[value]}: found {count} painted voxel{'s' * (count > 1)}, expected {ENOUGH} or more to tell it from "
+                f"{called[value]}: found {count} painted voxel{'s' * (count > 1)}, expected about {ENOUGH} to tell it from "
                 "the others; paint a few more strokes of it, in other places.",
                 (Remedy(action="select", value=value),) if value else (),
             )
