@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_limn._napari.job import Job
@@ -119,7 +119,7 @@ def looked_at(image: Volume, labels: Volume | None, dims: int) -> Generator[Even
     return check_fit(image, labels, dims=dims, shown=True)
 
 
-class Look:
+class Look(QObject):
     """Looks at the layers of a panel in a thread, a moment after they were changed, unless a run is under way.
 
     Parameters
@@ -131,9 +131,10 @@ class Look:
     """
 
     def __init__(self, panel: TrainWidget, tell: Callable[[list[Finding]], object]) -> None:
+        super().__init__(panel)  # what a thread finds after the panel is gone is told to nobody
         self._panel, self._tell = panel, tell
         self._job: Job | None = None
-        self._timer = QTimer(panel)
+        self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_MOMENT)
         self._timer.timeout.connect(self._begin)
