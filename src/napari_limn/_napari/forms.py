@@ -211,7 +211,7 @@ class Panel(QWidget):
         self._set_running(running=True)
         job.event.connect(self._on_event)
         job.returned.connect(self._on_returned)
-        job.errored.connect(self.failed)
+        job.errored.connect(self._on_errored)
         job.finished.connect(self._on_finished)
         self.destroyed.connect(job.quit)
         job.start()
@@ -231,7 +231,6 @@ class Panel(QWidget):
 
     def failed(self, error: Exception) -> None:
         """Show an error: the sentence if it is the user's, the notification with its traceback otherwise."""
-        self._failed = True
         self.message.offer_traceback(error)
         if isinstance(error, LimnError):
             self.say(str(error))
@@ -252,6 +251,10 @@ class Panel(QWidget):
             self._notes.append(event.message)
             self.say(self._said)
         self.heard(event)
+
+    def _on_errored(self, error: Exception) -> None:
+        self._failed = True
+        self.failed(error)
 
     def _on_returned(self, result: Any) -> None:
         take, self._take = self._take, None
