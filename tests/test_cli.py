@@ -119,6 +119,35 @@ def test_training_goes_on_from_a_model_and_several_pairs(capsys, files):
     assert Model.load(files / "more.limn").spec.network.width == 4
 
 
+def test_check_says_what_training_would_say_and_how_to_mend_it(capsys, files):
+    image, strokes = files / "image.ome.tif", tifffile.imread(files / "strokes.tif")
+    code, said, err = run(capsys, "check", image, files / "strokes.tif", "--json", "--quiet")
+    assert (code, said, err) == (0, {"stops": False, "findings": []}, "")
+    tifffile.imwrite(files / "one.tif", np.where(strokes == 3, strokes, 0).astype(np.uint8))
+    code, said, _ = run(capsys, "check", image, files / "one.tif", "--json")
+    assert (code, said["stops"]) == (1, True)
+    assert [r["action"] for r in said["findings"][0]["remedies"]] == ["select", "zero"]
+    _, _, err = train(capsys, files, "m.limn", "--steps", 1)
+    code, _, error = run(capsys, "train", image, files / "one.tif", "-o", files / "one.limn")
+    assert error == f"napari-limn: {said['findings'][0]['sentence']}\n"
+    assert main(["check", str(image), str(files / "one.tif")]) == 1
+    assert capsys.readouterr().out.endswith("or say that 0 is background. [--zero background]\n")
+    code, said, _ = run(capsys, "check", image, files / "one.tif", "--zero", "background", "--json")
+    assert (code, said["stops"]) == (0, False)
+
+
+def test_training_tells_what_is_worth_knowing(capsys, files):
+    strokes = tifffile.imread(files / "strokes.tif")
+    strokes[80:82] = 0
+    strokes[60:62, 20:] = 0
+    tifffile.imwrite(files / "strokes.tif", strokes)
+    code, _, err = train(capsys, files, "model.limn", "--steps", 1)
+    assert code == 0
+    assert "class 7: found 30 painted voxels" in err
+    _, said, _ = run(capsys, "check", files / "image.ome.tif", files / "strokes.tif", "--json")
+    assert said["findings"][0]["sentence"] in err
+
+
 def test_options_win_over_the_spec_file(capsys, files):
     _, said, _ = train(capsys, files, "other.limn", "--steps", "3")
     assert said["steps"] <= 3

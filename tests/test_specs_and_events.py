@@ -12,9 +12,10 @@ pytest.importorskip("torch")
 from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Step, Warned, drain
+from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import ModelSpec
 from napari_limn.network.spec import UNetSpec
-from napari_limn.specs import from_json, to_json
+from napari_limn.specs import described, from_json, to_json
 from napari_limn.training.spec import TrainSpec
 from napari_limn.volume.intensity import IntensitySpec
 
@@ -258,3 +259,21 @@ def test_an_error_of_the_listener_ends_the_run():
 def test_events_are_frozen():
     with pytest.raises(AttributeError):
         EVENTS[0].message = "fast"
+
+
+@pytest.mark.parametrize("kind", [TrainSpec, PredictSpec, IntensitySpec, ModelSpec])
+def test_every_field_of_a_spec_is_described_in_one_plain_line(kind):
+    found = described(kind)
+    assert set(found) == set(kind.__dataclass_fields__)
+    for text in found.values():
+        assert text
+        assert "`" not in text
+        assert "\n" not in text
+
+
+def test_a_class_without_descriptions_has_none():
+    @dataclass
+    class Plain:
+        width: int = 1
+
+    assert described(Plain) == {}

@@ -1,4 +1,4 @@
-"""The command line: ``napari-limn demo | train | predict | score | info``."""
+"""The command line: ``napari-limn demo | check | train | predict | score | info | diagnose``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_limn import __version__
+from napari_limn.cli_health import add_check, add_diagnose, add_meaning
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-limn {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for add in (_add_demo, _add_train, _add_predict, _add_score, _add_info):
+    for add in (_add_demo, add_check, _add_train, _add_predict, _add_score, _add_info, add_diagnose):
         verb = add(verbs)
         verb.add_argument("--json", action="store_true", help="end with one machine-readable line")
         verb.add_argument("--quiet", action="store_true", help="say nothing but errors")
@@ -115,20 +116,10 @@ def _add_train(verbs: Any) -> argparse.ArgumentParser:
         "--from", type=Path, dest="start", metavar="MODEL.limn", help="train this model further"
     )
     verb.add_argument("--spec", type=Path, metavar="SPEC.json", help="a TrainSpec as JSON")
-    verb.add_argument("--zero", choices=("unlabelled", "background"), help="what 0 means (unlabelled)")
-    verb.add_argument(
-        "--objects", action="store_true", default=None,
-        help="every value is an object of its own, 0 is background; objects that touch are parted",
-    )  # fmt: skip
     verb.add_argument(
         "--preset", choices=("fast", "balanced", "thorough"), help="how large a network (balanced)"
     )
-    verb.add_argument(
-        "--dims", type=int, choices=(2, 3), help="a network over planes (2, the default) or over volumes (3)"
-    )
-    verb.add_argument(
-        "--axes", metavar="ZYX", help="axes of the images, where the files say nothing or the wrong thing"
-    )
+    add_meaning(verb)
     verb.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where to train (auto)")
     verb.add_argument("--overwrite", action="store_true", help="write over an existing model")
     verb.set_defaults(run=_train)

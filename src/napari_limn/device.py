@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -157,3 +158,23 @@ def free_memory(device: torch.device) -> int:
         pages = "SC_PHYS_PAGES"
         known = hasattr(os, "sysconf") and pages in os.sysconf_names
         return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE") // 2 if known else 4 << 30
+
+
+def total_memory() -> int:
+    """Bytes of main memory; 0 where the system does not say."""
+    names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
+    known = hasattr(os, "sysconf") and all(name in os.sysconf_names for name in names)
+    return os.sysconf(names[0]) * os.sysconf(names[1]) if known else 0
+
+
+def device_title(device: torch.device) -> str:
+    """What a device is called, with its memory where it has its own: the model of a card, or of the processor."""
+    if device.type == "cuda":
+        card = torch.cuda.get_device_properties(device)
+        return f"CUDA: {card.name}, {card.total_memory / 1e9:.0f} GB"
+    try:
+        with open("/proc/cpuinfo") as lines:
+            found = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration, IndexError):
+        found = platform.processor() or platform.machine()
+    return f"{device.type.upper()}: {found}"

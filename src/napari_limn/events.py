@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from napari_limn.annotation.findings import Finding
     from napari_limn.inference.plan import Plan
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
@@ -30,6 +31,18 @@ class Warned(Event):
     """The run goes on, but the person should know this one sentence."""
 
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Warned):
+    """A warning that comes with what mends it."""
+
+    finding: Finding
+
+    @classmethod
+    def of(cls, finding: Finding) -> Found:
+        """The event that tells a finding."""
+        return cls(str(finding), finding)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 import typing
 from dataclasses import MISSING, asdict, fields, is_dataclass
@@ -13,6 +14,29 @@ T = TypeVar("T")
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def described(kind: type[Any]) -> dict[str, str]:
+    """What the docstring of a spec says of each field, as one plain line: the text of tooltips.
+
+    Examples
+    --------
+    >>> from napari_limn.training.spec import TrainSpec
+    >>> described(TrainSpec)["seconds"]
+    'Time budget, in seconds of wall time.'
+    """
+    found: dict[str, list[str]] = {}
+    names = {f.name for f in fields(cast("Any", kind))}
+    rows: list[str] = []
+    for line in inspect.getdoc(kind).splitlines() if kind.__doc__ else []:  # type: ignore[union-attr]
+        if not line.startswith(" ") and set(line.split(", ")) <= names:
+            rows = []
+            found |= dict.fromkeys(line.split(", "), rows)
+        elif line.startswith("    "):
+            rows.append(line.strip())
+        else:
+            rows = []
+    return {name: " ".join(rows).replace("`", "") for name, rows in found.items()}
 
 
 def to_json(spec: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from napari_limn.events import BlockDone, Working
 from napari_limn.inference import run as run_module
 from napari_limn.inference.engine import feet_on_grid
 from napari_limn.inference.plan import Plan
-from napari_limn.inference.run import PredictSpec
+from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet

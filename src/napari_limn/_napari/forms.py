@@ -24,9 +24,12 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_limn._napari.job import Job
+from napari_limn._napari.keyboard import operable, skipping
 from napari_limn._napari.layers import MADE_BY
+from napari_limn._napari.preferences import preferred
+from napari_limn._napari.state import Message, RunState
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Noted, Warned
+from napari_limn.events import Event, Found, Noted, Warned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+    from napari_limn.specs import DeviceName
 
 _WIDTH, _HEIGHT = 300, 260  # pixels at least, so that two panels below each other show their buttons
 
@@ -60,7 +64,7 @@ class Panel(QWidget):
         self.viewer, self._prefix = viewer, prefix
         self.job: Job | None = None
         self._fields: list[ValueWidget[Any] | FileEdit] = []
-        self._said = ""
+        self._said, self._failed = "", False
         self._notes: list[str] = []
         self._take: Callable[[Any], object] | None = None  # what the run returns
         self.form, self.more = _form(), _form()
@@ -73,8 +77,10 @@ class Panel(QWidget):
         self.progress = QProgressBar()
         self.progress.setObjectName(f"{prefix}-progress")
         self.progress.setRange(0, 1000)
+        self.device: DeviceName = preferred("device", "auto")
+        self.state = RunState(prefix, self.device)
         self.status = self.sentence("status")
-        self.status.setMinimumHeight(48)
+        self.message = Message(self.status, prefix)
 
     # ---- building ------------------------------------------------------------------------------------------------
     def lay_out(self, *below: QWidget) -> None:
@@ -90,19 +96,24 @@ class Panel(QWidget):
         buttons.addWidget(self.start_button)
         buttons.addWidget(self.stop_button)
         column.addLayout(buttons)
-        for widget in (self.progress, self.status, *below):
-            column.addWidget(widget)
+        for widget in (self.progress, self.state, self.message, *below):
+            column.addWidget(widget, int(widget is self.message))
         column.addStretch()
         inner.setLayout(column)
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setSizeAdjustPolicy(QScrollArea.SizeAdjustPolicy.AdjustToContents)
+        area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         area.setWidget(inner)
         self.setMinimumSize(_WIDTH, _HEIGHT)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(area)
+        operable(self)
+        visit = skipping(held)
+        visit(False)
+        advanced.toggled.connect(visit)
         self.reset_choices()
 
     def field(
@@ -193,11 +204,14 @@ class Panel(QWidget):
         job = self.job = Job(events)
         self._take = ended or self.ended
         self._notes.clear()
+        self.message.offer("")
         self.progress.setValue(0)
+        self.state.begin()
+        self._failed = False
         self._set_running(running=True)
         job.event.connect(self._on_event)
         job.returned.connect(self._on_returned)
-        job.errored.connect(self.failed)
+        job.errored.connect(self._on_errored)
         job.finished.connect(self._on_finished)
         self.destroyed.connect(job.quit)
         job.start()
@@ -217,6 +231,7 @@ class Panel(QWidget):
 
     def failed(self, error: Exception) -> None:
         """Show an error: the sentence if it is the user's, the notification with its traceback otherwise."""
+        self.message.offer_traceback(error)
         if isinstance(error, LimnError):
             self.say(str(error))
         else:
@@ -224,15 +239,22 @@ class Panel(QWidget):
             show_error(f"{type(error).__name__}: {error}")
 
     def say(self, text: str) -> None:
-        """Show one line of status, under it what the run warned of, and what it decided for the person."""
+        """Show one sentence, under it what the run warned of, and what it decided for the person."""
         self._said = text
         self.status.setText("\n".join([text, *self._notes]))
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, (Warned, Noted)):
+        self.state.heard(event)
+        if isinstance(event, (Warned, Noted)) and not isinstance(
+            event, Found
+        ):  # those have rows of their own
             self._notes.append(event.message)
             self.say(self._said)
         self.heard(event)
+
+    def _on_errored(self, error: Exception) -> None:
+        self._failed = True
+        self.failed(error)
 
     def _on_returned(self, result: Any) -> None:
         take, self._take = self._take, None
@@ -243,6 +265,7 @@ class Panel(QWidget):
         stopped = self.job is not None and self.job.abort_requested
         self.job = None
         self._set_running(running=False)
+        self.state.end("Not done" if self._failed else "Stopped" if stopped else "Done")
         if stopped:
             self._on_returned(None)
 

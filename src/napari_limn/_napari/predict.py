@@ -15,8 +15,11 @@ from qtpy.QtWidgets import QFileDialog
 from napari_limn._napari.follow import Follower, file_data, show_file, shown
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.layers import empty_labels, image_volume, show_labels
+from napari_limn._napari.preferences import preferred
 from napari_limn._napari.shelf import SHELF
 from napari_limn.events import BlockDone, Event, Planned, Working, Writing
+from napari_limn.inference.spec import PredictSpec
+from napari_limn.specs import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -35,6 +38,7 @@ class PredictWidget(Panel):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "limn-predict", "Predict", "Cancel")
+        spec, tips = PredictSpec(), described(PredictSpec)
         self.model = self.field(
             "Model",
             "model",
@@ -59,14 +63,14 @@ class PredictWidget(Panel):
             "Overwrite", "overwrite", False, bool, "Begin anew, and replace a file of that name", more=True
         )
         self.memory = self.field(
-            "Memory", "memory", LineEdit(value="2GB"), "Most memory to use, for example 2GB", more=True
+            "Memory", "memory", LineEdit(value=preferred("memory", "2GB")), tips["memory"], more=True
         )
         self.precision = self.value_field(
             "Precision",
             "precision",
-            "auto",
+            preferred("precision", spec.precision),
             Literal["auto", "float32", "bfloat16"],
-            "auto measures on this image whether bfloat16 is faster and changes fewer than 1 label in 2000",
+            tips["precision"],
             more=True,
         )
         self.seams = self.sentence("seams")
@@ -87,10 +91,10 @@ class PredictWidget(Panel):
     # ---- the run -------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Label the image chosen, in memory or into a file."""
-        from napari_limn.inference.pipeline import PredictSpec, check_fit
+        from napari_limn.inference.pipeline import check_fit
 
         image, model, volume = self._chosen()
-        spec = PredictSpec(memory=self.memory.value, precision=self.precision.value)
+        spec = PredictSpec(memory=self.memory.value, precision=self.precision.value, device=self.device)
         check_fit(model, volume)
         classes = model.spec.classes
         self._names = volume.axes.without("C").names
@@ -114,13 +118,13 @@ class PredictWidget(Panel):
                 self.say(str(plan))
             case Writing(output=output):
                 self._show(**shown(output.levels)).editable = False  # nobody paints into a file in the making
-            case BlockDone(box=box, done=done, total=total, seconds=seconds):
+            case BlockDone(box=box, done=done, total=total):
                 self.progress.setValue(1000 * done // total)
                 if self._follower is not None:
                     self._follower.block_done(box)
                 if time.monotonic() - self._said_at > _SAY:
                     self._said_at = time.monotonic()
-                    self.say(f"Block {done} of {total}, about {seconds / done * (total - done):.0f} s to go")
+                    self.say(f"Block {done} of {total}")
 
     def ended(self, result: Any) -> None:
         """Show the last blocks."""

@@ -12,12 +12,15 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog
 
 from napari_limn._napari.curve import Curve
+from napari_limn._napari.findings import Findings, Look, diagnosing, looked_at, mend_layers, stopping
 from napari_limn._napari.forms import Panel
-from napari_limn._napari.layers import image_volume, painted_look
+from napari_limn._napari.layers import image_volume, painted_look, volume_of
 from napari_limn._napari.picture import NetworkPicture
+from napari_limn._napari.preferences import preferred
 from napari_limn._napari.shelf import SHELF
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Improved, Scored, Step
+from napari_limn.events import Event, Found, Improved, Scored, Step
+from napari_limn.specs import described
 from napari_limn.training.spec import Preset, TrainSpec, preset_network
 from napari_limn.volume.volume import Volume
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
 
+    from napari_limn.annotation.findings import Finding, Remedy
     from napari_limn.model import Model
 
 NEW = "a new model"
@@ -36,7 +40,7 @@ class TrainWidget(Panel):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "limn-train", "Train", "Stop")
-        spec = TrainSpec()
+        spec, tips = TrainSpec(), described(TrainSpec)
         self.image = self.layer_field("Image", "image", Image, "The image that you painted on")
         self.labels = self.layer_field(
             "Labels", "labels", Labels, "The layer with your strokes: one number a class, background too"
@@ -44,9 +48,9 @@ class TrainWidget(Panel):
         self.seconds = self.value_field(
             "Seconds",
             "seconds",
-            spec.seconds,
+            preferred("seconds", spec.seconds),
             Annotated[float, {"min": 1, "max": 86400, "step": 10}],
-            "How long to train",
+            tips["seconds"],
         )
         self.origin = self.field(
             "Start from",
@@ -60,7 +64,7 @@ class TrainWidget(Panel):
             "zero",
             spec.zero,
             Literal["unlabelled", "background"],
-            "What a 0 in the labels means; background for full masks",
+            tips["zero"],
             more=True,
         )
         self.dims = self.value_field(
@@ -68,7 +72,7 @@ class TrainWidget(Panel):
             "dims",
             spec.dims,
             Literal[2, 3],
-            "Of a new model: 2, slice by slice; 3, over the volume, for stacks",
+            tips["dims"],
             more=True,
         )
         self.objects = self.value_field(
@@ -76,7 +80,7 @@ class TrainWidget(Panel):
             "objects",
             spec.objects,
             bool,
-            "Full masks in which every object has a number of its own: those that touch are parted",
+            tips["objects"],
             more=True,
         )
         self.preset = self.value_field(
@@ -84,7 +88,7 @@ class TrainWidget(Panel):
             "preset",
             spec.preset,
             Preset,
-            "Of a new network: fast learns in seconds, thorough needs minutes and then knows more",
+            tips["preset"],
             more=True,
         )
         self.picture = NetworkPicture()
@@ -96,9 +100,20 @@ class TrainWidget(Panel):
             self._button("Load model …", "load", self._choose_to_load),
             self._button("Save model …", "save", self._choose_to_save),
         )
+        self.diagnose_button = self._button("Diagnose", "diagnose", self.diagnose)
+        self.diagnose_button.setToolTip(
+            "Versions, device, memory and a short test of them, to copy into a report"
+        )
+        self.starters.append(self.diagnose_button)
         self.more.addRow(self.load_button)
+        self.more.addRow(self.diagnose_button)
         self.curve = Curve()
         self.curve.setObjectName("limn-train-curve")
+        self.findings = Findings("limn-train", self._mend)
+        self.message.add(self.findings)
+        self._look = Look(self, self._looked)
+        for field in (self.image, self.labels, self.dims):
+            field.changed.connect(lambda _: self._look.soon())
         self.lay_out(self.curve, self.save_button)
         self.name = ""  # of the latest run
         self.model: Model | None = None
@@ -120,7 +135,9 @@ class TrainWidget(Panel):
             dims=self.dims.value,
             objects=self.objects.value,
             preset=self.preset.value,
+            device=self.device,
         )
+        self.findings.show_all([f for f in self.findings.shown if not (f.of_paint or f.stops)])
         self.name, self.model = SHELF.free_name(f"{layers[0].name} model"), None
         self.curve.clear()
         self.say("Reading strokes …")
@@ -138,6 +155,8 @@ class TrainWidget(Panel):
                 self.curve.add_score(seconds, score)
             case Improved(model=model):
                 self._keep(model)
+            case Found(finding=finding):
+                self.findings.add(finding)
 
     def ended(self, result: Model | None) -> None:
         """Say what came of it."""
@@ -152,9 +171,51 @@ class TrainWidget(Panel):
             f"{'Done' if result else 'Stopped'}: “{self.name}”{how}. Predict with it, correct, and train again."
         )
 
+    # ---- what there is to mend -----------------------------------------------------------------------------------
+    def failed(self, error: Exception) -> None:
+        """Show an error, or point to the row that says the same with what mends it."""
+        super().failed(error)
+        if self.findings.stops(str(error)):
+            self.message.offer("")
+            self.say("Not started: mend this, then press Train.")
+
+    def diagnose(self) -> None:
+        """Describe the machine and test it; the text can be copied."""
+        self.say("Looking at the machine …")
+        self.run(diagnosing(self.device), self._diagnosed)
+
+    def _diagnosed(self, found: str | None) -> None:
+        self.say(found or "Stopped.")
+        self.message.offer(found or "")
+
+    def _mend(self, remedy: Remedy) -> None:
+        """Do what the button of a finding says."""
+        if remedy.action == "zero":
+            self.zero.value = "background"
+        elif remedy.action == "dims":
+            self.dims.value, self.origin.value = remedy.value, NEW
+        elif self.image.value is not None:
+            new = mend_layers(remedy, self.viewer, self.image.value, self.labels.value)
+            if new is not None:
+                self.labels.value = new
+        self.say("Press Train when you are ready.")
+        self._look.soon()
+
+    def _looked(self, found: list[Finding]) -> None:
+        self.findings.show_all([*found, *(f for f in self.findings.shown if f.of_paint and f not in found)])
+
+    def in_sight(self) -> Generator[Event, None, list[Finding]] | None:
+        """A look at the layers chosen; None if there is no image, or one that cannot be trained on."""
+        with suppress(LimnError):
+            if self.image.value is not None:
+                labels = None if self.labels.value is None else volume_of(self.labels.value)
+                return looked_at(image_volume([self.image.value]), labels, self.dims.value)
+        return None
+
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that are there now, and draw the network for the image that is then chosen."""
         super().reset_choices(event)
+        self._look.soon()
         with suppress(LimnError):  # a layer that cannot be trained on is named when the person presses Train
             self._draw()
 
@@ -202,21 +263,25 @@ def _training(
     image: Volume, labels: Labels, spec: TrainSpec, origin: Model | None
 ) -> Generator[Event, None, Any]:
     """The run; PyTorch is imported in its thread, so the window opens and answers without it."""
-    colors = painted_look(labels)
+    colors, seen = painted_look(labels), volume_of(labels)
     data = labels.data[0] if labels.multiscale else labels.data
 
     def events() -> Generator[Event, None, Any]:
         from napari_limn.training.trainer import training_events
 
-        return (
-            yield from training_events(
-                image,
-                Volume.of(data, image.axes.without("C"), labels_name),
-                spec,
-                model=origin,
-                colors=colors,
+        try:
+            return (
+                yield from training_events(
+                    image,
+                    Volume.of(data, image.axes.without("C"), labels_name),
+                    spec,
+                    model=origin,
+                    colors=colors,
+                )
             )
-        )
+        except LimnError:
+            yield from stopping(image, seen, spec)
+            raise
 
     labels_name = labels.name
     return events()

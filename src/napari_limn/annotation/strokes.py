@@ -65,15 +65,17 @@ def find_paint(labels: Volume, zero: Zero, seed: int = 0) -> Paint:
     where, value, counts = [], [], dict[int, int]()
     share = min(1.0, _KEEP / prod(labels.grid)) if zero == "background" else 1.0
     for box, block in _scan(labels):
-        painted = np.ones(block.shape, bool) if zero == "background" else block != 0
-        found = block[painted]
-        for v, n in tally(found).items():
+        flat = block.reshape(-1)  # along one axis, NumPy finds what is not 0 ten times as fast
+        at = np.arange(flat.size) if zero == "background" else np.flatnonzero(flat)
+        for v, n in tally(flat[at]).items():
             counts[v] = counts.get(v, 0) + n
         if share < 1:
-            painted &= rng.random(block.shape, np.float32) < share
-            found = block[painted]
-        where.append((np.argwhere(painted) + [start for start, _ in box]).astype(np.int32))
-        value.append(found.astype(np.int64))
+            at = at[rng.random(at.size, np.float32) < share]
+        places = np.unravel_index(at, block.shape)
+        where.append(
+            np.column_stack([p + start for p, (start, _) in zip(places, box, strict=True)]).astype(np.int32)
+        )
+        value.append(flat[at].astype(np.int64))
     return Paint(np.concatenate(where), np.concatenate(value), counts)
 
 
@@ -87,7 +89,8 @@ def count_values(labels: Volume) -> dict[int, int]:
     """
     counts: dict[int, int] = {}
     for _, block in _scan(labels):
-        for v, n in tally(block[block != 0]).items():
+        flat = block.reshape(-1)
+        for v, n in tally(flat[np.flatnonzero(flat)]).items():
             counts[v] = counts.get(v, 0) + n
     return counts
 

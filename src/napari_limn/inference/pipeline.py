@@ -11,7 +11,8 @@ from napari_limn.events import Event, Noted, Planned, Warned, Writing, drain
 from napari_limn.inference.certificate import certify
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.plan import Plan, with_time
-from napari_limn.inference.run import PredictSpec, Run
+from napari_limn.inference.run import Run
+from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model
 from napari_limn.volume.homes import clear_up, make_folder, refuse_existing
 from napari_limn.volume.open import open_volume

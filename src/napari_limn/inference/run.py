@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.inference.ledger import Ledger
+    from napari_limn.inference.spec import PredictSpec
     from napari_limn.model import Model
-    from napari_limn.specs import DeviceName, Precision
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.output import LabelOutput, Probabilities
     from napari_limn.volume.shards import Layout
@@ -50,33 +50,6 @@ _SHRINK = (
 )  # of what was planned, after it did not suffice; the first that there are blocks for
 _BEAT = 0.25  # seconds between two chances to cancel
 _TIMED = 1.5  # seconds of computing that a time is estimated from
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictSpec:
-    """How to predict.
-
-    Parameters
-    ----------
-    memory
-        Most memory to use: bytes, a text such as ``"2GB"``, or None for half of what is free, at most 4 GB.
-    precision
-        ``"float32"`` agrees with one pass over the whole image to rounding. Lower precisions are faster on processors made
-        for them and change a few labels; ``"auto"`` takes one if it gives at least 99.95 % of the labels that float32
-        gives, measured on a piece of the image.
-    device
-        Where to compute.
-    prune
-        Depth to which a nested network with deep supervision is cut down: faster, and less sharp-eyed for context.
-    probabilities
-        Whether to write a probability for each class too, as ``"uint8"`` (255 p) or ``"float16"``; OME-Zarr only.
-    """
-
-    memory: int | str | None = None
-    precision: Precision = "auto"
-    device: DeviceName = "auto"
-    prune: int | None = None
-    probabilities: Probabilities | None = None
 
 
 @dataclass(slots=True, kw_only=True)

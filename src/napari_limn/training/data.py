@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from napari_limn.annotation.checkup import checkup
 from napari_limn.annotation.classes import IGNORE, Classes, find_classes
 from napari_limn.annotation.objects import REACH, border_weights, foreground, objects_in
 from napari_limn.annotation.patches import PatchSampler
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.annotation.classes import RGBA
+    from napari_limn.annotation.findings import Finding
     from napari_limn.network.pixels import PixelClassifier
     from napari_limn.network.spec import UNetSpec
     from napari_limn.training.spec import TrainSpec
@@ -106,6 +108,15 @@ def gather(
             "expected one for each."
         )
     return Painted(opened, masks, paints, classes, objects)
+
+
+def worth_knowing(painted: Painted, spec: TrainSpec, known: Classes | None) -> list[Finding]:
+    """What a check-up of all the paint finds that does not stop training."""
+    found = checkup(
+        painted.images, painted.labels, zero=spec.zero, dims=spec.network.ndim if spec.network else spec.dims,
+        known=known.values if known else (), names=painted.classes.name_of, paints=painted.paints,
+    )  # fmt: skip
+    return [finding for finding in found if not finding.stops]
 
 
 def _classes(

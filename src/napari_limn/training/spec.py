@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
+from napari_limn.annotation.checkup import refuse_flat
 from napari_limn.annotation.classes import Zero  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
 from napari_limn.network.spec import PixelSpec, UNetSpec
@@ -91,7 +92,8 @@ class TrainSpec:
         Whether every value in the labels is an object of its own, of one class, and 0 background: objects that touch
         are then parted, and the background between them weighs more.
     preset
-        How large a network, where `network` is None: ``"fast"``, ``"balanced"`` or ``"thorough"``.
+        How large a new network is, where `network` is None: ``"fast"`` learns in seconds, ``"thorough"`` needs minutes and then
+        knows more.
     network
         The network to train; None takes the preset's. Its channel numbers are set to those of the data.
     patch
@@ -177,10 +179,7 @@ def choose_network(spec: TrainSpec, image: Volume, classes: int) -> UNetSpec:
     """
     base = spec.network
     dims = base.ndim if base else spec.dims
-    if dims == 3 and image.grid[1] == 1:
-        raise LimnError(
-            f"{image.name}: found a single plane, expected a stack for a 3D network; choose a 2D network."
-        )
+    refuse_flat(image, dims)
     if base is None:
         base = preset_network(spec.preset, dims, image.axes.spacing, image.grid[1])
         if spec.instant:

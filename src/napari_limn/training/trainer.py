@@ -12,10 +12,10 @@ import torch
 
 from napari_limn.device import channels_last, choose_device, fast_bfloat16
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Improved, Scored, Step, Warned, drain
+from napari_limn.events import Event, Found, Improved, Scored, Step, Warned, drain
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.data import TrainingSet, gather
+from napari_limn.training.data import TrainingSet, gather, worth_knowing
 from napari_limn.training.instant import draw_sample, teach
 from napari_limn.training.judge import Judge, Verdict
 from napari_limn.training.losses import masked_loss
@@ -91,6 +91,8 @@ def training_events(
     spec = spec or TrainSpec()
     known = model.spec.classes if model else None
     painted = gather(images, labels, spec, known, colors or {}, names or {})
+    for finding in worth_knowing(painted, spec, known):
+        yield Found.of(finding)
     start = _start(spec, painted, model)
     if model is not None:
         spec = replace(spec, intensity=model.spec.intensity)

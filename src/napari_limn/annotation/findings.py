@@ -1,0 +1,93 @@
+"""What a check-up finds: one sentence each, and what mends it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Kind = Literal[
+    "shape", "values", "depth", "paint", "classes", "few", "slice",
+    "place", "axes", "constant", "saturated", "alike", "unlike",
+]  # fmt: skip
+"""Of a finding.
+
+`shape`, `values`, `depth`, `paint` and `classes` stop training: labels and image differ in extent; negative or broken labels; a single
+plane for a network over volumes; nothing painted; one class only. The others are worth knowing: `few` voxels of a class; all
+strokes in one `slice`; labels lie in another `place` than the image; doubtful `axes`; a `constant` or `saturated` image; two classes
+painted where the image is `alike`; much of the image `unlike` anything painted.
+"""
+
+Action = Literal["select", "go", "zero", "dims", "place", "layer", "axes"]
+
+_OF_PAINT = {"values", "paint", "classes", "few", "slice", "alike", "unlike"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """What mends a finding; the window does it at a click, the command line names its option.
+
+    Parameters
+    ----------
+    action
+        ``"select"`` the value to paint with, ``"go"`` to a place, treat ``"zero"`` as background, train a network of other
+        ``"dims"``, copy the image's ``"place"`` (scale and origin) to the labels, make a ``"layer"`` that fits, or name the ``"axes"``.
+    value
+        The value to select, or 2 or 3 for `dims`.
+    place
+        Where to go, on the TZYX grid.
+    axes
+        Names of the axes, in the order of the image.
+    """
+
+    action: Action
+    value: int | None = None
+    place: tuple[int, int, int, int] | None = None
+    axes: str | None = None
+
+    @property
+    def option(self) -> str | None:
+        """The option of the command line that does it, if one does.
+
+        Examples
+        --------
+        >>> Remedy(action="dims", value=2).option
+        '--dims 2'
+        """
+        options = {"zero": "--zero background", "dims": f"--dims {self.value}", "axes": f"--axes {self.axes}"}
+        return options.get(self.action)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a check-up found.
+
+    Parameters
+    ----------
+    kind
+        What it is about.
+    stops
+        Whether nothing can be trained before it is mended; otherwise it is worth knowing.
+    sentence
+        What was found, what is expected, how to mend it.
+    remedies
+        What mends it; any one of them will do.
+    """
+
+    kind: Kind
+    stops: bool
+    sentence: str
+    remedies: tuple[Remedy, ...] = ()
+
+    @property
+    def of_paint(self) -> bool:
+        """Whether it is about what is painted, and may pass as the person paints on."""
+        return self.kind in _OF_PAINT
+
+    def __str__(self) -> str:
+        options = [option for remedy in self.remedies if (option := remedy.option)]
+        return self.sentence + (f" [{' or '.join(options)}]" if options else "")
+
+
+def findings_json(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
+    """Findings as plain dicts."""
+    return [asdict(finding) for finding in findings]

@@ -1,0 +1,216 @@
+"""The check-up in the window: rows and what their buttons do; state, details, keyboard, widths."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea, QWidget
+
+from napari_limn._napari.findings import caption, mend_layers
+from napari_limn._napari.keyboard import controls
+from napari_limn._napari.predict import PredictWidget
+from napari_limn._napari.preferences import preferred
+from napari_limn._napari.state import _clock
+from napari_limn._napari.train import TrainWidget
+from napari_limn.annotation.findings import Remedy
+from napari_limn.inference.spec import PredictSpec
+from napari_limn.specs import described
+from napari_limn.training.spec import TrainSpec
+
+NOISE = np.random.default_rng(0).integers(0, 200, (8, 64, 64), np.uint8)
+
+
+def two_classes(shape=(8, 64, 64)):
+    labels = np.zeros(shape, np.uint8)
+    labels[..., 2:8, :], labels[..., 20:26, :] = 1, 2
+    return labels
+
+
+# ---- remedies, without a window ---------------------------------------------------------------------------------------
+@pytest.fixture
+def model():
+    viewer = ViewerModel()
+    image = viewer.add_image(NOISE, name="stack", scale=(2, 0.5, 0.5), translate=(10, 0, 0))
+    labels = viewer.add_labels(two_classes(), name="strokes")
+    return viewer, image, labels
+
+
+def test_the_scale_of_the_image_goes_to_the_labels(model):
+    _, image, labels = model
+    mend_layers(Remedy(action="place"), *model)
+    assert tuple(labels.scale) == tuple(image.scale)
+    assert tuple(labels.translate) == tuple(image.translate)
+
+
+def test_go_shows_the_slice_and_select_paints_with_the_class(model):
+    viewer, image, labels = model
+    mend_layers(Remedy(action="go", place=(0, 6, 0, 0)), *model)
+    assert round(image.world_to_data(viewer.dims.point)[0]) == 6
+    mend_layers(Remedy(action="select", value=7), *model)
+    assert (labels.selected_label, labels.mode) == (7, "paint")
+    assert viewer.layers.selection.active is labels
+
+
+def test_a_new_layer_fits_the_image(model):
+    viewer, image, _ = model
+    new = mend_layers(Remedy(action="layer"), *model)
+    assert new in viewer.layers
+    assert new.data.shape == image.data.shape
+    assert tuple(new.scale) == tuple(image.scale)
+
+
+def test_axes_are_named_and_channels_become_layers(model):
+    viewer, image, labels = model
+    mend_layers(Remedy(action="axes", axes="TYX"), *model)
+    assert image.axis_labels == labels.axis_labels == ("t", "y", "x")
+    mend_layers(Remedy(action="axes", axes="CYX"), *model)
+    assert [layer.data.shape for layer in viewer.layers[2:]] == [(64, 64)] * 8
+    assert tuple(viewer.layers[2].scale) == (0.5, 0.5)
+    assert not image.visible
+
+
+def test_every_remedy_has_a_caption():
+    for action in ("select", "go", "zero", "dims", "place", "layer", "axes"):
+        assert caption(Remedy(action=action, value=2))
+
+
+def test_times_are_said_as_people_say_them():
+    assert [_clock(s) for s in (7.4, 59.6, 75, 3725)] == ["7 s", "1:00 min", "1:15 min", "1:02 h"]
+
+
+# ---- in a window ------------------------------------------------------------------------------------------------------
+def remedies(widget) -> list[str]:
+    return [b.text() for b in widget.findChildren(QPushButton, "limn-train-remedy")]
+
+
+@pytest.mark.window
+def test_findings_come_with_buttons_and_the_controls_stay_where_they_are(hand):
+    image = hand.viewer.add_image(NOISE, name="stack", scale=(2, 0.5, 0.5))
+    labels = hand.viewer.add_labels(np.zeros_like(NOISE), name="strokes")
+    train = hand.open_widget("Train")
+    hand.qtbot.waitUntil(lambda: remedies(train) == ["Copy the image's scale"], timeout=10_000)
+    places = {
+        c: c.geometry()
+        for c in controls(train)
+        if c.objectName() not in ("limn-train-details", "limn-train-remedy")
+    }
+    hand.qtbot.mouseClick(train.findChild(QPushButton, "limn-train-remedy"), Qt.MouseButton.LeftButton)
+    assert tuple(labels.scale) == tuple(image.scale)
+
+    hand.press("limn-train-start")
+    hand.wait_idle(train)
+    hand.pump(0.6)
+    assert [f.kind for f in train.findings.shown] == ["paint"]
+    assert "Not started" in hand.find("limn-train-status").text()
+    assert remedies(train) == ["Paint class 1"]
+
+    labels.data[3] = two_classes()[3]
+    hand.find("limn-train-seconds").setValue(3)
+    hand.press("limn-train-start")
+    hand.qtbot.waitUntil(lambda: bool(train.curve.losses), timeout=60_000)
+    hand.pump(0.6)
+    assert "Running for" in hand.find("limn-train-state").text()
+    assert {c: c.geometry() for c in places} == places, "the controls moved while training"
+    hand.wait_idle(train)
+    assert [f.kind for f in train.findings.shown] == ["slice"]
+    assert "Done, after" in hand.find("limn-train-state").text()
+    assert "GB" in hand.find("limn-train-memory").text()
+    assert "CPU" in hand.find("limn-train-device").text() or "CUDA" in hand.find("limn-train-device").text()
+    assert {c: c.geometry() for c in places} == places, "the controls moved after training"
+
+
+@pytest.mark.window
+def test_an_error_offers_its_traceback_and_diagnose_its_text(hand):
+    hand.viewer.add_image(NOISE, name="stack")
+    train = hand.open_widget("Train")
+    train.guarded(train.start)
+    assert "no labels layer" in hand.find("limn-train-status").text()
+    train.failed(ValueError("no such thing"))
+    details = hand.find("limn-train-details")
+    assert details.isVisibleTo(train)
+    details.click()
+    assert "ValueError: no such thing" in QApplication.clipboard().text()
+    hand.find("limn-train-diagnose").click()
+    hand.wait_idle(train, 120)
+    hand.pump(0.2)
+    assert "self-test: passed" in hand.find("limn-train-status").text()
+    details.click()
+    assert "plugin manifest found" in QApplication.clipboard().text()
+
+
+@pytest.mark.window
+def test_both_panels_fit_the_dock_and_are_worked_by_keyboard(hand):
+    hand.viewer.add_image(NOISE, name="a stack with a name that is much longer than any dock is wide")
+    hand.viewer.add_labels(two_classes(), name="strokes")
+    for name in ("Train", "Predict"):
+        panel = hand.open_widget(name)
+        inner = panel.findChild(QScrollArea).widget()
+        for size in (panel.minimumSizeHint(), inner.minimumSizeHint(), panel.minimumSize()):
+            assert size.width() <= 320
+        panel.message.add(QLabel("word " * 60))
+        assert inner.minimumSizeHint().width() <= 320
+
+        usual = [c for c in controls(panel) if c.focusPolicy() != Qt.FocusPolicy.NoFocus]
+        visited, at = [], usual[0]
+        while at in usual or panel.isAncestorOf(at):  # further on, the chain leaves the panel
+            visited += [at] * (at in usual)
+            at = at.nextInFocusChain()
+            if at is usual[0]:
+                break
+        assert visited == usual, "Tab does not go as the eye does"
+        places = [c.mapTo(panel, c.rect().topLeft()) for c in usual if c.isVisible()]
+        for one, other in pairwise(places):
+            assert (other.y() > one.y()) or other.x() > one.x()
+
+        pressed = []
+        panel.start_button.clicked.disconnect()
+        panel.start_button.clicked.connect(lambda _=False, p=pressed: p.append(1))
+        for key in (Qt.Key.Key_Return, Qt.Key.Key_Space):
+            QTest.keyClick(panel.start_button, key)
+        assert pressed == [1, 1]
+
+
+@pytest.mark.window
+def test_tab_skips_what_is_folded_away(hand):
+    train = hand.open_widget("Train")
+    zero = hand.find("limn-train-zero")
+    assert zero.focusPolicy() == Qt.FocusPolicy.NoFocus
+    fold = next(w for w in train.findChildren(QWidget) if type(w).__name__ == "QCollapsible")
+    fold.expand(animate=False)
+    assert zero.focusPolicy() != Qt.FocusPolicy.NoFocus
+    fold.collapse(animate=False)
+    assert zero.focusPolicy() == Qt.FocusPolicy.NoFocus
+
+
+def test_tooltips_are_the_descriptions_of_the_specs(qtbot):
+    train, predict = TrainWidget(ViewerModel()), PredictWidget(ViewerModel())
+    qtbot.addWidget(train), qtbot.addWidget(predict)
+    for widget, kind, names in ((train, TrainSpec, ("seconds", "zero", "dims", "objects", "preset")), (predict, PredictSpec, ("memory", "precision"))):  # fmt: skip
+        for name in names:
+            assert getattr(widget, name).native.toolTip() == described(kind)[name] != ""
+
+
+def test_preferences_are_the_start_values(plugin_settings, npe2pm, qtbot):
+    from napari.settings import get_plugin_settings
+    from npe2 import PluginManifest
+
+    assert preferred("seconds", 17) == 17, "there is no such plugin yet"
+    npe2pm.register(PluginManifest.from_distribution("napari-limn"))
+    spec = TrainSpec()
+    assert (preferred("seconds", None), preferred("device", None)) == (spec.seconds, spec.device)
+    assert preferred("precision", None) == PredictSpec().precision
+    runs = get_plugin_settings("napari-limn").runs
+    runs.seconds, runs.memory, runs.precision, runs.device = 25, "3GB", "float32", "cpu"
+    train, predict = TrainWidget(ViewerModel()), PredictWidget(ViewerModel())
+    qtbot.addWidget(train), qtbot.addWidget(predict)
+    assert (train.seconds.value, train.device, predict.device) == (25, "cpu", "cpu")
+    assert (predict.memory.value, predict.precision.value) == ("3GB", "float32")
+    assert preferred("nothing", 3) == 3
