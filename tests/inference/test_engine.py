@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
 from contextlib import suppress
 
 import numpy as np
@@ -455,6 +457,28 @@ def test_what_a_sweep_keeps_is_no_more_than_it_promised_and_independent_of_the_l
         assert sweep.most_kept() <= 2 * most
         kept.append(most)
     assert kept[0] == kept[1]
+
+
+def test_what_a_pointwise_function_read_is_free_without_the_garbage_collector(monkeypatch):
+    seen, call = [], Sweep._call
+
+    def spying(self, op, given):
+        seen.extend(map(weakref.ref, given))
+        return call(self, op, given)
+
+    monkeypatch.setattr(Sweep, "_call", spying)
+    network = folded(UNet(UNetSpec(width=4, factors=SMALL[2], skip="attention")))
+    sweep = Sweep(trace(network, 1, (64, 64)), dict(network.named_parameters()), (64, 64), (16, 32))
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in sweep.run(lambda spans: torch.zeros(1, 1, *(b - a for a, b in spans))):
+            pass
+        del _, sweep
+        assert seen
+        assert not [ref for ref in seen if ref() is not None]
+    finally:
+        gc.enable()
 
 
 def test_a_foreign_network_is_swept_too():

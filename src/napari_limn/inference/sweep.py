@@ -329,21 +329,23 @@ class Sweep:
         """Any pointwise function, with the tensors of this block in the place of its own."""
         left, name = iter(given), getattr(op.func, "__name__", "")
         changes = (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")  # works in place
-
-        def filled(value: Any) -> Any:
-            if isinstance(value, Slot):
-                tensor = next(left)
-                return tensor.clone() if changes else tensor
-            if isinstance(value, Weight):
-                return self._weight(value)
-            return type(value)(map(filled, value)) if type(value) in (list, tuple) else value
-
-        args = [filled(value) for value in op.args]
-        kwargs = {name: filled(value) for name, value in op.kwargs.items() if name != "inplace"}
+        args = [self._filled(value, left, changes) for value in op.args]
+        kwargs = {
+            name: self._filled(value, left, changes) for name, value in op.kwargs.items() if name != "inplace"
+        }
         if op.func is None:
             raise NotStreamableError(op.name)
         result: Tensor = op.func(*args, **kwargs)
         return result
+
+    def _filled(self, value: Any, left: Iterator[Tensor], copied: bool) -> Any:
+        """An argument with the next tensors of `left` in its slots; a function that called itself would keep them in a circle."""
+        if isinstance(value, Slot):
+            tensor = next(left)
+            return tensor.clone() if copied else tensor
+        if type(value) in (list, tuple):
+            return type(value)(self._filled(item, left, copied) for item in value)
+        return self._weight(value)
 
     def _weight(self, value: Any) -> Any:
         return self._weights[value.name] if isinstance(value, Weight) else value
