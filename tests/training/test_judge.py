@@ -26,25 +26,28 @@ def windows_of(rows):
 
 
 class Answer(nn.Module):
-    """Logits that favour the class whose number the image carries, by so much."""
+    """Logits that favour the class whose number the image carries, by so many deviations of their noise."""
 
-    def __init__(self, sure):
+    def __init__(self, clear, scale=1.0):
         super().__init__()
-        self.sure = sure
+        self.clear, self.scale = clear, scale
 
     def forward(self, x):
-        lean = (x[:, :1] - 0.5) * 2 * self.sure
+        noise = torch.from_numpy(np.random.default_rng(0).normal(size=tuple(x[:, :1].shape))).float()
+        lean = ((x[:, :1] - 0.5) * 2 * self.clear + noise) * self.scale
         return torch.cat([-lean, lean], 1) / 2
 
 
-def judged(network_sure, classifier_sure, rows=(0, 0, 0, 1, 1, 1)):
-    judge = Judge(windows_of(rows))
+def network_that(answer):
+    """A network that answers so; as a plain attribute, which hides the method."""
     network = UNet(SPEC).eval()
-    vars(network)["convolved"] = Answer(
-        network_sure
-    )  # a plain attribute: as a submodule the method would hide it
-    first = judge.classifier(Answer(classifier_sure))
-    return judge, network, first
+    vars(network)["convolved"] = answer
+    return network
+
+
+def judged(classifier, rows=(0, 0, 0, 1, 1, 1)):
+    judge = Judge(windows_of(rows))
+    return judge, judge.classifier(classifier)
 
 
 def test_a_classifier_is_shown_while_there_is_nothing_else():
@@ -54,31 +57,34 @@ def test_a_classifier_is_shown_while_there_is_nothing_else():
     assert verdict.score == pytest.approx(1.0)
 
 
-def test_a_network_that_is_surer_of_what_is_right_takes_over_though_both_label_alike():
-    judge, network, first = judged(4.0, 1.0)
-    verdict = judge.network(network)
+def test_a_network_that_tells_classes_apart_more_clearly_takes_over():
+    judge, first = judged(Answer(1.5))
+    verdict = judge.network(network_that(Answer(5.0)))
     assert verdict.better
-    assert verdict.share == 0.0  # even without the classifier, which is less sure
-    assert verdict.score == first.score == 1.0
+    assert verdict.share == 0.0  # even without the classifier
+    assert verdict.score >= first.score
+
+
+def test_a_network_that_has_learnt_nothing_gains_nothing_by_making_the_classifier_less_sure():
+    judge, _ = judged(Answer(1.5, scale=5.0))
+    assert not judge.network(network_that(Answer(0.0, scale=0.0))).better
 
 
 def test_a_network_that_is_wrong_is_never_shown():
-    judge, network, _ = judged(-2.0, 1.0)
-    assert not judge.network(network).better
+    judge, _ = judged(Answer(1.0))
+    assert not judge.network(network_that(Answer(-2.0))).better
 
 
 def test_a_network_is_not_shown_on_the_word_of_a_single_stroke():
-    judge, network, _ = judged(4.0, 1.0, rows=(1,))
-    assert not judge.network(network).better
+    judge, _ = judged(Answer(1.0), rows=(1,))
+    assert not judge.network(network_that(Answer(4.0))).better
 
 
 def test_once_shown_a_network_gives_way_only_to_one_that_is_no_worse():
-    judge, network, _ = judged(4.0, 1.0)
-    assert judge.network(network).better
-    vars(network)["convolved"] = Answer(-4.0)
-    assert not judge.network(network).better
-    vars(network)["convolved"] = Answer(5.0)
-    assert judge.network(network).better
+    judge, _ = judged(Answer(1.5))
+    assert judge.network(network_that(Answer(5.0))).better
+    assert not judge.network(network_that(Answer(-5.0))).better
+    assert judge.network(network_that(Answer(6.0))).better
 
 
 def test_without_a_classifier_the_first_network_is_shown():

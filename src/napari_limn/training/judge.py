@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from napari_limn.annotation.classes import IGNORE
-from napari_limn.training.scores import likelier, mean_iou, not_worse
+from napari_limn.training.scores import likelier, mean_iou, mean_likelihood, not_worse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _TOGETHER, _ALONE = 0.5, 0.0  # shares of the classifier beside a network that has learnt something
 _LEAST = 1e-3  # a probability counts as no less, so that no single voxel decides
+_TEMPERATURES = tuple(float(x) for x in np.geomspace(1 / 8, 8, 19))  # that logits are multiplied by
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,21 +133,31 @@ class Judge:
         return found
 
     def _evidence(self, logits: list[torch.Tensor]) -> Evidence:
-        pairs = [
-            _window_evidence(each.cpu(), target)
-            for each, (_, target) in zip(logits, self.windows, strict=True)
-        ]
-        return Evidence(np.stack([counts for counts, _ in pairs]), np.stack([sums for _, sums in pairs]))
+        """What logits find in the windows, at the temperature that suits them best.
+
+        Else whoever is less sure of everything seemed better than who is too sure (Guo 2017, arXiv:1706.04599).
+        """
+        rows = [_labelled(each.cpu(), target) for each, (_, target) in zip(logits, self.windows, strict=True)]
+        counts = np.stack([_counts(own, truth) for own, truth in rows])
+        every = [np.stack([_likelihood(own * t, truth) for own, truth in rows]) for t in _TEMPERATURES]
+        return Evidence(counts, max(every, key=lambda sums: mean_likelihood(sums, counts)))
 
 
-def _window_evidence(
-    logits: torch.Tensor, target: torch.Tensor
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Counts (K, K) and sums of log-likelihood (K,) of one window; logits (1, K, …), class indices (1, …)."""
-    classes, labelled = logits.shape[1], target != IGNORE
-    rows, truth = logits.movedim(1, -1)[labelled], target[labelled].numpy()
+def _labelled(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, NDArray[np.int64]]:
+    """Logits (M, K) and class indices (M,) of the labelled voxels of a window: logits (1, K, …), class indices (1, …)."""
+    labelled = target != IGNORE
+    return logits.movedim(1, -1)[labelled], target[labelled].numpy().astype(np.int64)
+
+
+def _counts(rows: torch.Tensor, truth: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Voxels (K true, K found)."""
+    classes = rows.shape[1]
     joint = truth * classes + rows.argmax(1).numpy()
-    counts = np.bincount(joint, minlength=classes * classes).astype(np.int64).reshape(classes, classes)
+    return np.bincount(joint, minlength=classes * classes).astype(np.int64).reshape(classes, classes)
+
+
+def _likelihood(rows: torch.Tensor, truth: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sums (K,) of the logarithm of the true class's probability, by the true class."""
     logs = torch.log_softmax(rows, 1).clamp_min(float(np.log(_LEAST))).numpy()
     own = logs[np.arange(len(truth)), truth].astype(np.float64)
-    return counts, np.bincount(truth, own, minlength=classes).astype(np.float64)
+    return np.bincount(truth, own, minlength=rows.shape[1]).astype(np.float64)
