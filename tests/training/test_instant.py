@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from napari_limn.annotation.classes import IGNORE
-from napari_limn.events import Improved, Scored, Step, drain
+from napari_limn.events import Improved, Scored, Step, Warned, drain
 from napari_limn.inference.pipeline import predict
 from napari_limn.model import Model
 from napari_limn.network.spec import PixelSpec, UNetSpec
@@ -106,6 +106,18 @@ def test_training_leaves_the_classifier_as_it_was_taught():
     first = next(e.model for e in events if isinstance(e, Improved))
     for name, value in first.network.pixels.state_dict().items():
         assert torch.equal(value, final.network.pixels.state_dict()[name])
+
+
+def test_a_network_that_is_not_shown_is_kept_to_go_on_from():
+    few = strokes((20,))
+    events = []
+    final = drain(training_events(IMAGE, few, replace(SPEC, steps=5)), events.append)
+    assert any("first answer stays" in e.message for e in events if isinstance(e, Warned))
+    first = next(e.model for e in events if isinstance(e, Improved))
+    assert final.spec.network.share == first.spec.network.share == 1.0
+    assert final.spec.steps == 5
+    assert not torch.equal(final.network.head.weight, first.network.head.weight)
+    assert np.array_equal(predict(final, IMAGE), predict(first, IMAGE))
 
 
 def test_corrections_change_the_answer_at_once():

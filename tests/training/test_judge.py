@@ -94,9 +94,11 @@ def test_without_a_classifier_the_first_network_is_shown():
     assert (verdict.share, verdict.better) == (0.0, True)
 
 
-def test_with_nothing_held_out_both_answer_together():
-    judge = Judge([])
-    assert judge.network(UNet(SPEC).eval()).share == 0.5
+def test_with_nothing_held_out_the_classifier_stays_unless_that_was_asked_for():
+    network = UNet(SPEC).eval()
+    assert not Judge([]).network(network).better
+    asked = Judge([], trusting=True).network(network)
+    assert (asked.share, asked.better) == (0.5, True)
 
 
 def test_likelihood_counts_every_class_alike():

@@ -77,12 +77,14 @@ class Judge:
     ----------
     windows
         Images (1, C, …) and class indices (1, …), labelled where held-out strokes are.
+    trusting
+        Whether, with nothing held out, a network is shown all the same, together with the classifier.
     bfloat16
         Whether networks compute in it.
     """
 
-    def __init__(self, windows: Windows, bfloat16: bool = False) -> None:
-        self.windows, self._bfloat16 = windows, bfloat16
+    def __init__(self, windows: Windows, *, trusting: bool = False, bfloat16: bool = False) -> None:
+        self.windows, self._trusting, self._bfloat16 = windows, trusting, bfloat16
         self._simple: Evidence | None = None  # of the classifier alone
         self._logits: list[torch.Tensor] = []  # of the classifier, for each window
         self._shown: Evidence | None = None  # of the best network shown; None while there is none
@@ -96,7 +98,9 @@ class Judge:
     def network(self, network: UNet) -> Verdict:
         """Judge a network as it is now, by itself and together with its classifier."""
         if not self.windows:
-            return Verdict(_TOGETHER if network.pixels else _ALONE, None, True)
+            if network.pixels is None:
+                return Verdict(_ALONE, None, True)
+            return Verdict(_TOGETHER, None, self._trusting)
         own = self._computed(network.convolved)
         if self._simple is None:
             return self._progress(self._evidence(own), _ALONE)

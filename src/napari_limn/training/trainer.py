@@ -162,7 +162,7 @@ class _Run:
         given = spec.class_weights
         self.class_weights = torch.tensor(given, device=self.device) if given else None
         self.windows = [(x.to(self.device), y) for x, y in data.windows()]
-        self.judge = Judge(self.windows, self.bfloat16)
+        self.judge = Judge(self.windows, trusting=spec.held_out == 0, bfloat16=self.bfloat16)
         self.best: Model | None = None
         self.began = time.perf_counter()
         self.next_score = _FIRST_SCORE
@@ -179,8 +179,10 @@ class _Run:
 
     def events(self) -> Generator[Event, None, Model]:
         if not self.windows and self.spec.held_out:
+            stays = ", and the first answer stays" if self.average.pixels is not None else ""
             yield Warned(
-                "There is too little paint to hold any out, so nothing scores the model; paint more strokes of each class."
+                f"There is too little paint to hold any out, so nothing scores the model{stays}; "
+                "paint more strokes of each class."
             )
         yield from self._answer()
         if self.start.spec.steps:
@@ -256,9 +258,15 @@ class _Run:
         self.next_score = self.seconds + max(_FIRST_SCORE, (self.seconds - before) / _SCORING_SHARE)
 
     def _keep(self, verdict: Verdict) -> Generator[Event, None, None]:
-        """Keep the averaged model, with the classifier's share of the verdict, if that is for it."""
+        """Keep the averaged model, with the classifier's share of the verdict, if that is for it.
+
+        While the classifier is shown, the network that learns beside it is kept too: whoever goes on later goes on from it.
+        """
         if verdict.better:
             self.best = self._snapshot(verdict.score, verdict.share)
+            yield Improved(self.best)
+        elif self.best is not None and not self.best.spec.network.convolves:
+            self.best = self._snapshot(self.best.spec.score, 1.0)
             yield Improved(self.best)
         if verdict.score is not None:
             yield Scored(self.steps, self.seconds, verdict.score, verdict.better)
