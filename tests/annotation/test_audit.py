@@ -72,6 +72,7 @@ def test_the_frame_counts_every_voxel_once():
     for box, row in zip(boxes, frame.found, strict=True):
         part = labels.reshape(frame.grid)[slices(box)]
         assert row.tolist() == [(part == v).sum() for v in VALUES]
+    assert frame_of(Volume.of(labels)).digest == frame.digest
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_limn.annotation.places import Pool, choose_cell, find_places, pool_of
+from napari_limn.annotation.places import Pool, choose_cell, find_places
 from napari_limn.volume.boxes import blocks, contains, slices, whole
-from napari_limn.volume.volume import Volume
 
 ONE = (1.0, 1.0, 1.0)
 
@@ -97,8 +96,3 @@ def test_places_lie_inside_and_no_two_are_the_same(grid, seed, count):
         assert all(a <= p < b for p, (a, b) in zip(place.at, place.box, strict=True))
         assert 0 < place.score <= 1
     assert len({place.box for place in found}) == len(found)
-
-
-def test_a_volume_that_is_there_is_pooled_block_by_block():
-    values = np.random.default_rng(0).integers(0, 2, (3, 90, 70), np.uint8)
-    np.testing.assert_allclose(pool_of(Volume.of(values)).means, pooled(values).means)

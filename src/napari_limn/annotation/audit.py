@@ -7,6 +7,7 @@ set of strokes or hand-picked pieces allows. See :func:`estimate` for the statis
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from math import prod
@@ -16,6 +17,7 @@ import numpy as np
 from scipy import special
 
 from napari_limn.annotation.places import Pool
+from napari_limn.annotation.strokes import tally
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, drain
 from napari_limn.specs import from_json, to_json
@@ -98,13 +100,20 @@ def patch_size(grid: tuple[int, ...]) -> tuple[int, int, int, int]:
     return next((size for size in sizes if count_blocks(grid, size) >= _ENOUGH), sizes[-1])
 
 
-def frame_of(labels: Volume, values: Sequence[int]) -> Frame:
+def frame_of(labels: Volume, values: Sequence[int] | None = None) -> Frame:
     """Drains :func:`frame_events`."""
     return drain(frame_events(labels, values))
 
 
-def frame_events(labels: Volume, values: Sequence[int]) -> Generator[Event, None, Frame]:
+def frame_events(labels: Volume, values: Sequence[int] | None = None) -> Generator[Event, None, Frame]:
     """Read labels once, block by block, and count the classes of every patch.
+
+    Parameters
+    ----------
+    labels
+        What is audited.
+    values
+        Of the classes; those that are found where not given.
 
     Raises
     ------
@@ -112,22 +121,25 @@ def frame_events(labels: Volume, values: Sequence[int]) -> Generator[Event, None
         If some voxel carries none of `values`.
     """
     size = patch_size(labels.grid)
-    pools = [Pool(labels.grid, size) for _ in values]
+    pools = {int(value): Pool(labels.grid, size) for value in values or ()}
     _, _, y, x = labels.grid
     block = (1, 1, max(1, min(y, _SCAN // x)), x)
-    total = count_blocks(labels.grid, block)
+    total, began = count_blocks(labels.grid, block), time.perf_counter()
     for done, box in enumerate(blocks(labels.grid, block), start=1):
         part = labels.read(box)[0]
-        for value, pool in zip(values, pools, strict=True):
-            pool.add(box, part == value)
-        yield BlockDone(box, done, total, 0.0)
-    found = np.stack([pool.sums.ravel() for pool in pools], axis=1).astype(np.int64)
+        for value in tally(part.ravel()):
+            if values is None and value not in pools:
+                pools[value] = Pool(labels.grid, size)
+            if value in pools:
+                pools[value].add(box, part == value)
+        yield BlockDone(box, done, total, time.perf_counter() - began)
+    found = np.stack([pools[v].sums.ravel() for v in sorted(pools)], axis=1).astype(np.int64)
     if (left := prod(labels.grid) - int(found.sum())) > 0:
         raise LimnError(
-            f"{labels.name}: found {left} voxels with none of the values {', '.join(map(str, values))}, expected a class for "
-            "every voxel; let the prediction run to its end first."
+            f"{labels.name}: found {left} voxels with none of the values {', '.join(map(str, sorted(pools)))}, expected a "
+            "class for every voxel; let the prediction run to its end first."
         )
-    return Frame(labels.grid, size, tuple(int(v) for v in values), found)
+    return Frame(labels.grid, size, tuple(sorted(pools)), found)
 
 
 # ---- what the person said -------------------------------------------------------------------------------------------

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from napari_limn.volume.boxes import Box, blocks, shape_of
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from napari_limn.volume.volume import Volume
+    from napari_limn.volume.boxes import Box
 
 Point = tuple[int, int, int, int]
 """A voxel on the TZYX grid."""
@@ -206,13 +204,3 @@ class _Patches:
         )
         t, z, y, x = ((a + b) // 2 for a, b in box)
         return Place((t, z, y, x), box, float(self.scores.ravel()[number]))
-
-
-def pool_of(volume: Volume, cell: tuple[int, ...] | None = None) -> Pool:
-    """A pool of all values of a volume that is there already, read block by block."""
-    pool = Pool(volume.grid, cell)
-    _, _, y, x = volume.grid
-    rows = max(1, (1 << 22) // x)
-    for box in blocks(volume.grid, (1, 1, min(y, rows), x)):
-        pool.add(box, volume.read(box)[0].reshape(shape_of(box)))
-    return pool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from napari_limn.annotation.places import Pool
 from napari_limn.inference.pipeline import PredictSpec, prediction_events
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import ArrayOutput
-from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
     import os
@@ -22,33 +21,27 @@ if TYPE_CHECKING:
     from napari_limn.events import Event
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
-
-Measure = Literal["margin", "entropy"]
-"""How class probabilities become an uncertainty of 0 to 1, see :func:`uncertainty`."""
+    from napari_limn.volume.volume import Volume
 
 
-def uncertainty(probabilities: NDArray[Any], measure: Measure = "margin") -> NDArray[np.float32]:
-    """How unsure class probabilities are: 0 for a certain class, 1 where the best ones are equal.
+def uncertainty(probabilities: NDArray[Any]) -> NDArray[np.float32]:
+    """How unsure class probabilities are: 1 − (p₁ − p₂), of the two most likely classes.
 
     Parameters
     ----------
     probabilities
         Of shape (K, …), over K ≥ 2 classes.
-    measure
-        ``"margin"``: 1 − (p₁ − p₂), of the two most likely classes (Scheffer 2001, doi:10.1007/3-540-44816-0_31).
-        ``"entropy"``: that of Shannon over ln K.
+
+    Returns
+    -------
+    0 for a certain class, 1 where the best two are equal (the margin of Scheffer 2001, doi:10.1007/3-540-44816-0_31).
 
     Examples
     --------
     >>> uncertainty(np.array([[0.5, 1.0], [0.5, 0.0]])).tolist()
     [1.0, 0.0]
     """
-    given = np.asarray(probabilities, np.float32)
-    if measure == "entropy":
-        logs = np.log(given, where=given > 0, out=np.zeros_like(given))
-        found: NDArray[np.float32] = -(given * logs).sum(0) / np.float32(np.log(len(given)))
-        return found.clip(0, 1)
-    second, first = np.partition(given, -2, axis=0)[-2:]
+    second, first = np.partition(np.asarray(probabilities, np.float32), -2, axis=0)[-2:]
     margin: NDArray[np.float32] = first - second
     return (1 - margin).clip(0, 1)
 
@@ -64,30 +57,15 @@ class UncertaintyOutput:
         Takes the means over its cells.
     array
         Takes 255 × the uncertainty of each voxel, in the axes of the image; None to keep the pool only.
-    measure
-        See :func:`uncertainty`.
-    other
-        Labels that another model gave; a voxel is then as unsure as the two disagree: 1 where they differ, else 0.
     """
 
-    def __init__(
-        self,
-        image: Volume,
-        pool: Pool,
-        array: Any = None,
-        measure: Measure = "margin",
-        other: Volume | None = None,
-    ) -> None:
-        self._pool, self._measure, self._other = pool, measure, other
+    def __init__(self, image: Volume, pool: Pool, array: Any = None) -> None:
+        self._pool = pool
         self._array = None if array is None else ArrayOutput(image, array)
 
     def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
         """See :meth:`napari_limn.volume.output.LabelOutput.write`."""
-        found: NDArray[Any]
-        if self._other is not None:
-            found = (self._other.read(box)[0] != labels).astype(np.float32)
-        else:
-            found = uncertainty(np.asarray(probabilities), self._measure)
+        found = uncertainty(np.asarray(probabilities))
         self._pool.add(box, found)
         if self._array is not None:
             self._array.write(box, np.rint(found * 255).astype(np.uint8))
@@ -111,30 +89,18 @@ def uncertainty_events(
     image: Any,
     array: Any = None,
     spec: PredictSpec | None = None,
-    *,
-    measure: Measure = "margin",
-    rival: Model | None = None,
 ) -> Generator[Event, None, Pool]:
-    """Predict, and keep only how unsure the model is; returns the means over patches.
+    """Predict, and keep only how unsure the model is; returns the means over the cells of a coarse grid.
 
     Parameters
     ----------
     model, image, spec
         And errors, as of :func:`napari_limn.predict`.
     array
-        Takes 255 × the uncertainty of each voxel, in the axes of the image without channels; None for the means only.
-    measure
-        See :func:`uncertainty`.
-    rival
-        A second model: what counts is then where the two give different labels.
+        Takes 255 × the uncertainty of each voxel, in the axes of the image without channels; None for the means only:
+        then nothing is kept that is as large as the image.
     """
-    volume, spec = open_volume(image), replace(spec or PredictSpec(), probabilities=None)
-    other = None
-    if rival is not None:
-        labels = yield from prediction_events(rival, volume, None, spec)
-        other = Volume(labels, volume.axes.without("C"), "labels of the other model")
-    else:
-        spec = replace(spec, probabilities="float16")
-    output = UncertaintyOutput(volume, Pool(volume.grid), array, measure, other)
+    volume, spec = open_volume(image), replace(spec or PredictSpec(), probabilities="float16")
+    output = UncertaintyOutput(volume, Pool(volume.grid), array)
     found: Pool = yield from prediction_events(model, volume, output, spec)
     return found
