@@ -139,11 +139,12 @@ class AuditView:
 
     def _outline(self, box: Box) -> None:
         """Draw the box; the layer that the person works on stays the active one."""
-        active = self.viewer.layers.selection.active
         corners = rectangle(self._axes, box)
-        width = max(1.0, _EDGE * max(shape_of(box)[2:]))
         if self._box is not None and self._box in self.viewer.layers:
-            self.viewer.layers.remove(self._box)
+            self._box.data = [corners]  # a new layer would take a quarter of a second
+            return
+        active = self.viewer.layers.selection.active
+        width = max(1.0, _EDGE * max(shape_of(box)[2:]))
         self._box = Shapes(
             [corners], shape_type="rectangle", edge_width=width, edge_color="yellow", face_color="transparent",
             name="audit patch", **placement(self.layer, self._volume),
