@@ -214,8 +214,9 @@ class ReviewWidget(Panel):
         return self.view
 
     def _predictions(self) -> list[Labels]:
-        """Labels layers, those that were predicted first."""
-        return list(reversed(self.layers(Labels)))
+        """Labels layers, what was predicted first; not those that an audit made."""
+        layers = [layer for layer in self.layers(Labels) if "audit" not in layer.metadata.get(MADE_BY, {})]
+        return sorted(layers, key=lambda layer: MADE_BY not in layer.metadata)
 
     def _classes(self, layer: Labels) -> tuple[tuple[int, ...] | None, dict[int, str]]:
         """Values and names of the classes of a prediction, as far as its model is known."""
