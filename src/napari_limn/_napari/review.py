@@ -252,7 +252,8 @@ class ReviewWidget(Panel):
         tips = {
             self.start_button: "Show where the model is unsure, as a layer over the image",
             self.take_button: "Move the view to the most unsure place away from your strokes; again for the next one",
-            self.audit_button: "Look at random patches of the prediction, and learn how good it is as a whole",
+            self.audit_button: "Look at random patches of the prediction, and learn how good it is as a whole. Objects that are missed altogether are "
+            "met by chance only: where that matters, look at more patches",
             self.accept_button: "The labels in the box are right",
             self.correct_button: "Paint over what is wrong in the box",
             self.skip_button: "This patch cannot be judged",
