@@ -326,3 +326,24 @@ def test_presets_objects_and_pruning_by_options(capsys, files):
     (files / "spec.json").write_text(json.dumps({"steps": 1, "patch": [32, 32], "zero": "background"}))
     train(capsys, files, "fast.limn", "--preset", "fast")
     assert Model.load(files / "fast.limn").spec.network.width < 16
+
+
+def test_next_names_places_away_from_the_strokes(capsys, files):
+    train(capsys, files)
+    given = (
+        files / "model.limn",
+        files / "image.ome.tif",
+        "--labels",
+        files / "strokes.tif",
+        "-n",
+        3,
+        "--json",
+    )
+    code, said, err = run(capsys, "next", *given)
+    assert (code, err.count("expected")) == (0, 0)
+    assert 1 <= len(said["places"]) <= 3
+    for place in said["places"]:
+        assert 0 < place["score"] <= 1
+        assert [0 <= a < n for a, n in zip(place["at"], (1, 1, 96, 80), strict=True)] == [True] * 4
+    code, _, err = run(capsys, "next", *given[:2], "-n", 0)
+    assert (code, err) == (1, "napari-limn: found -n 0, expected 1 or more places.\n")

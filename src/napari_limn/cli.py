@@ -1,4 +1,4 @@
-"""The command line: ``napari-limn demo | check | train | predict | score | info | diagnose``."""
+"""The command line: ``napari-limn demo | check | train | predict | next | score | info | diagnose``."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-limn {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for add in (_add_demo, add_check, _add_train, _add_predict, _add_score, _add_info, add_diagnose):
+    for add in (_add_demo, add_check, _add_train, _add_predict, _add_next, _add_score, _add_info, add_diagnose):
         verb = add(verbs)
         verb.add_argument("--json", action="store_true", help="end with one machine-readable line")
         verb.add_argument("--quiet", action="store_true", help="say nothing but errors")
@@ -160,6 +160,32 @@ def _add_predict(verbs: Any) -> argparse.ArgumentParser:
         "--overwrite", action="store_true", help="write over an existing output, begin an unfinished one anew"
     )
     verb.set_defaults(run=_predict)
+    return verb
+
+
+def _add_next(verbs: Any) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        "next", help="where a model is unsure: places to paint next"
+    )
+    verb.add_argument("model", type=Path, metavar="MODEL.limn")
+    verb.add_argument("image", type=Path, metavar="IMAGE")
+    verb.add_argument(
+        "--labels",
+        type=Path,
+        metavar="STROKES",
+        help="what is painted already; places beside it are passed over",
+    )
+    verb.add_argument("-n", "--count", type=int, default=5, metavar="N", help="how many places (5)")
+    verb.add_argument(
+        "--memory", metavar="2GB", help="most memory to use (half of what is free, at most 4GB)"
+    )
+    verb.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute (auto)"
+    )
+    verb.add_argument(
+        "--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing"
+    )
+    verb.set_defaults(run=_next)
     return verb
 
 
@@ -323,6 +349,32 @@ def _predict(args: argparse.Namespace) -> dict[str, Any]:
         "seconds": round(took, 2),
         "values": list(model.spec.classes.values),
         "dtype": str(model.spec.classes.dtype),
+    }
+
+
+def _next(args: argparse.Namespace) -> dict[str, Any]:
+    from napari_limn.annotation.places import find_places
+    from napari_limn.annotation.strokes import find_paint
+    from napari_limn.inference.pipeline import PredictSpec
+    from napari_limn.inference.uncertainty import uncertainty_events
+    from napari_limn.volume.open import open_labels, open_volume
+
+    if args.count < 1:
+        raise LimnError(f"found -n {args.count}, expected 1 or more places.")
+    image = open_volume(args.image, args.axes)
+    strokes = find_paint(open_labels(args.labels, image), "unlabelled").where if args.labels else None
+    spec = PredictSpec(memory=args.memory, device=args.device)
+    pool = _followed(uncertainty_events(args.model, image, spec=spec), args)
+    places = find_places(pool, image.axes.spacing, args.count, strokes)
+    axes = image.axes.without("C").names
+    rows = [
+        ", ".join(f"{n.lower()} {v}" for n, v in zip("TZYX", place.at, strict=True) if n in axes)
+        + f": uncertainty {place.score:.3f}"
+        for place in places
+    ]
+    return {
+        "text": "\n".join(rows) or "The model is certain everywhere.",
+        "places": [asdict(place) for place in places],
     }
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from magicgui.widgets import ComboBox, Select, create_widget
-from napari.layers import Image, Labels
+from napari.layers import Image
 from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -167,9 +167,9 @@ class Panel(QWidget):
 
     # ---- layers --------------------------------------------------------------------------------------------------
     def layers(self, kind: type[Layer]) -> list[Layer]:
-        """Layers of a kind, the topmost first; for labels, what a person painted before what was predicted."""
+        """Layers of a kind, the topmost first; what a person opened or painted before what was made here."""
         found = [layer for layer in reversed(self.viewer.layers) if type(layer) is kind]
-        return sorted(found, key=lambda layer: MADE_BY in layer.metadata) if kind is Labels else found
+        return sorted(found, key=lambda layer: MADE_BY in layer.metadata)
 
     def chosen_images(self, image: Any, channels: Any) -> list[Image]:
         """The image layer and the further channels."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from napari_limn.volume.volume import Volume
 
 _CELL = {2: (1, 1, 64, 64), 3: (1, 8, 32, 32)}
-_GAP = {2: (0, 0, 8, 8), 3: (0, 2, 8, 8)}
+_GAP = {2: (0, 1, 8, 8), 3: (0, 2, 8, 8)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,166 @@
+"""An audit in the window: a box around the patch that is asked about, and a layer to correct it in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels, Shapes
+
+from napari_limn._napari.layers import MADE_BY, empty_labels, placement, volume_of
+from napari_limn._napari.view import look_at, rectangle
+from napari_limn.annotation.audit import SUFFIX, Audit, estimate, joint_counts
+from napari_limn.volume.axes import GRID
+from napari_limn.volume.boxes import shape_of, slices
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari.components import ViewerModel
+    from numpy.typing import NDArray
+
+    from napari_limn.annotation.audit import Frame
+    from napari_limn.volume.boxes import Box
+
+_EDGE = 1 / 32  # of the side of a patch: how thick its box is drawn
+
+
+class AuditView:
+    """One audit of one labels layer.
+
+    Parameters
+    ----------
+    viewer, layer
+        Where it is shown, and the labels that are audited.
+    frame
+        All patches of these labels.
+    beside
+        File that the audit is saved beside, under a name that tells of which labels it is; None keeps it in memory.
+    names
+        Of the classes, by label value.
+
+    Raises
+    ------
+    LimnError
+        If there is a file of that name which is no audit of these labels.
+    """
+
+    def __init__(
+        self, viewer: ViewerModel, layer: Labels, frame: Frame, beside: Path | None, names: dict[int, str]
+    ) -> None:
+        self.viewer, self.layer, self.frame, self.names = viewer, layer, frame, names
+        self.path = beside and beside.with_name(f"{beside.name}.{frame.digest}{SUFFIX}")
+        self.audit = Audit.load(self.path, frame) if self.path else Audit(frame.digest)
+        self._volume = volume_of(layer)
+        self._axes = self._volume.axes.names
+        self._box: Shapes | None = None
+        self.corrections: Labels | None = None
+        self.patch: int | None = None
+        self.correcting = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether the labels are still there."""
+        return self.layer in self.viewer.layers
+
+    def next(self) -> bool:
+        """Show the next patch; False when every one was seen."""
+        _, self.patch = self.audit.drawn(self.frame)
+        self.correcting = False
+        if self.patch is None:
+            return False
+        box = self.frame.box(self.patch)
+        self._outline(box)
+        look_at(self.viewer, self.layer, self._axes, box)
+        return True
+
+    def correct(self) -> None:
+        """Copy the patch into the layer of corrections, and take up the brush."""
+        if self.patch is None:
+            return
+        layer = self._layer_of_corrections()
+        box = self.frame.box(self.patch)
+        layer.data[self._index(box)] = self._volume.squeezed(self._found(box))
+        layer.refresh()
+        self.viewer.layers.move(self.viewer.layers.index(layer), len(self.viewer.layers))
+        self.viewer.layers.selection.active = layer
+        layer.mode = "paint"
+        self.correcting = True
+
+    def accept(self) -> int:
+        """Take the patch as it is, or as it was corrected; returns how many pixels were.
+
+        Raises
+        ------
+        LimnError
+            If something was painted that is no class of the labels.
+        """
+        if self.patch is None:
+            return 0
+        box = self.frame.box(self.patch)
+        found = true = self._found(box)
+        if self.correcting and self.corrections is not None and self.corrections in self.viewer.layers:
+            true = volume_of(self.corrections).read(box)[0]
+        self._say(joint_counts(found, true, self.frame.values))
+        return int(np.count_nonzero(found != true))
+
+    def skip(self) -> None:
+        """Say nothing of the patch."""
+        if self.patch is not None:
+            self._say(None)
+
+    def sentences(self) -> list[str]:
+        """What is known of each class by now."""
+        found = estimate(self.frame, self.audit)
+        return [
+            f"Dice of {self.names.get(value, f'class {value}')} {dice} for the whole image; IoU {dice.iou}"
+            for value, dice in found.items()
+        ]
+
+    def close(self) -> None:
+        """Take the box away."""
+        if self._box is not None and self._box in self.viewer.layers:
+            self.viewer.layers.remove(self._box)
+        self._box, self.patch = None, None
+
+    def _say(self, counts: Any) -> None:
+        if self.patch is not None:
+            self.audit = self.audit.said(self.patch, counts)
+            if self.path is not None:
+                self.audit.save(self.path)
+
+    def _found(self, box: Box) -> NDArray[Any]:
+        found: NDArray[Any] = self._volume.read(box)[0]
+        return found
+
+    def _index(self, box: Box) -> tuple[slice, ...]:
+        at = dict(zip(GRID, slices(box), strict=True))
+        return tuple(at[name] for name in self._axes)
+
+    def _outline(self, box: Box) -> None:
+        """Draw the box; the layer that the person works on stays the active one."""
+        corners = rectangle(self._axes, box)
+        if self._box is not None and self._box in self.viewer.layers:
+            self._box.data = [corners]  # a new layer would take a quarter of a second
+            return
+        active = self.viewer.layers.selection.active
+        width = max(1.0, _EDGE * max(shape_of(box)[2:]))
+        self._box = Shapes(
+            [corners], shape_type="rectangle", edge_width=width, edge_color="yellow", face_color="transparent",
+            name="audit patch", **placement(self.layer, self._volume),
+        )  # fmt: skip
+        self._box.editable = False
+        self.viewer.add_layer(self._box)
+        self.viewer.layers.selection.active = active if active in self.viewer.layers else self.layer
+
+    def _layer_of_corrections(self) -> Labels:
+        if self.corrections is None or self.corrections not in self.viewer.layers:
+            self.corrections = Labels(
+                empty_labels(self._volume, self._volume.dtype),
+                name=f"{self.layer.name} corrected",
+                colormap=self.layer.colormap,
+                metadata={MADE_BY: {"audit": self.frame.digest}},
+                **placement(self.layer, self._volume),
+            )
+            self.viewer.add_layer(self.corrections)
+        return self.corrections

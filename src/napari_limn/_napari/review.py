@@ -1,0 +1,286 @@
+"""The Review widget: where to paint next, and how good a prediction is as a whole."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox
+from napari.layers import Image, Labels
+from qtpy.QtWidgets import QHBoxLayout, QWidget
+
+from napari_limn._napari.auditing import AuditView
+from napari_limn._napari.follow import Follower
+from napari_limn._napari.forms import Panel
+from napari_limn._napari.layers import MADE_BY, empty_labels, image_volume, placement, volume_of
+from napari_limn._napari.shelf import SHELF
+from napari_limn._napari.view import look_at
+from napari_limn.annotation.audit import frame_events
+from napari_limn.annotation.places import find_places
+from napari_limn.annotation.strokes import find_paint
+from napari_limn.errors import LimnError
+from napari_limn.events import BlockDone, Event, Planned, Working
+from napari_limn.volume.open import open_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari.viewer import Viewer
+    from numpy.typing import NDArray
+    from qtpy.QtWidgets import QPushButton
+
+    from napari_limn.annotation.audit import Frame
+    from napari_limn.annotation.places import Point, Pool
+    from napari_limn.model import Model
+    from napari_limn.volume.volume import Volume
+
+PATCHES = 30
+"""Patches of an audit; the person may stop before, or go on."""
+_SAY = 0.25  # seconds between two lines about blocks that came in
+
+
+class ReviewWidget(Panel):
+    """Show where a model is unsure and move there; audit a prediction patch by patch."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer, "limn-review", "Where next", "Cancel")
+        self.model = self.field(
+            "Model", "model", ComboBox(choices=lambda _: SHELF.names), "The model to look for doubts of"
+        )
+        self.image = self.layer_field("Image", "image", Image, "The image that you work on")
+        self.labels = self.layer_field(
+            "Labels", "labels", Labels, "The layer with your strokes; places beside them are passed over"
+        )
+        self.prediction = self.field(
+            "Prediction",
+            "prediction",
+            ComboBox(choices=lambda _: self._predictions()),
+            "The labels to audit: what Predict made of the image",
+        )
+        self.channels = self.channels_field()
+        self.take_button = self._button("Take me there", "take", self.take_me_there)
+        self.audit_button = self._button("Audit", "audit", self.start_audit)
+        self.accept_button = self._button("Accept", "accept", self.accept)
+        self.correct_button = self._button("Correct", "correct", self.correct)
+        self.skip_button = self._button("Skip", "skip", self.skip)
+        self._explain()
+        self.starters.append(self.audit_button)
+        self.found = self.sentence("estimate")
+        self.lay_out(
+            _row(self.take_button, self.audit_button),
+            _row(self.accept_button, self.correct_button, self.skip_button),
+            self.found,
+        )
+        self.map: Image | None = None
+        self.view: AuditView | None = None
+        self._follower: Follower | None = None
+        self._pool: Pool | None = None
+        self._spacing = (1.0, 1.0, 1.0)
+        self._paint: NDArray[Any] | None = None
+        self._visited: list[Point] = []
+        self._audited: Labels | None = None
+        self._said_at = 0.0
+        self._set_buttons()
+        SHELF.added.connect(self._on_model)
+        self.say("Where next shows where the model is unsure; Audit says how good a prediction is.")
+
+    # ---- where next ----------------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Compute how unsure the model is of every voxel."""
+        from napari_limn.inference.pipeline import check_fit
+
+        layers = self.chosen_images(self.image, self.channels)
+        model, volume = SHELF[self.model.value], image_volume(layers)
+        check_fit(model, volume)
+        strokes = None if self.labels.value is None else self.labels.value
+        paint = None if strokes is None else open_labels(volume_of(strokes), volume)
+        data = empty_labels(volume, "uint8")
+        self._pool, self._visited, self._spacing = None, [], volume.axes.spacing
+        self._set_buttons()
+        self._show(layers[0], volume, data)
+        self.say("Planning …")
+        self.run(_doubting(model, volume, data, paint), self._pooled)
+
+    def take_me_there(self) -> None:
+        """Move the view to the most useful place that was not visited yet."""
+        if self._pool is None or self.map is None or self.map not in self.viewer.layers:
+            raise LimnError("there is no map of doubts; press Where next first.")
+        places = find_places(self._pool, self._spacing, 1, self._paint, self._visited)
+        if not places:
+            raise LimnError(
+                "no other place is left where the model is unsure; train again, then press Where next."
+            )
+        place = places[0]
+        self._visited.append(place.at)
+        names = volume_of(self.map).axes.names
+        look_at(self.viewer, self.map, names, place.box)
+        if (strokes := self.labels.value) is not None:
+            self.viewer.layers.selection.active = strokes
+        at = ", ".join(f"{n.lower()} {v}" for n, v in zip("TZYX", place.at, strict=True) if n in names)
+        self.say(
+            f"Place {len(self._visited)}: {at}; uncertainty {place.score:.2f}. Paint what is wrong there, or press again."
+        )
+
+    def _pooled(self, result: tuple[Pool, NDArray[Any] | None] | None) -> None:
+        if self._follower is not None:
+            self._follower.refresh()
+        if result is None:
+            self.say("Cancelled; the map is not whole.")
+            return
+        self._pool, self._paint = result
+        self._set_buttons()
+        self.say("Done. Bright is unsure; press Take me there.")
+
+    def _show(self, image: Image, volume: Volume, data: Any) -> None:
+        """The layer of doubts, right above its image; the one shown before is replaced."""
+        active, name = self.viewer.layers.selection.active, f"{image.name} uncertainty"
+        if name in self.viewer.layers and MADE_BY in self.viewer.layers[name].metadata:
+            self.viewer.layers.remove(name)
+        self.map = Image(
+            data, name=name, colormap="magma", blending="additive", opacity=0.7, contrast_limits=(0, 255),
+            metadata={MADE_BY: {"model": str(self.model.value), "image": image.name}},
+            **placement(image, volume),
+        )  # fmt: skip
+        self.viewer.add_layer(self.map)
+        self.viewer.layers.move(len(self.viewer.layers) - 1, self.viewer.layers.index(image) + 1)
+        if active in self.viewer.layers:
+            self.viewer.layers.selection.active = active
+        self._follower = Follower(self.viewer, self.map, volume.axes.without("C").names, self)
+
+    # ---- audit ---------------------------------------------------------------------------------------------------
+    def start_audit(self) -> None:
+        """Count the classes of the prediction, then ask about patch after patch."""
+        layer = self.prediction.value
+        if layer is None:
+            raise LimnError("there are no labels to audit; predict first.")
+        if self.view is not None:
+            self.view.close()
+        self.view, self._audited = None, layer
+        self._set_buttons()
+        self.found.clear()
+        self.say("Reading the labels …")
+        self.run(frame_events(volume_of(layer), self._classes(layer)[0]), self._framed)
+
+    def accept(self) -> None:
+        """The patch is right, as it is or as it was corrected."""
+        view = self._view()
+        wrong = view.accept()
+        self._ask(f"Corrected {wrong} pixels. " if wrong else "")
+
+    def correct(self) -> None:
+        """Let the person paint over a copy of the patch."""
+        self._view().correct()
+        self.accept_button.setText("Accept corrected")
+        self.correct_button.setEnabled(False)
+        self.say("Paint over what is wrong inside the box, then press Accept corrected.")
+
+    def skip(self) -> None:
+        """Pass over a patch that cannot be judged."""
+        self._view().skip()
+        self._ask()
+
+    def _framed(self, frame: Frame | None) -> None:
+        if frame is None or self._audited is None:
+            self.say("Cancelled.")
+            return
+        image = self.image.value
+        source = image.source.path if image is not None else None
+        beside = Path(source) if source is not None and Path(source).exists() else None
+        self.view = AuditView(self.viewer, self._audited, frame, beside, self._classes(self._audited)[1])
+        went_on = self.view.audit.judged
+        self._ask(f"Going on after {went_on} patches. " if went_on else "")
+
+    def _ask(self, before: str = "") -> None:
+        """Show the next patch, and what is known by now."""
+        view = self._view()
+        more = view.next()
+        self._set_buttons()
+        self.found.setText("\n".join(view.sentences()))
+        number = view.audit.judged + 1
+        if not more:
+            view.close()
+            self.say(f"{before}Every patch was seen; this is the score of the whole image.")
+        elif number <= PATCHES:
+            self.say(f"{before}Patch {number} of {PATCHES}: are the labels in the box right?")
+        else:
+            self.say(f"{before}Patch {number}, more than the {PATCHES} asked for: the interval narrows on.")
+
+    def _view(self) -> AuditView:
+        if self.view is None or not self.view.alive:
+            self.view = None
+            self._set_buttons()
+            raise LimnError("the labels that were audited are gone; press Audit to begin with others.")
+        return self.view
+
+    def _predictions(self) -> list[Labels]:
+        """Labels layers, what was predicted first; not those that an audit made."""
+        layers = [layer for layer in self.layers(Labels) if "audit" not in layer.metadata.get(MADE_BY, {})]
+        return sorted(layers, key=lambda layer: MADE_BY not in layer.metadata)
+
+    def _classes(self, layer: Labels) -> tuple[tuple[int, ...] | None, dict[int, str]]:
+        """Values and names of the classes of a prediction, as far as its model is known."""
+        name = layer.metadata.get(MADE_BY, {}).get("model")
+        if name not in SHELF.names:
+            return None, {}
+        classes = SHELF[name].spec.classes
+        return classes.values, classes.name_of
+
+    # ---- the run -------------------------------------------------------------------------------------------------
+    def heard(self, event: Event) -> None:
+        """Show the plan, then blocks as they come."""
+        match event:
+            case Planned(plan=plan):
+                self.say(str(plan))
+            case BlockDone(box=box, done=done, total=total, seconds=seconds):
+                self.progress.setValue(1000 * done // total)
+                if self._follower is not None:
+                    self._follower.block_done(box)
+                if time.monotonic() - self._said_at > _SAY:
+                    self._said_at = time.monotonic()
+                    self.say(f"Block {done} of {total}, about {seconds / done * (total - done):.0f} s to go")
+
+    def _set_buttons(self) -> None:
+        """Only what can be pressed now is lit."""
+        asking = self.view is not None and self.view.patch is not None
+        self.take_button.setEnabled(self._pool is not None)
+        self.accept_button.setText("Accept")
+        for button in (self.accept_button, self.correct_button, self.skip_button):
+            button.setEnabled(asking)
+
+    def _explain(self) -> None:
+        tips = {
+            self.start_button: "Show where the model is unsure, as a layer over the image",
+            self.take_button: "Move the view to the most unsure place away from your strokes; again for the next one",
+            self.audit_button: "Look at random patches of the prediction, and learn how good it is as a whole. Objects that are missed altogether are "
+            "met by chance only: where that matters, look at more patches",
+            self.accept_button: "The labels in the box are right",
+            self.correct_button: "Paint over what is wrong in the box",
+            self.skip_button: "This patch cannot be judged",
+        }
+        for button, tip in tips.items():
+            button.setToolTip(tip)
+
+    def _on_model(self, name: str) -> None:
+        self.model.reset_choices()
+        self.model.value = name
+
+
+def _row(*buttons: QPushButton) -> QWidget:
+    row, line = QWidget(), QHBoxLayout()
+    line.setContentsMargins(0, 0, 0, 0)
+    for button in buttons:
+        line.addWidget(button)
+    row.setLayout(line)
+    return row
+
+
+def _doubting(
+    model: Model, volume: Volume, data: Any, strokes: Volume | None
+) -> Generator[Event, None, tuple[Pool, NDArray[Any] | None]]:
+    """The same as ``napari-limn next``; PyTorch is imported in the thread of the run."""
+    from napari_limn.inference.uncertainty import uncertainty_events
+
+    pool = yield from uncertainty_events(model, volume, data)
+    yield Working()
+    return pool, None if strokes is None else find_paint(strokes, "unlabelled").where

@@ -1,0 +1,51 @@
+"""Where the window looks: moved to a box of an image, and back to nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_limn.volume.axes import GRID
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_limn.volume.boxes import Box
+
+_AROUND = 3.0  # sides of the box that the canvas shows
+
+
+def look_at(viewer: ViewerModel, layer: Layer, names: str, box: Box) -> None:
+    """Show the slice in the middle of a box, with the box in the middle of the canvas.
+
+    Parameters
+    ----------
+    viewer, layer
+        What is looked at; the layer gives the transform from voxels to the world.
+    names
+        Axes of the layer, letters of TZYX.
+    box
+        On the TZYX grid.
+    """
+    spans = [box[GRID.index(name)] for name in names]
+    middle = np.asarray(layer.data_to_world([(a + b - 1) // 2 for a, b in spans]))
+    first = viewer.dims.ndim - layer.ndim
+    viewer.dims.set_point([first + i for i in range(layer.ndim)], middle.tolist())
+    shown = [axis - first for axis in viewer.dims.displayed if axis >= first]
+    low, high = (np.asarray(layer.data_to_world([span[end] - 0.5 for span in spans])) for end in (0, 1))
+    center, extent = ((low + high) / 2)[shown], np.abs(high - low)[shown]
+    camera = viewer.scene.camera
+    camera.center = (*(0.0,) * (3 - len(shown)), *center.tolist())
+    camera.zoom = float(min(viewer.canvas.size) / (_AROUND * max(extent.max(), 1e-9)))
+
+
+def rectangle(names: str, box: Box) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Corners (4, D) of a box in its first slice, around its pixels, in the coordinates of a layer with axes `names`."""
+    spans = [box[GRID.index(name)] for name in names]
+    corners = [
+        [float(a) for a, _ in spans[:-2]] + [spans[-2][i] - 0.5, spans[-1][j] - 0.5]
+        for i, j in ((0, 0), (0, 1), (1, 1), (1, 0))
+    ]
+    return np.array(corners)

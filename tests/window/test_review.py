@@ -1,0 +1,141 @@
+"""Where next and audits by hand, in a real window."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from napari_limn import Classes, Model, ModelSpec, UNetSpec
+from napari_limn._napari.layers import MADE_BY
+from napari_limn._napari.shelf import SHELF
+from napari_limn.network.unet import UNet
+
+pytestmark = pytest.mark.window
+
+
+def shelve(width=4, names=("soma", "axon")):
+    """A model that was not trained, on the shelf."""
+    torch.manual_seed(0)
+    spec = ModelSpec(
+        network=UNetSpec(width=width, factors=((2, 2),) * 2), classes=Classes((1, 2), names=names)
+    )
+    SHELF.put("untrained", Model(spec, UNet(spec.network).eval()))
+
+
+def test_the_view_goes_from_one_unsure_place_to_the_next(hand):
+    place = {
+        "scale": (2.0, 0.5, 0.5),
+        "translate": (10, 20, 30),
+        "units": ("um",) * 3,
+        "axis_labels": tuple("zyx"),
+    }
+    image = hand.viewer.add_image(
+        np.random.default_rng(0).random((7, 200, 220), np.float32), name="stack", **place
+    )
+    strokes = hand.viewer.add_labels(np.zeros(image.data.shape, np.uint8), name="strokes", **place)
+    strokes.data[3, 50:60, 50:60] = 1
+    shelve()
+    review = hand.open_widget("Review")
+    assert not hand.find("limn-review-take").isEnabled()
+    hand.press("limn-review-start")
+    hand.wait_idle(review)
+    shown = hand.viewer.layers["stack uncertainty"]
+    assert shown.data.dtype == np.uint8
+    assert shown.data.std() > 1
+    assert tuple(shown.scale) == tuple(image.scale)
+    assert tuple(shown.translate) == tuple(image.translate)
+    assert shown.units == image.units
+    assert hand.find("limn-review-image").currentText() == "stack", "the map passes for an image to work on"
+
+    seen = []
+    for number in (1, 2, 3):
+        hand.press("limn-review-take")
+        assert f"Place {number}: z " in hand.find("limn-review-status").text()
+        here = (*hand.viewer.dims.point[:1], *hand.viewer.scene.camera.center[-2:])
+        z, y, x = shown.world_to_data(here)
+        assert 0 <= z < 7
+        assert 0 <= y < 200
+        assert 0 <= x < 220
+        assert (round(z), round(y), round(x)) not in seen
+        seen.append((round(z), round(y), round(x)))
+        side = hand.viewer.canvas.size[0] / hand.viewer.scene.camera.zoom / 0.5
+        assert 40 < side < 400, "a patch is not what the canvas shows"
+    assert hand.viewer.layers.selection.active is strokes
+
+    hand.press("limn-review-start")
+    hand.wait_idle(review)
+    assert [layer.name for layer in hand.viewer.layers] == ["stack", "stack uncertainty", "strokes"]
+
+
+def test_an_audit_by_hand_is_taken_up_again(hand, tmp_path):
+    truth = np.ones((300, 320), np.uint8)
+    truth[100:200, 60:260] = 2
+    labels = np.roll(truth, 6, axis=1)
+    tifffile.imwrite(tmp_path / "image.tif", truth * 60)
+    hand.drop(tmp_path / "image.tif")
+    shelve()
+    metadata = {MADE_BY: {"model": "untrained", "image": "image"}}
+    prediction = hand.viewer.add_labels(labels, name="image labels", metadata=metadata)
+    review = hand.open_widget("Review")
+    hand.press("limn-review-audit")
+    hand.wait_idle(review)
+    assert "Patch 1 of 30" in hand.find("limn-review-status").text()
+    box = hand.viewer.layers["audit patch"]
+    corrected = 0
+    for _ in range(12):
+        at = review.view.frame.box(review.view.patch)[2:]
+        index = tuple(slice(a, b) for a, b in at)
+        np.testing.assert_allclose(np.mean(box.data[0], 0), np.mean(at, 1) - 0.5)
+        if (labels[index] == truth[index]).all():
+            hand.press("limn-review-accept")
+            continue
+        hand.press("limn-review-correct")
+        assert hand.find("limn-review-accept").text() == "Accept corrected"
+        layer = hand.viewer.layers.selection.active
+        assert layer.name == "image labels corrected"
+        assert layer.mode == "paint"
+        np.testing.assert_array_equal(layer.data[index], labels[index])
+        wrong = np.argwhere(labels[index] != truth[index]) + [a for a, _ in at]
+        layer.brush_size = 1
+        for value in (1, 2):
+            layer.data_setitem(tuple(wrong[truth[tuple(wrong.T)] == value].T), value)
+        hand.press("limn-review-accept")
+        assert f"Corrected {len(wrong)} pixels" in hand.find("limn-review-status").text()
+        corrected += 1
+    assert corrected > 2
+    assert [layer for layer in hand.viewer.layers if layer.name.startswith("audit patch")] == [box]
+    assert len(box.data) == 1
+    assert box.shape_type == ["rectangle"]
+    said = hand.find("limn-review-estimate").text()
+    assert "Dice of soma 0." in said
+    assert "Dice of axon 0.9" in said
+    assert "for the whole image" in said
+    hand.press("limn-review-skip")
+    assert "Patch 13 of 30" in hand.find("limn-review-status").text()
+
+    hand.press("limn-review-audit")
+    hand.wait_idle(review)
+    assert "Going on after 12 patches. Patch 13 of 30" in hand.find("limn-review-status").text()
+    assert hand.find("limn-review-estimate").text() == said
+    hand.viewer.layers.remove(prediction)
+    hand.press("limn-review-accept")
+    assert "are gone" in hand.find("limn-review-status").text()
+    assert not hand.find("limn-review-accept").isEnabled()
+
+
+def test_cancel_and_mistakes(hand):
+    review = hand.open_widget("Review")
+    hand.press("limn-review-start")
+    assert "no image layer" in hand.find("limn-review-status").text()
+    hand.press("limn-review-audit")
+    assert "predict first" in hand.find("limn-review-status").text()
+    hand.viewer.add_image(np.random.default_rng(0).integers(0, 255, (60, 700, 700), np.uint8), name="stack")
+    shelve(width=16)
+    hand.press("limn-review-start")
+    hand.qtbot.waitUntil(lambda: review.progress.value() > 0, timeout=60_000)
+    hand.press("limn-review-cancel")
+    hand.wait_idle(review, 5)
+    assert "not whole" in hand.find("limn-review-status").text()
+    assert not hand.find("limn-review-take").isEnabled()
