@@ -113,15 +113,16 @@ def test_findings_come_with_buttons_and_the_controls_stay_where_they_are(hand):
     assert remedies(train) == ["Paint class 1"]
 
     labels.data[3] = two_classes()[3]
-    hand.find("limn-train-seconds").setValue(3)
+    hand.find("limn-train-seconds").setValue(600)
     hand.press("limn-train-start")
     hand.qtbot.waitUntil(lambda: bool(train.curve.losses), timeout=60_000)
     hand.pump(0.6)
     assert "Running for" in hand.find("limn-train-state").text()
     assert {c: c.geometry() for c in places} == places, "the controls moved while training"
+    hand.press("limn-train-stop")
     hand.wait_idle(train)
     assert [f.kind for f in train.findings.shown] == ["slice"]
-    assert "Done, after" in hand.find("limn-train-state").text()
+    assert "Stopped, after" in hand.find("limn-train-state").text()
     assert "GB" in hand.find("limn-train-memory").text()
     assert "CPU" in hand.find("limn-train-device").text() or "CUDA" in hand.find("limn-train-device").text()
     assert {c: c.geometry() for c in places} == places, "the controls moved after training"
