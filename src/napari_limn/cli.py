@@ -1,4 +1,4 @@
-"""The command line: ``napari-limn demo | train | predict | score | info``."""
+"""The command line: ``napari-limn demo | train | predict | score | info | journal``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_limn import __version__
 from napari_limn.errors import LimnError
+from napari_limn.journal_verb import add_journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -72,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-limn {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for add in (_add_demo, _add_train, _add_predict, _add_score, _add_info):
+    for add in (_add_demo, _add_train, _add_predict, _add_score, _add_info, add_journal):
         verb = add(verbs)
         verb.add_argument("--json", action="store_true", help="end with one machine-readable line")
         verb.add_argument("--quiet", action="store_true", help="say nothing but errors")

@@ -256,15 +256,14 @@ class Journal:
 
     def _sync(self) -> None:
         """Bring what was written to the disk itself, in a thread of its own: that may take longer than a hand waits."""
-        while not self._closing or self.synced < self.count:
+        closing = False
+        while not closing:
             self._wake.wait()
             self._wake.clear()
-            count = self.count
+            closing, count = self._closing, self.count
             with suppress(OSError):  # the next record tries again; the status tells how many are on the disk
                 sync_file(self.path)
                 self.synced = count
-            if self._closing:
-                return
 
     def close(self) -> None:
         """End it, when everything is on the disk."""
