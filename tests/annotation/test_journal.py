@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from napari_limn.annotation.changes import Change
 from napari_limn.annotation.journal import Header, Journal, Record, read_journal, replay
 from napari_limn.annotation.paint_store import PaintStore
-from napari_limn.annotation.recording import History, Recording, difference
+from napari_limn.annotation.recording import History, Recording, difference, painted_box
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes
 
@@ -45,7 +45,7 @@ class Layer:
             item.append((at, mask, region[mask], value))
             region[mask] = value
             self.data[at] = region
-            parts.append((box, None if mask.all() else mask, value))
+            parts.append(painted_box(box, None if mask.all() else mask, value, SHAPE))
         if parts:
             self.recording.painted(parts)
             self.done.append(item)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from napari_limn.annotation.paint_store import PaintStore, Part
 from napari_limn.annotation.strokes import count_values, find_paint
+from napari_limn.errors import LimnError
 from napari_limn.volume.volume import Volume
 
 shapes = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)
@@ -68,7 +69,10 @@ def test_a_large_part_is_read_only_when_asked_for():
     store[1, 7, 8] = 5
     assert np.flatnonzero(plane == 5).tolist() == [7 * 1000 + 8]
     assert plane[5, 6] == 4
-    assert PaintStore((9, 10**6, 10**6))[0].dtype == np.uint8, "nothing was read"
+    huge = PaintStore((9, 10**6, 10**6))[0]
+    assert huge.dtype == np.uint8, "nothing was read"
+    with pytest.raises(LimnError, match="in 2D"):
+        np.asarray(huge)
 
 
 @pytest.mark.parametrize("index", [(slice(None, None, 2), 0), ([1], slice(None)), (0, 99), ([0], [99])])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from napari_limn.errors import LimnError
 from napari_limn.volume.boxes import Box, clipped, overlap, shape_of, shifted, slices
 from napari_limn.volume.lazy import plain_entries
 
@@ -21,6 +22,7 @@ _SIDE = 128  # voxels of a chunk along Y and X: a brush meets few of them, and a
 _AT_ONCE = (
     1 << 20
 )  # voxels up to which an index gives an array, and above it a part that is read when asked for
+_READABLE = 4 << 30  # bytes that are put into one array at most
 
 
 class PaintStore:
@@ -239,7 +241,18 @@ class Part(NDArrayOperatorsMixin):
         return np.asarray(self)[index]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """Read it."""
+        """Read it.
+
+        Raises
+        ------
+        LimnError
+            If it is so large that nothing good could come of it.
+        """
+        if self.size * self.dtype.itemsize > _READABLE:
+            raise LimnError(
+                f"found {self.size / 1e9:.1f} billion voxels of strokes asked for at once, expected a plane of them; "
+                "look at a volume of this size in 2D."
+            )
         found = np.squeeze(self._store.read(self._box), axis=self._dropped)
         return found.astype(dtype or self.dtype, copy=False)
 

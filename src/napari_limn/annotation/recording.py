@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _SLAB = 1 << 22  # voxels that are compared at once
 _REMEMBERED = 200  # strokes; napari undoes at most 100, and redoes as many
 
-Painted = tuple[Box, "NDArray[np.bool_] | None", Any]
-"""A box, which of its voxels were painted (None: all), and their new value, one or as many as there are."""
+Painted = tuple["NDArray[np.int64]", "NDArray[Any]"]
+"""Positions of voxels, which count through the whole array in C order, and the value of each."""
 
 
 @dataclass(slots=True)
@@ -121,6 +121,11 @@ class Recording:
         return len(self.history.done)
 
     @property
+    def count(self) -> int:
+        """Records written down so far, of all sessions."""
+        return self._count
+
+    @property
     def safe(self) -> bool:
         """Whether all that was told is on the disk itself."""
         if self.journal is None:
@@ -130,25 +135,14 @@ class Recording:
     # ---- told ----------------------------------------------------------------------------------------------------
     def painted(self, parts: Sequence[Painted]) -> None:
         """Write down a stroke that consists of `parts`, in their order; where two meet, the later one counts."""
-        each = [self._spelled(part) for part in parts]
-        if len(each) == 1:
-            positions, new = each[0]
-        else:
-            positions = np.concatenate([at for at, _ in each])
-            new = np.concatenate([values for _, values in each])
+        positions = np.concatenate([_NONE, *(at for at, _ in parts)])
+        new = np.concatenate([_NONE, *(values for _, values in parts)])
+        if not (np.diff(positions) > 0).all():
             positions, last = np.unique(positions[::-1], return_index=True)
             new = new[::-1][last]
         change = Change.of(positions, self.known.take(positions).astype(np.int64), new)
         if change.size:
             self._told.append(self._tell("stroke", change))
-
-    def _spelled(self, part: Painted) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Positions, ascending, and new values of the voxels of a part."""
-        box, mask, value = part
-        within = np.ones([b - a for a, b in box], bool) if mask is None else mask
-        places = [p + start for p, (start, _) in zip(np.nonzero(within), box, strict=True)]
-        positions = np.ravel_multi_index(places, self.known.shape).astype(np.int64)
-        return positions, np.broadcast_to(np.asarray(value).astype(np.int64), positions.shape)
 
     def saved(self, path: str) -> None:
         """Write down that the labels as they are now were saved to a file of their own."""
@@ -242,6 +236,19 @@ class Recording:
         if self.journal is not None:
             self.write()
             self.journal.close()
+
+
+def painted_places(places: Sequence[NDArray[Any]], values: Any, shape: Sequence[int]) -> Painted:
+    """A part of a stroke from an array of places for each axis, and values: one, or as many."""
+    positions = np.ravel_multi_index([np.asarray(p) for p in places], tuple(shape)).astype(np.int64).ravel()
+    return positions, np.broadcast_to(np.asarray(values).astype(np.int64).ravel(), positions.shape)
+
+
+def painted_box(box: Box, mask: NDArray[np.bool_] | None, values: Any, shape: Sequence[int]) -> Painted:
+    """A part of a stroke from a box, which of its voxels were painted (None: all), and values: one, or as many."""
+    within = np.ones([b - a for a, b in box], bool) if mask is None else mask
+    places = [p + start for p, (start, _) in zip(np.nonzero(within), box, strict=True)]
+    return painted_places(places, values, shape)
 
 
 def difference(known: PaintStore, data: Any) -> Change:
