@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from napari_limn.annotation.changes import Change
 from napari_limn.annotation.journal import Header, Journal, Record, read_journal, replay
 from napari_limn.annotation.paint_store import PaintStore
-from napari_limn.annotation.recording import History, Recording, difference, painted_box
+from napari_limn.annotation.recording import History, Painted, Recording, difference
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes
 
@@ -45,7 +45,7 @@ class Layer:
             item.append((at, mask, region[mask], value))
             region[mask] = value
             self.data[at] = region
-            parts.append(painted_box(box, None if mask.all() else mask, value, SHAPE))
+            parts.append(Painted(box, None if mask.all() else mask, value))
         if parts:
             self.recording.painted(parts)
             self.done.append(item)
@@ -157,6 +157,31 @@ def test_torn_at_any_byte_what_is_whole_replays_and_goes_on(tmp_path_factory, de
     Layer(data, recording).stroke(np.random.default_rng(1))
     recording.close()
     np.testing.assert_array_equal(np.asarray(replay(read_journal(path))), data)
+
+
+@given(seed=st.integers(0, 2**31), cell=st.integers(1, 4), count=st.integers(1, 30))
+@settings(max_examples=40, deadline=None)
+def test_strokes_by_places_however_far_apart(seed, cell, count):
+    rng = np.random.default_rng(seed)
+    data = np.zeros(SHAPE, np.uint8)
+    recording = Recording(lambda: (_ for _ in ()).throw(LimnError("no disk")), data)
+    places = [rng.integers(0, n, count) for n in SHAPE]
+    values = rng.integers(0, 3, count)
+    data[tuple(places)] = values
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("napari_limn.annotation.recording._CELL", cell)
+        patch.setattr("napari_limn.annotation.recording._DENSE", 1)
+        patch.setattr("napari_limn.annotation.changes._DENSE", 1)
+        recording.painted(Painted.at(places, values))
+    np.testing.assert_array_equal(np.asarray(recording.known), data)
+
+
+def test_two_voxels_at_the_ends_of_a_volume_do_not_fill_the_memory():
+    store = PaintStore((1000, 4096, 4096))
+    recording = Recording(lambda: (_ for _ in ()).throw(LimnError("no disk")), store)
+    recording.painted(Painted.at([np.array([0, 999]), np.array([0, 4095]), np.array([0, 4095])], 7))
+    assert recording.known[999, 4095, 4095] == recording.known[0, 0, 0] == 7
+    assert recording.trouble == "no disk"
 
 
 def test_an_undo_that_is_not_told_is_found_out_and_named(tmp_path):

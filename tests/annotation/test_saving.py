@@ -9,7 +9,7 @@ import tifffile
 from napari_limn.annotation.journal import Journal, read_journal
 from napari_limn.annotation.journal_files import begin_journal, found_journals, header_for, homes
 from napari_limn.annotation.paint_store import PaintStore
-from napari_limn.annotation.recording import Recording, painted_box
+from napari_limn.annotation.recording import Painted, Recording
 from napari_limn.annotation.saving import saving_events
 from napari_limn.cli import main
 from napari_limn.events import BlockDone, drain
@@ -37,8 +37,8 @@ def image(seed=0):
 def painted(header):
     """A journal of two strokes, the second undone."""
     recording = Recording(lambda: begin_journal(header), PaintStore(header.shape))
-    recording.painted([painted_box(BOX, None, 2, header.shape)])
-    recording.painted([painted_box(((0, 1), (0, 5), (0, 5)), None, 1, header.shape)])
+    recording.painted([Painted(BOX, None, 2)])
+    recording.painted([Painted(((0, 1), (0, 5), (0, 5)), None, 1)])
     recording.turn("undo", recording.known.copy())
     recording.close()
     return recording.journal.path

@@ -15,7 +15,7 @@ from napari_limn._napari.layers import MADE_BY, placement, volume_of
 from napari_limn.annotation.journal import Header, Journal
 from napari_limn.annotation.journal_files import begin_journal, header_for
 from napari_limn.annotation.paint_store import PaintStore
-from napari_limn.annotation.recording import Painted, Recording, painted_box, painted_places
+from napari_limn.annotation.recording import Painted, Recording
 from napari_limn.errors import LimnError
 from napari_limn.volume.output import labels_shape
 from napari_limn.volume.volume import size_in_bytes
@@ -100,7 +100,7 @@ class Recorder:
         self.recording.close()
 
     def _on_paint(self, event: Any) -> None:
-        self.recording.painted([_part(atom, self.layer.data.shape) for atom in event.value])
+        self.recording.painted([part for atom in event.value for part in _parts(atom)])
         self._changed()
 
     def _on_shown(self, event: Any = None) -> None:
@@ -121,13 +121,15 @@ class Recorder:
         return tuple(data.shape) == known.shape and data.dtype == known.dtype and _is_watched(data)
 
 
-def _part(atom: Any, shape: tuple[int, ...]) -> Painted:
+def _parts(atom: Any) -> list[Painted]:
     """What napari tells of a piece of a stroke: a box with a mask, or places, with values before and after."""
     if len(atom) == 4:
         box = tuple((s.start, s.stop) for s in atom.slice_key)
-        return painted_box(box, atom.mask, atom.new_value, shape)
+        return [Painted(box, atom.mask, atom.new_value)]
     places, _, values = atom
-    return painted_places(np.broadcast_arrays(*places), values, shape)
+    return Painted.at(
+        [p.ravel() for p in np.broadcast_arrays(*places)], np.ravel(values) if np.ndim(values) else values
+    )
 
 
 def _is_watched(data: Any) -> bool:

@@ -81,11 +81,11 @@ class Offer(QWidget):
         journals = self._connected()
         if image is not None and journals is not None:
             try:
-                found, refused = found_journals(header_of(image))
+                found, refused = found_journals(header_of(image), journals.open_paths | _DECLINED)
             except LimnError:
                 found, refused = [], []  # nothing can be painted on it; Train says why
             for path, contents in found:
-                if path not in journals.open_paths | _DECLINED and self._is_wanted(contents):
+                if self._is_wanted(contents):
                     self._path = path
                     self.sentence.setText(_sentence(path, contents))
                     break

@@ -9,14 +9,51 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_limn.volume.boxes import Box, shape_of, size_of, slices
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_limn.volume.boxes import Box
-
 _AT_ONCE = 1 << 22  # voxels that are spelled out at once
+_DENSE = 8  # times as many voxels as there are may lie in a box that is worked on as a whole
+_AT_MOST = 1 << 27  # voxels of such a box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Some voxels of an array.
+
+    Parameters
+    ----------
+    shape
+        Of the array.
+    box
+        A box that holds them and not much else, or nothing.
+    voxels
+        Which of the box they are (bool, flat), or their positions in the whole array.
+    """
+
+    shape: tuple[int, ...]
+    box: Box
+    voxels: NDArray[Any]
+
+    def get(self, data: Any) -> NDArray[Any]:
+        """Their values in an array."""
+        if self.box:
+            found: NDArray[Any] = np.asarray(data[slices(self.box)]).reshape(-1)[self.voxels]
+            return found
+        return np.asarray(data[np.unravel_index(self.voxels, self.shape)])
+
+    def put(self, data: Any, values: NDArray[Any]) -> None:
+        """Write their values into an array."""
+        if not self.box:
+            data[np.unravel_index(self.voxels, self.shape)] = values.astype(data.dtype)
+            return
+        region = np.array(data[slices(self.box)]).reshape(-1)
+        region[self.voxels] = values.astype(region.dtype)
+        data[slices(self.box)] = region.reshape(shape_of(self.box))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,11 +92,25 @@ class Change:
         )
 
     @classmethod
+    def between(cls, old: NDArray[Any], new: NDArray[Any], box: Box, shape: Sequence[int]) -> Change:
+        """What makes `new` of `old`, both the labels of a box in an array of `shape`."""
+        before, after = old.reshape(-1), new.reshape(-1)
+        at = np.flatnonzero(before != after)
+        before, after = before[at], after[at]
+        broken = (np.diff(at) != 1) | (at[1:] % old.shape[-1] == 0)
+        broken |= (before[1:] != before[:-1]) | (after[1:] != after[:-1])
+        first = np.flatnonzero(np.concatenate([[True], broken])) if len(at) else np.zeros(0, np.intp)
+        places = np.unravel_index(at[first], old.shape)
+        start = np.ravel_multi_index([p + a for p, (a, _) in zip(places, box, strict=True)], tuple(shape))
+        length = np.diff(np.append(first, len(at)))
+        return cls(*(a.astype(np.int64) for a in (start, length, before[first], after[first])))
+
+    @classmethod
     def joined(cls, parts: Iterable[Change]) -> Change:
-        """Several changes, of ascending and disjoint voxels, as one."""
+        """Several changes, of disjoint voxels, as one."""
         rows = [np.stack([p.start, p.length, p.old, p.new]) for p in parts]
-        start, length, old, new = np.concatenate([np.zeros((4, 0), np.int64), *rows], axis=1)
-        return cls(start, length, old, new)
+        columns = np.concatenate([np.zeros((4, 0), np.int64), *rows], axis=1)
+        return cls(*columns[:, np.argsort(columns[0], kind="stable")])
 
     @property
     def size(self) -> int:
@@ -99,6 +150,26 @@ class Change:
             spans.append((0, int(n)) if wraps.any() else (int(low.min()), int(high.max()) + 1))
             wraps |= low != high  # such a run holds whole lines of the axes that follow
         return tuple(spans)
+
+    def portions(self, shape: Sequence[int]) -> Iterator[tuple[Place, NDArray[np.int64], NDArray[np.int64]]]:
+        """Places in an array of `shape`, with old and new values voxel by voxel."""
+        box = self.box(shape)
+        if size_of(box) <= min(_DENSE * self.size, _AT_MOST):
+            first = np.unravel_index(self.start, tuple(shape))
+            within = [p - a for p, (a, _) in zip(first, box, strict=True)]
+            start = np.ravel_multi_index(within, shape_of(box)) if self.size else self.start
+            edges = np.zeros(size_of(box) + 1, np.int8)  # a run that wraps finds the box as wide as the array
+            np.add.at(edges, start, 1)
+            np.add.at(edges, start + self.length, -1)
+            cover = np.cumsum(edges[:-1], dtype=np.int8).view(bool)
+            yield (
+                Place(tuple(shape), box, cover),
+                np.repeat(self.old, self.length),
+                np.repeat(self.new, self.length),
+            )
+            return
+        for positions, old, new in self.pieces():
+            yield Place(tuple(shape), (), positions), old, new
 
     # ---- as text -------------------------------------------------------------------------------------------------
     def encoded(self) -> str:

@@ -7,6 +7,7 @@ import os
 import sys
 import zlib
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from napari_limn.volume.output import labels_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
     from napari_limn.volume.volume import Volume
 
@@ -87,19 +89,33 @@ def _numbered(first: Path) -> Iterator[Path]:
         yield first.with_name(f"{stem}{f'-{number}' if number > 1 else ''}{SUFFIX}")
 
 
-def found_journals(header: Header) -> tuple[list[tuple[Path, Contents]], list[str]]:
-    """Journals of an image that hold anything, the newest first, and a sentence about each that cannot be read."""
+def found_journals(
+    header: Header, skip: AbstractSet[Path] = frozenset()
+) -> tuple[list[tuple[Path, Contents]], list[str]]:
+    """Journals of an image that hold anything, the newest first, and a sentence about each that cannot be read.
+
+    Those of `skip` are not looked at.
+    """
     found, refused = [], []
     for first in dict.fromkeys(homes(header)):
         for path in itertools.takewhile(Path.exists, _numbered(first)):
+            if path in skip:
+                continue
             try:
-                contents = read_journal(path)
+                state = path.stat()
+                contents = _read(path, state.st_mtime_ns, state.st_size)
             except LimnError as error:
                 refused.append(str(error))
                 continue
             if contents.records and _same_image(contents.header, header):
                 found.append((path, contents))
     return sorted(found, key=lambda row: row[1].records[-1].time, reverse=True), refused
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, changed: int, size: int) -> Contents:
+    """The journal as it was when it was changed last: a window looks for it whenever a layer comes or goes."""
+    return read_journal(path)
 
 
 def _same_image(one: Header, other: Header) -> bool:

@@ -76,6 +76,10 @@ class PaintStore:
         """Where its chunks lie, in raster order; all voxels outside of them are 0."""
         return [self._box(key) for key in sorted(self._chunks)]
 
+    def cells(self, box: Box) -> list[Box]:
+        """Where the chunks lie, or would lie, that meet a box."""
+        return [self._box(key) for key in self._keys(box, new=True)]
+
     def copy(self) -> PaintStore:
         """Another one with the same labels."""
         other = PaintStore(self.shape, self.dtype, self.chunk)

@@ -7,10 +7,10 @@ the replayed journal is the layer, voxel by voxel, whatever happened to it.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from napari_limn.annotation.changes import Change
 from napari_limn.annotation.journal import Contents, Journal, Record, replay
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.errors import LimnError
-from napari_limn.volume.boxes import Box, blocks, slices
+from napari_limn.volume.boxes import Box, blocks, overlap, shape_of, shifted, size_of, slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,10 +29,51 @@ if TYPE_CHECKING:
     from napari_limn.annotation.journal import Kind
 
 _SLAB = 1 << 22  # voxels that are compared at once
+_CELL = 256  # voxels along the sides of the pieces that a wide stroke is looked at in
+_DENSE = 8  # times as many voxels as were painted may lie in a box that is looked at as a whole
 _REMEMBERED = 200  # strokes; napari undoes at most 100, and redoes as many
 
-Painted = tuple["NDArray[np.int64]", "NDArray[Any]"]
-"""Positions of voxels, which count through the whole array in C order, and the value of each."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Painted:
+    """A piece of a stroke.
+
+    Parameters
+    ----------
+    box
+        Where it lies.
+    mask
+        Which voxels of the box were painted; None for all.
+    values
+        Their new value: one, or as many as there are.
+    """
+
+    box: Box
+    mask: NDArray[np.bool_] | None
+    values: Any
+
+    @classmethod
+    def at(cls, places: Sequence[NDArray[Any]], values: Any) -> list[Painted]:
+        """Pieces from an array of places for each axis, and their value, one or as many; of a place named twice the last counts."""
+        spread = np.broadcast_to(np.asarray(values), places[0].shape)
+        cells = np.stack([p // s for p, s in zip(places, _sides(len(places)), strict=True)], axis=1)
+        _, which = np.unique(cells, axis=0, return_inverse=True)
+        order = np.argsort(which.ravel(), kind="stable")
+        cuts = np.flatnonzero(np.diff(which.ravel()[order])) + 1
+        return [cls._of_cell([p[g] for p in places], spread[g]) for g in np.split(order, cuts) if len(g)]
+
+    @classmethod
+    def _of_cell(cls, places: list[NDArray[Any]], values: NDArray[Any]) -> Painted:
+        box = tuple((int(p.min()), int(p.max()) + 1) for p in places)
+        within = tuple(p - a for p, (a, _) in zip(places, box, strict=True))
+        mask, spread = np.zeros(shape_of(box), bool), np.zeros(shape_of(box), values.dtype)
+        mask[within], spread[within] = True, values
+        return cls(box, mask, spread[mask])
+
+    def write(self, labels: NDArray[Any], origin: Sequence[int]) -> None:
+        """Write it into an array of labels that begins at `origin`."""
+        part = labels[slices(shifted(self.box, origin))]
+        part[... if self.mask is None else self.mask] = self.values
 
 
 @dataclass(slots=True)
@@ -135,14 +176,30 @@ class Recording:
     # ---- told ----------------------------------------------------------------------------------------------------
     def painted(self, parts: Sequence[Painted]) -> None:
         """Write down a stroke that consists of `parts`, in their order; where two meet, the later one counts."""
-        positions = np.concatenate([_NONE, *(at for at, _ in parts)])
-        new = np.concatenate([_NONE, *(values for _, values in parts)])
-        if not (np.diff(positions) > 0).all():
-            positions, last = np.unique(positions[::-1], return_index=True)
-            new = new[::-1][last]
-        change = Change.of(positions, self.known.take(positions).astype(np.int64), new)
+        if not parts:
+            return
+        change = Change.joined(
+            self._painted_in(cell, [p for p in parts if size_of(overlap(p.box, cell))])
+            for cell in _cells([part.box for part in parts])
+        )
         if change.size:
             self._told.append(self._tell("stroke", change))
+
+    def _painted_in(self, cell: Box, parts: Sequence[Painted]) -> Change:
+        """What a stroke changes in a part of the volume."""
+        around = tuple(
+            (min(spans)[0], max(b for _, b in spans))
+            for spans in zip(cell, *(p.box for p in parts), strict=True)
+        )
+        origin = [start for start, _ in around]
+        old = self.known.read(around)
+        new = old.copy()
+        for part in parts:
+            part.write(new, origin)
+        inner = slices(shifted(cell, origin))
+        return Change.between(
+            np.ascontiguousarray(old[inner]), np.ascontiguousarray(new[inner]), cell, self.known.shape
+        )
 
     def saved(self, path: str) -> None:
         """Write down that the labels as they are now were saved to a file of their own."""
@@ -170,13 +227,15 @@ class Recording:
         change = record.change.reversed() if kind == "undo" else record.change
         if (_at(data, change.start[:1]) == self.known.take(change.start[:1])).all():
             return False
-        if any((_at(data, at) != new.astype(self.known.dtype)).any() for at, _, new in change.pieces()):
+        kind_of, portions = self.known.dtype, change.portions(self.known.shape)
+        if any((place.get(data) != new.astype(kind_of)).any() for place, _, new in portions):
             return False
         self._tell(kind, change, record.number)
         return True
 
     def _differs(self, data: Any, change: Change) -> bool:
-        return any((_at(data, at) != self.known.take(at)).any() for at, _, _ in change.pieces())
+        portions = change.portions(self.known.shape)
+        return any((place.get(data) != place.get(self.known)).any() for place, _, _ in portions)
 
     def audit(self, data: Any, kind: Kind = "edit") -> None:
         """Compare all of the layer's data with what is known, and write down what differs."""
@@ -199,8 +258,8 @@ class Recording:
         if (record := self.latest(kind)) is None:
             return
         change = record.change.reversed() if kind == "undo" else record.change
-        for positions, _, new in change.pieces():
-            data[np.unravel_index(positions, self.known.shape)] = new.astype(self.known.dtype)
+        for place, _, new in change.portions(self.known.shape):
+            place.put(data, new)
         self._strayed |= self.is_told(record)
         self._tell(kind, change, record.number)
 
@@ -213,8 +272,8 @@ class Recording:
     def _take(self, kind: Kind, change: Change, of: int = 0, note: str = "") -> Record:
         self._count += 1
         record = Record(self._count, time.time(), kind, change, of, note)
-        for positions, _, new in change.pieces():
-            self.known.put(positions, new)
+        for place, _, new in change.portions(self.known.shape):
+            place.put(self.known, new)
         self.history.take(record)
         self._pending.append(record)
         return record
@@ -238,53 +297,46 @@ class Recording:
             self.journal.close()
 
 
-def painted_places(places: Sequence[NDArray[Any]], values: Any, shape: Sequence[int]) -> Painted:
-    """A part of a stroke from an array of places for each axis, and values: one, or as many."""
-    positions = np.ravel_multi_index([np.asarray(p) for p in places], tuple(shape)).astype(np.int64).ravel()
-    return positions, np.broadcast_to(np.asarray(values).astype(np.int64).ravel(), positions.shape)
+def _cells(boxes: Sequence[Box]) -> list[Box]:
+    """Disjoint boxes that cover `boxes` together: their hull, or where that is mostly empty, the parts of it that are not."""
+    hull = tuple((min(a for a, _ in spans), max(b for _, b in spans)) for spans in zip(*boxes, strict=True))
+    if size_of(hull) <= max(_DENSE * sum(map(size_of, boxes)), _CELL**2):
+        return [hull]
+    sides, found = _sides(len(hull)), set[tuple[int, ...]]()
+    for box in boxes:
+        ranges = [range(a // s, -(-b // s)) for (a, b), s in zip(box, sides, strict=True)]
+        found.update(itertools.product(*ranges))
+    cells = (tuple((k * s, k * s + s) for k, s in zip(key, sides, strict=True)) for key in sorted(found))
+    return [overlap(cell, hull) for cell in cells]
 
 
-def painted_box(box: Box, mask: NDArray[np.bool_] | None, values: Any, shape: Sequence[int]) -> Painted:
-    """A part of a stroke from a box, which of its voxels were painted (None: all), and values: one, or as many."""
-    within = np.ones([b - a for a, b in box], bool) if mask is None else mask
-    places = [p + start for p, (start, _) in zip(np.nonzero(within), box, strict=True)]
-    return painted_places(places, values, shape)
+def _sides(ndim: int) -> list[int]:
+    """Extent of such a part: a square of the last two axes."""
+    return [_CELL if i >= ndim - 2 else 1 for i in range(ndim)]
 
 
 def difference(known: PaintStore, data: Any) -> Change:
     """What makes `data`, an array of the extent of `known`, of it."""
     if isinstance(data, PaintStore):
-        found = [_differing(known, data, box) for box in {*known.boxes(), *data.boxes()}]
-        positions, old, new = (np.concatenate(a) for a in zip(*found, strict=True)) if found else 3 * (_NONE,)
-        order = np.argsort(positions)
-        return Change.of(positions[order], old[order], new[order])
-    rows = prod(known.shape) and _SLAB
-    block: list[int] = []
-    for n in reversed(known.shape):  # whole lines of the last axes: such boxes are ascending, too
-        block.insert(0, max(1, min(n, rows)))
-        rows //= n
-    return Change.joined(Change.of(*_differing(known, data, box)) for box in blocks(known.shape, block))
+        boxes: Iterable[Box] = {*known.boxes(), *(cell for box in data.boxes() for cell in known.cells(box))}
+    else:
+        boxes = blocks(known.shape, _slab(known.shape))
+    return Change.joined(
+        Change.between(known.read(box), np.ascontiguousarray(data[slices(box)]), box, known.shape)
+        for box in boxes
+    )
 
 
-_NONE = np.zeros(0, np.int64)
-
-
-def _differing(
-    known: PaintStore, data: Any, box: Box
-) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[Any]]:
-    """Positions in a box where the two differ, ascending within the box, and both values."""
-    old, new = known.read(box), np.asarray(data[slices(box)])
-    differs = old != new
-    if not differs.any():
-        return _NONE, _NONE, _NONE
-    places = [p + start for p, (start, _) in zip(np.nonzero(differs), box, strict=True)]
-    positions = np.ravel_multi_index(places, known.shape).astype(np.int64)
-    return positions, old[differs].astype(np.int64), new[differs].astype(np.int64)
+def _slab(shape: Sequence[int]) -> list[int]:
+    """Extent of the boxes in which an array is compared: whole lines of its last axes, a few million voxels."""
+    room, found = _SLAB, list[int]()
+    for n in reversed(shape):
+        found.insert(0, max(1, min(n, room)))
+        room //= n
+    return found
 
 
 def _at(data: Any, positions: NDArray[np.int64]) -> NDArray[Any]:
     """Values of an array at positions."""
-    if isinstance(data, PaintStore):
-        return data.take(positions)
     found: NDArray[Any] = np.asarray(data[np.unravel_index(positions, data.shape)])
     return found
