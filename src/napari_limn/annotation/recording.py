@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _SLAB = 1 << 22  # voxels that are compared at once
 _CELL = 256  # voxels along the sides of the pieces that a wide stroke is looked at in
 _DENSE = 8  # times as many voxels as were painted may lie in a box that is looked at as a whole
+_PROBED = 1 << 16  # voxels of a stroke that are compared at each look
 _REMEMBERED = 200  # strokes; napari undoes at most 100, and redoes as many
 
 
@@ -139,12 +140,8 @@ class Recording:
         self.journal: Journal | None = None
         self._begin, self._count = begin, 0
         self._pending: list[Record] = []  # not in the journal yet
-        self._told: deque[Record] = deque(
-            maxlen=_REMEMBERED
-        )  # strokes that the layer itself can undo or redo
-        self._strayed = (
-            False  # whether what the layer would undo next may be another one than the latest here
-        )
+        # strokes that the layer itself can undo or redo; and whether the next of them may be another than the latest here
+        self._told, self._strayed = deque[Record](maxlen=_REMEMBERED), False
         if (found := difference(self.known, base)).size:
             self._take("base", found)
 
@@ -234,6 +231,11 @@ class Recording:
         return True
 
     def _differs(self, data: Any, change: Change) -> bool:
+        """Whether data and what is known differ where `change` was; of large ones the ends and middles of runs are enough."""
+        if change.size > _PROBED:
+            ends = [change.start, change.start + change.length // 2, change.start + change.length - 1]
+            probes = np.concatenate(ends)[:: 1 + 3 * len(change.start) // _PROBED]
+            return bool((_at(data, probes) != self.known.take(probes)).any())
         portions = change.portions(self.known.shape)
         return any((place.get(data) != place.get(self.known)).any() for place, _, _ in portions)
 
