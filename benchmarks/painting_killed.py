@@ -27,7 +27,7 @@ from napari_limn.annotation.journal import read_journal, replay
 from napari_limn.annotation.paint_store import PaintStore
 
 _STARTS = 120  # seconds that a window may take to open
-_PAINTS = 4  # seconds at most that it paints before it is killed
+_PAINTS = 6  # seconds at most that it paints before it is killed
 
 
 def main() -> None:

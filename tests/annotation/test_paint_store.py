@@ -60,6 +60,15 @@ def test_only_what_is_painted_takes_memory():
     assert store.size == 2000 * 4096 * 3840
 
 
+def test_another_type_is_another_store():
+    store = PaintStore((4, 5), np.uint8)
+    store[1, 2] = 7
+    wide, same = store.astype(np.uint16), store.copy()
+    wide[0, 0] = same[0, 0] = 9
+    assert (wide.dtype, int(wide[1, 2]), int(store[0, 0])) == (np.uint16, 7, 0)
+    assert repr(wide) == "<PaintStore (4, 5) uint16, 0.0 MB painted>"
+
+
 def test_a_large_part_is_read_only_when_asked_for():
     store = PaintStore((3, 2000, 1000))
     store[1, 5, 6] = 4
@@ -73,6 +82,8 @@ def test_a_large_part_is_read_only_when_asked_for():
     assert huge.dtype == np.uint8, "nothing was read"
     with pytest.raises(LimnError, match="in 2D"):
         np.asarray(huge)
+    with pytest.raises(LimnError, match="in 2D"):
+        np.asarray(PaintStore((1000, 4096, 4096)))
 
 
 @pytest.mark.parametrize("index", [(slice(None, None, 2), 0), ([1], slice(None)), (0, 99), ([0], [99])])

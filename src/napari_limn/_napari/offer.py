@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -80,20 +81,20 @@ class Offer(QWidget):
         self.sentence.clear()
         journals = self._connected()
         if image is not None and journals is not None:
-            try:
-                found, refused = found_journals(header_of(image), journals.open_paths | _DECLINED)
-            except LimnError:
-                found, refused = [], []  # nothing can be painted on it; Train says why
-            for path, contents in found:
-                if self._is_wanted(contents):
-                    self._path = path
-                    self.sentence.setText(_sentence(path, contents))
-                    break
-            else:
-                self.sentence.setText("\n".join(refused))
+            with suppress(LimnError):  # nothing can be painted on it; Train says why
+                self._choose(*found_journals(header_of(image), journals.open_paths | _DECLINED))
         self.back.setVisible(self._path is not None)
         self.later.setVisible(self._path is not None)
         self.setVisible(bool(self.sentence.text()))
+
+    def _choose(self, found: list[tuple[Path, Contents]], refused: list[str]) -> None:
+        """Offer the newest journal; if there is none, say which cannot be read."""
+        for path, contents in found:
+            if self._is_wanted(contents):
+                self._path = path
+                self.sentence.setText(_sentence(path, contents))
+                return
+        self.sentence.setText("\n".join(refused))
 
     def _connected(self) -> Journals | None:
         if self._journals is None and (found := journals_of(self, self.viewer)) is not None:

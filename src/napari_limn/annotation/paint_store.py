@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.boxes import Box, clipped, overlap, shape_of, shifted, slices
+from napari_limn.volume.boxes import Box, clipped, overlap, shape_of, shifted, slices, whole
 from napari_limn.volume.lazy import plain_entries
 
 if TYPE_CHECKING:
@@ -82,9 +82,16 @@ class PaintStore:
 
     def copy(self) -> PaintStore:
         """Another one with the same labels."""
-        other = PaintStore(self.shape, self.dtype, self.chunk)
-        other._chunks = {key: chunk.copy() for key, chunk in list(self._chunks.items())}
+        return self.astype(self.dtype)
+
+    def astype(self, dtype: Any) -> PaintStore:
+        """Another one with the same labels in another type."""
+        other = PaintStore(self.shape, dtype, self.chunk)
+        other._chunks = {key: chunk.astype(other.dtype) for key, chunk in list(self._chunks.items())}
         return other
+
+    def __repr__(self) -> str:
+        return f"<PaintStore {self.shape} {self.dtype}, {self.nbytes / 1e6:.1f} MB painted>"
 
     # ---- boxes ---------------------------------------------------------------------------------------------------
     def read(self, box: Box) -> NDArray[Any]:
@@ -184,8 +191,8 @@ class PaintStore:
         self.write(box, np.broadcast_to(np.asarray(labels).astype(self.dtype), kept).reshape(sizes))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """All of it, as a numpy array."""
-        return self.read(tuple((0, n) for n in self.shape)).astype(dtype or self.dtype, copy=False)
+        """All of it, as a numpy array; refused as :meth:`Part.__array__` is."""
+        return np.asarray(Part(self, whole(self.shape), ()), dtype)
 
     def _cut(self, entries: Sequence[int | slice]) -> tuple[Box, tuple[int, ...]]:
         """The box that plain entries mean, and the axes that they take away."""
