@@ -19,10 +19,12 @@ if sys.platform == "linux" and not os.environ.get("DISPLAY") and not shutil.whic
 @pytest.fixture(autouse=True, scope="session")
 def _no_strokes_of_tests_in_the_home_folder(tmp_path_factory):
     """Journals of strokes on images without a file go into the user's data folder: not into the real one."""
+    folder = tmp_path_factory.mktemp("own")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "napari_limn.annotation.journal_files.user_folder", lambda: tmp_path_factory.mktemp("own")
-        )
+        for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+            patch.setenv(name, str(folder))
+        if sys.platform == "darwin":
+            patch.setattr("napari_limn.annotation.journal_files.user_folder", lambda: folder)
         yield
 
 

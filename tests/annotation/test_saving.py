@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
 from napari_limn.annotation.journal import Journal, read_journal
-from napari_limn.annotation.journal_files import begin_journal, found_journals, header_for, homes
+from napari_limn.annotation.journal_files import begin_journal, found_journals, header_for, homes, user_folder
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.annotation.recording import Painted, Recording
 from napari_limn.annotation.saving import saving_events
@@ -19,6 +20,7 @@ from napari_limn.volume.open import open_volume
 from napari_limn.volume.volume import Volume
 
 AXES = Axes("ZYX", (2.0, 0.5, 0.5), ("micrometer",) * 3, (0.0, 1.0, 2.0))
+USER_FOLDER = user_folder
 BOX = ((1, 2), (10, 20), (30, 40))
 
 
@@ -70,6 +72,18 @@ def test_where_the_folder_of_the_image_refuses_the_journal_goes_to_the_users_own
     path = painted(header)
     assert path.parent == tmp_path / "own" / "strokes"
     assert [p for p, _ in found_journals(header)[0]] == [path]
+
+
+@pytest.mark.parametrize(
+    ("platform", "inside"),
+    [("linux", "share"), ("win32", "share"), ("darwin", "home/Library/Application Support")],
+)
+def test_each_system_has_its_own_folder(tmp_path, monkeypatch, platform, inside):
+    monkeypatch.setattr("sys.platform", platform)
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "share"))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    assert USER_FOLDER() == tmp_path / inside / "napari-limn" / "strokes"
 
 
 def test_nothing_is_written_beside_the_shipped_samples():
