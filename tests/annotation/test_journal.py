@@ -31,7 +31,7 @@ class Layer:
         self.data, self.recording = data, recording
         self.done, self.undone = deque(maxlen=100), []
 
-    def stroke(self, rng):
+    def stroke(self, rng, *, seen=False):
         parts, item = [], []
         for _ in range(rng.integers(1, 4)):
             box = [sorted(rng.choice(n + 1, 2, replace=False).tolist()) for n in self.data.shape]
@@ -45,11 +45,17 @@ class Layer:
             item.append((at, mask, region[mask], value))
             region[mask] = value
             self.data[at] = region
+            if seen:
+                self.recording.look(self.data)
             parts.append(Painted(box, None if mask.all() else mask, value))
         if parts:
             self.recording.painted(parts)
             self.done.append(item)
             self.undone.clear()
+
+    def stroke_seen_halfway(self, rng):
+        """The layer is shown anew, by a moved slider say, while the brush is down."""
+        self.stroke(rng, seen=True)
 
     def undo(self, rng):
         self._replay(self.done, self.undone, back=True)
@@ -88,7 +94,7 @@ class Layer:
 DEEDS = (
     "stroke",
     "stroke",
-    "stroke",
+    "stroke_seen_halfway",
     "undo",
     "redo",
     "write",
