@@ -16,6 +16,18 @@ if sys.platform == "linux" and not os.environ.get("DISPLAY") and not shutil.whic
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_strokes_of_tests_in_the_home_folder(tmp_path_factory):
+    """Journals of strokes on images without a file go into the user's data folder: not into the real one."""
+    folder = tmp_path_factory.mktemp("own")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+            patch.setenv(name, str(folder))
+        if sys.platform == "darwin":
+            patch.setattr("napari_limn.annotation.journal_files.user_folder", lambda: folder)
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images with ground truth."""

@@ -622,7 +622,7 @@ def test_a_disk_that_is_full_is_said_to_be_and_the_run_goes_on_once_there_is_roo
             failing_at(now.setattr, Target, "write", 7, OSError(errno.ENOSPC, "No space left on device"))
         else:
             failing_at(
-                now.setattr, ledger_module, "_write", 4, OSError(errno.ENOSPC, "No space left on device")
+                now.setattr, ledger_module, "append_line", 4, OSError(errno.ENOSPC, "No space left on device")
             )
         with pytest.raises(LimnError, match="the disk is full; make room: what was finished stays"):
             predict(model, volume, path)

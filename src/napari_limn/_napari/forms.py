@@ -87,11 +87,12 @@ class Panel(QWidget):
         """Put everything in its place; call once, when the fields are there."""
         inner, column = QWidget(), QVBoxLayout()
         column.addLayout(self.form)
-        advanced = QCollapsible("More")
-        held = QWidget()
-        held.setLayout(self.more)
-        advanced.addWidget(held)
-        column.addWidget(advanced)
+        if self.more.rowCount():
+            advanced = QCollapsible("More")
+            held = QWidget()
+            held.setLayout(self.more)
+            advanced.addWidget(held)
+            column.addWidget(advanced)
         buttons = QHBoxLayout()
         buttons.addWidget(self.start_button)
         buttons.addWidget(self.stop_button)

@@ -15,6 +15,7 @@ from napari_limn._napari.curve import Curve
 from napari_limn._napari.findings import Findings, Look, diagnosing, looked_at, mend_layers, stopping
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.layers import image_volume, painted_look, volume_of
+from napari_limn._napari.offer import Offer
 from napari_limn._napari.picture import NetworkPicture
 from napari_limn._napari.preferences import preferred
 from napari_limn._napari.shelf import SHELF
@@ -58,6 +59,9 @@ class TrainWidget(Panel):
             ComboBox(choices=lambda _: [*SHELF.names, NEW]),
             "Train a model further, for example after corrections, or begin anew",
         )
+        self.offer = Offer(napari_viewer, "limn-train-offer", self._take_back)
+        self.form.addRow(self.offer)
+        self.image.changed.connect(lambda _: self.offer.look(self.image.value))
         self.channels = self.channels_field()
         self.zero = self.value_field(
             "0 means",
@@ -216,8 +220,14 @@ class TrainWidget(Panel):
         """Offer the layers that are there now, and draw the network for the image that is then chosen."""
         super().reset_choices(event)
         self._look.soon()
+        self.offer.look(self.image.value)
         with suppress(LimnError):  # a layer that cannot be trained on is named when the person presses Train
             self._draw()
+
+    def _take_back(self, layer: Labels) -> None:
+        """Train on the strokes that came back."""
+        super().reset_choices()
+        self.labels.value = layer
 
     def _draw(self) -> None:
         """Show the network that would be trained."""

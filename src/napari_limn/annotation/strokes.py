@@ -56,6 +56,8 @@ class Paint:
 def find_paint(labels: Volume, zero: Zero, seed: int = 0) -> Paint:
     """Scan a label volume block by block; the volume is never in memory as a whole.
 
+    Of an array that knows where it is 0, only the rest is read, unless 0 is a class.
+
     Raises
     ------
     LimnError
@@ -64,7 +66,7 @@ def find_paint(labels: Volume, zero: Zero, seed: int = 0) -> Paint:
     rng = np.random.default_rng(seed)
     where, value, counts = [], [], dict[int, int]()
     share = min(1.0, _KEEP / prod(labels.grid)) if zero == "background" else 1.0
-    for box, block in _scan(labels):
+    for box, block in _scan(labels, labels.written() if zero == "unlabelled" else None):
         flat = block.reshape(-1)  # along one axis, NumPy finds what is not 0 ten times as fast
         at = np.arange(flat.size) if zero == "background" else np.flatnonzero(flat)
         for v, n in tally(flat[at]).items():
@@ -76,7 +78,21 @@ def find_paint(labels: Volume, zero: Zero, seed: int = 0) -> Paint:
             np.column_stack([p + start for p, (start, _) in zip(places, box, strict=True)]).astype(np.int32)
         )
         value.append(flat[at].astype(np.int64))
-    return Paint(np.concatenate(where), np.concatenate(value), counts)
+    return _in_raster_order(
+        np.concatenate([np.zeros((0, 4), np.int32), *where]),
+        np.concatenate([np.zeros(0, np.int64), *value]),
+        counts,
+    )
+
+
+def _in_raster_order(where: NDArray[np.int32], value: NDArray[np.int64], counts: dict[int, int]) -> Paint:
+    """Paint that was found box by box; boxes across the whole width are in order already."""
+    step = np.diff(where, axis=0)
+    first = step[np.arange(len(step)), (step != 0).argmax(axis=1)] if len(step) else step
+    if (first > 0).all():
+        return Paint(where, value, counts)
+    order = np.lexsort(where.T[::-1])
+    return Paint(where[order], value[order], counts)
 
 
 def count_values(labels: Volume) -> dict[int, int]:
@@ -88,7 +104,7 @@ def count_values(labels: Volume) -> dict[int, int]:
         For negative labels.
     """
     counts: dict[int, int] = {}
-    for _, block in _scan(labels):
+    for _, block in _scan(labels, labels.written()):
         flat = block.reshape(-1)
         for v, n in tally(flat[np.flatnonzero(flat)]).items():
             counts[v] = counts.get(v, 0) + n
@@ -111,11 +127,12 @@ def tally(values: NDArray[Any]) -> dict[int, int]:
     return {int(v): int(n) for v, n in zip(*np.unique(values, return_counts=True), strict=True)}
 
 
-def _scan(labels: Volume) -> Iterator[tuple[Box, NDArray[Any]]]:
+def _scan(labels: Volume, within: list[Box] | None) -> Iterator[tuple[Box, NDArray[Any]]]:
+    """Boxes and what is in them: those of `within`, or the whole volume a few millions of voxels at once."""
     _, _, y, x = labels.grid
     planes = max(1, _SCAN // (y * x))
     rows = max(1, min(y, _SCAN // x))
-    for box in blocks(labels.grid, (1, planes, rows, x)):
+    for box in blocks(labels.grid, (1, planes, rows, x)) if within is None else within:
         yield box, labels.read(box)[0]
 
 

@@ -6,18 +6,12 @@ when shards are on the disk for good, so what a crash leaves is at worst a last 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.durable import disk_faults, put_in_place, sync_folder
-
-if sys.platform != "win32":
-    import fcntl
+from napari_limn.volume.durable import append_line, disk_faults, open_alone, put_in_place, sync_folder
 
 if TYPE_CHECKING:
     import io
@@ -132,7 +126,7 @@ class Ledger:
         lines = [self._header(), *({"note": k, "value": v} for k, v in self.notes.items())]
         with disk_faults(self.path):
             with small.open("wb", 0) as file:
-                _write(file, b"".join(map(_line, [*lines, {"finished": len(self._done)}])))
+                append_line(file, b"".join(map(_line, [*lines, {"finished": len(self._done)}])))
             if os.name == "nt":
                 self._file.close()  # no open file can be replaced there
             put_in_place(small, self.path)
@@ -235,22 +229,8 @@ class Ledger:
         sync_folder(self.path.parent)
 
     def _append(self, row: Mapping[str, Any]) -> None:
-        end = self._file.tell()
         with disk_faults(self.path):
-            try:
-                _write(self._file, _line(row))
-            except OSError:
-                with suppress(OSError):
-                    self._file.truncate(end)  # a later line must not follow half a line
-                    self._file.seek(end)
-                raise
-
-
-def _write(file: io.FileIO, line: bytes) -> None:
-    """Write a line for good; a disk that takes only a part of it is full."""
-    if file.write(line) < len(line):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    os.fsync(file.fileno())
+            append_line(self._file, _line(row))
 
 
 def _line(row: Mapping[str, Any]) -> bytes:
@@ -259,20 +239,9 @@ def _line(row: Mapping[str, Any]) -> bytes:
 
 def _locked(path: Path) -> io.FileIO:
     """The journal, open for reading and writing, and for nobody else."""
-    while True:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644), "r+b", 0)
-        if sys.platform == "win32":
-            return file  # two runs on one output are not noticed there
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.close()
-            name = path.name.removesuffix(SUFFIX)
-            raise LimnError(
-                f"{path.with_name(name)}: another run is writing it; wait for that one, or choose another name."
-            ) from error
-        except OSError:
-            return file  # a file system without locks
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-            return file
-        file.close()  # it was replaced while we waited for it
+    if (file := open_alone(path)) is None:
+        name = path.name.removesuffix(SUFFIX)
+        raise LimnError(
+            f"{path.with_name(name)}: another run is writing it; wait for that one, or choose another name."
+        )
+    return file

@@ -5,12 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from napari_limn.errors import LimnError
 
+if sys.platform != "win32":
+    import fcntl
+
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -25,8 +30,8 @@ _MENDS = {
 
 
 @contextmanager
-def disk_faults(path: Path) -> Iterator[None]:
-    """Turn a full, read-only or forbidden disk into one sentence about `path`.
+def disk_faults(path: Path, then: str = _RESUME) -> Iterator[None]:
+    """Turn a full, read-only or forbidden disk into one sentence about `path`; `then` says what becomes of the work.
 
     Raises
     ------
@@ -38,7 +43,50 @@ def disk_faults(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _MENDS:
             raise
-        raise LimnError(f"{path}: {_MENDS[error.errno]}: {_RESUME}.") from error
+        raise LimnError(f"{path}: {_MENDS[error.errno]}: {then}.") from error
+
+
+def open_alone(path: Path) -> io.FileIO | None:
+    """A file, made if there is none, open for reading and writing and for nobody else; None if somebody has it."""
+    while True:
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644), "r+b", 0)
+        if sys.platform == "win32":
+            return file  # two writers of one file are not noticed there
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        except OSError:
+            return file  # a file system without locks
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()  # it was replaced while we waited for it
+
+
+def append_line(file: io.FileIO, line: bytes, *, sync: bool = True) -> None:
+    """Write a line where the file stands, or nothing of it; with `sync`, it is on the disk itself when this returns.
+
+    Raises
+    ------
+    OSError
+        If the disk refuses; one that takes only a part of the line is full.
+    """
+    end = file.tell()
+    try:
+        _write_whole(file, line)
+        if sync:
+            os.fsync(file.fileno())
+    except OSError:
+        with suppress(OSError):
+            file.truncate(end)  # a later line must not follow half a line
+            file.seek(end)
+        raise
+
+
+def _write_whole(file: io.FileIO, line: bytes) -> None:
+    if file.write(line) < len(line):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def sync_file(path: Path) -> None:

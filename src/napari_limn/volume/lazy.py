@@ -73,7 +73,7 @@ class LazyLabels:
 
     def __getitem__(self, index: Any) -> LazyLabels | NDArray[Any]:
         """A part of it, read later: for whole numbers and slices without step; anything else is read now."""
-        entries = _entries(index, self.ndim)
+        entries = plain_entries(index, self.ndim)
         if entries is None:
             found: NDArray[Any] = np.asarray(self)[index]
             return found
@@ -116,8 +116,14 @@ def _labels_of(level: Volume, box: Box) -> NDArray[Any]:
     return found
 
 
-def _entries(index: Any, ndim: int) -> list[int | slice] | None:
-    """One entry an axis; None where there is a step, a list, a new axis or too much."""
+def plain_entries(index: Any, ndim: int) -> list[int | slice] | None:
+    """One whole number or slice an axis; None where there is a step, a list, a new axis or too much.
+
+    Examples
+    --------
+    >>> plain_entries((..., 3), 3)
+    [slice(None, None, None), slice(None, None, None), 3]
+    """
     given = list(index) if isinstance(index, tuple) else [index]
     dots = [i for i, entry in enumerate(given) if entry is Ellipsis]
     at = dots[0] if dots else len(given)

@@ -144,6 +144,13 @@ class Volume:
         sizes = (self.channels, *shape_of(box))
         return part.astype(part.dtype.newbyteorder("="), copy=False).transpose(have).reshape(sizes)
 
+    def written(self) -> list[Box] | None:
+        """Boxes on the TZYX grid outside of which every voxel is 0, disjoint; None where the array does not know any."""
+        if (boxes := getattr(self.data, "boxes", None)) is None:
+            return None
+        named = (dict(zip(self.axes.names, box, strict=True)) for box in boxes())
+        return [tuple(at.get(name, (0, 1)) for name in GRID) for at in named]
+
     def squeezed(self, grid_array: NDArray[Any]) -> NDArray[Any]:
         """A TZYX array in this volume's own axes, without its channel axis."""
         names = self.axes.without("C").names

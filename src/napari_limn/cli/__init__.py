@@ -1,4 +1,4 @@
-"""The command line: ``napari-limn demo | check | train | predict | next | score | info | diagnose``."""
+"""The command line: ``napari-limn demo | check | train | predict | next | score | info | journal | diagnose``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_limn import __version__
-from napari_limn.cli_health import add_check, add_diagnose, add_meaning
+from napari_limn.cli.follow import followed
+from napari_limn.cli.health import add_check, add_diagnose, add_meaning
+from napari_limn.cli.journal import add_journal
+from napari_limn.cli.places import add_next
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
@@ -73,7 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-limn {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for add in (_add_demo, add_check, _add_train, _add_predict, _add_next, _add_score, _add_info, add_diagnose):
+    for add in (
+        _add_demo, add_check, _add_train, _add_predict, add_next, _add_score, _add_info, add_journal, add_diagnose,
+    ):  # fmt: skip
         verb = add(verbs)
         verb.add_argument("--json", action="store_true", help="end with one machine-readable line")
         verb.add_argument("--quiet", action="store_true", help="say nothing but errors")
@@ -163,32 +168,6 @@ def _add_predict(verbs: Any) -> argparse.ArgumentParser:
     return verb
 
 
-def _add_next(verbs: Any) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(
-        "next", help="where a model is unsure: places to paint next"
-    )
-    verb.add_argument("model", type=Path, metavar="MODEL.limn")
-    verb.add_argument("image", type=Path, metavar="IMAGE")
-    verb.add_argument(
-        "--labels",
-        type=Path,
-        metavar="STROKES",
-        help="what is painted already; places beside it are passed over",
-    )
-    verb.add_argument("-n", "--count", type=int, default=5, metavar="N", help="how many places (5)")
-    verb.add_argument(
-        "--memory", metavar="2GB", help="most memory to use (half of what is free, at most 4GB)"
-    )
-    verb.add_argument(
-        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute (auto)"
-    )
-    verb.add_argument(
-        "--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing"
-    )
-    verb.set_defaults(run=_next)
-    return verb
-
-
 def _add_score(verbs: Any) -> argparse.ArgumentParser:
     verb: argparse.ArgumentParser = verbs.add_parser("score", help="compare labels with the truth")
     verb.add_argument("prediction", type=Path, metavar="PRED")
@@ -233,7 +212,7 @@ def _demo(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.demo import run_demo
 
     def watch(run: Generator[Event, None, Any]) -> Any:
-        return _followed(run, args)
+        return followed(run, args)
 
     def say(text: str) -> None:
         if not args.quiet:
@@ -319,7 +298,7 @@ def _best_of(run: Generator[Event, None, Model], args: argparse.Namespace) -> tu
             best[:] = [event.model]
 
     try:
-        return _followed(run, args, keep), False
+        return followed(run, args, keep), False
     except KeyboardInterrupt:
         run.close()
         if not best:
@@ -341,7 +320,7 @@ def _predict(args: argparse.Namespace) -> dict[str, Any]:
         probabilities=args.probabilities,
     )  # fmt: skip
     image = open_volume(args.image, args.axes)
-    done = _followed(prediction_events(model, image, args.out, spec, overwrite=args.overwrite), args)
+    done = followed(prediction_events(model, image, args.out, spec, overwrite=args.overwrite), args)
     took = time.perf_counter() - began
     return {
         "text": f"{done}: {'×'.join(map(str, image.grid))} voxels labelled in {took:.1f} s",
@@ -349,32 +328,6 @@ def _predict(args: argparse.Namespace) -> dict[str, Any]:
         "seconds": round(took, 2),
         "values": list(model.spec.classes.values),
         "dtype": str(model.spec.classes.dtype),
-    }
-
-
-def _next(args: argparse.Namespace) -> dict[str, Any]:
-    from napari_limn.annotation.places import find_places
-    from napari_limn.annotation.strokes import find_paint
-    from napari_limn.inference.pipeline import PredictSpec
-    from napari_limn.inference.uncertainty import uncertainty_events
-    from napari_limn.volume.open import open_labels, open_volume
-
-    if args.count < 1:
-        raise LimnError(f"found -n {args.count}, expected 1 or more places.")
-    image = open_volume(args.image, args.axes)
-    strokes = find_paint(open_labels(args.labels, image), "unlabelled").where if args.labels else None
-    spec = PredictSpec(memory=args.memory, device=args.device)
-    pool = _followed(uncertainty_events(args.model, image, spec=spec), args)
-    places = find_places(pool, image.axes.spacing, args.count, strokes)
-    axes = image.axes.without("C").names
-    rows = [
-        ", ".join(f"{n.lower()} {v}" for n, v in zip("TZYX", place.at, strict=True) if n in axes)
-        + f": uncertainty {place.score:.3f}"
-        for place in places
-    ]
-    return {
-        "text": "\n".join(rows) or "The model is certain everywhere.",
-        "places": [asdict(place) for place in places],
     }
 
 
@@ -401,36 +354,3 @@ def _info(args: argparse.Namespace) -> dict[str, Any]:
     if args.plan:
         return plan_model(args.path, args.plan, args.memory, args.axes)
     return model_info(args.path) if args.path.suffix.lower() == ".limn" else volume_info(args.path, args.axes)
-
-
-def _followed(
-    run: Generator[Event, None, Any], args: argparse.Namespace, listen: Callable[[Event], None] | None = None
-) -> Any:
-    """Drain a run: warnings to stderr, a progress bar where stderr is a terminal."""
-    from tqdm import tqdm
-
-    from napari_limn.events import BlockDone, Noted, Scored, Step, Warned, drain
-
-    with tqdm(
-        total=1.0,
-        disable=args.quiet or not sys.stderr.isatty(),
-        bar_format="{l_bar}{bar}| {elapsed} {postfix}",
-    ) as bar:
-
-        def hear(event: Event) -> None:
-            match event:
-                case Warned(message):
-                    sys.stderr.write(f"napari-limn: {message}\n")
-                case Noted(message) if not args.quiet:
-                    sys.stderr.write(f"napari-limn: {message}\n")
-                case Step(step=step, loss=loss, done=done):
-                    bar.set_postfix_str(f"step {step}, loss {loss:.3f}", refresh=False)
-                    bar.update(done - bar.n)
-                case Scored(score=score):
-                    bar.set_description_str(f"held-out IoU {score:.3f}")
-                case BlockDone(done=done, total=total):
-                    bar.update(done / total - bar.n)
-            if listen is not None:
-                listen(event)
-
-        return drain(run, hear)

@@ -1,0 +1,279 @@
+"""Every stroke in a window goes into a journal: of the strokes layers made here, and of those that a person adds."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from napari.layers import Image, Labels
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QMainWindow
+
+from napari_limn._napari.layers import MADE_BY, placement, volume_of
+from napari_limn.annotation.journal import Header, Journal
+from napari_limn.annotation.journal_files import begin_journal, header_for
+from napari_limn.annotation.paint_store import PaintStore
+from napari_limn.annotation.recording import Painted, Recording
+from napari_limn.errors import LimnError
+from napari_limn.volume.output import labels_shape
+from napari_limn.volume.volume import size_in_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari.components import ViewerModel
+    from qtpy.QtWidgets import QWidget
+
+_PLAIN = 64 << 20  # bytes up to which strokes are a plain numpy array
+_WATCHED = 1 << 30  # bytes of an array that a person added up to which it is compared with its journal
+_PLANE = 1 << 29  # voxels of a plane that napari can show as labels
+STROKES = np.dtype(np.uint8)
+"""Type of the labels in a new strokes layer: classes are few."""
+
+
+class Recorder:
+    """Keeps the journal of one labels layer in step with it.
+
+    Strokes, fillings and polygons are told by the layer. An undo or redo of napari's own is not: it only shows the layer anew,
+    and is found out then.
+
+    Parameters
+    ----------
+    layer
+        A labels layer with a numpy array or a `PaintStore`.
+    recording
+        Of its data as they are now.
+    changed
+        Called after whatever was written down.
+    outgrown
+        Called when the layer gets data of another extent or type, which the journal cannot take.
+    """
+
+    def __init__(
+        self,
+        layer: Labels,
+        recording: Recording,
+        changed: Callable[[], None],
+        outgrown: Callable[[Labels], None],
+    ) -> None:
+        self.layer, self.recording = layer, recording
+        self._data, self._changed, self._outgrown = layer.data, changed, outgrown
+        events = layer.events
+        self._looked = (events.set_data, events.reload, events.visible, events.data)
+        events.paint.connect(self._on_paint)
+        for event in self._looked:
+            event.connect(self._on_shown)
+
+    @property
+    def status(self) -> str:
+        """What there is, and whether it is safe, in a sentence."""
+        recording = self.recording
+        if recording.trouble:
+            return recording.trouble
+        if recording.journal is None:
+            return "No strokes yet; each one is going to be kept in a journal."
+        count = f"{recording.strokes} stroke{'' if recording.strokes == 1 else 's'}"
+        return f"{count}, {'all saved' if recording.safe else 'saving …'} in {recording.journal.path.name}"
+
+    def turn(self, kind: Literal["undo", "redo"]) -> bool:
+        """Undo or redo the latest change of this session or of an earlier one; False if there is none."""
+        if (record := self.recording.latest(kind)) is None:
+            return False
+        if self.recording.is_told(record):
+            getattr(self.layer, kind)()
+            self._on_shown()
+        if self.recording.latest(kind) is record:
+            self.recording.turn(kind, self.layer.data)
+            self.layer.refresh()
+        self._changed()
+        return True
+
+    def close(self) -> None:
+        """Compare once more, and end."""
+        self.layer.events.paint.disconnect(self._on_paint)
+        for event in self._looked:
+            event.disconnect(self._on_shown)
+        if self._fits():
+            self.recording.audit(self.layer.data)
+        self.recording.close()
+
+    def _on_paint(self, event: Any) -> None:
+        self.recording.painted([part for atom in event.value for part in _parts(atom)])
+        self._changed()
+
+    def _on_shown(self, event: Any = None) -> None:
+        if not self._fits():
+            self._outgrown(self.layer)
+            return
+        count = self.recording.count
+        if self.layer.data is self._data:
+            self.recording.look(self._data)
+        else:
+            self._data = self.layer.data
+            self.recording.audit(self._data, "replace")
+        if self.recording.count != count:
+            self._changed()
+
+    def _fits(self) -> bool:
+        known, data = self.recording.known, self.layer.data
+        return tuple(data.shape) == known.shape and data.dtype == known.dtype and _is_watched(data)
+
+
+def _parts(atom: Any) -> list[Painted]:
+    """What napari tells of a piece of a stroke: a box with a mask, or places, with values before and after."""
+    if len(atom) == 4:
+        box = tuple((s.start, s.stop) for s in atom.slice_key)
+        return [Painted(box, atom.mask, atom.new_value)]
+    places, _, values = atom
+    return Painted.at(
+        [p.ravel() for p in np.broadcast_arrays(*places)], np.ravel(values) if np.ndim(values) else values
+    )
+
+
+def _is_watched(data: Any) -> bool:
+    return isinstance(data, PaintStore) or (isinstance(data, np.ndarray) and data.nbytes <= _WATCHED)
+
+
+class Journals(QObject):
+    """The journals of one window: of each labels layer that fits an image, from its first stroke on.
+
+    Get it by :func:`journals_of`; it ends with the window.
+    """
+
+    changed = Signal()
+    """Emitted when a stroke was written down."""
+
+    turned_over = Signal()
+    """Emitted when a layer's journal began or ended."""
+
+    def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        recorders = self._recorders = dict[Labels, Recorder]()
+        viewer.layers.events.inserted.connect(self._on_layers)
+        viewer.layers.events.removed.connect(self._on_removed)
+        self.destroyed.connect(lambda: _close(recorders))
+        self._on_layers()
+
+    def of(self, layer: Labels | None) -> Recorder | None:
+        """The recorder of a layer; None if its strokes are not journalled."""
+        return None if layer is None else self._recorders.get(layer)
+
+    @property
+    def open_paths(self) -> set[Path]:
+        """Of the journals that are being written."""
+        journals = (recorder.recording.journal for recorder in self._recorders.values())
+        return {journal.path for journal in journals if journal is not None}
+
+    def new_layer(self, image: Image) -> Labels:
+        """Add an empty strokes layer for an image, in its place, and journalled.
+
+        Raises
+        ------
+        LimnError
+            If a plane of the image is too large to be painted on in napari.
+        """
+        volume = volume_of(image)
+        shape = labels_shape(volume)
+        if volume.grid[-1] * volume.grid[-2] > _PLANE:
+            raise LimnError(
+                f"{image.name}: found planes of {volume.grid[-2]} × {volume.grid[-1]} pixels, expected at most "
+                f"{_PLANE / 1e6:.0f} million to paint on; cut the image into parts."
+            )
+        small = size_in_bytes(shape, STROKES) <= _PLAIN
+        data: Any = np.zeros(shape, STROKES) if small else PaintStore(shape, STROKES)
+        return self._add(image, data, f"{image.name} strokes", None)
+
+    def bring_back(self, image: Image, path: Path) -> Labels:
+        """Add the layer that a journal of this image holds, and go on with that journal.
+
+        Raises
+        ------
+        LimnError
+            If the journal is damaged, or another window is writing it.
+        """
+        journal, contents = Journal.resume(path)
+        try:
+            recording = Recording.resumed(journal, contents)
+            known = recording.known
+            small = size_in_bytes(known.shape, known.dtype) <= _PLAIN
+            return self._add(
+                image, np.asarray(known) if small else known.copy(), contents.header.layer, recording
+            )
+        except BaseException:
+            journal.close()
+            raise
+
+    def _add(self, image: Image, data: Any, name: str, recording: Recording | None) -> Labels:
+        layer = Labels(data, name=name, **placement(image, volume_of(image)))
+        self._record(layer, image, recording)
+        self.viewer.add_layer(layer)
+        self.turned_over.emit()
+        return layer
+
+    def _record(self, layer: Labels, image: Image, recording: Recording | None = None) -> None:
+        """Record a layer from now on; a recording that is given goes on, else one begins with the layer's first stroke."""
+
+        def begin() -> Journal:
+            return begin_journal(header_of(image, layer))
+
+        self._recorders[layer] = Recorder(
+            layer, recording or Recording(begin, layer.data), self.changed.emit, self._restart
+        )
+
+    def _restart(self, layer: Labels) -> None:
+        """Begin another journal for a layer whose data have another extent or type now, if they fit an image."""
+        self._recorders.pop(layer).close()
+        self._on_layers()
+
+    def _on_layers(self, event: Any = None) -> None:
+        """Record the labels layers that a person added, as soon as there is the image that they belong to."""
+        for layer in self.viewer.layers:
+            if type(layer) is Labels and layer not in self._recorders and MADE_BY not in layer.metadata:
+                image = self._image_of(layer)
+                if image is not None and not layer.multiscale and _is_watched(layer.data):
+                    self._record(layer, image)
+        self.turned_over.emit()
+
+    def _image_of(self, layer: Labels) -> Image | None:
+        """The topmost image of the extent of a labels layer, one with a file before others."""
+        fitting = []
+        for image in reversed(self.viewer.layers):
+            with suppress(LimnError):  # an image that nothing can be painted for
+                if type(image) is Image and labels_shape(volume_of(image)) == tuple(layer.data.shape):
+                    fitting.append(image)
+        return max(fitting, key=lambda image: _path_of(image) is not None, default=None)
+
+    def _on_removed(self, event: Any) -> None:
+        if (recorder := self._recorders.pop(event.value, None)) is not None:
+            recorder.close()
+        self.turned_over.emit()
+
+
+def _close(recorders: dict[Labels, Recorder]) -> None:
+    while recorders:
+        recorders.popitem()[1].close()
+
+
+def journals_of(widget: QWidget, viewer: ViewerModel) -> Journals | None:
+    """The journals of the window that a widget is in; None while it is in none."""
+    window: Any = widget.window()
+    while window is not None and not isinstance(window, QMainWindow):
+        window = window.parentWidget()  # a dock that floats is a window in the window
+    if window is None:
+        return None
+    return window.findChild(Journals) or Journals(viewer, window)
+
+
+def header_of(image: Image, layer: Labels | None = None) -> Header:
+    """What a journal says of an image layer, and of the labels layer on it."""
+    name = f"{image.name} strokes" if layer is None else layer.name
+    dtype = STROKES if layer is None else np.dtype(layer.data.dtype)
+    return header_for(volume_of(image), _path_of(image), name, str(dtype))
+
+
+def _path_of(image: Image) -> Path | None:
+    found = image.source.path
+    return Path(found).absolute() if found and "://" not in str(found) else None

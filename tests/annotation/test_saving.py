@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_limn.annotation.journal import Journal, read_journal
+from napari_limn.annotation.journal_files import begin_journal, found_journals, header_for, homes, user_folder
+from napari_limn.annotation.paint_store import PaintStore
+from napari_limn.annotation.recording import Painted, Recording
+from napari_limn.annotation.saving import saving_events
+from napari_limn.cli import main
+from napari_limn.events import BlockDone, drain
+from napari_limn.volume.axes import Axes
+from napari_limn.volume.boxes import whole
+from napari_limn.volume.open import open_volume
+from napari_limn.volume.volume import Volume
+
+AXES = Axes("ZYX", (2.0, 0.5, 0.5), ("micrometer",) * 3, (0.0, 1.0, 2.0))
+USER_FOLDER = user_folder
+BOX = ((1, 2), (10, 20), (30, 40))
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "napari_limn.annotation.journal_files.user_folder", lambda: tmp_path / "own" / "strokes"
+    )
+
+
+def image(seed=0):
+    data = np.random.default_rng(seed).integers(0, 255, (3, 40, 50), np.uint8)
+    return Volume(data, AXES, "cells")
+
+
+def painted(header):
+    """A journal of two strokes, the second undone."""
+    recording = Recording(lambda: begin_journal(header), PaintStore(header.shape))
+    recording.painted([Painted(BOX, None, 2)])
+    recording.painted([Painted(((0, 1), (0, 5), (0, 5)), None, 1)])
+    recording.turn("undo", recording.known.copy())
+    recording.close()
+    return recording.journal.path
+
+
+def test_a_journal_lies_beside_its_image_and_is_found_again(tmp_path):
+    header = header_for(image(), tmp_path / "cells.tif", "strokes", "uint8")
+    first, second = painted(header), painted(header)
+    assert (first.name, second.name) == ("cells.tif.strokes.jsonl", "cells.tif-2.strokes.jsonl")
+    found, refused = found_journals(header)
+    assert [path for path, _ in found] == [second, first]
+    assert refused == []
+    other = header_for(Volume(np.zeros((3, 40, 51)), AXES, "cells"), tmp_path / "cells.tif", "s", "uint8")
+    assert found_journals(other) == ([], [])
+    first.write_bytes(b"damaged\n")
+    assert "line 1 is damaged" in found_journals(header)[1][0]
+
+
+def test_images_without_a_file_are_told_apart_by_what_is_in_them(tmp_path):
+    one, other = (header_for(image(seed), None, "strokes", "uint8") for seed in (0, 1))
+    path = painted(one)
+    assert path.parent == tmp_path / "own" / "strokes"
+    assert [p for p, _ in found_journals(one)[0]] == [path]
+    assert found_journals(other) == ([], [])
+
+
+def test_where_the_folder_of_the_image_refuses_the_journal_goes_to_the_users_own(tmp_path):
+    header = header_for(image(), tmp_path / "no such folder" / "cells.tif", "strokes", "uint8")
+    path = painted(header)
+    assert path.parent == tmp_path / "own" / "strokes"
+    assert [p for p, _ in found_journals(header)[0]] == [path]
+
+
+@pytest.mark.parametrize(
+    ("platform", "inside"),
+    [("linux", "share"), ("win32", "share"), ("darwin", "home/Library/Application Support")],
+)
+def test_each_system_has_its_own_folder(tmp_path, monkeypatch, platform, inside):
+    monkeypatch.setattr("sys.platform", platform)
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "share"))
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
+    assert USER_FOLDER() == tmp_path / inside / "napari-limn" / "strokes"
+
+
+def test_nothing_is_written_beside_the_shipped_samples():
+    from napari_limn import samples
+
+    header = header_for(image(), samples.PAINTED.image, "strokes", "uint8")
+    assert samples.PAINTED.image.parent not in {path.parent for path in homes(header)}
+
+
+def test_replay_on_the_command_line(tmp_path, capsys):
+    path = painted(header_for(image(), tmp_path / "cells.tif", "strokes", "uint8"))
+    expected = np.zeros((3, 40, 50), np.uint8)
+    expected[1, 10:20, 30:40] = 2
+    for name in ("labels.tif", "labels.ome.zarr"):
+        assert main(["journal", "replay", str(path), "-o", str(tmp_path / name)]) == 0
+        labels = open_volume(tmp_path / name)
+        np.testing.assert_array_equal(np.squeeze(labels.read(whole(labels.grid))), expected)
+        assert labels.axes.scale == (2.0, 0.5, 0.5)
+        assert labels.axes.units == ("micrometer",) * 3
+    capsys.readouterr()
+    assert main(["journal", "replay", str(path), "-o", str(tmp_path / "labels.tif")]) == 1
+    assert "exists already" in capsys.readouterr().err
+    assert main(["journal", "replay", str(path)]) == 1
+    assert "expected -o OUT.tif" in capsys.readouterr().err
+
+
+def test_info_on_the_command_line(tmp_path, capsys):
+    path = painted(header_for(image(), tmp_path / "cells.tif", "strokes", "uint8"))
+    with path.open("ab") as file:
+        file.write(b'{"n":4,"ti')
+    assert main(["journal", "info", str(path), "--json"]) == 0
+    *text, last = capsys.readouterr().out.splitlines()
+    found = json.loads(last)
+    assert found["kinds"] == {"stroke": 2, "undo": 1}
+    assert (found["undo"], found["redo"], found["values"], found["torn"]) == (1, 1, {"2": 100}, 10)
+    assert "3 records (2 stroke, 1 undo)" in text[1]
+    assert "cut off by a crash" in text[-1]
+
+
+def test_saving_that_is_cancelled_leaves_no_file(tmp_path):
+    store = PaintStore((3, 2000, 3000))
+    store[1, 5:9, 5:9] = 3
+    run = saving_events(Volume(store, AXES, "strokes"), tmp_path / "labels.ome.zarr")
+    assert isinstance(next(run), BlockDone)
+    run.close()
+    assert not list(tmp_path.iterdir())
+    path = drain(saving_events(Volume(store, AXES, "strokes"), tmp_path / "labels.tif", {3: (1, 0, 0, 1)}))
+    np.testing.assert_array_equal(tifffile.imread(path), np.asarray(store))
+    assert open_volume(path).colors[3][:3] == pytest.approx((1, 0, 0))
+
+
+def test_a_saved_journal_says_so(tmp_path):
+    path = painted(header_for(image(), tmp_path / "cells.tif", "strokes", "uint8"))
+    recording = Recording.resumed(*Journal.resume(path))
+    recording.saved("labels.tif")
+    recording.close()
+    last = read_journal(path).records[-1]
+    assert (last.kind, last.note, last.change.size) == ("saved", "labels.tif", 0)

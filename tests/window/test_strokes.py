@@ -1,0 +1,265 @@
+"""Strokes in a real window: every one is in the journal, whatever happens to the layer, the image or the window."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from napari_limn._napari.journal import Journals
+from napari_limn.annotation.journal import read_journal, replay
+from napari_limn.annotation.paint_store import PaintStore
+from napari_limn.volume.open import open_volume
+
+pytestmark = pytest.mark.window
+
+CONTROL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "cells.ome.tif"
+    metadata = {"axes": "YX", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5, "PhysicalSizeXUnit": "µm"}
+    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 255, (200, 240), np.uint8), metadata=metadata)
+    return path
+
+
+def journal(image):
+    return image.with_name(image.name + ".strokes.jsonl")
+
+
+def kinds(image):
+    return [record.kind for record in read_journal(journal(image)).records]
+
+
+def replayed(image):
+    return np.asarray(replay(read_journal(journal(image))))
+
+
+def key(hand, letter, modifiers):
+    QTest.keyClick(hand._of_class("CanvasBackendDesktop"), letter, modifiers)
+    hand.pump(0.1)
+
+
+def remove(hand, layer):
+    """Take a layer away; napari 0.9 with Mesa crashes at the next layer if a brush was on the canvas until then."""
+    layer.mode = "pan_zoom"
+    hand.pump(0.2)
+    hand.viewer.layers.remove(layer)
+    hand.pump(0.1)
+
+
+def begin(hand, image):
+    """Drop an image, press the button, and choose a thin brush."""
+    hand.drop(image)
+    widget = hand.open_widget("Strokes")
+    hand.press("limn-strokes-new")
+    hand.pump(0.2)
+    layer = hand.viewer.layers[-1]
+    layer.brush_size = 5
+    return widget, layer
+
+
+def test_every_deed_on_a_layer_is_in_the_journal(hand, image):
+    widget, layer = begin(hand, image)
+    assert not journal(image).exists(), "nobody painted"
+    assert (layer.name, layer.mode, tuple(layer.scale)) == ("cells strokes", "paint", (0.5, 0.5))
+    hand.paint([(50, 50), (60, 90), (80, 120)], 1)
+    hand.paint([(60, 60), (60, 160)], 2)
+    assert kinds(image) == ["stroke", "stroke"]
+    np.testing.assert_array_equal(replayed(image), layer.data)
+    hand.qtbot.waitUntil(
+        lambda: hand.find("limn-strokes-journal").text() == f"2 strokes, all saved in {journal(image).name}"
+    )
+    drawn = layer.data.copy()
+
+    key(hand, Qt.Key.Key_Z, CONTROL)
+    assert (layer.data != drawn).any(), "napari's own undo was not reached"
+    assert kinds(image)[2:] == ["undo"]
+    np.testing.assert_array_equal(replayed(image), layer.data)
+    key(hand, Qt.Key.Key_Z, CONTROL | SHIFT)
+    assert kinds(image)[3:] == ["redo"]
+    np.testing.assert_array_equal(layer.data, drawn)
+    np.testing.assert_array_equal(replayed(image), drawn)
+
+    layer.fill((0, 0), 3)
+    layer.paint_polygon([[10, 10], [10, 50], [40, 30]], 4)
+    layer.data_setitem((np.array([150, 150, 151]), np.array([7, 8, 7])), [5, 6, 5])
+    layer.mode = "erase"
+    with layer.block_history():
+        layer.paint((30, 30), 0)
+        layer.paint((30, 33), 0)
+    assert kinds(image)[4:] == 4 * ["stroke"]
+    np.testing.assert_array_equal(replayed(image), layer.data)
+
+    layer.visible = False
+    layer.undo()
+    layer.undo()
+    layer.visible = True
+    layer.name = "renamed"
+    new = np.roll(layer.data, 3, axis=0)
+    layer.data = new
+    layer.data[5:9] = 7
+    layer.refresh()
+    assert kinds(image)[8:11] == ["undo", "undo", "replace"]
+    hand.viewer.layers.remove("cells")  # the image is closed; its strokes go on
+    hand.viewer.layers.selection.active = layer
+    hand.press("limn-strokes-undo")
+    hand.pump(0.1)
+    final = np.asarray(layer.data).copy()
+    remove(hand, layer)
+    np.testing.assert_array_equal(replayed(image), final)
+    assert widget.labels.value is None
+
+
+def test_what_was_written_in_place_is_found_when_the_layer_goes(hand, image):
+    _, layer = begin(hand, image)
+    hand.paint([(50, 50), (60, 90)], 1)
+    layer.data[100:110] = 9
+    remove(hand, layer)
+    assert kinds(image) == ["stroke", "edit"]
+    assert (replayed(image)[100:110] == 9).all()
+
+
+def test_strokes_are_offered_back_and_undo_reaches_across_sessions(hand, image):
+    widget, layer = begin(hand, image)
+    hand.paint([(50, 50), (60, 90)], 1)
+    hand.paint([(90, 50), (90, 90)], 2)
+    drawn = layer.data.copy()
+    assert not hand.find("limn-strokes-offer").isVisible(), "they are in a layer"
+    remove(hand, layer)
+    hand.pump(0.1)
+    assert hand.find("limn-strokes-offer").isVisible()
+    train = hand.open_widget("Train")
+    assert hand.find("limn-train-offer").isVisible()
+    assert "2 strokes on this image" in train.offer.sentence.text()
+
+    hand.press("limn-train-offer-back")
+    hand.pump(0.2)
+    assert not hand.find("limn-strokes-offer").isVisible()
+    back = train.labels.value
+    np.testing.assert_array_equal(back.data, drawn)
+    assert tuple(back.scale) == (0.5, 0.5)
+    widget.labels.value = back
+    hand.viewer.layers.selection.active = back
+    back.brush_size = 5
+    hand.paint([(20, 20), (20, 50)], 3)
+    for left in (2, 1, 0):
+        hand.press("limn-strokes-undo")
+        hand.pump(0.05)
+        assert len(np.unique(back.data)) == left + 1
+    assert not hand.find("limn-strokes-undo").isEnabled()
+    hand.press("limn-strokes-redo")
+    hand.press("limn-strokes-redo")
+    hand.pump(0.05)
+    np.testing.assert_array_equal(back.data, drawn)
+    np.testing.assert_array_equal(replayed(image), drawn)
+    assert kinds(image) == ["stroke"] * 3 + ["undo"] * 3 + ["redo"] * 2
+
+
+def test_a_layer_that_a_person_added_is_journalled_with_what_it_held(hand, image):
+    hand.drop(image)
+    data = np.zeros((200, 240), np.uint16)
+    data[100:120, 100:120] = 1000
+    hand.open_widget("Train")
+    layer = hand.viewer.add_labels(data, scale=(0.5, 0.5), name="mine")
+    hand.viewer.layers.selection.active = layer
+    hand.paint([(50, 50), (60, 90)], 1)
+    layer.data = layer.data.astype(np.uint8)  # another type: another journal
+    layer.paint((10, 10), 3)
+    first, second = replayed(image), read_journal(image.with_name("cells.ome.tif-2.strokes.jsonl"))
+    assert first.dtype == np.uint16
+    assert kinds(image) == ["base", "stroke"]
+    assert [r.kind for r in second.records] == ["base", "stroke"]
+    np.testing.assert_array_equal(np.asarray(replay(second)), layer.data)
+
+
+def test_closing_the_window_ends_the_journals(hand, image):
+    _, layer = begin(hand, image)
+    hand.paint([(50, 50), (60, 90)], 1)
+    journals = hand.main.findChild(Journals)
+    recording = journals.of(layer).recording
+    layer.data[0, 0] = 7
+    hand.viewer.close()
+    hand.qtbot.waitUntil(lambda: not recording.journal._thread.is_alive(), timeout=5000)
+    assert replayed(image)[0, 0] == 7
+    assert recording.safe
+
+
+@pytest.fixture
+def huge(tmp_path):
+    """An OME-Zarr of 30 GB of which next to nothing is stored."""
+    path = tmp_path / "huge.ome.zarr"
+    group = zarr.create_group(path, zarr_format=3)
+    array = group.create_array(
+        "0", shape=(1000, 4096, 3662), chunks=(1, 512, 512), dtype="u2", fill_value=0,
+        dimension_names=["z", "y", "x"],
+    )  # fmt: skip
+    array[500, :512, :512] = 7
+    axes = [{"name": n, "type": "space", "unit": "micrometer"} for n in "zyx"]
+    scale = [{"type": "scale", "scale": [2.0, 0.5, 0.5]}]
+    ome = {
+        "version": "0.5",
+        "multiscales": [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}],
+    }
+    group.attrs["ome"] = ome
+    return path
+
+
+def test_painting_on_an_image_of_30_gb(hand, huge, tmp_path):
+    hand.drop(huge)
+    widget = hand.open_widget("Strokes")
+    hand.viewer.dims.set_point(0, 1000)
+    hand.press("limn-strokes-new")
+    hand.pump(0.3)
+    layer = hand.viewer.layers[-1]
+    assert isinstance(layer.data, PaintStore)
+    assert layer.data.size * 2 > 29e9
+    assert tuple(layer.scale) == (2.0, 0.5, 0.5)
+    assert layer.axis_labels == ("z", "y", "x")
+    layer.paint((500, 100, 100), 3)
+    with layer.block_history():
+        for x in range(0, 200, 3):
+            layer.paint((501, 300, 1000 + x), 2)
+    layer.fill((500, 100, 100), 1)
+    layer.undo()
+    contents = read_journal(journal(huge))
+    assert [r.kind for r in contents.records] == ["stroke", "stroke", "stroke", "undo"]
+    rebuilt = replay(contents)
+    assert rebuilt.boxes() == layer.data.boxes()
+    for box in rebuilt.boxes():
+        np.testing.assert_array_equal(rebuilt.read(box), layer.data.read(box))
+    assert layer.data.nbytes < 1e6
+    remove(hand, layer)
+    hand.press("limn-strokes-offer-back")
+    hand.pump(0.2)
+    back = widget.labels.value
+    assert isinstance(back.data, PaintStore)
+    assert back.data[500, 100, 100] == 3
+
+
+def test_strokes_are_saved_to_a_file_of_their_own(hand, image, tmp_path):
+    widget, layer = begin(hand, image)
+    hand.paint([(50, 50), (60, 90)], 2)
+    for name in ("out.tif", "out.ome.zarr"):
+        widget.save(tmp_path / name)
+        hand.wait_idle(widget)
+        labels = open_volume(tmp_path / name)
+        np.testing.assert_array_equal(
+            np.squeeze(labels.read(((0, 1), (0, 1), (0, 200), (0, 240)))), layer.data
+        )
+        assert labels.axes.scale == (0.5, 0.5)
+        np.testing.assert_allclose(labels.colors[2][:3], layer.get_color(2)[:3], atol=0.01)
+    assert kinds(image) == ["stroke", "saved", "saved"]
+    remove(hand, layer)
+    hand.pump(0.1)
+    assert "They were saved as" in widget.offer.sentence.text()
+    hand.press("limn-strokes-offer-later")
+    assert not hand.find("limn-strokes-offer").isVisible()
+    assert json.loads(Path(journal(image)).read_text().splitlines()[-1])["note"].endswith("out.ome.zarr")
