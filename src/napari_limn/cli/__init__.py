@@ -18,7 +18,7 @@ from napari_limn.cli.places import add_next
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
     from napari_limn.events import Event
     from napari_limn.model import Model
