@@ -98,7 +98,7 @@ class ClassLegend(QWidget):
             self._layer = layer
             if self.isVisible():
                 self._take_hold()
-            self.refresh()
+            self._on_data()
             self.layer_changed.emit()
 
     @property
@@ -125,9 +125,8 @@ class ClassLegend(QWidget):
 
     def refresh(self, event: Any = None) -> None:
         """Show the classes of the layer as they are now."""
-        legend, self._painted = Legend(), None
+        legend = Legend()
         if self._layer is not None:
-            self._painted = painted_values(self._layer.data)
             legend = legend_of(self._layer, self._painted)
             while len(legend.values) < _FEWEST and not self._numbers_objects:
                 legend, _ = legend.added()
@@ -198,7 +197,7 @@ class ClassLegend(QWidget):
             self._following.append(_connected(told, self.reset_choices))
         self.reset_choices()
         self._take_hold()
-        self.refresh()
+        self._on_data()
 
     def hideEvent(self, event: Any) -> None:
         """Give the keys back."""
@@ -212,14 +211,19 @@ class ClassLegend(QWidget):
         if layer is None or self._holding:
             return
         tells = layer.events
-        for told in (tells.metadata, tells.colormap, tells.data):
-            self._holding.append(_connected(told, self.refresh))
         self._holding += [
+            _connected(tells.metadata, self.refresh),
+            _connected(tells.colormap, self.refresh),
+            _connected(tells.data, self._on_data),
             _connected(tells.selected_label, self._on_chosen),
             _connected(tells.paint, self._on_paint),
             _connected(tells.set_data, self._on_drawn),
             borrow_digits(layer, self.choose),
         ]
+
+    def _on_data(self, event: Any = None) -> None:
+        self._look()
+        self.refresh()
 
     def _on_paint(self, event: Any = None) -> None:
         """A class that was chosen elsewhere is listed once it is painted."""
@@ -237,8 +241,11 @@ class ClassLegend(QWidget):
 
     # ---- the table -----------------------------------------------------------------------------------------------
     def _mark_painted(self) -> None:
-        self._painted = None if self._layer is None else painted_values(self._layer.data)
+        self._look()
         self.table.mark(self._painted)
+
+    def _look(self) -> None:
+        self._painted = None if self._layer is None else painted_values(self._layer.data)
 
     def _on_chosen(self, event: Any = None) -> None:
         self.table.select(self.value)
