@@ -215,7 +215,16 @@ def test_broken_metadata_open_or_are_refused_by_name(tmp_path, what):
     assert told == str(DATA.shape) or "a.zarr" in told
 
 
-@pytest.mark.parametrize("labels", [None, {"colors": [{"rgba": [1, 2, 3, 4]}]}, {"colors": [5]}])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        None,
+        {"colors": [{"rgba": [1, 2, 3, 4]}]},
+        {"colors": [5]},
+        {"properties": 5},
+        {"properties": [5, {"label-value": "x", "class": "a"}, {"class": "b"}]},
+    ],
+)
 def test_broken_label_metadata_do_not_keep_an_image_from_opening(tmp_path, labels):
     assert open_zarr(write(tmp_path / "a.zarr", image(), **{"image-label": labels})).data.shape == DATA.shape
 

@@ -251,6 +251,26 @@ def test_colours_come_back_from_a_tiff(tmp_path, image):
     assert all(isinstance(value, int) for value in volume.colors)
 
 
+@pytest.mark.parametrize("name", ["labels.tif", "labels.zarr"])
+@pytest.mark.parametrize("names", [{}, {1: "axon", 3: 'a <"b"> & µ\n'}])
+def test_names_come_back_from_files(tmp_path, image, name, names):
+    output = create_output(tmp_path / name, image, "uint8", (1, 1, 8, 9), COLORS, names)
+    volume = open_volume(write_blocks(output, np.zeros(image.grid, np.uint8)).finish())
+    assert volume.names == (names or None)
+    assert volume.colors.keys() == COLORS.keys()
+
+
+@pytest.mark.parametrize(
+    "looks", ['{"napari-limn labels": 5}', '{"napari-limn labels": {"1": [0]}}', "napari-limn labels"]
+)
+def test_a_label_file_with_broken_looks_is_an_image(tmp_path, looks):
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", np.zeros((4, 5), np.uint8), ome=True, metadata={"Description": looks}
+    )
+    volume = open_tiff(tmp_path / "a.ome.tif")
+    assert (volume.colors, volume.names) == (None, None)
+
+
 def test_colours_come_back_from_a_zarr_rounded_to_bytes(tmp_path, image):
     volume = open_zarr(finished(tmp_path / "labels.zarr", image))
     assert set(volume.colors) == set(COLORS)

@@ -178,7 +178,7 @@ def test_the_controls_have_the_names_that_contributing_lists(hand):
     table = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text().split("## Names of the controls")[1]
     names = {word.strip("`,;") for word in table.split() if word.startswith("`limn-")}
     assert len(names) > 15
-    for widget in ("Strokes", "Train", "Predict", "Review"):
+    for widget in ("Strokes", "Classes", "Train", "Predict", "Compare", "Review"):
         hand.open_widget(widget)
     for name in names:
         hand.find(name)

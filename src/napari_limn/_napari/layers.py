@@ -17,7 +17,7 @@ from napari_limn.volume.output import labels_shape
 from napari_limn.volume.volume import Volume, size_in_bytes, stack_channels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _IN_MEMORY = 2 << 30
 MADE_BY = "napari-limn"
 """Key in the metadata of layers made here."""
+
+CLASS_NAMES = "napari-limn classes"
+"""Key in the metadata of labels layers; holds the names of their values."""
 
 
 def volume_of(layer: Layer) -> Volume:
@@ -62,14 +65,17 @@ def image_volume(layers: Sequence[Image]) -> Volume:
     return stack_channels([volume_of(layer) for layer in layers])
 
 
-def painted_look(layer: Labels) -> dict[int, RGBA]:
-    """Colours, on the screen, of the values that a person may have painted: 1 to 255, and the one chosen now."""
-    return {value: _color(layer, value) for value in {*range(1, 256), int(layer.selected_label)} - {0}}
+def painted_look(layer: Labels, values: Iterable[int] | None = None) -> dict[int, RGBA]:
+    """Colours of `values`, or else of all that a person may have painted: 1 to 255, and the one chosen now."""
+    shown = layer.colormap
+    if shown.use_selection:  # only the chosen value is in sight, the others have their colours all the same
+        shown = shown.model_copy(update={"use_selection": False})
+    wanted = {*range(1, 256), int(layer.selected_label)} if values is None else set(values)
+    return {value: _color(shown.map(value), value) for value in wanted - {0}}
 
 
-def _color(layer: Labels, value: int) -> RGBA:
-    found = layer.get_color(value)
-    if found is None or found[3] == 0:
+def _color(found: Any, value: int) -> RGBA:
+    if found[3] == 0:
         return default_color(value)
     red, green, blue, _ = (float(c) for c in found)
     return red, green, blue, 1.0
@@ -112,13 +118,29 @@ def show_labels(
     name = f"{image.name} labels"
     if name in viewer.layers and MADE_BY in viewer.layers[name].metadata:
         viewer.layers.remove(viewer.layers[name])
-    metadata = {MADE_BY: {"model": model, "image": image.name}}
+    look = named(classes.name_of)
+    look["metadata"] |= {MADE_BY: {"model": model, "image": image.name}}
     layer = Labels(
-        data, name=name, colormap=colormap(classes.color_of), metadata=metadata, multiscale=multiscale,
+        data,
+        name=name,
+        colormap=colormap(classes.color_of),
+        multiscale=multiscale,
+        **look,
         **placement(image, volume),
-    )  # fmt: skip
+    )
     viewer.add_layer(layer)
     return layer
+
+
+def named(names: Mapping[int, str]) -> dict[str, Any]:
+    """What to give a new labels layer so that its values have names, which the status bar shows under the mouse."""
+    return {"features": class_table(names), "metadata": {CLASS_NAMES: dict(names)}}
+
+
+def class_table(names: Mapping[int, str], zero: str = "not labelled") -> dict[str, list[Any]]:
+    """Features of a labels layer: the name of each value, and of 0 where `names` has none."""
+    known = {0: zero, **names}
+    return {"index": sorted(known), "class": [known[value] for value in sorted(known)]}
 
 
 def placement(image: Image, volume: Volume) -> dict[str, Any]:
@@ -135,7 +157,7 @@ def placement(image: Image, volume: Volume) -> dict[str, Any]:
     return found
 
 
-def colormap(colors: Mapping[int, RGBA]) -> DirectLabelColormap:
-    """Colours of label values; anything else is transparent."""
-    known: dict[int | None, RGBA] = {None: (0.0, 0.0, 0.0, 0.0), 0: (0.0, 0.0, 0.0, 0.0)}
+def colormap(colors: Mapping[int, RGBA], other: RGBA = (0.0, 0.0, 0.0, 0.0)) -> DirectLabelColormap:
+    """Colours of label values; 0 is transparent, and so is anything else unless `other` says how it looks."""
+    known: dict[int | None, RGBA] = {None: other, 0: (0.0, 0.0, 0.0, 0.0)}
     return DirectLabelColormap(color_dict=known | dict(colors))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import zarr
 
-from napari_limn._napari.layers import colormap
+from napari_limn._napari.layers import colormap, named
 from napari_limn.volume.lazy import lazy_levels
 from napari_limn.volume.mapped import MappedArray
 from napari_limn.volume.omezarr import channel_looks
@@ -61,13 +61,11 @@ def layers_of(volume: Volume, name: str) -> list[LayerData]:
     if volume.colors is not None and volume.dtype.kind in "iu":
         if volume.levels and "C" not in volume.axes.names:
             levels = list(lazy_levels(volume, axes.names))  # of any size, and nothing remembered of it
-        return [
-            (
-                _levels(levels),
-                look | ({"colormap": colormap(volume.colors)} if volume.colors else {}),
-                "labels",
-            )
-        ]
+        if volume.colors:
+            look["colormap"] = colormap(volume.colors)
+        if volume.names:
+            look |= named(volume.names)
+        return [(_levels(levels), look, "labels")]
     if "C" not in volume.axes.names:
         return [(_levels(levels), look, "image")]
     if volume.axes.names[-1] == "C" and volume.channels in (3, 4) and volume.dtype == "uint8":

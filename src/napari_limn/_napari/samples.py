@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_limn import samples
-from napari_limn._napari.layers import colormap
+from napari_limn._napari.layers import colormap, named
 from napari_limn._napari.reader import layers_of
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.open import open_volume
@@ -22,7 +22,7 @@ def painted_sem() -> list[LayerData]:
     strokes = open_volume(samples.PAINTED.strokes)
     data, look, _ = layers_of(strokes, "strokes")[0]
     data = np.squeeze(strokes.read(whole(strokes.grid)))  # in memory: it is going to be painted on
-    return [*image, (data, look | {"colormap": colormap(samples.COLORS)}, "labels")]
+    return [*image, (data, look | {"colormap": colormap(samples.COLORS)} | named(samples.NAMES), "labels")]
 
 
 def unseen_sem() -> list[LayerData]:

@@ -46,11 +46,18 @@ class Shelf(QObject):
         self._models.clear()
 
     def load(self, path: Path) -> str:
-        """Add the model of a file; returns its name."""
+        """Add the model of a file, as the newest; returns its name.
+
+        One that is there already under the name of its file is not added twice.
+        """
         from napari_limn.model import Model
 
-        name = self.free_name(path.stem)
-        self.put(name, Model.load(path))
+        model, name = Model.load(path), path.stem
+        known = self._models.get(name)
+        if known is not None and known.digest == model.digest:
+            del self._models[name]
+        name = self.free_name(name)
+        self.put(name, model)
         return name
 
     def free_name(self, stem: str) -> str:

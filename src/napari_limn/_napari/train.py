@@ -11,6 +11,7 @@ from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog
 
+from napari_limn._napari.classes import given_names, restore
 from napari_limn._napari.curve import Curve
 from napari_limn._napari.findings import Findings, Look, diagnosing, looked_at, mend_layers, stopping
 from napari_limn._napari.forms import Panel
@@ -98,6 +99,8 @@ class TrainWidget(Panel):
         self.picture = NetworkPicture()
         self.picture.setObjectName("limn-train-picture")
         self.more.addRow(self.picture)
+        for field in (self.origin, self.labels):
+            field.changed.connect(lambda _: self._restore())
         for field in (self.image, self.dims, self.preset, self.origin):
             field.changed.connect(lambda _: self.guarded(self._draw))
         self.load_button, self.save_button = (
@@ -229,6 +232,11 @@ class TrainWidget(Panel):
         super().reset_choices()
         self.labels.value = layer
 
+    def _restore(self) -> None:
+        """Give the strokes the names and colours of the model that is trained further, if nobody named them."""
+        if self.labels.value is not None and self.origin.value not in (NEW, None):
+            restore(self.labels.value, SHELF[self.origin.value].spec.classes)
+
     def _draw(self) -> None:
         """Show the network that would be trained."""
         if self.origin.value not in (NEW, None):
@@ -273,7 +281,7 @@ def _training(
     image: Volume, labels: Labels, spec: TrainSpec, origin: Model | None
 ) -> Generator[Event, None, Any]:
     """The run; PyTorch is imported in its thread, so the window opens and answers without it."""
-    colors, seen = painted_look(labels), volume_of(labels)
+    colors, names, seen = painted_look(labels), given_names(labels), volume_of(labels)
     data = labels.data[0] if labels.multiscale else labels.data
 
     def events() -> Generator[Event, None, Any]:
@@ -287,6 +295,7 @@ def _training(
                     spec,
                     model=origin,
                     colors=colors,
+                    names=names,
                 )
             )
         except LimnError:

@@ -53,7 +53,7 @@ class Classes:
     def __post_init__(self) -> None:
         _check_values(self.values, self.zero)
         if not self.names:
-            object.__setattr__(self, "names", tuple(f"class {v}" if v else "background" for v in self.values))
+            object.__setattr__(self, "names", tuple(default_name(v) for v in self.values))
         if not self.colors:
             object.__setattr__(self, "colors", tuple(default_color(v) for v in self.values))
         if not len(self.values) == len(self.names) == len(self.colors):
@@ -131,9 +131,14 @@ def find_classes(
     return Classes(
         tuple(found),
         zero,
-        tuple(called.get(v, f"class {v}" if v else "background") for v in found),
+        tuple(called.get(v, default_name(v)) for v in found),
         tuple(palette.get(v, default_color(v)) for v in found),
     )
+
+
+def default_name(value: int) -> str:
+    """What a class is called until somebody names it."""
+    return f"class {value}" if value else "background"
 
 
 def default_color(value: int) -> RGBA:

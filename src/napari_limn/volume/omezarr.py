@@ -42,7 +42,9 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
         names = resolve_names(declared, levels[0].shape, axes)
         scale, translate = _transform(image, len(names))
         frame = Axes(names, scale, units, translate)
-        return Volume(levels[0], frame, path.name, tuple(levels[1:]), _label_colors(meta))
+        return Volume(
+            levels[0], frame, path.name, tuple(levels[1:]), _label_colors(meta), names=_label_names(meta)
+        )
 
 
 def channel_looks(path: Path) -> list[tuple[str, str]]:
@@ -152,3 +154,14 @@ def _label_colors(meta: Mapping[str, Any]) -> dict[int, RGBA] | None:
             red, green, blue, alpha = (float(c) / 255 for c in rgba)
             found[int(row["label-value"])] = (red, green, blue, alpha)
     return found
+
+
+def _label_names(meta: Mapping[str, Any]) -> dict[int, str] | None:
+    """Names of the label values of a label image; None where the group is no label image, or names none."""
+    rows = (meta.get("image-label") or {}).get("properties")
+    found = {
+        row["label-value"]: str(row["class"])
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, dict) and isinstance(row.get("label-value"), int) and "class" in row
+    }
+    return found or None

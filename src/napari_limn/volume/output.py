@@ -307,7 +307,7 @@ def create_output(
     seal: Callable[[], Path] = {
         "zarr": bound(seal_zarr, partial, path, layout, axes, colors, names),
         "label": bound(seal_label, partial, path, layout, axes, colors, names),
-        "tiff": bound(seal_tiff, partial, path, axes, colors),
+        "tiff": bound(seal_tiff, partial, path, axes, colors, names),
     }[home.kind]
     return FileOutput(path, layout, pyramid, seal, image.axes.without("C").names)
 

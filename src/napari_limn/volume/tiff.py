@@ -8,7 +8,7 @@ import struct
 from contextlib import ExitStack, contextmanager
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 MARK = "napari-limn labels"
 """Key in the description of a label TIFF written here; holds the colours of the label values."""
+
+NAMES = "napari-limn classes"
+"""Key beside it; holds the names of the label values."""
 
 
 def open_tiff(path: Path, axes: str | None = None) -> Volume:
@@ -53,9 +56,8 @@ def open_tiff(path: Path, axes: str | None = None) -> Volume:
         origin = (0.0,) * len(names)
         if not all(isinstance(level, MappedArray) for level in levels):
             closing.pop_all()  # the store goes on reading from the open file
-        return Volume(
-            levels[0], Axes(names, scale, units, origin), path.name, tuple(levels[1:]), _colors(tif)
-        )
+        frame, (colors, called) = Axes(names, scale, units, origin), _looks(tif)
+        return Volume(levels[0], frame, path.name, tuple(levels[1:]), colors, names=called)
 
 
 @contextmanager
@@ -182,13 +184,15 @@ def _tag_spacing(tif: tifffile.TiffFile, unit: str | None) -> dict[str, tuple[fl
     return found
 
 
-def _colors(tif: tifffile.TiffFile) -> dict[int, RGBA] | None:
-    """Colours of the label values, for a label file written by this package; None for any other."""
+def _looks(tif: tifffile.TiffFile) -> tuple[dict[int, RGBA] | None, dict[int, str] | None]:
+    """Colours and names of the label values, for a label file written by this package; None for any other."""
     if MARK not in (tif.ome_metadata or ""):
-        return None
+        return None, None
     text = tifffile.xml2dict(tif.ome_metadata or "")["OME"]["Image"].get("Description", "")
     try:
-        found: dict[str, Any] = json.loads(text)[MARK]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return {int(value): (c[0], c[1], c[2], c[3]) for value, c in found.items()}
+        found = json.loads(text)
+        colors = {int(value): (c[0], c[1], c[2], c[3]) for value, c in found[MARK].items()}
+        names = {int(value): str(name) for value, name in found.get(NAMES, {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return None, None
+    return colors, names or None

@@ -19,7 +19,7 @@ import zarr
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.durable import aside, put_in_place, remove, sync_file
-from napari_limn.volume.tiff import MARK
+from napari_limn.volume.tiff import MARK, NAMES
 from napari_limn.volume.volume import size_in_bytes
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def refuse_unfit_tiff(path: Path, image: Volume, dtype: Any) -> None:
         )
 
 
-def seal_tiff(partial: Path, path: Path, axes: Axes, colors: Mapping[int, RGBA]) -> Path:
+def seal_tiff(
+    partial: Path, path: Path, axes: Axes, colors: Mapping[int, RGBA], names: Mapping[int, str]
+) -> Path:
     """Turn staged labels into a TIFF, give it its name and clear away what was staged.
 
     Memory is that of one row of tiles.
@@ -73,7 +75,7 @@ def seal_tiff(partial: Path, path: Path, axes: Axes, colors: Mapping[int, RGBA])
     ) as writer:
         writer.write(
             _tiles(labels, tile), shape=labels.shape, dtype=labels.dtype, tile=tile, photometric="minisblack",
-            compression="zlib", metadata=_metadata(axes, colors) | {"UUID": _uuid(partial)}, buffersize=_AT_ONCE,
+            compression="zlib", metadata=_metadata(axes, colors, names) | {"UUID": _uuid(partial)}, buffersize=_AT_ONCE,
             maxworkers=min(4, os.cpu_count() or 1), **_resolution(axes),
         )  # fmt: skip
     sync_file(new)
@@ -111,11 +113,12 @@ def _tiles(labels: zarr.Array[Any], tile: tuple[int, int]) -> Iterator[NDArray[A
                 yield np.ascontiguousarray(padded[:, left : left + tile[1]])
 
 
-def _metadata(axes: Axes, colors: Mapping[int, RGBA]) -> dict[str, Any]:
-    """Axes, voxel size and units for the OME-XML; colours in its description."""
+def _metadata(axes: Axes, colors: Mapping[int, RGBA], names: Mapping[int, str]) -> dict[str, Any]:
+    """Axes, voxel size and units for the OME-XML; colours and names in its description."""
+    looks = {MARK: {int(v): list(c) for v, c in colors.items()}, NAMES: {int(v): n for v, n in names.items()}}
     found: dict[str, Any] = {
         "axes": axes.names,
-        "Description": json.dumps({MARK: {int(v): list(c) for v, c in colors.items()}}),
+        "Description": json.dumps(looks),
     }
     for name, scale, unit in zip(axes.names, axes.scale, axes.units, strict=True):
         key = "TimeIncrement" if name == "T" else f"PhysicalSize{name}"

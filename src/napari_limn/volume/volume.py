@@ -55,6 +55,8 @@ class Volume:
         For a label volume: colour (RGBA, 0–1) of each label value; None for an intensity image.
     path
         Of the file or folder that it was opened from.
+    names
+        For a label volume: name of each label value, as far as the file says.
 
     Examples
     --------
@@ -68,6 +70,7 @@ class Volume:
     levels: tuple[ArrayLike, ...] = ()
     colors: Mapping[int, RGBA] | None = field(default=None)
     path: Path | None = None
+    names: Mapping[int, str] | None = None
 
     def __post_init__(self) -> None:
         shape = tuple(self.data.shape)

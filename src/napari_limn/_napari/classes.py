@@ -1,0 +1,117 @@
+"""Names and colours of classes on labels layers: they live with the layer, and the status bar shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_limn._napari.layers import CLASS_NAMES, MADE_BY, class_table, colormap, painted_look
+from napari_limn.annotation.classes import default_name
+from napari_limn.annotation.legend import MOST, Legend, names_from, painted_values
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+
+    from napari_limn.annotation.classes import RGBA, Classes, Zero
+
+ZERO = {"unlabelled": "not labelled", "background": "background"}
+"""What a 0 is called."""
+
+_OTHER = (0.5, 0.5, 0.5, 1.0)  # of values beyond those with a colour of their own
+
+
+def names_of(layer: Labels) -> dict[int, str]:
+    """Names that the values of a layer were given; empty if nobody named them."""
+    return names_from(layer.metadata.get(CLASS_NAMES))
+
+
+def painted_layers(viewer: ViewerModel) -> list[Labels]:
+    """Labels layers that a person paints on, the topmost first."""
+    return [x for x in reversed(viewer.layers) if type(x) is Labels and MADE_BY not in x.metadata]
+
+
+def given_names(layer: Labels) -> dict[int, str]:
+    """Of these, those that say more than “class 3”."""
+    return {value: name for value, name in names_of(layer).items() if name != default_name(value)}
+
+
+def chosen_strokes(viewer: ViewerModel) -> Labels | None:
+    """The labels layer that is painted on: the active one, else the topmost."""
+    layers, active = painted_layers(viewer), viewer.layers.selection.active
+    return next((layer for layer in layers if layer == active), layers[0] if layers else None)
+
+
+def predicted_layers(viewer: ViewerModel) -> list[Labels]:
+    """Labels layers that show a prediction, the topmost first."""
+    return [
+        x for x in reversed(viewer.layers) if type(x) is Labels and "model" in x.metadata.get(MADE_BY, ())
+    ]
+
+
+def legend_of(layer: Labels, painted: set[int] | None = None) -> Legend:
+    """The classes of a layer: those with names, those with a colour of their own, and the `painted` ones, if they are few."""
+    names, own = names_of(layer), set(_own_colors(layer))
+    values = set(names).union(*(some for some in (own, painted or set()) if len(some) <= MOST))
+    return Legend.of(values, names, painted_look(layer, values))
+
+
+def set_legend(layer: Labels, legend: Legend, zero: Zero = "unlabelled") -> None:
+    """Give a layer the names and colours of a legend; colours of its other values stay.
+
+    Only what differs is set, since every change is drawn. Features that somebody else made are left alone.
+    """
+    table = class_table(legend.names, ZERO[zero])
+    found = {str(column): list(layer.features[column]) for column in layer.features.columns}
+    if found != table and set(found) <= set(table):
+        layer.features = table
+    shown, own = painted_look(layer, legend.values), _own_colors(layer)
+    changed = any(not np.allclose(color, legend.color(v), atol=1e-3) for v, color in shown.items())
+    if changed or (own and not set(shown) <= set(own)):
+        _set_colors(layer, legend)
+    if names_of(layer) != legend.names:  # last, since this tells those who listen that all is there
+        layer.metadata = {**layer.metadata, CLASS_NAMES: dict(legend.names)}
+
+
+def restore(layer: Labels, classes: Classes) -> bool:
+    """Give a layer the names and colours of a model's classes, if nobody named its values; tells whether it did."""
+    if MADE_BY in layer.metadata or given_names(layer):
+        return False
+    legend = legend_of(layer, painted_values(layer.data))
+    chosen = {v: legend.color(v) for v in _own_colors(layer) if v in legend.values}
+    legend = Legend(legend.names, {**legend.colors, **classes.color_of, **chosen})
+    set_legend(layer, legend.completed(classes.name_of, classes.color_of), classes.zero)
+    return True
+
+
+def follow_legend(layer: Labels, before: Legend, after: Legend) -> None:
+    """Let a prediction that calls a class, and shows it, as `before` did do so as `after` does."""
+    names = names_of(layer)
+    legend = Legend.of(names, names, painted_look(layer, names))
+    common = set(legend.values) & set(before.values) & set(after.values)
+    same = {v for v in common if legend.names[v] == before.names[v]}
+    alike = {v for v in common if np.allclose(legend.color(v), before.color(v), atol=1e-2)}
+    new = Legend(
+        legend.names | {v: after.names[v] for v in same}, legend.colors | {v: after.color(v) for v in alike}
+    )
+    if new != legend:
+        zero = {0: names[0]} if 0 in names else {}
+        set_legend(layer, Legend(zero | new.names, new.colors))
+
+
+def _set_colors(layer: Labels, legend: Legend) -> None:
+    """Colours for single values; what had another colour keeps it."""
+    own = _own_colors(layer)
+    other = layer.colormap.color_dict.get(None, _OTHER) if own else _OTHER
+    new = {v: legend.color(v) for v in legend.values if v}
+    layer.colormap = colormap((own or painted_look(layer)) | new, other)
+
+
+def _own_colors(layer: Labels) -> dict[int, RGBA]:
+    """Colours that were set for single values; none where napari's cycle of colours is shown."""
+    if not isinstance(layer.colormap, DirectLabelColormap):
+        return {}
+    found = {v: [float(x) for x in c] for v, c in layer.colormap.color_dict.items() if v}
+    return {int(v): (c[0], c[1], c[2], c[3]) for v, c in found.items()}

@@ -1,0 +1,288 @@
+"""Two predictions of an image side by side, and a click that turns a predicted region into a stroke."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import zarr
+
+pytest.importorskip("napari")
+
+from napari.components import ViewerModel
+from napari.layers import Labels
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from napari_limn import Classes, LimnError
+from napari_limn._napari.compare import CompareWidget, difference_layer, disagreement, keep
+from napari_limn._napari.correct import ClickCorrector
+from napari_limn._napari.layers import MADE_BY, show_labels, volume_of
+from napari_limn._napari.legend import ClassLegend
+
+RED, GREEN, GREY = (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0), (0.6, 0.6, 0.6, 1.0)
+CLASSES = Classes((1, 2), names=("rim", "core"), colors=(RED, GREEN))
+FULL = Classes((0, 1), "background", ("rest", "cell"), (GREEN, RED))
+
+
+@pytest.fixture
+def viewer():
+    """A viewer without a window, with a stack in it."""
+    found = ViewerModel()
+    found.add_image(
+        np.zeros((4, 20, 30)), name="cells", scale=(2, 0.5, 0.5), translate=(1, 2, 3), units=("um",) * 3
+    )
+    return found
+
+
+def predict(viewer, data, model, classes=CLASSES):
+    image = viewer.layers["cells"]
+    return show_labels(viewer, image, volume_of(image), np.asarray(data, np.uint8), classes, model)
+
+
+@pytest.fixture
+def two(viewer):
+    """A kept prediction and another one, which differ in 30 voxels of slice 1 and in all of slice 3."""
+    data = np.ones((4, 20, 30), np.uint8)
+    first = predict(viewer, data, "model a")
+    keep(first)
+    other = data.copy()
+    other[1, 5], other[3] = 2, 2
+    viewer.dims.set_point(0, 1 + 2 * 1)
+    return first, predict(viewer, other, "model b")
+
+
+@pytest.fixture
+def widget(qtbot, viewer):
+    found = CompareWidget(viewer)
+    qtbot.addWidget(found)
+    for event in (viewer.layers.events.inserted, viewer.layers.events.removed, viewer.layers.events.renamed):
+        event.connect(found.reset_choices)  # as napari does for a dock widget
+    with qtbot.waitExposed(found):
+        found.show()
+    return found
+
+
+# ---- compare ---------------------------------------------------------------------------------------------------------
+def test_a_kept_prediction_is_not_replaced(viewer):
+    first = predict(viewer, np.ones((4, 20, 30)), "model a")
+    keep(first)
+    keep(first)
+    second = predict(viewer, np.ones((4, 20, 30)), "model b")
+    third = predict(viewer, np.ones((4, 20, 30)), "model b")
+    assert [layer.name for layer in viewer.layers] == ["cells", "cells labels (model a)", "cells labels"]
+    assert first in viewer.layers
+    assert third in viewer.layers
+    assert second not in viewer.layers
+
+
+def test_the_difference_lies_where_the_image_lies_in_the_colours_of_the_second(viewer, two):
+    first, second = two
+    layer = difference_layer(first, second)
+    data = np.asarray(layer.data)
+    assert (data == np.where(np.asarray(second.data) == 2, 2, 0)).all()
+    np.testing.assert_allclose(layer.get_color(2), GREEN)
+    for what in ("scale", "translate", "rotate", "shear"):
+        np.testing.assert_allclose(getattr(layer, what), getattr(second, what))
+    assert layer.units == second.units
+    viewer.add_layer(layer)
+    assert "core" in layer.get_status((1, 5, 3), dims_displayed=[1, 2])["value"]
+    assert "model" not in layer.metadata[MADE_BY], "the difference was offered as a prediction"
+
+
+def test_background_in_a_difference_can_be_seen(viewer):
+    first = predict(viewer, np.ones((4, 20, 30)), "model a", FULL)
+    keep(first)
+    second = predict(viewer, np.zeros((4, 20, 30)), "model b", FULL)
+    layer = difference_layer(first, second)
+    assert set(np.unique(np.asarray(layer.data))) == {2}
+    np.testing.assert_allclose(layer.get_color(2), GREY)
+    assert "rest" in layer.get_status((0, 0, 0), dims_displayed=[1, 2])["value"]
+
+
+def test_predictions_of_different_images_are_refused(viewer, two):
+    viewer.add_image(np.zeros((9, 9)), name="other")
+    image = viewer.layers["other"]
+    other = show_labels(viewer, image, volume_of(image), np.ones((9, 9), np.uint8), CLASSES, "model a")
+    with pytest.raises(LimnError, match="expected two predictions of one image"):
+        difference_layer(two[0], other)
+    with pytest.raises(LimnError, match="found one prediction, expected two"):
+        difference_layer(two[0], two[0])
+
+
+def test_the_share_is_that_of_the_visible_slice(viewer, two):
+    assert disagreement(viewer, *two) == "5.00% of the voxels of this slice differ (30 of 600)."
+    viewer.dims.set_point(0, 1 + 2 * 3)
+    assert "100.00% of the voxels of this slice" in disagreement(viewer, *two)
+    viewer.dims.set_point(0, 1)
+    assert "0.00% of the voxels of this slice" in disagreement(viewer, *two)
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_point(1, 2 + 0.5 * 5)
+    assert "(60 of 120)" in disagreement(viewer, *two)
+    viewer.dims.ndisplay = 3
+    assert "Switch to 2D" in disagreement(viewer, *two)
+
+
+def test_of_a_large_slice_a_coarser_level_is_counted(viewer):
+    viewer.layers.clear()
+    image = viewer.add_image(np.broadcast_to(np.uint8(0), (6000, 6000)), name="cells")
+    levels = [[np.broadcast_to(np.uint8(v), (n, n)) for n in (6000, 1500)] for v in (1, 2)]
+    first, second = (
+        show_labels(viewer, image, volume_of(image), found, CLASSES, f"model {i}", multiscale=True)
+        for i, found in enumerate(levels)
+    )
+    assert disagreement(viewer, first, second).startswith("About 100.00% of the voxels of this slice")
+    assert "in the middle of the view" in disagreement(
+        viewer, first, Labels(levels[1][0], metadata=second.metadata)
+    )
+
+
+def test_what_is_not_computed_yet_does_not_count(viewer):
+    first = predict(viewer, np.ones((4, 20, 30)), "model a")
+    keep(first)
+    second = predict(viewer, np.zeros((4, 20, 30)), "model b")
+    assert disagreement(viewer, first, second) == "One of the two has no labels here yet."
+
+
+def test_the_widget_shows_one_at_a_time(qtbot, viewer, widget, two):
+    first, second = two
+    assert (widget.first.value, widget.second.value) == (first, second)
+    viewer.layers.selection.active = viewer.layers["cells"]
+    QTest.mouseClick(widget.show_buttons["difference"], Qt.MouseButton.LeftButton)
+    difference = viewer.layers["cells difference"]
+    assert [layer.visible for layer in (first, second, difference)] == [False, False, True]
+    assert viewer.layers.selection.active is viewer.layers["cells"]
+    QTest.mouseClick(widget.show_buttons["first"], Qt.MouseButton.LeftButton)
+    assert [layer.visible for layer in (first, second, difference)] == [True, False, False]
+    qtbot.waitUntil(lambda: "(30 of 600)" in widget.status.text())
+    viewer.dims.set_point(0, 7)
+    qtbot.waitUntil(lambda: "(600 of 600)" in widget.status.text())
+
+
+def test_another_pair_has_another_difference(viewer, widget, two):
+    widget.show_only("difference")
+    widget.keep(widget.second.value)
+    third = predict(viewer, np.full((4, 20, 30), 2), "model c")
+    assert "cells difference" in viewer.layers, "a further prediction took the pair away"
+    widget.second.value = third
+    assert "cells difference" not in viewer.layers
+    widget.show_only("difference")
+    assert (np.asarray(viewer.layers["cells difference"].data) == 2).all()
+
+
+def test_discarding_leaves_nothing_to_compare(viewer, widget, two):
+    widget.show_only("difference")
+    widget.discard(two[1])
+    assert [layer.name for layer in viewer.layers] == ["cells", "cells labels (model a)"]
+    assert "predict it with another model" in widget.status.text()
+    assert not widget.show_buttons["first"].isEnabled()
+    widget.discard(two[0])
+    assert widget.first.value is None
+    widget.show_only("first")
+    assert "found one prediction, expected two" in widget.status.text()
+
+
+# ---- correct ---------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def corrector(qtbot, viewer):
+    """Strokes on the stack, a prediction of a bar of “core” in slice 1, and the button."""
+    strokes = viewer.add_labels(np.zeros((4, 20, 30), np.uint8), name="strokes")
+    data = np.ones((4, 20, 30))
+    data[1, 5:8, 10:20] = 2
+    predict(viewer, data, "model a")
+    viewer.dims.set_point(0, 3)
+    legend = ClassLegend(viewer)
+    legend.layer = strokes
+    found = ClickCorrector(viewer, legend)
+    for part in (legend, found):
+        qtbot.addWidget(part)
+    return found
+
+
+def place(viewer, *index):
+    return viewer.layers["cells"].data_to_world(index)
+
+
+def test_a_click_paints_the_region_as_the_chosen_class_and_undo_takes_it_back(viewer, corrector):
+    strokes = viewer.layers["strokes"]
+    heard = []
+    strokes.events.paint.connect(lambda event: heard.append(event.value))
+    corrector.legend.choose(1)
+    corrector.correct(place(viewer, 1, 6, 12))
+    bar = np.asarray(viewer.layers["cells labels"].data) == 2
+    np.testing.assert_array_equal(strokes.data, bar)
+    assert "30 pixels are “class 1” now" in corrector.status.text()
+    [[(indices, before, value)]] = heard
+    assert len(indices[0]) == len(before) == 30
+    assert value == 1
+    strokes.undo()
+    assert not strokes.data.any()
+
+
+def test_confirming_paints_what_was_predicted_and_leaves_strokes(viewer, corrector):
+    strokes = viewer.layers["strokes"]
+    strokes.data[1, 5, 10:14] = 1
+    corrector.correct(place(viewer, 1, 6, 12), confirm=True)
+    assert (strokes.data[1] == 2).sum() == 26
+    assert (strokes.data[1] == 1).sum() == 4
+    corrector.legend.choose(0)
+    corrector.correct(place(viewer, 1, 6, 12))
+    assert not strokes.data.any()
+    assert "not labelled" in corrector.status.text()
+
+
+def test_a_region_stays_in_its_slice_whatever_the_view(viewer, corrector):
+    strokes = viewer.layers["strokes"]
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_point(1, 2 + 0.5 * 6)
+    corrector.legend.choose(2)
+    corrector.correct(place(viewer, 1, 6, 12))
+    assert set(zip(*np.nonzero(strokes.data), strict=True)) == {(1, 6, x) for x in range(10, 20)}
+
+
+def test_strokes_on_disk_are_painted_too(viewer, corrector, tmp_path):
+    data = zarr.create_array(tmp_path / "s.zarr", shape=(4, 20, 30), chunks=(1, 10, 10), dtype="uint8")
+    corrector.legend.layer = viewer.add_labels(data, name="on disk")
+    corrector.legend.choose(2)
+    corrector.correct(place(viewer, 1, 6, 12))
+    np.testing.assert_array_equal(np.asarray(data) == 2, np.asarray(viewer.layers["cells labels"].data) == 2)
+    viewer.layers["on disk"].undo()
+    assert not np.asarray(data).any()
+
+
+def test_what_cannot_be_corrected_is_one_sentence(viewer, corrector):
+    with pytest.raises(LimnError, match="no predicted region under the mouse"):
+        corrector.correct((3, -50, -50))
+    viewer.dims.ndisplay = 3
+    with pytest.raises(LimnError, match="switch to 2D"):
+        corrector.correct(place(viewer, 1, 6, 12))
+    viewer.dims.ndisplay = 2
+    corrector.legend.layer = viewer.add_labels(np.zeros((4, 20, 31), np.uint8), name="other")
+    with pytest.raises(LimnError, match=r"other: found the extent \(4, 20, 31\), expected \(4, 20, 30\)"):
+        corrector.correct(place(viewer, 1, 6, 12))
+    corrector.legend.layer = viewer.add_labels(
+        [np.zeros((8, 8), np.uint8), np.zeros((4, 4), np.uint8)], multiscale=True, name="levels"
+    )
+    with pytest.raises(LimnError, match="levels: this layer cannot be painted on"):
+        corrector.correct(place(viewer, 1, 6, 12))
+    corrector.legend.layer = None
+    with pytest.raises(LimnError, match="no labels layer to paint on"):
+        corrector.correct(place(viewer, 1, 6, 12))
+
+
+def test_the_button_puts_the_brush_away_and_back(viewer, corrector):
+    strokes = viewer.layers["strokes"]
+    strokes.mode = "paint"
+    callbacks = len(viewer.mouse_drag_callbacks)
+    corrector.button.setChecked(True)
+    assert strokes.mode == "pan_zoom"
+    assert viewer.layers.selection.active is strokes
+    assert len(viewer.mouse_drag_callbacks) == callbacks + 1
+    corrector.button.setChecked(False)
+    assert strokes.mode == "paint"
+    assert len(viewer.mouse_drag_callbacks) == callbacks
+    corrector.button.setChecked(True)
+    corrector.legend.layer = None
+    assert not corrector.button.isChecked()
+    corrector.button.setChecked(True)
+    assert not corrector.button.isChecked()
+    assert "no labels layer" in corrector.status.text()
