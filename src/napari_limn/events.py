@@ -6,7 +6,7 @@ A run is a generator of these; closing the generator cancels it. :func:`drain` r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -42,6 +42,18 @@ class Noted(Event):
 @dataclass(frozen=True, slots=True)
 class Working(Event):
     """Nothing new since a quarter of a second; whoever wants to cancel can do so now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting(Event):
+    """The run rests until there is more paint; why, in one sentence."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repainted(Event):
+    """New paint was noticed; training goes on with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,13 @@ class Writing(Event):
     """The file is being written from now on; ``output.levels`` show, in whatever thread, what there is of it."""
 
     output: FileOutput
+
+
+@dataclass(frozen=True, slots=True)
+class Viewing(Event):
+    """What is predicted for the view goes into `array`, in the axes of the image, from now on; 0 is not predicted yet."""
+
+    array: Any
 
 
 @dataclass(frozen=True, slots=True)
