@@ -189,9 +189,9 @@ def test_a_prediction_takes_over_what_is_there(monkeypatch):
     expected = whole_labels(model, volume)
     predictor = predictor_of(volume)
     list(predictor.improve(model))
-    drive(predictor, View(((0, 1), (1, 2), (0, 40), (0, 50))), 12)
+    drive(predictor, View(((0, 1), (1, 2), (0, 40), (0, 50))), 15)
     array, there = predictor.computed(model)
-    assert len(there) == 12
+    assert len(there) == 15
     data = np.zeros_like(array)
     data[1] = np.where(array[1] > 0, 99, 0)  # told apart from what would be computed again
     found = []
