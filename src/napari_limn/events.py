@@ -53,7 +53,9 @@ class Waiting(Event):
 
 @dataclass(frozen=True, slots=True)
 class Repainted(Event):
-    """New paint was noticed; training goes on with it."""
+    """New paint was noticed; or, if it `counts`, training goes on with it from here."""
+
+    counts: bool
 
 
 @dataclass(frozen=True, slots=True)

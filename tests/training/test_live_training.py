@@ -88,8 +88,10 @@ def test_new_paint_restarts_a_run_once_it_has_scored_what_it_learned():
         take(events, Step)
         hand.stroke(30, 1)
         heard = take(events, Repainted, 10)
+        assert not heard[-1].counts
         heard += take(events, Improved)
         assert heard[-1].model.spec.steps == 200, "what was learned until then was lost"
+        assert take(events, Repainted)[-1].counts
         steps = [e.step for e in take(events, Step) if isinstance(e, Step)]
         assert steps == [201], "steps are not counted on"
         take(events, Improved)

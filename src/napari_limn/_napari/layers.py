@@ -103,13 +103,14 @@ def show_labels(
     model: str,
     *,
     multiscale: bool = False,
+    kind: str = "labels",
 ) -> Labels:
     """Show `data` as the prediction for an image layer, in its place in the world and in the painted colours.
 
-    `data` is an array, or with `multiscale` a list of them, the finest first. A prediction shown earlier for the same layer is
+    The layer is called after the image and the `kind` of prediction. `data` is an array, or with `multiscale` a list of them, the finest first. A prediction shown earlier for the same layer is
     replaced, so that repeated predictions do not pile up.
     """
-    name = f"{image.name} labels"
+    name = f"{image.name} {kind}"
     if name in viewer.layers and MADE_BY in viewer.layers[name].metadata:
         viewer.layers.remove(viewer.layers[name])
     metadata = {MADE_BY: {"model": model, "image": image.name}}

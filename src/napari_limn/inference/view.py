@@ -68,7 +68,7 @@ class _Ready:
     """The present model, ready to compute; with blocks that it has computed."""
 
     model: Model
-    tiles: Tiles
+    tiles: Tiles | None  # None once it rests
     block: Grid
     made: set[Box] = field(default_factory=set)
 
@@ -135,6 +135,12 @@ class ViewPredictor:
             self._output = ArrayOutput(self.volume, self._make(dtype))
             yield Viewing(self._output.array)
 
+    def rest(self) -> None:
+        """Compute no more; what was computed stays."""
+        self._check = int
+        if self._ready is not None:
+            self._ready.tiles = None
+
     # ---- the view ------------------------------------------------------------------------------------------------
     def next_turn(self, view: View) -> Turn | None:
         """What is to be computed next; None if all that is near is up to date.
@@ -142,7 +148,7 @@ class ViewPredictor:
         First what is on the screen, there what the oldest model computed, or none at all, and of that what is nearest to
         the middle; then its neighbours.
         """
-        if self._ready is None:
+        if self._ready is None or self._ready.tiles is None:
             return None
         waiting = [
             (tier, self._age.get(box, 0), distance, box)
@@ -157,7 +163,7 @@ class ViewPredictor:
     def compute(self, turn: Turn, view: View) -> Iterator[Event]:
         """Compute a block and write it; given up, without a word, once :attr:`check` says so."""
         ready, output = self._ready, self._output
-        if ready is None or output is None:
+        if ready is None or ready.tiles is None or output is None:
             return
         try:
             labels = ready.tiles.labels(turn.box)

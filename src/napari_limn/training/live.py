@@ -114,6 +114,9 @@ class _Chain:
         steps, seconds = self._steps, self._seconds
         fresh, learned, told = self.best is None, False, False
         for event in run:
+            if self._told:
+                self._told = False
+                yield Repainted(counts=True)
             match event:
                 case Step(step=n, seconds=t):
                     self._steps, self._seconds, fresh = steps + n, seconds + t, True
@@ -126,7 +129,10 @@ class _Chain:
             yield event
             if watch.changed() and not told:
                 told = True
-                yield Repainted()
+                yield Repainted(counts=False)
             if told and learned:
+                self._told = True
                 return
-        yield Waiting("Trained on all strokes; paint more, or correct what you see.")
+        self._told = told
+        if not told:
+            yield Waiting("Trained on all strokes; paint more, or correct what you see.")
