@@ -16,7 +16,6 @@ import numpy as np
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
-from window import Heartbeat, pump
 
 from napari_limn import samples
 from napari_limn._napari.layers import colormap
@@ -24,6 +23,7 @@ from napari_limn._napari.train import TrainWidget
 from napari_limn.events import BlockDone, Repainted
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.open import open_volume
+from window import Heartbeat, pump
 
 SIDE = 512
 PAUSE = 1.5  # seconds between two strokes

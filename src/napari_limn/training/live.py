@@ -104,6 +104,7 @@ class _Chain:
     def __init__(self, best: Model | None) -> None:
         self.best = best
         self._steps, self._seconds = 0, 0.0
+        self._told = False  # of new paint that no run has begun with yet
 
     def followed(self, run: Generator[Event, None, Model], watch: _Watch) -> Generator[Event, None, None]:
         """The events of a run, until it ends or there is new paint.
