@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -107,14 +108,12 @@ class LiveRun:
 
             before = torch.get_num_threads()
             torch.set_num_threads(max(1, min(before, (os.cpu_count() or 2) - 1)))  # one is the window's
-            predictor = self.predictor = ViewPredictor(
-                self.volume, lambda dtype: empty_labels(self.volume, dtype), self._spec.device, self._check
-            )
+            make = partial(empty_labels, self.volume)
+            predictor = self.predictor = ViewPredictor(self.volume, make, self._spec.device, self._check)
             training = live_events(self.volume, self._paint, self._spec, model=self._origin, colors=colors)
             try:
                 yield from by_turns(training, predictor, self._view)
             finally:
-                training.close()
                 predictor.rest()
                 torch.set_num_threads(before)
 

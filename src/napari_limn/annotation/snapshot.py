@@ -114,9 +114,9 @@ class Snapshot:
                 found[to] = tile[from_]
         return found
 
-    def blank(self, box: Box) -> bool:
-        """Whether a box is known to hold no paint, without reading it."""
-        return not any(size_of(overlap(self._box(place), box)) for place in self._tiles)
+    def boxes(self) -> list[Box]:
+        """Boxes in the array's own axes, disjoint, outside of which there is no paint."""
+        return [self._box(place) for place in sorted(self._tiles)]
 
     def _take_all(self, data: ArrayLike) -> Iterator[None]:
         self._taken = None
