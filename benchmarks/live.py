@@ -57,16 +57,16 @@ class Mouse:
 
 
 def strokes_of(truth: np.ndarray, count: int) -> list[tuple[list[tuple[int, int]], int]]:
-    """Strokes of 20 pixels inside the true classes, these by turns."""
+    """Strokes of 12 pixels inside the true classes, these by turns."""
     found: dict[int, list[list[tuple[int, int]]]] = {1: [], 2: [], 3: []}
     for row in range(10, SIDE - 10, 7):
-        for column in range(10, SIDE - 30, 11):
-            piece = truth[row - 1 : row + 2, column : column + 20]
+        for column in range(10, SIDE - 20, 11):
+            piece = truth[row - 1 : row + 2, column : column + 12]
             if len(values := np.unique(piece)) == 1:
-                found[int(values[0])].append([(row, column + step) for step in range(0, 20, 2)])
+                found[int(values[0])].append([(row, column + step) for step in range(0, 12, 2)])
     rng = np.random.default_rng(0)
     drawn = {value: [own[i] for i in rng.permutation(len(own))] for value, own in found.items()}
-    return [(drawn[1 + i % 3][i // 3], 1 + i % 3) for i in range(count)]
+    return [(drawn[1 + i % 3][i // 3 % len(drawn[1 + i % 3])], 1 + i % 3) for i in range(count)]
 
 
 class Ear:
@@ -91,6 +91,13 @@ class Ear:
                 self.counted.append(now)
             case Repainted():
                 self.noticed.append(now)
+
+    def noticed_after(self, released: float) -> float | None:
+        """Seconds until a stroke was noticed; None if others were at that moment, that no run had begun with yet."""
+        before = max((t for t in self.noticed if t < released), default=0)
+        if not any(before < t < released for t in self.counted) and before:
+            return None
+        return min((t - released for t in self.noticed if t > released), default=None)
 
     @property
     def follower(self):  # noqa: ANN201
@@ -146,9 +153,11 @@ def main(seconds: float) -> None:
         f"first preview of {SIDE} × {SIDE} after the first strokes: {ear.previews[0] - first:.2f} s; then {len(gaps)} more, "
         f"one every {np.median(gaps):.2f} s (median), {gaps.max():.2f} s at most"
     )
-    for what, times in (("noticed", ear.noticed), ("trained with", ear.counted)):
-        waits = [min((t for t in times if t > r), default=np.nan) - r for r in released[:-2]]
-        print(f"strokes {what} after {np.nanmedian(waits):.2f} s (median), {np.nanmax(waits):.2f} s at most")
+    waits = [ear.noticed_after(r) for r in released[:-2]]
+    waits = [wait for wait in waits if wait is not None]
+    print(f"strokes noticed after {np.median(waits):.2f} s (median), {max(waits):.2f} s at most")
+    waits = [min(t for t in ear.counted if t > r) - r for r in released[:-2] if ear.counted[-1] > r]
+    print(f"strokes trained with after {np.median(waits):.2f} s (median), {max(waits):.2f} s at most")
     agree = (np.asarray(train.live_run.layer.data) == truth).mean()
     print(f"{agree:.1%} of the preview's pixels are right, {len(released) + 6} strokes were painted")
 
