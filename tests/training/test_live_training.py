@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from napari_limn.annotation.snapshot import Snapshot
-from napari_limn.events import Improved, Repainted, Scored, Step, Waiting, Working
+from napari_limn.events import Improved, Repainted, Scored, Step, Waiting, Warned, Working
 from napari_limn.model import Model
 from napari_limn.network.spec import UNetSpec
 from napari_limn.training import live as module
@@ -154,6 +154,26 @@ def test_a_model_that_does_not_fit_is_a_sentence_not_an_error():
     model = Model(ModelSpec(network=network, classes=Classes((1, 2))), UNet(network))
     with closing(live_events(IMAGE, Hand((5, 1), (9, 2)).paint, SPEC, model=model)) as events:
         assert "the model expects 2" in take(events, Waiting)[-1].message
+
+
+def test_it_says_when_strokes_are_noticed_and_when_they_count_and_warns_once_a_run():
+    hand = Hand((5, 1), (9, 2))
+    with closing(live_events(IMAGE, hand.paint, replace(SPEC, held_out=0.1))) as events:
+        heard = take(events, Waiting)
+        hand.stroke(20, 1)
+        heard += take(events, Waiting)
+    kinds = [e for e in heard if isinstance(e, (Warned, Repainted, Waiting))]
+    assert [type(e) for e in kinds] == [Warned, Waiting, Repainted, Repainted, Warned, Waiting]
+    assert [e.counts for e in kinds[2:4]] == [False, True]
+
+
+def test_paint_that_nothing_can_be_learned_from_any_more_is_waited_out():
+    hand = Hand((5, 1), (9, 2))
+    with closing(live_events(IMAGE, hand.paint, replace(SPEC, steps=100))) as events:
+        take(events, Improved)
+        hand.paint.replace(np.zeros((64, 64), np.uint8))
+        assert "paint corrections" in take(events, Waiting)[-1].message
+        assert [type(next(events)) for _ in range(4)] == [Working] * 4
 
 
 def test_closing_it_ends_it_at_once():

@@ -193,6 +193,7 @@ class TrainWidget(Panel):
             case Waiting(message=message):
                 self.say(message)
             case Repainted(counts=counts):
+                self._notes.clear()
                 self.say("Training with the new strokes …" if counts else "New strokes …")
 
     def ended(self, result: Model | None) -> None:

@@ -72,10 +72,14 @@ def live_events(
             with closing(run):
                 yield from chain.followed(run, watch)
         except LimnError as error:
+            chain.repainted = False
             yield Waiting(str(error))
-        while not watch.changed():
+        while not chain.repainted and not watch.changed():
             time.sleep(_REST)
             yield Working()
+        if not chain.repainted:
+            chain.repainted = True
+            yield Repainted(counts=False)
 
 
 class _Watch:
@@ -104,7 +108,7 @@ class _Chain:
     def __init__(self, best: Model | None) -> None:
         self.best = best
         self._steps, self._seconds = 0, 0.0
-        self._told = False  # of new paint that no run has begun with yet
+        self.repainted = False  # there is paint, and the person knows, that no run has begun with yet
 
     def followed(self, run: Generator[Event, None, Model], watch: _Watch) -> Generator[Event, None, None]:
         """The events of a run, until it ends or there is new paint.
@@ -115,8 +119,8 @@ class _Chain:
         steps, seconds = self._steps, self._seconds
         fresh, learned, told = self.best is None, False, False
         for event in run:
-            if self._told:
-                self._told = False
+            if self.repainted:
+                self.repainted = False
                 yield Repainted(counts=True)
             match event:
                 case Step(step=n, seconds=t):
@@ -132,8 +136,7 @@ class _Chain:
                 told = True
                 yield Repainted(counts=False)
             if told and learned:
-                self._told = True
-                return
-        self._told = told
+                break
+        self.repainted = told
         if not told:
             yield Waiting("Trained on all strokes; paint more, or correct what you see.")
