@@ -81,7 +81,7 @@ def field_of(viewer: ViewerModel, layer: Labels | Image, names: str) -> Box:
     shape = layer.level_shapes[0]
     strides = layer.downsample_factors[layer.data_level] if layer.multiscale else [1.0] * layer.ndim
     spans = {}
-    for i, name in enumerate(names[: layer.ndim]):
+    for i, name in enumerate(names):
         if i + first not in dims.displayed:
             spans[name] = _slice(float(point[i]), float(strides[i]))
         elif dims.ndisplay == 3:

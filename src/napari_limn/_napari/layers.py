@@ -122,9 +122,14 @@ def show_labels(
     return layer
 
 
+def layer_axes(image: Image, volume: Volume) -> str:
+    """Axis letters of an image layer's own dimensions, where `volume` has it as its only or first channel."""
+    return volume.axes.names.removesuffix("C")[-image.ndim :]
+
+
 def placement(image: Image, volume: Volume) -> dict[str, Any]:
     """Where labels of an image layer belong: all its transforms, units and axis labels, without a channel axis."""
-    own = [i for i, name in enumerate(volume.axes.names) if name != "C"]
+    own = [i for i, name in enumerate(layer_axes(image, volume)) if name != "C"]
     found: dict[str, Any] = {
         "scale": np.asarray(image.scale)[own],
         "translate": np.asarray(image.translate)[own],

@@ -11,7 +11,14 @@ from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
 from napari_limn._napari.follow import Follower, field_of
-from napari_limn._napari.layers import colormap, empty_labels, image_volume, painted_look, show_labels
+from napari_limn._napari.layers import (
+    colormap,
+    empty_labels,
+    image_volume,
+    layer_axes,
+    painted_look,
+    show_labels,
+)
 from napari_limn.annotation.snapshot import Snapshot
 from napari_limn.events import BlockDone, Event, Improved, Viewing
 from napari_limn.inference.flow import Stopped
@@ -156,7 +163,7 @@ class LiveRun:
         self._field = self._looked_at()
 
     def _looked_at(self) -> Box:
-        return field_of(self.viewer, self.images[0], self.volume.axes.names)
+        return field_of(self.viewer, self.images[0], layer_axes(self.images[0], self.volume))
 
     def _on_paint(self, event: Any) -> None:
         for atom in event.value:
@@ -207,8 +214,11 @@ class LiveRun:
 def take_over(
     viewer: ViewerModel, images: Sequence[Image], volume: Volume, model: Model, data: Any
 ) -> list[Box]:
-    """Copy into `data` what live mode predicted of these image layers with this very model; returns the boxes of it."""
-    for layer in viewer.layers:
+    """Copy into `data` what live mode predicted of these image layers with this very model; returns the boxes of it.
+
+    A preview whose run is over is removed: the prediction takes its place.
+    """
+    for layer in list(viewer.layers):
         shown, predictor = _PREVIEWS.get(layer, ((), None)) if isinstance(layer, Labels) else ((), None)
         if predictor is None or shown != tuple(images):
             continue
@@ -217,6 +227,8 @@ def take_over(
         for box in boxes:
             data[output.place(box)] = array[output.place(box)]
         still = set(predictor.computed(model)[1])  # none, if there was a better model meanwhile
+        if predictor.resting:
+            viewer.layers.remove(layer)
         return [box for box in boxes if box in still]
     return []
 

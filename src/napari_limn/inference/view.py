@@ -96,6 +96,7 @@ class ViewPredictor:
         check: Callable[[], object] = int,
     ) -> None:
         self.volume, self._make, self._check = volume, make, check
+        self.resting = False
         self._device = choose_device(device)
         self._scalings: dict[IntensitySpec, Scaling] = {}
         self._graphs: dict[UNetSpec, Graph] = {}
@@ -137,7 +138,7 @@ class ViewPredictor:
 
     def rest(self) -> None:
         """Compute no more; what was computed stays."""
-        self._check = int
+        self._check, self.resting = int, True
         if self._ready is not None:
             self._ready.tiles = None
 
