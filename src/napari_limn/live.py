@@ -40,11 +40,10 @@ def by_turns(
     balance = 0.0  # seconds that the view is owed, where negative training is
     with closing(training):
         while True:
-            view = view_now()
-            turn = predictor.next_turn(view)
+            turn = predictor.next_turn(view_now())
             began = time.perf_counter()
             if turn is not None and balance >= 0:
-                yield from predictor.compute(turn, view)
+                yield from predictor.compute(turn, view_now)
                 share = _SHARE[turn.tier]
                 balance -= (time.perf_counter() - began) * (1 - share) / share
                 continue

@@ -39,7 +39,7 @@ def drive(predictor, view, most=10_000):
     turns, events = [], []
     while (turn := predictor.next_turn(view)) is not None and len(turns) < most:
         turns.append(turn)
-        events += predictor.compute(turn, view)
+        events += predictor.compute(turn, lambda: view)
     return turns, events
 
 
@@ -177,10 +177,22 @@ def test_a_block_that_nobody_waits_for_is_given_up():
     list(predictor.improve(model_of(PLANES)))
     stop.append(1)
     turn = predictor.next_turn(view)
-    assert list(predictor.compute(turn, view)) == []
+    assert list(predictor.compute(turn, lambda: view)) == []
     assert predictor.next_turn(view) == turn
     stop.clear()
-    assert len(list(predictor.compute(turn, view))) == 1
+    assert len(list(predictor.compute(turn, lambda: view))) == 1
+
+
+def test_a_block_that_left_the_screen_is_given_up():
+    volume = image_of("YX", (40, 50))
+    predictor = predictor_of(volume)
+    list(predictor.improve(model_of(PLANES)))
+    here, there = (View(((0, 1), (0, 1), (0, 9), (a, a + 9))) for a in (0, 40))
+    turn, views = predictor.next_turn(here), iter([here] * 3)
+    assert list(predictor.compute(turn, lambda: next(views, there))) == []
+    assert predictor.next_turn(there).box[3] == (36, 48)
+    beside = [turn for turn in drive(predictor, here)[0] if turn.tier == 2]
+    assert beside, "neighbours are not on the screen, and yet computed"
 
 
 def test_a_prediction_takes_over_what_is_there(monkeypatch):

@@ -97,6 +97,7 @@ class ViewPredictor:
     ) -> None:
         self.volume, self._make, self._check = volume, make, check
         self.resting = False
+        self._wanted: Callable[[], bool] = lambda: True
         self._device = choose_device(device)
         self._scalings: dict[IntensitySpec, Scaling] = {}
         self._graphs: dict[UNetSpec, Graph] = {}
@@ -122,7 +123,7 @@ class ViewPredictor:
         if intensity not in self._scalings:
             self._scalings[intensity] = fit_scaling(self.volume, intensity)
         evaluator = Evaluator(model, self.volume, self._scalings[intensity], self._device, torch.float32)
-        evaluator.check = self._check
+        evaluator.check = self._before_each_layer
         if spec.tile_exact and spec not in self._graphs:
             self._graphs[spec] = trace(evaluator.network, spec.in_channels, graph_of(spec).traced)
         block = view_block(spec, self.volume.grid)
@@ -138,9 +139,14 @@ class ViewPredictor:
 
     def rest(self) -> None:
         """Compute no more; what was computed stays."""
-        self._check, self.resting = int, True
+        self._check, self._wanted, self.resting = int, lambda: True, True
         if self._ready is not None:
             self._ready.tiles = None
+
+    def _before_each_layer(self) -> None:
+        self._check()
+        if not self._wanted():
+            raise Stopped
 
     # ---- the view ------------------------------------------------------------------------------------------------
     def next_turn(self, view: View) -> Turn | None:
@@ -161,11 +167,12 @@ class ViewPredictor:
         tier, _, _, box = min(waiting)
         return Turn(box, tier)
 
-    def compute(self, turn: Turn, view: View) -> Iterator[Event]:
-        """Compute a block and write it; given up, without a word, once :attr:`check` says so."""
+    def compute(self, turn: Turn, view_now: Callable[[], View]) -> Iterator[Event]:
+        """Compute a block and write it; given up, without a word, once `check` says so, or it has left the screen."""
         ready, output = self._ready, self._output
         if ready is None or ready.tiles is None or output is None:
             return
+        self._wanted = lambda: turn.tier == 2 or view_now().shows(turn.box)
         try:
             labels = ready.tiles.labels(turn.box)
         except Stopped:
@@ -173,7 +180,7 @@ class ViewPredictor:
         output.write(turn.box, labels)
         self._age[turn.box] = self._number
         ready.made.add(turn.box)
-        near = [box for tier, _, box in self._near(view, ready.block) if tier == 0]
+        near = [box for tier, _, box in self._near(view_now(), ready.block) if tier == 0]
         done = sum(self._age.get(box, 0) == self._number for box in near)
         yield BlockDone(turn.box, done, len(near), time.perf_counter() - self._began)
 
