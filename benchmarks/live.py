@@ -20,7 +20,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from napari_limn import samples
 from napari_limn._napari.layers import colormap
 from napari_limn._napari.train import TrainWidget
-from napari_limn.events import BlockDone, Repainted
+from napari_limn.events import BlockDone, Repainted, Scored
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.open import open_volume
 from window import Heartbeat, pump
@@ -76,6 +76,7 @@ class Ear:
         self.previews: list[float] = []
         self.noticed: list[float] = []
         self.counted: list[float] = []
+        self.scorings: list[bool] = []
         self.train, self.waiting = train, False
         self._heard, train.heard = train.heard, self.heard
         self.refreshed = 0
@@ -87,6 +88,8 @@ class Ear:
             case BlockDone(done=done, total=total) if done == total and self.follower is not None:
                 self.follower.layer.events.set_data.connect(self._shown)
                 self.waiting = True
+            case Scored(best=best):
+                self.scorings.append(best)
             case Repainted(counts=True):
                 self.counted.append(now)
             case Repainted():
@@ -115,7 +118,7 @@ def main(seconds: float) -> None:
         for path in (samples.PAINTED.image, samples.PAINTED.truth)
     )
     viewer = napari.Viewer()
-    viewer.window.resize(1500, 950)
+    viewer.window.resize(1200, 800)
     viewer.add_image(image, name="SEM rat 3")
     labels = viewer.add_labels(np.zeros((SIDE, SIDE), np.uint8), name="strokes")
     labels.colormap, labels.mode, labels.brush_size = colormap(samples.COLORS), "paint", 3
@@ -129,7 +132,7 @@ def main(seconds: float) -> None:
     strokes = iter(strokes_of(truth, 300))
     heart.report("idle")
 
-    until = time.perf_counter() + 10
+    until = time.perf_counter() + 8
     while time.perf_counter() < until:
         mouse.stroke(*next(strokes))
         pump(lambda: False, PAUSE)
@@ -151,7 +154,8 @@ def main(seconds: float) -> None:
     gaps = np.diff(ear.previews)
     print(
         f"first preview of {SIDE} × {SIDE} after the first strokes: {ear.previews[0] - first:.2f} s; then {len(gaps)} more, "
-        f"one every {np.median(gaps):.2f} s (median), {gaps.max():.2f} s at most"
+        f"one every {np.median(gaps):.2f} s (median), {gaps.max():.2f} s at most; "
+        f"{sum(ear.scorings)} of {len(ear.scorings)} models were better than the best before"
     )
     waits = [ear.noticed_after(r) for r in released[:-2]]
     waits = [wait for wait in waits if wait is not None]
@@ -161,7 +165,7 @@ def main(seconds: float) -> None:
     agree = (np.asarray(train.live_run.layer.data) == truth).mean()
     print(f"{agree:.1%} of the preview's pixels are right, {len(released) + 6} strokes were painted")
 
-    pump(lambda: False, 10)
+    pump(lambda: False, 6)
     heart.report("looking on while it trains")
     began = time.perf_counter()
     train.live.value = False

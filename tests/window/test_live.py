@@ -58,7 +58,7 @@ def paint(hand, rows=(30, 90, 150)):
 def until_shown(hand, train, seconds=60):
     def shown():
         run = train.live_run
-        return run is not None and run.layer is not None and (np.asarray(run.layer.data) > 0).all()
+        return run is not None and (np.asarray(run.layer.data) > 0).all()
 
     hand.qtbot.waitUntil(shown, timeout=1000 * seconds)
     return train.live_run.layer
@@ -80,7 +80,7 @@ def test_strokes_are_followed_by_a_preview_that_gets_right(hand, live):
     times = [seconds for seconds, _ in live.curve.losses]
     hand.paint([(60, 20), (60, 50)], 3)
     hand.qtbot.waitUntil(lambda: "New strokes" in live.status.text(), timeout=10_000)
-    hand.qtbot.waitUntil(lambda: 3 in live.live_run.model.spec.classes.values, timeout=60_000)
+    hand.qtbot.waitUntil(lambda: 3 in live.model.spec.classes.values, timeout=60_000)
     times += [seconds for seconds, _ in live.curve.losses[len(times) :]]
     assert all(a <= b for a, b in pairwise(times))
     np.testing.assert_allclose(layer.get_color(3), labels.get_color(3), atol=0.01)
@@ -163,8 +163,7 @@ def test_a_stack_is_followed_from_slice_to_slice(hand):
     turn_on(hand, train)
 
     def seen(z):
-        layer = train.live_run.layer if train.live_run else None
-        return layer is not None and (np.asarray(layer.data)[z] > 0).all()
+        return (np.asarray(train.live_run.layer.data)[z] > 0).all()
 
     hand.viewer.dims.set_point(0, 2)
     hand.qtbot.waitUntil(lambda: seen(2), timeout=60_000)

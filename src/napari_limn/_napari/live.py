@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
@@ -19,6 +21,7 @@ from napari_limn._napari.layers import (
     painted_look,
     show_labels,
 )
+from napari_limn.annotation.classes import Classes
 from napari_limn.annotation.snapshot import Snapshot
 from napari_limn.events import BlockDone, Event, Improved, Viewing
 from napari_limn.inference.flow import Stopped
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 _LOOK = 100  # milliseconds between two looks at what is on the screen
 _OPACITY = 0.4
+_TURN = 0.001  # seconds until Python's threads take turns: each call of OpenGL waits for one
 _COMPARED = 1 << 23  # voxels on the screen up to which every redrawing is a reason to look for paint
 
 # previews, with the image layers and what predicted them; nothing in there may hold on to the layer
@@ -81,9 +85,8 @@ class LiveRun:
     ) -> None:
         self.viewer, self.images, self.labels = viewer, tuple(images), labels
         self.volume = image_volume(images)
-        self.layer: Labels | None = None
         self.predictor: ViewPredictor | None = None  # made in the run's thread
-        self.model: Model | None = None
+        self.seen = False  # whether there was a model
         self._spec, self._origin, self._stopped, self._gone, self._parent = (
             spec,
             origin,
@@ -93,7 +96,10 @@ class LiveRun:
         )
         self._paint = Snapshot(_painted(labels))
         self._field = self._looked_at()
-        self._follower: Follower | None = None
+        self._colors = painted_look(labels)
+        self._array = empty_labels(self.volume, np.uint8 if origin is None else origin.spec.classes.dtype)
+        self.layer = self._shown()  # now: a new layer holds the window up, and later the person paints
+        self._follower = Follower(viewer, self.layer, self.volume.axes.without("C").names, parent)
         labels.events.paint.connect(self._on_paint)
         labels.events.data.connect(self._on_data)
         labels.events.set_data.connect(self._on_shown)
@@ -104,44 +110,44 @@ class LiveRun:
 
     def events(self) -> Generator[Event, None, None]:
         """The run; PyTorch is imported in its thread."""
-        colors = painted_look(self.labels)
+        import torch
 
-        def run() -> Generator[Event, None, None]:
-            import torch
+        from napari_limn.inference.view import ViewPredictor
+        from napari_limn.live import by_turns
+        from napari_limn.training.live import live_events
 
-            from napari_limn.inference.view import ViewPredictor
-            from napari_limn.live import by_turns
-            from napari_limn.training.live import live_events
-
-            before = torch.get_num_threads()
-            torch.set_num_threads(max(1, min(before, (os.cpu_count() or 2) - 1)))  # one is the window's
-            make = partial(empty_labels, self.volume)
-            predictor = self.predictor = ViewPredictor(self.volume, make, self._spec.device, self._check)
-            training = live_events(self.volume, self._paint, self._spec, model=self._origin, colors=colors)
-            try:
-                yield from by_turns(training, predictor, self._view)
-            finally:
-                predictor.rest()
-                torch.set_num_threads(before)
-
-        return run()
+        make = partial(_array_for, self._array, self.volume)
+        predictor = self.predictor = ViewPredictor(self.volume, make, self._spec.device, self._check)
+        _PREVIEWS[self.layer] = self.images, predictor
+        training = live_events(self.volume, self._paint, self._spec, model=self._origin, colors=self._colors)
+        threads, turn = torch.get_num_threads(), sys.getswitchinterval()
+        torch.set_num_threads(max(1, min(threads, (os.cpu_count() or 2) - 1)))
+        sys.setswitchinterval(_TURN)
+        try:
+            yield from by_turns(training, predictor, self._view)
+        finally:
+            predictor.rest()
+            torch.set_num_threads(threads)
+            sys.setswitchinterval(turn)
 
     def heard(self, event: Event) -> None:
         """Show what was predicted."""
         match event:
             case Improved(model=model):
                 self._recolor(model)
-            case Viewing(array=array):
-                self._show(array)
-            case BlockDone(box=box) if self._follower is not None:
+            case Viewing(array=array) if array is not self._array:
+                self._array = self.layer.data = array
+            case BlockDone(box=box):
                 self._follower.block_done(box)
 
     def close(self) -> None:
-        """Look no more; the preview stays as it is."""
+        """Look no more; the preview stays as it is, unless nothing came of it."""
         self._timer.stop()
         self.labels.events.paint.disconnect(self._on_paint)
         self.labels.events.data.disconnect(self._on_data)
         self.labels.events.set_data.disconnect(self._on_shown)
+        if not self.seen and self.layer in self.viewer.layers:
+            self.viewer.layers.remove(self.layer)
 
     # ---- asked in the run's thread -------------------------------------------------------------------------------
     def _view(self) -> View:
@@ -155,7 +161,7 @@ class LiveRun:
 
     # ---- what is looked at and painted ---------------------------------------------------------------------------
     def _look(self) -> None:
-        for layer in (*self.images, self.labels, *([self.layer] if self.layer is not None else [])):
+        for layer in (*self.images, self.labels, self.layer):
             if layer not in self.viewer.layers:
                 self._timer.stop()
                 self._gone(f"The layer “{layer.name}” was removed, so Live is off.")
@@ -181,34 +187,24 @@ class LiveRun:
             self._paint.mark(box)
 
     # ---- what is shown -------------------------------------------------------------------------------------------
-    def _show(self, array: Any) -> None:
-        """Show an array below the paint, while the person goes on painting."""
-        if self.model is None:
-            return
-        if self.layer is not None and self.layer in self.viewer.layers:
-            self.layer.data = array
-            return
-        chosen = self.viewer.layers.selection.active
+    def _shown(self) -> Labels:
+        """The layer of the preview, below the paint; the person goes on with the layer that was chosen."""
+        chosen, values = self.viewer.layers.selection.active, tuple(sorted(self._colors))
+        classes = Classes(values, colors=tuple(self._colors[value] for value in values))
         layer = show_labels(
-            self.viewer, self.images[0], self.volume, array, self.model.spec.classes, "live", kind="live"
+            self.viewer, self.images[0], self.volume, self._array, classes, "live", kind="live"
         )
         layer.opacity = _OPACITY
         layer.editable = False
         self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.labels))
         self.viewer.layers.selection.active = chosen
-        self.layer = layer
-        self._follower = Follower(self.viewer, layer, self.volume.axes.without("C").names, self._parent)
-        if self.predictor is not None:
-            _PREVIEWS[layer] = self.images, self.predictor
+        return layer
 
     def _recolor(self, model: Model) -> None:
-        before, self.model = self.model, model
-        if (
-            self.layer is not None
-            and before is not None
-            and before.spec.classes.color_of != model.spec.classes.color_of
-        ):
-            self.layer.colormap = colormap(model.spec.classes.color_of)
+        self.seen = True
+        if model.spec.classes.color_of.items() - self._colors.items():
+            self._colors |= model.spec.classes.color_of
+            self.layer.colormap = colormap(self._colors)
 
 
 def take_over(
@@ -231,6 +227,11 @@ def take_over(
             viewer.layers.remove(layer)
         return [box for box in boxes if box in still]
     return []
+
+
+def _array_for(array: Any, volume: Volume, dtype: np.dtype[Any]) -> Any:
+    """The array that is shown already, if it holds labels of that type."""
+    return array if array.dtype == dtype else empty_labels(volume, dtype)
 
 
 def _painted(labels: Labels) -> Any:

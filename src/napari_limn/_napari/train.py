@@ -64,6 +64,7 @@ class TrainWidget(Panel):
         )
         self.live.changed.connect(lambda on: self.guarded(self.go_live if on else self.stop))
         self.live_run: LiveRun | None = None
+        self._off_since = ""  # why live mode was turned off, if not by the person
         self.channels = self.channels_field()
         self.zero = self.value_field(
             "0 means",
@@ -146,7 +147,7 @@ class TrainWidget(Panel):
         """Turn live mode off, since a layer was removed."""
         self._set_live(on=False)
         self.stop()
-        self._notes.append(why)
+        self._off_since = why
 
     def _on_finished(self) -> None:
         super()._on_finished()
@@ -154,6 +155,10 @@ class TrainWidget(Panel):
             self.live_run.close()
         self.live_run = None
         self._set_live(on=False)
+        if self._off_since:
+            self._notes.append(self._off_since)
+            self.say(self._said)
+        self._off_since = ""
 
     def _set_live(self, *, on: bool) -> None:
         with self.live.changed.blocked():
