@@ -119,14 +119,18 @@ def test_a_final_prediction_takes_over_what_was_predicted_for_the_view(hand, liv
     np.testing.assert_array_equal(np.asarray(hand.viewer.layers["halves labels"].data), result)
 
 
-@pytest.mark.parametrize("name", ["halves", "strokes", "halves live"])
-def test_removing_a_layer_turns_it_off(hand, live, name):
+def test_removing_a_layer_turns_it_off(hand, live):
     paint(hand, (30,))
     until_shown(hand, live)
-    hand.viewer.layers.remove(name)
-    hand.wait_idle(live, 10)
-    assert not hand.find("limn-train-live").isChecked()
-    assert f"“{name}” was removed" in live.status.text()
+    for name in ("halves live", "strokes"):
+        hand.viewer.layers.remove(name)
+        hand.wait_idle(live, 10)
+        assert not hand.find("limn-train-live").isChecked()
+        assert f"“{name}” was removed" in live.status.text()
+        if name != "strokes":
+            turn_on(hand, live)
+            until_shown(hand, live)
+    assert [layer.name for layer in hand.viewer.layers] == ["halves", "halves live"]
 
 
 def test_renamed_layers_a_second_viewer_and_another_slice_do_not_matter(hand, live, make_napari_viewer):
@@ -142,7 +146,9 @@ def test_renamed_layers_a_second_viewer_and_another_slice_do_not_matter(hand, li
     hand.qtbot.waitUntil(lambda: len(live.curve.losses) > steps, timeout=30_000)
     assert layer in hand.viewer.layers
     assert live.live_run._field[3][1] - live.live_run._field[3][0] < 240, "the camera was not followed"
-    turn_off(hand, live)
+    hand.viewer.layers.remove("picture")
+    hand.wait_idle(live, 10)
+    assert "“picture” was removed" in live.status.text()
 
 
 def test_closing_the_window_ends_it(hand, live):
@@ -183,3 +189,9 @@ def test_without_labels_it_says_so_and_stays_off(hand):
     assert "no labels layer" in train.status.text()
     assert not hand.find("limn-train-live").isChecked()
     assert train.job is None
+    hand.viewer.add_labels(np.zeros((64, 64), np.uint8), name="strokes")
+    turn_on(hand, train)
+    hand.qtbot.waitUntil(lambda: "no painted voxel" in train.status.text(), timeout=20_000)
+    assert len(hand.viewer.layers) == 3
+    turn_off(hand, train)
+    assert len(hand.viewer.layers) == 2, "an empty preview was left behind"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -30,7 +31,7 @@ from napari_limn.volume.boxes import clipped, size_of
 from napari_limn.volume.output import ArrayOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Image
@@ -47,6 +48,9 @@ _OPACITY = 0.4
 _TURN = 0.001  # seconds until Python's threads take turns: each call of OpenGL waits for one
 _COMPARED = 1 << 23  # voxels on the screen up to which every redrawing is a reason to look for paint
 
+_SHARING: list[
+    tuple[int, float]
+] = []  # for each run that goes on, threads and turns before the first of them
 # previews, with the image layers and what predicted them; nothing in there may hold on to the layer
 _PREVIEWS: WeakKeyDictionary[Labels, tuple[tuple[Image, ...], ViewPredictor]] = WeakKeyDictionary()
 
@@ -110,8 +114,6 @@ class LiveRun:
 
     def events(self) -> Generator[Event, None, None]:
         """The run; PyTorch is imported in its thread."""
-        import torch
-
         from napari_limn.inference.view import ViewPredictor
         from napari_limn.live import by_turns
         from napari_limn.training.live import live_events
@@ -120,15 +122,11 @@ class LiveRun:
         predictor = self.predictor = ViewPredictor(self.volume, make, self._spec.device, self._check)
         _PREVIEWS[self.layer] = self.images, predictor
         training = live_events(self.volume, self._paint, self._spec, model=self._origin, colors=self._colors)
-        threads, turn = torch.get_num_threads(), sys.getswitchinterval()
-        torch.set_num_threads(max(1, min(threads, (os.cpu_count() or 2) - 1)))
-        sys.setswitchinterval(_TURN)
         try:
-            yield from by_turns(training, predictor, self._view)
+            with _beside_the_window():
+                yield from by_turns(training, predictor, self._view)
         finally:
             predictor.rest()
-            torch.set_num_threads(threads)
-            sys.setswitchinterval(turn)
 
     def heard(self, event: Event) -> None:
         """Show what was predicted."""
@@ -205,6 +203,23 @@ class LiveRun:
         if model.spec.classes.color_of.items() - self._colors.items():
             self._colors |= model.spec.classes.color_of
             self.layer.colormap = colormap(self._colors)
+
+
+@contextmanager
+def _beside_the_window() -> Iterator[None]:
+    """Compute with a thread fewer than there are processors, and take short turns with the window's thread."""
+    import torch
+
+    before = _SHARING[0] if _SHARING else (torch.get_num_threads(), sys.getswitchinterval())
+    _SHARING.append(before)
+    torch.set_num_threads(max(1, min(before[0], (os.cpu_count() or 2) - 1)))
+    sys.setswitchinterval(_TURN)
+    try:
+        yield
+    finally:
+        _SHARING.remove(before)
+        torch.set_num_threads(before[0])
+        sys.setswitchinterval(before[1])
 
 
 def take_over(
