@@ -27,6 +27,8 @@ GRIDS = {2: ("TZYX", (2, 2, 40, 51)), 3: ("ZYX", (9, 30, 26))}
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
+    monkeypatch.setattr(module, "_NEAR", 12)
+    monkeypatch.setattr(module, "_ACROSS", 16)
     monkeypatch.setattr(module, "_BLOCK", {2: (1, 1, 16, 12), 3: (1, 4, 8, 12)})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -45,12 +44,9 @@ if TYPE_CHECKING:
 
 _LOOK = 100  # milliseconds between two looks at what is on the screen
 _OPACITY = 0.4
-_TURN = 0.001  # seconds until Python's threads take turns: each call of OpenGL waits for one
 _COMPARED = 1 << 23  # voxels on the screen up to which every redrawing is a reason to look for paint
 
-_SHARING: list[
-    tuple[int, float]
-] = []  # for each run that goes on, threads and turns before the first of them
+_SHARING: list[int] = []  # for each run that goes on, the threads before the first of them
 # previews, with the image layers and what predicted them; nothing in there may hold on to the layer
 _PREVIEWS: WeakKeyDictionary[Labels, tuple[tuple[Image, ...], ViewPredictor]] = WeakKeyDictionary()
 
@@ -207,19 +203,17 @@ class LiveRun:
 
 @contextmanager
 def _beside_the_window() -> Iterator[None]:
-    """Compute with a thread fewer than there are processors, and take short turns with the window's thread."""
+    """Compute with a thread fewer than there are processors."""
     import torch
 
-    before = _SHARING[0] if _SHARING else (torch.get_num_threads(), sys.getswitchinterval())
+    before = _SHARING[0] if _SHARING else torch.get_num_threads()
     _SHARING.append(before)
-    torch.set_num_threads(max(1, min(before[0], (os.cpu_count() or 2) - 1)))
-    sys.setswitchinterval(_TURN)
+    torch.set_num_threads(max(1, min(before, (os.cpu_count() or 2) - 1)))
     try:
         yield
     finally:
         _SHARING.remove(before)
-        torch.set_num_threads(before[0])
-        sys.setswitchinterval(before[1])
+        torch.set_num_threads(before)
 
 
 def take_over(
