@@ -6,7 +6,7 @@ A run is a generator of these; closing the generator cancels it. :func:`drain` r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -58,6 +58,20 @@ class Working(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting(Event):
+    """The run rests until there is more paint; why, in one sentence."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repainted(Event):
+    """New paint was noticed; or, if it `counts`, training goes on with it from here."""
+
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Step(Event):
     """One optimiser step: its number from 1, seconds since the start, loss, and share of the budget spent (0–1)."""
 
@@ -96,6 +110,13 @@ class Writing(Event):
     """The file is being written from now on; ``output.levels`` show, in whatever thread, what there is of it."""
 
     output: FileOutput
+
+
+@dataclass(frozen=True, slots=True)
+class Viewing(Event):
+    """What is predicted for the view goes into `array`, in the axes of the image, from now on; 0 is not predicted yet."""
+
+    array: Any
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.axes import GRID, NAMES, Axes
+from napari_limn.volume.axes import NAMES, Axes
 from napari_limn.volume.boxes import slices, whole
 from napari_limn.volume.volume import Volume, size_in_bytes, stack_channels
 
@@ -186,11 +186,18 @@ def test_stacking_takes_axes_of_the_first_and_a_type_that_holds_all():
     stacked = stack_channels([first, second])
     assert stacked.name == "dapi + gfp"
     assert stacked.dtype == np.int16
-    assert stacked.axes.names == "C" + GRID
+    assert stacked.axes.names == "CXYZ"
     assert stacked.axes.spacing == (0.5, 0.2, 0.1)
-    assert stacked.axes.units == ("pixel", "pixel", "micrometer", "micrometer", "micrometer")
-    assert stacked.axes.translate == (0.0, 0.0, 3.0, 2.0, 1.0)
+    assert stacked.axes.units == ("pixel", "micrometer", "micrometer", "micrometer")
+    assert stacked.axes.translate == (0.0, 1.0, 2.0, 3.0)
     assert stacked.read(((0, 1), (0, 1), (0, 1), (0, 1))).ravel().tolist() == [0, -7]
+
+
+def test_stacked_planes_stay_planes():
+    stacked = stack_channels([Volume.of(np.full((4, 5), v, np.uint8)) for v in (1, 2)])
+    assert stacked.axes.names == "CYX"
+    assert stacked.data.shape == (2, 4, 5)
+    np.testing.assert_array_equal(stacked.squeezed(np.ones((1, 1, 4, 5))), np.ones((4, 5)))
 
 
 def test_stacking_reads_nothing_and_one_volume_stays_as_it_is():

@@ -13,12 +13,20 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_limn import Classes, LimnError
-from napari_limn._napari.layers import empty_labels, image_volume, painted_look, show_labels, volume_of
+from napari_limn._napari.layers import (
+    empty_labels,
+    image_volume,
+    layer_axes,
+    painted_look,
+    placement,
+    show_labels,
+    volume_of,
+)  # fmt: skip
 from napari_limn._napari.reader import get_reader
 from napari_limn._napari.samples import painted_sem, unseen_sem
 from napari_limn.training.spec import preset_network
 from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import create_output
+from napari_limn.volume.output import create_output, labels_shape
 
 
 def read(path):
@@ -150,6 +158,10 @@ def test_several_layers_are_the_channels_of_one_volume():
     volume = image_volume(layers)
     assert volume.channels == 2
     assert volume.read(((0, 1), (0, 1), (0, 1), (0, 1))).ravel().tolist() == [1, 2]
+    assert labels_shape(volume) == (4, 5), "labels would not fit the layers"
+    layers[0].scale = (2, 3)
+    assert placement(layers[0], image_volume(layers))["scale"].tolist() == [2, 3]
+    assert layer_axes(layers[0], volume) == "YX"
     with pytest.raises(LimnError, match="choose channels of one image"):
         image_volume([*layers, Image(np.zeros((4, 6)))])
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.components import ViewerModel
-    from napari.layers import Labels
+    from napari.layers import Image, Labels
     from qtpy.QtWidgets import QWidget
 
     from napari_limn.volume.boxes import Box
@@ -70,21 +70,26 @@ class Follower:
 
     def view(self) -> Box:
         """What of the TZYX grid is on the canvas, or a little more."""
-        layer, dims = self.layer, self.viewer.dims
-        first = dims.ndim - layer.ndim
-        point = layer.world_to_data(dims.point)
-        shape = layer.level_shapes[0]
-        strides = layer.downsample_factors[layer.data_level] if layer.multiscale else [1.0] * layer.ndim
-        spans = {}
-        for i, name in enumerate(self.names):
-            if i + first not in dims.displayed:
-                spans[name] = _slice(float(point[i]), float(strides[i]))
-            elif dims.ndisplay == 3:
-                spans[name] = (0, int(shape[i]))
-            else:
-                low, high = (float(c) for c in layer.corner_pixels[:, i])
-                spans[name] = (floor(low * strides[i]), ceil((high + 1) * strides[i]))
-        return tuple(spans.get(name, (0, 1)) for name in GRID)
+        return field_of(self.viewer, self.layer, self.names)
+
+
+def field_of(viewer: ViewerModel, layer: Labels | Image, names: str) -> Box:
+    """What of the TZYX grid of a layer with these axes is on the canvas, or a little more; it may leave the layer."""
+    dims = viewer.dims
+    first = dims.ndim - layer.ndim
+    point = layer.world_to_data(dims.point)
+    shape = layer.level_shapes[0]
+    strides = layer.downsample_factors[layer.data_level] if layer.multiscale else [1.0] * layer.ndim
+    spans = {}
+    for i, name in enumerate(names):
+        if i + first not in dims.displayed:
+            spans[name] = _slice(float(point[i]), float(strides[i]))
+        elif dims.ndisplay == 3:
+            spans[name] = (0, int(shape[i]))
+        else:
+            low, high = (float(c) for c in layer.corner_pixels[:, i])
+            spans[name] = (floor(low * strides[i]), ceil((high + 1) * strides[i]))
+    return tuple(spans.get(name, (0, 1)) for name in GRID)
 
 
 def shown(levels: Sequence[Any]) -> dict[str, Any]:

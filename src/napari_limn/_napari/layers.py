@@ -109,13 +109,14 @@ def show_labels(
     model: str,
     *,
     multiscale: bool = False,
+    kind: str = "labels",
 ) -> Labels:
     """Show `data` as the prediction for an image layer, in its place in the world and in the painted colours.
 
-    `data` is an array, or with `multiscale` a list of them, the finest first. A prediction shown earlier for the same layer is
+    The layer is called after the image and the `kind` of prediction. `data` is an array, or with `multiscale` a list of them, the finest first. A prediction shown earlier for the same layer is
     replaced, so that repeated predictions do not pile up.
     """
-    name = f"{image.name} labels"
+    name = f"{image.name} {kind}"
     if name in viewer.layers and MADE_BY in viewer.layers[name].metadata:
         viewer.layers.remove(viewer.layers[name])
     look = named(classes.name_of)
@@ -143,9 +144,14 @@ def class_table(names: Mapping[int, str], zero: str = "not labelled") -> dict[st
     return {"index": sorted(known), "class": [known[value] for value in sorted(known)]}
 
 
+def layer_axes(image: Image, volume: Volume) -> str:
+    """Axis letters of an image layer's own dimensions, where `volume` has it as its only or first channel."""
+    return volume.axes.names.removesuffix("C")[-image.ndim :]
+
+
 def placement(image: Image, volume: Volume) -> dict[str, Any]:
     """Where labels of an image layer belong: all its transforms, units and axis labels, without a channel axis."""
-    own = [i for i, name in enumerate(volume.axes.names) if name != "C"]
+    own = [i for i, name in enumerate(layer_axes(image, volume)) if name != "C"]
     found: dict[str, Any] = {
         "scale": np.asarray(image.scale)[own],
         "translate": np.asarray(image.translate)[own],

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_limn._napari.follow import Follower, file_data, show_file, shown
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.layers import empty_labels, image_volume, show_labels
+from napari_limn._napari.live import take_over
 from napari_limn._napari.preferences import preferred
 from napari_limn._napari.shelf import SHELF
 from napari_limn.events import BlockDone, Event, Planned, Working, Writing
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from napari_limn.inference.certificate import Certificate
     from napari_limn.model import Model
+    from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
 _SAY = 0.25  # seconds between two lines about blocks that came in
@@ -108,8 +110,12 @@ class PredictWidget(Panel):
             self.run(_writing(model, volume, self._path, spec, overwrite=self.overwrite.value), self._written)
         else:
             data = empty_labels(volume, classes.dtype)
+            there = []
+            if spec.precision in ("auto", "float32"):
+                images = self.chosen_images(self.image, self.channels)
+                there = take_over(self.viewer, images, volume, model, data)
             self._show(data=data)
-            self.run(_predicting(model, volume, data, spec))
+            self.run(_predicting(model, volume, data, spec, there))
 
     def heard(self, event: Event) -> None:
         """Show the plan, then blocks as they come."""
@@ -186,11 +192,13 @@ class PredictWidget(Panel):
             self.load(Path(found))
 
 
-def _predicting(model: Model, volume: Volume, data: Any, spec: Any) -> Generator[Event, None, Any]:
+def _predicting(
+    model: Model, volume: Volume, data: Any, spec: Any, there: list[Box]
+) -> Generator[Event, None, Any]:
     from napari_limn.inference.pipeline import prediction_events
     from napari_limn.volume.output import ArrayOutput
 
-    return prediction_events(model, volume, ArrayOutput(volume, data), spec)
+    return prediction_events(model, volume, ArrayOutput(volume, data, there), spec)
 
 
 def _writing(

@@ -16,12 +16,13 @@ from napari_limn._napari.curve import Curve
 from napari_limn._napari.findings import Findings, Look, diagnosing, looked_at, mend_layers, stopping
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.layers import image_volume, painted_look, volume_of
+from napari_limn._napari.live import LiveRun
 from napari_limn._napari.offer import Offer
 from napari_limn._napari.picture import NetworkPicture
 from napari_limn._napari.preferences import preferred
 from napari_limn._napari.shelf import SHELF
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Found, Improved, Scored, Step
+from napari_limn.events import Event, Found, Improved, Repainted, Scored, Step, Waiting
 from napari_limn.specs import described
 from napari_limn.training.spec import Preset, TrainSpec, preset_network
 from napari_limn.volume.volume import Volume
@@ -63,6 +64,16 @@ class TrainWidget(Panel):
         self.offer = Offer(napari_viewer, "limn-train-offer", self._take_back)
         self.form.addRow(self.offer)
         self.image.changed.connect(lambda _: self.offer.look(self.image.value))
+        self.live = self.value_field(
+            "Live",
+            "live",
+            False,
+            bool,
+            "Train while you paint, and show on the image what the model finds where you look",
+        )
+        self.live.changed.connect(lambda on: self.guarded(self.go_live if on else self.stop))
+        self.live_run: LiveRun | None = None
+        self._off_since = ""  # why live mode was turned off, if not by the person
         self.channels = self.channels_field()
         self.zero = self.value_field(
             "0 means",
@@ -131,10 +142,55 @@ class TrainWidget(Panel):
     # ---- the run -------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Train on the layers chosen."""
+        layers, spec, origin = self._chosen()
+        self.say("Reading strokes …")
+        self.run(_training(image_volume(layers), self.labels.value, spec, origin))
+
+    def go_live(self) -> None:
+        """Train on the layers chosen while the person paints, and predict what they look at."""
+        if self.job is not None:
+            self._set_live(on=False)
+            raise LimnError("the model is being trained; stop that first, then turn Live on.")
+        try:
+            layers, spec, origin = self._chosen()
+            self.live_run = LiveRun(
+                self.viewer, layers, self.labels.value, spec, origin, self._is_stopping, self._gone, self
+            )
+        except LimnError:
+            self._set_live(on=False)
+            raise
+        self.say("Live: paint a few strokes of each class, background too.")
+        self.run(self.live_run.events())
+
+    def _is_stopping(self) -> bool:
+        return self.job is not None and self.job.abort_requested
+
+    def _gone(self, why: str) -> None:
+        """Turn live mode off, since a layer was removed."""
+        self._set_live(on=False)
+        self.stop()
+        self._off_since = why
+
+    def _on_finished(self) -> None:
+        super()._on_finished()
+        if self.live_run is not None:
+            self.live_run.close()
+        self.live_run = None
+        self._set_live(on=False)
+        if self._off_since:
+            self._notes.append(self._off_since)
+            self.say(self._said)
+        self._off_since = ""
+
+    def _set_live(self, *, on: bool) -> None:
+        with self.live.changed.blocked():
+            self.live.value = on
+
+    def _chosen(self) -> tuple[list[Image], TrainSpec, Model | None]:
+        """Image layers, how to train, and from which model on; the panel is made ready for the run."""
         layers = self.chosen_images(self.image, self.channels)
         if self.labels.value is None:
-            self.say("There is no labels layer; add one and paint strokes of at least two classes.")
-            return
+            raise LimnError("there is no labels layer; add one and paint strokes of at least two classes.")
         origin = None if self.origin.value in (NEW, None) else SHELF[self.origin.value]
         spec = TrainSpec(
             seconds=self.seconds.value,
@@ -147,11 +203,12 @@ class TrainWidget(Panel):
         self.findings.show_all([f for f in self.findings.shown if not (f.of_paint or f.stops)])
         self.name, self.model = SHELF.free_name(f"{layers[0].name} model"), None
         self.curve.clear()
-        self.say("Reading strokes …")
-        self.run(_training(image_volume(layers), self.labels.value, spec, origin))
+        return layers, spec, origin
 
     def heard(self, event: Event) -> None:
         """Show progress, draw the curves, keep the best model so far."""
+        if self.live_run is not None:
+            self.live_run.heard(event)
         match event:
             case Step(step=step, seconds=seconds, loss=loss, done=done):
                 self.progress.setValue(round(1000 * done))
@@ -164,6 +221,11 @@ class TrainWidget(Panel):
                 self._keep(model)
             case Found(finding=finding):
                 self.findings.add(finding)
+            case Waiting(message=message):
+                self.say(message)
+            case Repainted(counts=counts):
+                self._notes.clear()
+                self.say("Training with the new strokes …" if counts else "New strokes …")
 
     def ended(self, result: Model | None) -> None:
         """Say what came of it."""

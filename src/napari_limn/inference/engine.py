@@ -184,17 +184,21 @@ class SweepEngine:
         return in_parallel(lambda place: self._read(*place), places(), self._readers)
 
     def _read(self, frame: Box, spans: Box) -> NDArray[np.float32]:
-        """Input of the network: beyond the border mirrored where it takes its context, else the last voxel again."""
-        volume, feet, box = self._ready.volume, self._ready.feet, (*frame, *spans)
-        if self._ready.spec.padding == "valid":
-            moved = tuple((a - f.shrink, b - f.shrink) for (a, b), f in zip(box, feet, strict=True))
-            return self._ready.scaled(read_mirrored(volume, moved))
-        inside = tuple((min(a, n - 1), min(b, n)) for (a, b), n in zip(box, volume.grid, strict=True))
-        part = volume.read(inside)
-        for axis, ((a, b), (start, _)) in enumerate(zip(box, inside, strict=True), start=1):
-            if b - a != part.shape[axis] or a != start:
-                part = part.take(np.clip(np.arange(a - start, b - start), 0, part.shape[axis] - 1), axis)
-        return self._ready.scaled(part)
+        return read_swept(self._ready, (*frame, *spans))
+
+
+def read_swept(ready: Evaluator, box: Box) -> NDArray[np.float32]:
+    """Input of a sweep: beyond the border mirrored where the network takes its context, else the last voxel again."""
+    volume, feet = ready.volume, ready.feet
+    if ready.spec.padding == "valid":
+        moved = tuple((a - f.shrink, b - f.shrink) for (a, b), f in zip(box, feet, strict=True))
+        return ready.scaled(read_mirrored(volume, moved))
+    inside = tuple((min(a, n - 1), min(b, n)) for (a, b), n in zip(box, volume.grid, strict=True))
+    part = volume.read(inside)
+    for axis, ((a, b), (start, _)) in enumerate(zip(box, inside, strict=True), start=1):
+        if b - a != part.shape[axis] or a != start:
+            part = part.take(np.clip(np.arange(a - start, b - start), 0, part.shape[axis] - 1), axis)
+    return ready.scaled(part)
 
 
 class BlockEngine:

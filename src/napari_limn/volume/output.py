@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
-from napari_limn.volume.boxes import shape_of, slices, whole
+from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, whole
 from napari_limn.volume.durable import disk_faults, remove, sync_up
 from napari_limn.volume.homes import home_of, refuse_existing
 from napari_limn.volume.lazy import LazyLabels
@@ -77,23 +77,36 @@ class LabelOutput(Protocol):
 
 
 class ArrayOutput:
-    """Labels into an array in the axes of the image: numpy, or anything that takes slices."""
+    """Labels into an array in the axes of the image: numpy, or anything that takes slices.
 
-    def __init__(self, image: Volume, array: Any) -> None:
-        self.array, self._image = array, image
+    Parameters
+    ----------
+    image
+        The image.
+    array
+        Of the image's shape without channels.
+    there
+        Boxes of the TZYX grid, disjoint, whose labels are in the array already.
+    """
+
+    def __init__(self, image: Volume, array: Any, there: Sequence[Box] = ()) -> None:
+        self.array, self._image, self._there = array, image, there
+
+    def place(self, box: Box) -> tuple[slice, ...]:
+        """A box of the TZYX grid as an index of the array."""
+        at = dict(zip(GRID, slices(box), strict=True))
+        return tuple(at[name] for name in self._image.axes.without("C").names)
 
     def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
         """See :meth:`LabelOutput.write`; an array outlives nothing, so no shard is ever told of."""
         if probabilities is not None:
             raise LimnError("found class probabilities for an array of labels; write an .ome.zarr.")
-        at = dict(zip(GRID, slices(box), strict=True))
-        index = tuple(at[name] for name in self._image.axes.without("C").names)
-        self.array[index] = self._image.squeezed(labels)
+        self.array[self.place(box)] = self._image.squeezed(labels)
         return []
 
     def missing(self, box: Box) -> bool:
-        """Always: an array does not know what was written."""
-        return True
+        """Unless all of it was there from the beginning; an array does not know what is written."""
+        return sum(size_of(overlap(box, other)) for other in self._there) < size_of(box)
 
     def forget_unfinished(self) -> None:
         """Nothing waits."""

@@ -171,16 +171,20 @@ def size_in_bytes(shape: Sequence[int], dtype: Any) -> int:
 
 
 class _Stacked:
-    """Channels of several volumes as one lazy array of shape (C, T, Z, Y, X)."""
+    """Channels of several volumes as one lazy array: channels first, then the axes of the first volume."""
 
     def __init__(self, parts: Sequence[Volume]) -> None:
-        self.parts = tuple(parts)
-        self.shape = (sum(p.channels for p in parts), *parts[0].grid)
+        self.parts, self._first = tuple(parts), parts[0]
+        self._names = self._first.axes.without("C").names
+        sizes = dict(zip(GRID, self._first.grid, strict=True))
+        self.shape = (sum(p.channels for p in parts), *(sizes[a] for a in self._names))
         self.dtype = np.result_type(*(p.dtype for p in parts))
 
     def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
-        box = tuple((s.start, s.stop) for s in index[1:])
-        return np.concatenate([p.read(box) for p in self.parts]).astype(self.dtype, copy=False)
+        at = dict(zip(self._names, index[1:], strict=True))
+        box = tuple((at[a].start, at[a].stop) if a in at else (0, 1) for a in GRID)
+        found = np.concatenate([p.read(box) for p in self.parts]).astype(self.dtype, copy=False)
+        return np.stack([self._first.squeezed(channel) for channel in found])
 
 
 _PLAIN = (1.0, "pixel", 0.0)
@@ -204,12 +208,13 @@ def stack_channels(volumes: Sequence[Volume]) -> Volume:
                 "expected the same; choose channels of one image."
             )
     own = {a: i for i, a in enumerate(first.axes.names)}
+    names = "C" + first.axes.without("C").names
     rows = [
         (first.axes.scale[own[a]], first.axes.units[own[a]], first.axes.translate[own[a]])
         if a in own
         else _PLAIN
-        for a in "C" + GRID
+        for a in names
     ]
     scale, units, translate = (tuple(column) for column in zip(*rows, strict=True))
-    axes = Axes("C" + GRID, scale, units, translate)
+    axes = Axes(names, scale, units, translate)
     return Volume(_Stacked(volumes), axes, name=" + ".join(v.name for v in volumes))
