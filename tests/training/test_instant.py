@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from napari_limn.annotation.classes import IGNORE
-from napari_limn.events import Improved, Scored, Step, Warned, drain
+from napari_limn.events import Found, Improved, Scored, Step, Warned, Working, drain
 from napari_limn.inference.pipeline import predict
 from napari_limn.model import Model
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.data import TrainingSet, gather
-from napari_limn.training.instant import draw_sample, teach
+from napari_limn.training.instant import drawing, teaching
 from napari_limn.training.scores import score
 from napari_limn.training.spec import TrainSpec, choose_network, pixel_features
 from napari_limn.training.trainer import train, training_events
@@ -62,17 +62,28 @@ def test_the_first_model_comes_before_the_first_step_and_is_good():
     assert score(predict(model, unseen), truth).mean_iou > 0.85  # by chance .33
 
 
+def test_the_first_answer_can_be_broken_off_many_times():
+    run = training_events(IMAGE, strokes(), SPEC)
+    paused = 0
+    for event in run:
+        if isinstance(event, Improved):
+            break
+        paused += isinstance(event, Working)
+    run.close()
+    assert paused > 20
+
+
 def test_what_held_out_strokes_say_of_the_first_model_comes_next():
     events = []
     drain(training_events(IMAGE, strokes(range(5, 125, 8)), SPEC), events.append)
-    kinds = [type(e) for e in events if not isinstance(e, Step)]
+    kinds = [type(e) for e in events if not isinstance(e, (Step, Working, Found))]
     assert kinds[:3] == [Improved, Improved, Scored]
     assert 0.5 < next(e for e in events if isinstance(e, Scored)).score <= 1
 
 
 def test_a_sample_knows_every_stroke_and_which_are_held_out():
     network, data = prepared(replace(SPEC, held_out=0.3), labels=strokes(range(5, 125, 8)))
-    sample = draw_sample(network.pixels, data)
+    sample = drain(drawing(network.pixels, data))
     painted = sample.target != IGNORE
     assert painted.sum() == (strokes(range(5, 125, 8)) > 0).sum()
     assert 0 < sample.held[painted].sum() < painted.sum() / 2
@@ -83,9 +94,8 @@ def test_a_sample_knows_every_stroke_and_which_are_held_out():
 
 def test_features_of_a_tile_are_those_of_the_whole_image():
     network, data = prepared()
-    with torch.inference_mode():
-        whole = data.features_of(0, ((0, 1), (0, 1), (0, 128), (0, 128)), network.pixels)
-        part = data.features_of(0, ((0, 1), (0, 1), (40, 72), (0, 50)), network.pixels)
+    whole = data.features_of(0, ((0, 1), (0, 1), (0, 128), (0, 128)), network.pixels)
+    part = data.features_of(0, ((0, 1), (0, 1), (40, 72), (0, 50)), network.pixels)
     assert np.allclose(part, whole[:, 40:72, :50], atol=1e-5)
 
 
@@ -94,7 +104,7 @@ def test_the_same_seed_teaches_the_same_whatever_the_state_of_the_process():
     for state in (1, 2):
         network, data = prepared()
         torch.manual_seed(state)
-        teach(network.pixels, draw_sample(network.pixels, data, 3), 3)
+        drain(teaching(network.pixels, drain(drawing(network.pixels, data, 3)), 3))
         found.append(network.pixels.state_dict())
         assert torch.initial_seed() == state
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])

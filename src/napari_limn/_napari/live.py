@@ -12,6 +12,7 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
+from napari_limn._napari.classes import given_names
 from napari_limn._napari.follow import Follower, field_of
 from napari_limn._napari.layers import (
     colormap,
@@ -96,7 +97,7 @@ class LiveRun:
         )
         self._paint = Snapshot(_painted(labels))
         self._field = self._looked_at()
-        self._colors = painted_look(labels)
+        self._colors, self._names = painted_look(labels), given_names(labels)
         self._array = empty_labels(self.volume, np.uint8 if origin is None else origin.spec.classes.dtype)
         self.layer = self._shown()  # now: a new layer holds the window up, and later the person paints
         self._follower = Follower(viewer, self.layer, self.volume.axes.without("C").names, parent)
@@ -117,7 +118,9 @@ class LiveRun:
         make = partial(_array_for, self._array, self.volume)
         predictor = self.predictor = ViewPredictor(self.volume, make, self._spec.device, self._check)
         _PREVIEWS[self.layer] = self.images, predictor
-        training = live_events(self.volume, self._paint, self._spec, model=self._origin, colors=self._colors)
+        training = live_events(
+            self.volume, self._paint, self._spec, model=self._origin, colors=self._colors, names=self._names
+        )
         try:
             with _beside_the_window():
                 yield from by_turns(training, predictor, self._view)

@@ -70,8 +70,11 @@ class PixelClassifier(nn.Module):
         self.mean.copy_(features.mean(0).view_as(self.mean))
         self.deviation.copy_(features.std(0).clamp_min(_LEAST).view_as(self.deviation))
 
-    def begin(self) -> None:
-        """Forget what the perceptron has learnt."""
-        for layer in self.layers:
-            if not isinstance(layer, nn.ReLU):
-                layer.reset_parameters()  # type: ignore[operator]
+    @torch.no_grad()
+    def begin(self, random: torch.Generator) -> None:
+        """Forget what the perceptron has learnt: weights from N(0, 2 / inputs) (He 2015, arXiv:1502.01852), biases 0."""
+        for name, value in self.layers.named_parameters():
+            if name.endswith("weight"):
+                value.normal_(std=(2 / value.shape[1]) ** 0.5, generator=random)
+            else:
+                value.zero_()

@@ -226,7 +226,8 @@ class TrainingSet:
         margin = _on_grid(classifier.margin, 0)
         around = clipped(grown(box, margin), self._images[source].grid)
         part = self._scalings[source].apply(self._images[source].read(around))
-        bank = classifier.bank(torch.from_numpy(part[:, 0, 0] if self.ndim == 2 else part[:, 0])[None])
+        with torch.inference_mode():
+            bank = classifier.bank(torch.from_numpy(part[:, 0, 0] if self.ndim == 2 else part[:, 0])[None])
         inside = slices(shifted(box, [start for start, _ in around]))[-self.ndim :]
         found: NDArray[np.float32] = bank[0].numpy()[(slice(None), *inside)]
         return found

@@ -16,21 +16,25 @@ import torch
 from torch.nn import functional as F
 
 from napari_limn.annotation.classes import IGNORE
+from napari_limn.events import Event, Working
 from napari_limn.training.data import PaintedTile
 from napari_limn.volume.boxes import shape_of
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from numpy.typing import NDArray
 
     from napari_limn.network.pixels import PixelClassifier
     from napari_limn.training.data import TrainingSet
 
-_TREES = 100
+_TREES, _GROUPS = 100, 10  # in as many groups, so that a person can break off
 _PAINTED = 20_000  # painted voxels of a class that the trees see, at most
 _OTHERS = 60_000  # further voxels whose answer the perceptron learns
 _TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
 _SEEN = {2: 3_000_000, 3: 1_000_000}  # voxels whose features are computed, at most: about two seconds
 _STEPS, _BATCH, _RATE = 400, 4096, 1e-2
+_PAUSE = 20  # steps between two moments to break off
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,8 +50,8 @@ class Sample:
         return Sample(self.features, np.where(self.held, IGNORE, self.target).astype(np.int16), self.held)
 
 
-def teach(classifier: PixelClassifier, sample: Sample, seed: int = 0) -> None:
-    """Fit a classifier to the painted voxels of a sample.
+def teaching(classifier: PixelClassifier, sample: Sample, seed: int = 0) -> Generator[Event, None, None]:
+    """Fit a classifier to the painted voxels of a sample; can be broken off a few times a second.
 
     Parameters
     ----------
@@ -59,49 +63,56 @@ def teach(classifier: PixelClassifier, sample: Sample, seed: int = 0) -> None:
         Of the trees and the perceptron.
     """
     painted = sample.target != IGNORE
-    answers = _taught(sample, painted, classifier.classes, seed)
+    answers = yield from _asking_trees(sample, painted, classifier.classes, seed)
     answers[painted] = np.eye(classifier.classes, dtype=np.float32)[sample.target[painted]]
-    _learn(classifier, torch.from_numpy(sample.features), torch.from_numpy(answers), seed)
+    yield from _learning(classifier, torch.from_numpy(sample.features), torch.from_numpy(answers), seed)
 
 
-def _taught(sample: Sample, painted: NDArray[np.bool_], classes: int, seed: int) -> NDArray[np.float32]:
+def _asking_trees(
+    sample: Sample, painted: NDArray[np.bool_], classes: int, seed: int
+) -> Generator[Event, None, NDArray[np.float32]]:
     """Probabilities (N, classes) that trees which have learnt the painted voxels give for all."""
     from sklearn.ensemble import ExtraTreesClassifier  # takes a second to import
 
-    threads = torch.get_num_threads()
-    trees = ExtraTreesClassifier(_TREES, class_weight="balanced", random_state=seed, n_jobs=threads)
-    trees.fit(sample.features[painted], sample.target[painted])
-    answers = np.zeros((len(painted), classes), np.float32)
-    answers[:, trees.classes_] = trees.predict_proba(sample.features)
+    answers, threads = np.zeros((len(painted), classes), np.float32), torch.get_num_threads()
+    for part in range(_GROUPS):
+        yield Working()
+        trees = ExtraTreesClassifier(
+            _TREES // _GROUPS, class_weight="balanced", random_state=seed * _GROUPS + part, n_jobs=threads
+        )
+        trees.fit(sample.features[painted], sample.target[painted])
+        answers[:, trees.classes_] += trees.predict_proba(sample.features).astype(np.float32) / _GROUPS
     return answers
 
 
-def _learn(classifier: PixelClassifier, features: torch.Tensor, answers: torch.Tensor, seed: int) -> None:
+def _learning(
+    classifier: PixelClassifier, features: torch.Tensor, answers: torch.Tensor, seed: int
+) -> Generator[Event, None, None]:
     """Train the perceptron to give the answers (N, K) for features (N, F)."""
     classifier.standardise(features)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        classifier.begin()
-        rows = classifier.standard(features[(..., *(None,) * classifier.ndim)])
-        optimizer = torch.optim.AdamW(classifier.layers.parameters(), lr=_RATE, weight_decay=1e-3)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=_STEPS)
-        for _ in range(_STEPS):
-            pick = torch.randint(len(rows), (_BATCH,))
-            logits = classifier.layers(rows[pick]).flatten(1)
-            loss = F.cross_entropy(logits, answers[pick])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
+    random = torch.Generator().manual_seed(seed)
+    classifier.begin(random)
+    rows = classifier.standard(features[(..., *(None,) * classifier.ndim)])
+    optimizer = torch.optim.AdamW(classifier.layers.parameters(), lr=_RATE, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=_STEPS)
+    for step in range(_STEPS):
+        if step % _PAUSE == 0:
+            yield Working()
+        pick = torch.randint(len(rows), (_BATCH,), generator=random)
+        loss = F.cross_entropy(classifier.layers(rows[pick]).flatten(1), answers[pick])
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
 
 
-@torch.inference_mode()
-def draw_sample(classifier: PixelClassifier, data: TrainingSet, seed: int = 0) -> Sample:
+def drawing(classifier: PixelClassifier, data: TrainingSet, seed: int = 0) -> Generator[Event, None, Sample]:
     """The painted voxels, and about as many others as are wanted, from tiles with paint; `seed` is that of the choice."""
     rng = np.random.default_rng(seed)
     tiles = _chosen(data.painted_tiles(_TILE[data.ndim]), classifier.margin, rng)
     parts = []
     for tile in tiles:
+        yield Working()
         target, held = (a.ravel() for a in data.targets_of(tile.source, tile.box))
         painted = np.flatnonzero(target != IGNORE)
         others = rng.integers(len(target), size=_OTHERS // len(tiles) + 1)

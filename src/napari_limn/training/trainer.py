@@ -16,7 +16,7 @@ from napari_limn.events import Event, Found, Improved, Scored, Step, Warned, dra
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.data import TrainingSet, gather, worth_knowing
-from napari_limn.training.instant import draw_sample, teach
+from napari_limn.training.instant import drawing, teaching
 from napari_limn.training.judge import Judge, Verdict
 from napari_limn.training.losses import masked_loss
 from napari_limn.training.spec import TrainSpec, choose_network
@@ -241,14 +241,14 @@ class _Run:
         if self.average.pixels is None or self.network.pixels is None:
             return
         classifier = deepcopy(self.average.pixels).cpu()
-        sample = draw_sample(classifier, self.data, self.spec.seed)
-        teach(classifier, sample, self.spec.seed)
+        sample = yield from drawing(classifier, self.data, self.spec.seed)
+        yield from teaching(classifier, sample, self.spec.seed)
         for network in (self.network, self.average):
             network.pixels.load_state_dict(classifier.state_dict())
         self.best = self._snapshot(None, 1.0)
         yield Improved(self.best)
         if self.windows:
-            teach(classifier, sample.without_held(), self.spec.seed)
+            yield from teaching(classifier, sample.without_held(), self.spec.seed)
             yield from self._keep(self.judge.classifier(classifier.to(self.device)))
 
     def _score(self) -> Generator[Event, None, None]:
