@@ -151,10 +151,10 @@ def main(seconds: float) -> None:
         mouse.stroke(*next(strokes))
         released.append(time.perf_counter())
     heart.report("painting, live training and predicting")
-    gaps = np.diff(ear.previews)
+    gaps = np.diff([first, *ear.previews])  # at least one
     print(
-        f"first preview of {SIDE} × {SIDE} after the first strokes: {ear.previews[0] - first:.2f} s; then {len(gaps)} more, "
-        f"one every {np.median(gaps):.2f} s (median), {gaps.max():.2f} s at most; "
+        f"first preview of {SIDE} × {SIDE} after the first strokes: {ear.previews[0] - first:.2f} s; then {len(gaps) - 1} more, "
+        f"one every {np.median(gaps[1:] if len(gaps) > 1 else gaps):.2f} s (median), {max(gaps):.2f} s at most; "
         f"{sum(ear.scorings)} of {len(ear.scorings)} models were better than the best before"
     )
     waits = [ear.noticed_after(r) for r in released[:-2]]
