@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from napari_limn.volume.intensity import IntensitySpec, Scaling
     from napari_limn.volume.volume import Volume
 
-# extent of a block, rounded up to the network's stride; smaller ones compute less beside the view, but are so many short calls
-# of PyTorch that the window's thread waits for its turn (benchmarks/live.py)
+# extent of a block, rounded up to the network's stride; smaller ones compute more around them, larger ones more beside the view
 _BLOCK = {2: (1, 1, 256, 256), 3: (1, 16, 128, 128)}
 _NEAR = 12  # blocks on screen that are kept up to date; others come when these are
 _ACROSS = 16  # blocks along an axis, around the middle of the view, that are looked at at all
