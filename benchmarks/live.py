@@ -112,6 +112,11 @@ class Ear:
             self.previews.append(time.perf_counter())
 
 
+def tell(what: str, waits: list[float]) -> None:
+    found = f"after {np.median(waits):.2f} s (median), {max(waits):.2f} s at most" if waits else "never"
+    print(f"strokes {what} {found}")
+
+
 def main(seconds: float) -> None:
     image, truth = (
         open_volume(path).read(whole(open_volume(path).grid))[0, 0, 0][:SIDE, :SIDE]
@@ -151,17 +156,18 @@ def main(seconds: float) -> None:
         mouse.stroke(*next(strokes))
         released.append(time.perf_counter())
     heart.report("painting, live training and predicting")
-    gaps = np.diff(ear.previews)
+    gaps = np.diff([first, *ear.previews])  # at least one
     print(
-        f"first preview of {SIDE} × {SIDE} after the first strokes: {ear.previews[0] - first:.2f} s; then {len(gaps)} more, "
-        f"one every {np.median(gaps):.2f} s (median), {gaps.max():.2f} s at most; "
+        f"first preview of {SIDE} × {SIDE} after the first strokes: {ear.previews[0] - first:.2f} s; then {len(gaps) - 1} more, "
+        f"one every {np.median(gaps[1:] if len(gaps) > 1 else gaps):.2f} s (median), {max(gaps):.2f} s at most; "
         f"{sum(ear.scorings)} of {len(ear.scorings)} models were better than the best before"
     )
     waits = [ear.noticed_after(r) for r in released[:-2]]
-    waits = [wait for wait in waits if wait is not None]
-    print(f"strokes noticed after {np.median(waits):.2f} s (median), {max(waits):.2f} s at most")
-    waits = [min(t for t in ear.counted if t > r) - r for r in released[:-2] if ear.counted[-1] > r]
-    print(f"strokes trained with after {np.median(waits):.2f} s (median), {max(waits):.2f} s at most")
+    tell("noticed", [wait for wait in waits if wait is not None])
+    tell(
+        "trained with",
+        [min(t for t in ear.counted if t > r) - r for r in released if max(ear.counted, default=0) > r],
+    )
     agree = (np.asarray(train.live_run.layer.data) == truth).mean()
     print(f"{agree:.1%} of the preview's pixels are right, {len(released) + 6} strokes were painted")
 

@@ -35,11 +35,10 @@ if TYPE_CHECKING:
     from napari_limn.volume.intensity import IntensitySpec, Scaling
     from napari_limn.volume.volume import Volume
 
-# extent of a block, rounded up to the network's stride: smaller ones compute more around them, larger ones more beside the view;
-# for 512 × 512 pixels somewhere in a plane, one core took .55 s in blocks of 128, 1.1 s in blocks of 256 (preset balanced)
-_BLOCK = {2: (1, 1, 128, 128), 3: (1, 16, 128, 128)}
-_NEAR = 64  # blocks on screen that are kept up to date; others come when these are
-_ACROSS = 32  # blocks along an axis, around the middle of the view, that are looked at at all
+# extent of a block, rounded up to the network's stride; smaller ones compute more around them, larger ones more beside the view
+_BLOCK = {2: (1, 1, 256, 256), 3: (1, 16, 128, 128)}
+_NEAR = 12  # blocks on screen that are kept up to date; others come when these are
+_ACROSS = 16  # blocks along an axis, around the middle of the view, that are looked at at all
 
 Place = tuple[int, ...]
 
@@ -252,7 +251,7 @@ def view_block(spec: UNetSpec, grid: Grid) -> Grid:
     --------
     >>> from napari_limn.network.spec import UNetSpec
     >>> view_block(UNetSpec(factors=((2, 2),) * 3), (1, 40, 700, 100))
-    (1, 1, 128, 104)
+    (1, 1, 256, 104)
     """
     feet = feet_on_grid(spec)
     return on_grid(up(min(n, b), f.step) for n, b, f in zip(grid, _BLOCK[spec.ndim], feet, strict=True))
