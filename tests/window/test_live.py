@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from napari_limn._napari.shelf import SHELF
+from napari_limn.events import Repainted
 
 pytestmark = pytest.mark.window
 
@@ -39,6 +40,8 @@ def live(hand):
 
 def turn_on(hand, train):
     train.preset.value, train.seconds.value = "fast", 600
+    train.told, before = [], train.heard
+    train.heard = lambda event: (train.told.append(event), before(event))
     hand.find("limn-train-live").setChecked(True)
     assert train.job is not None, train.status.text()
 
@@ -64,6 +67,17 @@ def until_shown(hand, train, seconds=60):
     return train.live_run.layer
 
 
+def until_noticed(hand, train):
+    """The status says so, too, but perhaps for a moment only."""
+    known = sum(isinstance(event, Repainted) and event.counts for event in train.told)
+
+    def counted():
+        return sum(isinstance(event, Repainted) and event.counts for event in train.told) > known
+
+    hand.qtbot.waitUntil(counted, timeout=60_000)
+    assert "strokes" in train.status.text()
+
+
 def limn_threads():
     return [t for t in threading.enumerate() if t.name == "limn"]
 
@@ -79,7 +93,7 @@ def test_strokes_are_followed_by_a_preview_that_gets_right(hand, live):
     hand.qtbot.waitUntil(lambda: (np.asarray(layer.data) == TRUTH).mean() > 0.95, timeout=60_000)
     times = [seconds for seconds, _ in live.curve.losses]
     hand.paint([(60, 20), (60, 50)], 3)
-    hand.qtbot.waitUntil(lambda: "New strokes" in live.status.text(), timeout=10_000)
+    until_noticed(hand, live)
     hand.qtbot.waitUntil(lambda: 3 in live.model.spec.classes.values, timeout=60_000)
     times += [seconds for seconds, _ in live.curve.losses[len(times) :]]
     assert all(a <= b for a, b in pairwise(times))
@@ -92,10 +106,9 @@ def test_strokes_are_followed_by_a_preview_that_gets_right(hand, live):
 def test_undo_while_it_trains_is_noticed(hand, live):
     paint(hand)
     until_shown(hand, live)
-    hand.qtbot.waitUntil(lambda: "New strokes" not in live.status.text(), timeout=30_000)
+    hand.qtbot.waitUntil(lambda: not live.live_run._paint.changed(), timeout=30_000)
     hand.viewer.layers["strokes"].undo()
-    hand.qtbot.waitUntil(lambda: "New strokes" in live.status.text(), timeout=10_000)
-    hand.qtbot.waitUntil(lambda: "with the new strokes" in live.status.text(), timeout=30_000)
+    until_noticed(hand, live)
     turn_off(hand, live)
 
 
@@ -178,7 +191,7 @@ def test_a_stack_is_followed_from_slice_to_slice(hand):
     assert not (np.asarray(train.live_run.layer.data)[0] > 0).all(), "far from where anybody looked"
     labels.data[4, 100:104, 20:60] = 2  # written by a program
     labels.refresh()
-    hand.qtbot.waitUntil(lambda: "New strokes" in train.status.text(), timeout=10_000)
+    until_noticed(hand, train)
     turn_off(hand, train)
 
 
