@@ -42,6 +42,7 @@ from napari_limn.inference import ledger as ledger_module
 from napari_limn.inference import pipeline as pipeline_module
 from napari_limn.inference.engine import Evaluator, SweepEngine
 from napari_limn.inference.flow import Ahead
+from napari_limn.inference.kernels import Convolution
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
 from napari_limn.inference.run import Run
@@ -577,7 +578,7 @@ def test_cancelling_waits_for_one_layer_at_most(patch, monkeypatch, name):
     if name.startswith(("swept", "columns")):
         monkeypatch.setattr(Sweep, "_compute", counted(Sweep._compute))
     else:
-        for kind in (nn.Conv2d, nn.Conv3d):
+        for kind in (nn.Conv2d, nn.Conv3d, Convolution):
             monkeypatch.setattr(kind, "forward", counted(kind.forward))
     monkeypatch.setattr(Ahead, "close", closed)
     run = prediction_events(model, volume)

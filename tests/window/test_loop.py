@@ -95,7 +95,7 @@ def test_stop_answers_at_once_and_keeps_the_best_model(hand):
     train = hand.open_widget("Train")
     hand.find("limn-train-seconds").setValue(600)
     hand.press("limn-train-start")
-    hand.qtbot.waitUntil(lambda: train.model is not None, timeout=60_000)
+    hand.qtbot.waitUntil(lambda: train.model is not None and train.model.spec.steps > 0, timeout=60_000)
     assert not hand.find("limn-train-start").isEnabled()
     hand.press("limn-train-stop")
     hand.wait_idle(train, 5)

@@ -87,12 +87,11 @@ class Panel(QWidget):
         """Put everything in its place; call once, when the fields are there."""
         inner, column = QWidget(), QVBoxLayout()
         column.addLayout(self.form)
-        if self.more.rowCount():
-            advanced = QCollapsible("More")
-            held = QWidget()
-            held.setLayout(self.more)
-            advanced.addWidget(held)
-            column.addWidget(advanced)
+        advanced, held = QCollapsible("More"), QWidget()
+        held.setLayout(self.more)
+        advanced.addWidget(held)
+        column.addWidget(advanced)
+        advanced.setVisible(self.more.rowCount() > 0)
         buttons = QHBoxLayout()
         buttons.addWidget(self.start_button)
         buttons.addWidget(self.stop_button)

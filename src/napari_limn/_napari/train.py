@@ -296,7 +296,7 @@ class TrainWidget(Panel):
 
     def _restore(self) -> None:
         """Give the strokes the names and colours of the model that is trained further, if nobody named them."""
-        if self.labels.value is not None and self.origin.value not in (NEW, None):
+        if self.labels.value is not None and self.origin.value in SHELF.names:
             restore(self.labels.value, SHELF[self.origin.value].spec.classes)
 
     def _draw(self) -> None:

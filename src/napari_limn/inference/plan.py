@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_limn.inference.extents import Grid, feet_on_grid, fitting, on_grid, readers, too_little, up
 from napari_limn.inference.overlap import Line, kept_bytes, lines_of
-from napari_limn.inference.sweep_plan import LOOSE, cheapest_sweep
+from napari_limn.inference.sweep_plan import LOOSE, OWN, cheapest_sweep
 from napari_limn.network.bank import BANK_ALIVE, features_of
 from napari_limn.volume.boxes import count_blocks
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
 
 _LARGEST = {2: 1024, 3: 256}  # longer blocks gain little: the halo is then a few per cent of the work
-_OWN = 120_000_000  # bytes that libraries hold for themselves once a network ran in one pass (benchmarks/memory.py)
 _PLANES = 1 << 18  # pixels that make a forward pass worth its while; smaller planes go in together
 
 
@@ -248,7 +247,7 @@ def _bytes(spec: UNetSpec, seen: int, labelled: int, itemsize: int, *, alone: bo
     """Bytes for a block by the voxels that the network sees and those that get a label; nothing is read ahead of one alone."""
     values = seen * spec.in_channels
     image = 8 * labelled if alone else values * (4 + 12 * readers(values)) + 16 * labelled
-    return _activation_bytes(spec, seen, itemsize) + image + _OWN
+    return _activation_bytes(spec, seen, itemsize) + image + OWN
 
 
 def _shrunk(size: list[int], units: list[int], limit: int, peak: Callable[[list[int]], int]) -> list[int]:

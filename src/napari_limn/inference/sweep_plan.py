@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from napari_limn.network.graph import Graph
     from napari_limn.network.spec import UNetSpec
 
-# what libraries hold for themselves by the bytes of a number, threads and caches of Zarr with it (benchmarks/memory.py)
-_OWN = {4: 180_000_000, 2: 135_000_000}
+# measured by benchmarks/memory.py; threads and caches of Zarr are in it
+OWN = 120_000_000  # bytes that libraries hold for themselves once a network ran
+_SLACK = {4: 60_000_000, 2: 15_000_000}  # bytes more that the heap holds in a sweep, by the bytes of a number
+_SMALL = 16_000_000  # bytes of tensors below which the heap holds no more than them
 # blocks of a sweep along T, Z, Y and X, and what a voxel costs in them: the smaller, the more there is to put together
 _SWEPT = {
     2: [((1, 1, n, 2 * n), cost) for n, cost in ((256, 1.0), (128, 1.15), (64, 1.5), (32, 2.3), (16, 4.0))],
@@ -199,4 +201,5 @@ def _swept_peak(spec: UNetSpec, grid: Grid, block: Grid, column: Grid, itemsize:
     reading = readers(spec.in_channels * prod(block))
     image = spec.in_channels * (12 * seen + (16 * reading + 8) * prod(block))
     weights = sum(weight.numel() for weight in _without_data(spec)[1].values())
-    return int(values * itemsize * LOOSE) + image + prod(block) * 24 + weights * 12 + _OWN[itemsize]
+    slack = min(max(0, values * itemsize - _SMALL), _SLACK[itemsize])
+    return int(values * itemsize * LOOSE) + image + prod(block) * 24 + weights * 12 + slack + OWN

@@ -15,6 +15,7 @@ from napari_limn.events import BlockDone, Event, Viewing
 from napari_limn.inference.engine import BlockEngine, Evaluator, read_swept
 from napari_limn.inference.extents import feet_on_grid, on_grid, swept_extent, up
 from napari_limn.inference.flow import Stopped
+from napari_limn.inference.kernels import kernels_of
 from napari_limn.inference.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.volume.boxes import clipped, overlap, shape_of, shifted, size_of, slices
@@ -224,6 +225,7 @@ class Tiles:
     def __init__(self, ready: Evaluator, dtype: np.dtype[Any], block: Grid, graph: Graph | None) -> None:
         self._ready, self._dtype, self._block, self._graph = ready, dtype, block, graph
         self._weights = dict(ready.network.named_parameters()) | dict(ready.network.named_buffers())
+        self._kernels = kernels_of(ready.network)
         self._extent = swept_extent(ready.spec, ready.volume.grid)
 
     def labels(self, box: Box) -> NDArray[Any]:
@@ -232,7 +234,7 @@ class Tiles:
             return BlockEngine(self._ready).labels(box)
         ndim = self._ready.spec.ndim
         frame, window = box[:-ndim], box[-ndim:]
-        tile = Sweep(self._graph, self._weights, self._extent, self._block[-ndim:], window)
+        tile = Sweep(self._graph, self._weights, self._extent, self._block[-ndim:], window, self._kernels)
         tile.check = self._ready.check
         found = np.zeros(shape_of(box), self._dtype)
         for spans, logits in tile.run(lambda spans: self._read((*frame, *spans))):
