@@ -74,19 +74,19 @@ def few_blocks(model, volume, wanted=4, out=None):
 
 
 CASES = {
-    "YX": (PLANES, (37, 50), "YX"),
-    "YXC": (PLANES, (37, 50, 3), "YXC"),
-    "CYX": (PLANES, (2, 37, 50), "CYX"),
+    "YX": (PLANES, (137, 210), "YX"),
+    "YXC": (PLANES, (137, 210, 3), "YXC"),
+    "CYX": (PLANES, (2, 137, 210), "CYX"),
     "ZYX": (PLANES, (5, 37, 50), "ZYX"),
     "TYX": (PLANES, (3, 37, 50), "TYX"),
     "TZYX": (PLANES, (2, 3, 21, 30), "TZYX"),
-    "volume ZYX": (VOLUMES, (6, 21, 30), "ZYX"),
-    "volume CZYX": (VOLUMES, (2, 6, 21, 75), "CZYX"),
-    "volume ZCYX": (VOLUMES, (6, 2, 21, 75), "ZCYX"),
-    "volume ZYXC": (VOLUMES, (6, 21, 75, 2), "ZYXC"),
+    "volume ZYX": (VOLUMES, (12, 61, 90), "ZYX"),
+    "volume CZYX": (VOLUMES, (2, 12, 61, 115), "CZYX"),
+    "volume ZCYX": (VOLUMES, (12, 2, 61, 115), "ZCYX"),
+    "volume ZYXC": (VOLUMES, (12, 61, 115, 2), "ZYXC"),
     "volume TZYX": (VOLUMES, (2, 6, 21, 30), "TZYX"),
     "volume TCZYX": (VOLUMES, (2, 2, 6, 21, 75), "TCZYX"),
-    "XY": (PLANES, (37, 50), "XY"),
+    "XY": (PLANES, (137, 210), "XY"),
 }
 
 

@@ -66,7 +66,7 @@ class Run:
     limit: int
     plan: Plan
     source: str  # identity of the image before the run
-    threads: int | None  # that compute on the CPU; None where an earlier run did not write it down
+    threads: int  # that compute on the CPU
     held: Callable[[Plan], int]  # bytes that the output holds at most with the blocks of a plan
 
     @classmethod
@@ -291,12 +291,10 @@ def _held(model: Model, volume: Volume, kind: Probabilities | None, out: Path | 
     return _layout(model, volume, kind, out, plan).buffer_bytes
 
 
-def _threads(recorded: Mapping[str, Any]) -> int | None:
-    """Threads that compute: as many as an earlier run had, since the last bits depend on their number."""
-    if not recorded:
-        return torch.get_num_threads()
+def _threads(recorded: Mapping[str, Any]) -> int:
+    """Threads of a run: those of the journal that it goes on from, else those of this process."""
     found = recorded.get("threads")
-    return found if isinstance(found, int) and found > 0 else None
+    return found if isinstance(found, int) and found > 0 else torch.get_num_threads()
 
 
 def _limit(memory: int | str | None, device: torch.device) -> int:
