@@ -177,7 +177,7 @@ def test_too_little_paint_to_hold_out_is_warned_about_and_the_last_model_kept():
     warned = [event.message for event in events if isinstance(event, Warned)]
     assert "class 2: found 35 painted voxels" in warned[0]
     assert "too little paint to hold any out" in warned[-1]
-    assert "paint more strokes of each class" in events[0].message
+    assert "paint more strokes of each class" in warned[-1]
     assert not any(isinstance(e, Scored) for e in events)
     assert (model.spec.steps, model.spec.score) == (4, None)
 
