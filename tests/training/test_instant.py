@@ -130,6 +130,14 @@ def test_a_network_that_is_not_shown_is_kept_to_go_on_from():
     assert np.array_equal(predict(final, IMAGE), predict(first, IMAGE))
 
 
+def test_further_training_begins_with_what_was_shown_before():
+    model = train(IMAGE, strokes(), SPEC)
+    shown = replace(model, spec=replace(model.spec, network=replace(NETWORK, share=0.5)))
+    events = []
+    drain(training_events(IMAGE, strokes(), SPEC, model=shown), events.append)
+    assert next(e.model for e in events if isinstance(e, Improved)).spec.network.share == 0.5
+
+
 def test_corrections_change_the_answer_at_once():
     model = train(IMAGE, strokes(), SPEC)
     bright = IMAGE.copy()

@@ -87,6 +87,13 @@ def test_once_shown_a_network_gives_way_only_to_one_that_is_no_worse():
     assert judge.network(network_that(Answer(6.0))).better
 
 
+def test_a_network_that_was_shown_before_gives_way_only_to_a_classifier_that_is_surely_better():
+    for clear, stays in ((1.5, True), (-3.0, False)):
+        judge = Judge(windows_of((0, 0, 0, 1, 1, 1)), proven=True)
+        assert not judge.classifier(Answer(1.5)).better
+        assert judge.network(network_that(Answer(clear))).better is stays
+
+
 def test_without_a_classifier_the_first_network_is_shown():
     judge = Judge(windows_of((0, 1)))
     network = UNet(UNetSpec(width=2, factors=((2, 2),))).eval()

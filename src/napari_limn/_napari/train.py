@@ -28,7 +28,7 @@ from napari_limn.training.spec import Preset, TrainSpec, preset_network
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from napari.viewer import Viewer
 
@@ -74,6 +74,41 @@ class TrainWidget(Panel):
         self.live.changed.connect(lambda on: self.guarded(self.go_live if on else self.stop))
         self.live_run: LiveRun | None = None
         self._off_since = ""  # why live mode was turned off, if not by the person
+        self._add_more(spec, tips)
+        self.picture = NetworkPicture()
+        self.picture.setObjectName("limn-train-picture")
+        self.more.addRow(self.picture)
+        for field in (self.origin, self.labels):
+            field.changed.connect(lambda _: self._restore())
+        for field in (self.image, self.dims, self.preset, self.origin):
+            field.changed.connect(lambda _: self.guarded(self._draw))
+        self.load_button, self.save_button = (
+            self._button("Load model …", "load", self._choose_to_load),
+            self._button("Save model …", "save", self._choose_to_save),
+        )
+        self.diagnose_button = self._button("Diagnose", "diagnose", self.diagnose)
+        self.diagnose_button.setToolTip(
+            "Versions, device, memory and a short test of them, to copy into a report"
+        )
+        self.starters.append(self.diagnose_button)
+        self.more.addRow(self.load_button)
+        self.more.addRow(self.diagnose_button)
+        self.curve = Curve()
+        self.curve.setObjectName("limn-train-curve")
+        self.findings = Findings("limn-train", self._mend)
+        self.message.add(self.findings)
+        self._look = Look(self, self._looked)
+        for field in (self.image, self.labels, self.dims):
+            field.changed.connect(lambda _: self._look.soon())
+        self.lay_out(self.curve, self.save_button)
+        self.name = ""  # of the latest run
+        self.model: Model | None = None
+        self.save_button.setEnabled(False)
+        SHELF.added.connect(self._on_model)
+        self.say("Paint a few strokes of each class, background too, then press Train.")
+
+    def _add_more(self, spec: TrainSpec, tips: Mapping[str, str]) -> None:
+        """The fields that are folded away."""
         self.channels = self.channels_field()
         self.zero = self.value_field(
             "0 means",
@@ -107,37 +142,6 @@ class TrainWidget(Panel):
             tips["preset"],
             more=True,
         )
-        self.picture = NetworkPicture()
-        self.picture.setObjectName("limn-train-picture")
-        self.more.addRow(self.picture)
-        for field in (self.origin, self.labels):
-            field.changed.connect(lambda _: self._restore())
-        for field in (self.image, self.dims, self.preset, self.origin):
-            field.changed.connect(lambda _: self.guarded(self._draw))
-        self.load_button, self.save_button = (
-            self._button("Load model …", "load", self._choose_to_load),
-            self._button("Save model …", "save", self._choose_to_save),
-        )
-        self.diagnose_button = self._button("Diagnose", "diagnose", self.diagnose)
-        self.diagnose_button.setToolTip(
-            "Versions, device, memory and a short test of them, to copy into a report"
-        )
-        self.starters.append(self.diagnose_button)
-        self.more.addRow(self.load_button)
-        self.more.addRow(self.diagnose_button)
-        self.curve = Curve()
-        self.curve.setObjectName("limn-train-curve")
-        self.findings = Findings("limn-train", self._mend)
-        self.message.add(self.findings)
-        self._look = Look(self, self._looked)
-        for field in (self.image, self.labels, self.dims):
-            field.changed.connect(lambda _: self._look.soon())
-        self.lay_out(self.curve, self.save_button)
-        self.name = ""  # of the latest run
-        self.model: Model | None = None
-        self.save_button.setEnabled(False)
-        SHELF.added.connect(self._on_model)
-        self.say("Paint a few strokes of each class, background too, then press Train.")
 
     # ---- the run -------------------------------------------------------------------------------------------------
     def start(self) -> None:

@@ -77,14 +77,19 @@ class Judge:
     ----------
     windows
         Images (1, C, …) and class indices (1, …), labelled where held-out strokes are.
+    proven
+        Whether a network was shown before this training: it then gives way only to a classifier that is surely better.
     trusting
         Whether, with nothing held out, a network is shown all the same, together with the classifier.
     bfloat16
         Whether networks compute in it.
     """
 
-    def __init__(self, windows: Windows, *, trusting: bool = False, bfloat16: bool = False) -> None:
-        self.windows, self._trusting, self._bfloat16 = windows, trusting, bfloat16
+    def __init__(
+        self, windows: Windows, *, proven: bool = False, trusting: bool = False, bfloat16: bool = False
+    ) -> None:
+        self.windows, self._proven, self._bfloat16 = windows, proven, bfloat16
+        self._trusting = trusting or proven
         self._simple: Evidence | None = None  # of the classifier alone
         self._logits: list[torch.Tensor] = []  # of the classifier, for each window
         self._shown: Evidence | None = None  # of the best network shown; None while there is none
@@ -93,7 +98,7 @@ class Judge:
         """Judge a pixel classifier that has not seen the held-out strokes: it is shown until something is better."""
         self._logits = self._computed(classifier)
         self._simple = self._evidence(self._logits)
-        return Verdict(1.0, self._simple.score, self._shown is None)
+        return Verdict(1.0, self._simple.score, self._shown is None and not self._proven)
 
     def network(self, network: UNet) -> Verdict:
         """Judge a network as it is now, by itself and together with its classifier."""
@@ -122,6 +127,8 @@ class Judge:
         old = self._simple
         if old is None:
             return True
+        if self._proven:
+            return not likelier(old.likelihood, new.likelihood, new.counts)
         surely = likelier(new.likelihood, old.likelihood, new.counts)
         return surely and not_worse(new.counts, old.counts)
 

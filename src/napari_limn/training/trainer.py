@@ -162,7 +162,14 @@ class _Run:
         given = spec.class_weights
         self.class_weights = torch.tensor(given, device=self.device) if given else None
         self.windows = [(x.to(self.device), y) for x, y in data.windows()]
-        self.judge = Judge(self.windows, trusting=spec.held_out == 0, bfloat16=self.bfloat16)
+        # the share with which the model begins that is trained further; of a new one, the classifier alone
+        self.first_share = start.spec.network.share if start.spec.steps else 1.0
+        self.judge = Judge(
+            self.windows,
+            proven=self.first_share < 1,
+            trusting=spec.held_out == 0,
+            bfloat16=self.bfloat16,
+        )
         self.best: Model | None = None
         self.began = time.perf_counter()
         self.next_score = _FIRST_SCORE
@@ -245,7 +252,7 @@ class _Run:
         yield from teaching(classifier, sample, self.spec.seed)
         for network in (self.network, self.average):
             network.pixels.load_state_dict(classifier.state_dict())
-        self.best = self._snapshot(None, 1.0)
+        self.best = self._snapshot(None, self.first_share)
         yield Improved(self.best)
         if self.windows:
             yield from teaching(classifier, sample.without_held(), self.spec.seed)
