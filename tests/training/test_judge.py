@@ -94,6 +94,13 @@ def test_a_network_that_was_shown_before_gives_way_only_to_a_classifier_that_is_
         assert judge.network(network_that(Answer(clear))).better is stays
 
 
+def test_a_ripe_network_is_shown_unless_it_is_surely_worse():
+    for clear, shown in ((1.5, True), (-3.0, False)):
+        judge, _ = judged(Answer(1.5))
+        assert not judge.network(network_that(Answer(clear))).better
+        assert judge.network(network_that(Answer(clear)), ripe=True).better is shown
+
+
 def test_without_a_classifier_the_first_network_is_shown():
     judge = Judge(windows_of((0, 1)))
     network = UNet(UNetSpec(width=2, factors=((2, 2),))).eval()

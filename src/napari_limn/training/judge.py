@@ -69,8 +69,8 @@ class Evidence:
 class Judge:
     """Remembers what is shown, and lets nothing take its place that held-out strokes do not prefer.
 
-    The classifier is shown until a network together with it explains the held-out strokes better by more than two standard
-    errors; from then on the longest trained of those that they cannot tell from the best. The network alone is shown where it is as
+    The classifier is shown until a network together with it explains the held-out strokes better by more than one standard
+    error, or has had half of its time and is not surely worse; from then on the longest trained of those that they cannot tell from the best. The network alone is shown where it is as
     surely better than both together: strokes say little about borders, and two that err in different places err less.
 
     Parameters
@@ -100,12 +100,17 @@ class Judge:
         self._simple = self._evidence(self._logits)
         return Verdict(1.0, self._simple.score, self._shown is None and not self._proven)
 
-    def network(self, network: UNet) -> Verdict:
-        """Judge a network as it is now, by itself and together with its classifier."""
+    def network(self, network: UNet, *, ripe: bool = False) -> Verdict:
+        """Judge a network as it is now, by itself and together with its classifier.
+
+        A `ripe` one, which has had half of its time, is shown unless it is surely worse: a few held-out strokes can hardly
+        prove that it is better.
+        """
         if not self.windows:
             if network.pixels is None:
                 return Verdict(_ALONE, None, True)
             return Verdict(_TOGETHER, None, self._trusting)
+        self._proven = self._proven or ripe
         own = self._computed(network.convolved)
         if self._simple is None:
             return self._progress(self._evidence(own), _ALONE)
@@ -128,7 +133,9 @@ class Judge:
         if old is None:
             return True
         if self._proven:
-            return not likelier(old.likelihood, new.likelihood, new.counts)
+            return not likelier(old.likelihood, new.likelihood, new.counts) and not_worse(
+                new.counts, old.counts
+            )
         surely = likelier(new.likelihood, old.likelihood, new.counts)
         return surely and not_worse(new.counts, old.counts)
 

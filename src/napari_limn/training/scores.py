@@ -154,7 +154,7 @@ def mean_likelihood(sums: NDArray[Any], counts: NDArray[Any]) -> float:
 
 
 def likelier(new: NDArray[Any], old: NDArray[Any], counts: NDArray[Any]) -> bool:
-    """Whether held-out strokes are explained better by `new` than by `old`: by more than two standard errors.
+    """Whether held-out strokes are explained better by `new` than by `old`: by more than one standard error.
 
     Parameters
     ----------
@@ -174,8 +174,8 @@ def likelier(new: NDArray[Any], old: NDArray[Any], counts: NDArray[Any]) -> bool
 
 
 def _doubt(count: int) -> float:
-    """How many standard errors from `count` values are as sure as two from very many (Student 1908)."""
-    return float(student.ppf(norm.cdf(2), count - 1)) if count > 1 else float("inf")
+    """How many standard errors from `count` values are as sure as one from very many (Student 1908)."""
+    return float(student.ppf(norm.cdf(1), count - 1)) if count > 1 else float("inf")
 
 
 def _jackknife(without: list[float]) -> float:

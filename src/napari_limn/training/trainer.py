@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from napari_limn.training.data import Painted
 
 _EMA = 0.98
+_RIPE = (
+    0.5  # share of the budget after which a network is shown unless it is surely worse than the first answer
+)
 _WARM_UP = 0.05
 _FIRST_SCORE = 2.0  # seconds; whoever stops early keeps something
 _SCORING_SHARE = 0.1  # of the time, at most
@@ -261,7 +264,7 @@ class _Run:
     def _score(self) -> Generator[Event, None, None]:
         """Score the averaged network, by itself and with the classifier, and keep what held-out strokes prefer."""
         before = self.seconds
-        yield from self._keep(self.judge.network(self.average))
+        yield from self._keep(self.judge.network(self.average, ripe=self.done >= _RIPE))
         self.next_score = self.seconds + max(_FIRST_SCORE, (self.seconds - before) / _SCORING_SHARE)
 
     def _keep(self, verdict: Verdict) -> Generator[Event, None, None]:
