@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 _CONV: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _FAR = 6.0  # standard deviations at which features are clipped: beyond what was painted, nothing is known
-
 _LEAST = 1e-6  # deviation of a feature that does not vary
 
 

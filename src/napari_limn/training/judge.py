@@ -70,8 +70,9 @@ class Judge:
     """Remembers what is shown, and lets nothing take its place that held-out strokes do not prefer.
 
     The classifier is shown until a network together with it explains the held-out strokes better by more than one standard
-    error, or has had half of its time and is not surely worse; from then on the longest trained of those that they cannot tell from the best. The network alone is shown where it is as
-    surely better than both together: strokes say little about borders, and two that err in different places err less.
+    error, or has had half of its time and is not surely worse; from then on the longest trained of those that they cannot
+    tell from the best. The network alone is shown where it is surely better than both together: strokes say little about
+    borders, and two that err in different places err less.
 
     Parameters
     ----------
@@ -132,12 +133,11 @@ class Judge:
         old = self._simple
         if old is None:
             return True
-        if self._proven:
-            return not likelier(old.likelihood, new.likelihood, new.counts) and not_worse(
-                new.counts, old.counts
-            )
-        surely = likelier(new.likelihood, old.likelihood, new.counts)
-        return surely and not_worse(new.counts, old.counts)
+        if not not_worse(new.counts, old.counts):
+            return False
+        if self._proven:  # then it is the classifier that must be surely better
+            return not likelier(old.likelihood, new.likelihood, new.counts)
+        return likelier(new.likelihood, old.likelihood, new.counts)
 
     def _mixed(self, own: list[torch.Tensor]) -> list[torch.Tensor]:
         return [_TOGETHER * a + (1 - _TOGETHER) * b for a, b in zip(self._logits, own, strict=True)]
