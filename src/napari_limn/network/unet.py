@@ -286,8 +286,9 @@ class UNet(nn.Module):
 
 
 def _he_normal(module: nn.Module) -> None:
-    """Weights from N(0, 2 / fan-in), biases 0 (He 2015, arXiv:1502.01852)."""
-    if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+    """Weights from N(0, 2 / fan-in), biases 0 (He 2015, arXiv:1502.01852); where there is no memory, nothing."""
+    convolutions = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    if isinstance(module, convolutions) and not module.weight.is_meta:
         fan_in = module.weight[0].numel()
         if module.transposed:  # of which each output voxel sees one place of the kernel
             fan_in = module.in_channels * prod(module.kernel_size) // prod(module.stride)

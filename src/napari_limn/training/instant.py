@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +49,16 @@ class Sample:
     def without_held(self) -> Sample:
         """The same, as if what is held out had not been painted."""
         return Sample(self.features, np.where(self.held, IGNORE, self.target).astype(np.int16), self.held)
+
+
+def load() -> None:
+    """Import trees and optimisers in a thread: two seconds at the first training, beside opening images and computing features."""
+    Thread(target=_load, name="limn imports", daemon=True).start()
+
+
+def _load() -> None:
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # the first optimiser brings a compiler with it
+    import sklearn.ensemble  # noqa: F401
 
 
 def teaching(classifier: PixelClassifier, sample: Sample, seed: int = 0) -> Generator[Event, None, None]:

@@ -6,6 +6,7 @@ import math
 import time
 from copy import deepcopy
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,7 @@ from napari_limn.events import Event, Found, Improved, Scored, Step, Warned, dra
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.data import TrainingSet, gather, worth_knowing
-from napari_limn.training.instant import drawing, teaching
+from napari_limn.training.instant import drawing, load, teaching
 from napari_limn.training.judge import Judge, Verdict
 from napari_limn.training.losses import masked_loss
 from napari_limn.training.spec import TrainSpec, choose_network
@@ -92,6 +93,7 @@ def training_events(
     Close the generator to stop; the model of the last :class:`~napari_limn.events.Improved` is the best until then.
     """
     spec = spec or TrainSpec()
+    load()
     known = model.spec.classes if model else None
     painted = gather(images, labels, spec, known, colors or {}, names or {})
     for finding in worth_knowing(painted, spec, known):
@@ -160,8 +162,6 @@ class _Run:
         layout = channels_last(start.spec.network.ndim)
         self.network = deepcopy(start.network).to(self.device, memory_format=layout).train()  # type: ignore[call-overload]
         self.average = deepcopy(self.network).eval()
-        learning = [p for name, p in self.network.named_parameters() if not name.startswith("pixels.")]
-        self.optimizer = torch.optim.AdamW(learning, lr=spec.rate, weight_decay=1e-2)
         given = spec.class_weights
         self.class_weights = torch.tensor(given, device=self.device) if given else None
         self.windows = [(x.to(self.device), y) for x, y in data.windows()]
@@ -177,6 +177,12 @@ class _Run:
         self.began = time.perf_counter()
         self.next_score = _FIRST_SCORE
         self.steps = 0
+
+    @cached_property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Of the network's weights; made at the first step, since the first answer does not wait for its import."""
+        learning = [p for name, p in self.network.named_parameters() if not name.startswith("pixels.")]
+        return torch.optim.AdamW(learning, lr=self.spec.rate, weight_decay=1e-2)
 
     @property
     def seconds(self) -> float:
