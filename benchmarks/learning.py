@@ -18,6 +18,7 @@ import importlib.util
 import json
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,10 +91,8 @@ def run_limn(task: Task, tool: Any, at: list[float]) -> Iterator[tuple[float, fl
         yield seconds, task.score(limn.predict(models[-1], task.image))
 
 
-def run_pixels(
-    task: Task, at: list[float], features: Callable[[np.ndarray], np.ndarray], forest: Any
-) -> Iterator[tuple[float, float]]:
-    """A forest on features (C, Y, X) → (F, Y, X): it has one answer, whatever the time."""
+def run_pixels(task: Task, features: Callable[[np.ndarray], np.ndarray], forest: Any) -> np.ndarray:
+    """What a forest on features (C, Y, X) → (F, Y, X) finds, (Z, Y, X): it has one answer, whatever the time."""
     rows = [
         features(plane)[:, paint > 0].T
         for plane, paint in zip(task.planes, task.painted, strict=True)
@@ -105,14 +104,15 @@ def run_pixels(
     for plane in task.planes:
         bank = features(plane)
         found.append(forest.predict(bank.reshape(len(bank), -1).T).reshape(bank.shape[1:]))
-    reached = task.score(np.stack(found))
-    yield from ((seconds, reached) for seconds in at)
+    return np.stack(found)
 
 
 def run_forest(task: Task, tool: Any, at: list[float]) -> Iterator[tuple[float, float]]:
     from sklearn.ensemble import RandomForestClassifier
 
-    return run_pixels(task, at, tool.features, RandomForestClassifier(100, random_state=0, n_jobs=-1))
+    forest = RandomForestClassifier(100, random_state=0, n_jobs=-1)
+    reached = task.score(run_pixels(task, tool.features, forest))
+    yield from ((seconds, reached) for seconds in at)
 
 
 def run_trainable(task: Task, tool: Any, at: list[float]) -> Iterator[tuple[float, float]]:
@@ -125,71 +125,90 @@ def run_trainable(task: Task, tool: Any, at: list[float]) -> Iterator[tuple[floa
         return np.moveaxis(found, -1, 0)
 
     forest = RandomForestClassifier(50, n_jobs=-1, max_depth=10, max_samples=0.05, random_state=0)
-    return run_pixels(task, at, features, forest)
+    reached = task.score(run_pixels(task, features, forest))
+    yield from ((seconds, reached) for seconds in at)
+
+
+class Basic:
+    """MONAI's BasicUNet with Adam, cross-entropy and Dice on painted pixels, patches around them, flips and turns.
+
+    Planes (C, Y, X) and strokes (Y, X) on them, 0 where nobody painted.
+    """
+
+    PAD = 48  # half of a patch
+
+    def __init__(self, planes: list[np.ndarray], strokes: list[np.ndarray], classes: int, seed: int) -> None:
+        import torch
+        from monai.networks.nets import BasicUNet
+
+        torch.manual_seed(seed)
+        self.rng, pad = np.random.default_rng(seed), self.PAD
+        self.network = BasicUNet(2, planes[0].shape[0], classes)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), 1e-3)
+        self.images = [np.pad(p, ((0, 0), (pad, pad), (pad, pad)), "reflect") for p in planes]
+        self.targets = [np.pad(s, pad).astype(np.int64) - 1 for s in strokes]
+        self.places = [found for s in strokes if len(found := np.argwhere(s))]
+        self.painted = [number for number, s in enumerate(strokes) if s.any()]
+
+    def learn(self, seconds: float) -> None:
+        import torch
+
+        from napari_limn.training.losses import masked_loss
+
+        began = time.perf_counter()
+        while time.perf_counter() - began < seconds:
+            image, target = (np.stack(part) for part in zip(*(self._patch() for _ in range(4)), strict=True))
+            logits = self.network(torch.from_numpy(image).float())
+            loss = masked_loss("cross_entropy+dice", logits, torch.from_numpy(target))
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+
+    def labels(self, plane: np.ndarray) -> np.ndarray:
+        """Paint values (Y, X) of a plane."""
+        import torch
+        from torch.nn import functional as F
+
+        self.network.eval()
+        more = [-n % 16 for n in plane.shape[1:]]
+        with torch.inference_mode():
+            x = F.pad(torch.from_numpy(plane)[None].float(), (0, more[1], 0, more[0]), mode="replicate")
+            found = self.network(x)[0, :, : plane.shape[1], : plane.shape[2]].argmax(0).numpy() + 1
+        self.network.train()
+        return found
+
+    def _patch(self) -> tuple[np.ndarray, np.ndarray]:
+        which = self.rng.integers(len(self.painted))
+        y, x = self.places[which][self.rng.integers(len(self.places[which]))]
+        box = (slice(y, y + 2 * self.PAD), slice(x, x + 2 * self.PAD))
+        number, turns = self.painted[which], self.rng.integers(4)
+        flip = slice(None, None, -1 if self.rng.random() < 0.5 else 1)
+        image, target = self.images[number][(slice(None), *box)], self.targets[number][box]
+        return np.rot90(image[..., flip], turns, (1, 2)).copy(), np.rot90(target[..., flip], turns).copy()
 
 
 def run_basicunet(task: Task, tool: Any, at: list[float]) -> Iterator[tuple[float, float]]:
-    """MONAI's BasicUNet with Adam, cross-entropy and Dice on painted pixels, patches around them, flips and turns."""
-    import torch
-    from monai.networks.nets import BasicUNet
-    from torch.nn import functional as F
-
-    from napari_limn.training.losses import masked_loss
-
-    torch.manual_seed(task.seed)
-    rng = np.random.default_rng(task.seed)
-    classes = len(np.unique(task.truth))
-    network = BasicUNet(2, task.planes.shape[1], classes)
-    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
-    pad, places = 48, np.argwhere(task.painted)
-    images = np.pad(task.planes, ((0, 0), (0, 0), (pad, pad), (pad, pad)), "reflect")
-    strokes = np.pad(task.painted, ((0, 0), (pad, pad), (pad, pad))).astype(np.int64) - 1
-
-    def patch() -> tuple[np.ndarray, np.ndarray]:
-        z, y, x = places[rng.integers(len(places))]
-        box = (slice(y, y + 2 * pad), slice(x, x + 2 * pad))
-        image, target, turns = images[z][(slice(None), *box)], strokes[z][box], rng.integers(4)
-        flip = slice(None, None, -1 if rng.random() < 0.5 else 1)
-        return np.rot90(image[..., flip], turns, (1, 2)), np.rot90(target[..., flip], turns)
-
-    def answer() -> float:
-        network.eval()
-        found = []
-        with torch.inference_mode():
-            for plane in task.planes:
-                x = torch.from_numpy(plane)[None].float()
-                more = [-n % 16 for n in x.shape[2:]]
-                logits = network(F.pad(x, (0, more[1], 0, more[0]), mode="replicate"))
-                found.append(logits[0, :, : x.shape[2], : x.shape[3]].argmax(0).numpy() + 1)
-        network.train()
-        return task.score(np.stack(found))
-
-    spent = 0.0
-    for seconds in at:
-        began = time.perf_counter()
-        while spent + time.perf_counter() - began < seconds:
-            image, target = (np.stack(part) for part in zip(*(patch() for _ in range(4)), strict=True))
-            loss = masked_loss(
-                "cross_entropy+dice",
-                network(torch.from_numpy(image.copy()).float()),
-                torch.from_numpy(target.copy()),
-            )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        spent += time.perf_counter() - began
-        yield seconds, answer()
+    basic = Basic(list(task.planes), list(task.painted), len(np.unique(task.truth)), task.seed)
+    for before, seconds in pairwise([0.0, *at]):
+        basic.learn(seconds - before)
+        yield seconds, task.score(np.stack([basic.labels(plane) for plane in task.planes]))
 
 
 CONTENDERS = {"limn": run_limn, "forest": run_forest, "trainable": run_trainable, "basicunet": run_basicunet}
 
 
-def measured(args: argparse.Namespace) -> None:
-    described = importlib.util.spec_from_file_location("strokes_tool", args.tool)
+def read_tool(path: Path) -> Any:
+    """The stroke simulator as a module."""
+    described = importlib.util.spec_from_file_location("strokes_tool", path)
     if described is None or described.loader is None:
-        raise SystemExit(f"{args.tool}: found no Python file.")
+        raise SystemExit(f"{path}: found no Python file.")
     tool = importlib.util.module_from_spec(described)
     described.loader.exec_module(tool)
+    return tool
+
+
+def measured(args: argparse.Namespace) -> None:
+    tool = read_tool(args.tool)
     rows = json.loads(args.output.read_text()) if args.output.exists() else []
     for percent in args.percent:
         for name in args.sets:

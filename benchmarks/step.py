@@ -1,0 +1,58 @@
+"""What a training step costs beside forward and backward of the bare network: drawing, augmentation, averaging, the optimiser.
+
+    python benchmarks/step.py [--rounds 15]
+
+The sample image with its strokes, the network of each preset; both in one process, in turns, medians. Run it alone on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from statistics import median
+
+import napari_limn as limn
+from napari_limn import samples
+from napari_limn.training.data import TrainingSet, gather
+from napari_limn.training.losses import masked_loss
+from napari_limn.training.trainer import _Run, _start
+
+
+def timed(run: object) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def ratio(preset: str, rounds: int) -> tuple[float, float]:
+    """Seconds of a step, and of forward and backward alone."""
+    spec = limn.TrainSpec(preset=preset)
+    painted = gather(samples.PAINTED.image, samples.PAINTED.strokes, spec, None, {}, {})
+    start = _start(spec, painted, None)
+    data = TrainingSet(painted, start.spec.network, spec)
+    run = _Run(start, spec, data)
+    images, targets, _ = data.batch()
+
+    def bare() -> None:
+        masked_loss("cross_entropy", run.network.convolved(images), targets).backward()
+
+    steps, bares = [], []
+    for _ in range(rounds + 2):
+        steps.append(timed(run._step))
+        bares.append(timed(bare))
+    return median(steps[2:]), median(bares[2:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=15)
+    args = parser.parse_args()
+    for preset in ("fast", "balanced", "thorough"):
+        step, bare = ratio(preset, args.rounds)
+        print(f"{preset}: step {step * 1e3:.0f} ms, bare {bare * 1e3:.0f} ms, ratio {step / bare:.3f}")
+
+
+if __name__ == "__main__":
+    main()
