@@ -31,10 +31,12 @@ def ratio(preset: str, rounds: int) -> tuple[float, float]:
     start = _start(spec, painted, None)
     data = TrainingSet(painted, start.spec.network, spec)
     run = _Run(start, spec, data)
-    images, targets, _ = data.batch()
+    for _ in run._answer():  # from then on there are soft targets
+        pass
+    batch = data.batch()
 
     def bare() -> None:
-        masked_loss("cross_entropy", run.network.convolved(images), targets).backward()
+        masked_loss("cross_entropy", run.network.convolved(batch.images), batch.targets).backward()
 
     steps, bares = [], []
     for _ in range(rounds + 2):

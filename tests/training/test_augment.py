@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from napari_limn.annotation.classes import IGNORE
 from napari_limn.errors import LimnError
-from napari_limn.training.augment import augmented
+from napari_limn.training.augment import Batch, augmented
 from napari_limn.training.spec import AugmentSpec
 
 torch.set_num_threads(1)
@@ -22,9 +22,10 @@ BENT = AugmentSpec(noise=0.0, warped=0.0, elastic=4.0)
 
 
 def varied(images, labels, seed, spec=AugmentSpec()):
-    images, labels, weights = augmented(images, labels, np.random.default_rng(seed), spec)
-    assert weights is None
-    return images, labels
+    batch = augmented(Batch(images, labels), np.random.default_rng(seed), spec)
+    assert batch.weights is None
+    assert batch.soft is None
+    return batch.images, batch.targets
 
 
 def labels_of(shape, count=8, seed=0):
@@ -224,9 +225,25 @@ def test_weights_move_with_their_labels():
     labels = labels_of((24, 32), 12)
     weights = (labels + 2).float()
     for spec in (FLIPS, WARPED, BENT):
-        _, out, moved = augmented(labels[:, None].float(), labels, np.random.default_rng(3), spec, weights)
+        batch = augmented(Batch(labels[:, None].float(), labels, weights), np.random.default_rng(3), spec)
+        out, moved = batch.targets, batch.weights
         known = out != IGNORE
         assert torch.equal(moved[known], (out[known] + 2).float())
+
+
+@pytest.mark.parametrize(
+    ("shape", "spec"), [((24, 32), FLIPS), ((24, 32), WARPED), ((24, 32), BENT), ((6, 16, 16), WARPED)]
+)
+def test_soft_targets_move_with_their_labels(shape, spec):
+    labels = areas(shape, 8).clamp_min(0)
+    soft = F.one_hot(labels, 3).movedim(-1, 1).float()
+    batch = augmented(Batch(labels[:, None].float(), labels, soft=soft), np.random.default_rng(1), spec)
+    known = batch.soft.sum(1)
+    assert known.max() <= 1 + 1e-5
+    sure = (batch.soft.max(1).values > 0.99) & (batch.targets != IGNORE)
+    assert sure.float().mean() > 0.3
+    assert torch.equal(batch.soft.argmax(1)[sure], batch.targets[sure])
+    assert (known[batch.targets == IGNORE] < 1).all()
 
 
 @pytest.mark.parametrize(

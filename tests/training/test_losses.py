@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_limn.annotation.classes import IGNORE
-from napari_limn.training.losses import masked_loss
+from napari_limn.training.losses import masked_loss, soft_loss
 from napari_limn.training.spec import Loss
 
 torch.set_num_threads(1)
@@ -156,3 +156,26 @@ def test_the_loss_is_computed_in_full_precision():
     loss = masked_loss("cross_entropy", half, torch.tensor(target))
     assert loss.dtype is torch.float32
     assert loss.item() == pytest.approx(by_numpy("cross_entropy", half.float().numpy(), target), rel=1e-5)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_soft_loss_is_the_mean_cross_entropy_of_unlabelled_voxels_by_how_much_is_known(seed):
+    rng = np.random.default_rng(seed)
+    logits, target = rng.normal(size=(2, 3, 5, 4)), rng.integers(-1, 3, (2, 5, 4))
+    target = np.where(target < 0, IGNORE, target)
+    target[0, 0, 0] = IGNORE
+    soft = rng.dirichlet(np.ones(3), (2, 5, 4)) * rng.random((2, 5, 4, 1))
+    logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    asked = target == IGNORE
+    expected = -(soft * np.moveaxis(logs, 1, -1))[asked].sum() / soft[asked].sum()
+    found = soft_loss(torch.tensor(logits), torch.tensor(soft).movedim(-1, 1), torch.tensor(target))
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_soft_loss_where_nothing_is_known_is_zero_with_gradient_zero():
+    logits = torch.randn(1, 2, 4, 4, requires_grad=True)
+    loss = soft_loss(logits, torch.zeros(1, 2, 4, 4), torch.full((1, 4, 4), IGNORE))
+    loss.backward()
+    assert loss == 0
+    assert logits.grad.abs().max() == 0

@@ -95,7 +95,8 @@ def test_batches_and_windows_have_the_shapes_that_the_network_takes(network, sha
     data = data_for(image, labels, network, patch=patch, batch=3)
     out = patch_size(network, patch, image)[-network.ndim :]
     seen = tuple(n + 2 * f.shrink for n, f in zip(out, footprint(network), strict=True))
-    images, targets, _ = data.batch()
+    batch = data.batch()
+    images, targets = batch.images, batch.targets
     assert images.shape == (3, network.in_channels, *seen)
     assert targets.shape == (3, *out)
     assert (images.dtype, targets.dtype) == (torch.float32, torch.int64)
@@ -110,9 +111,7 @@ def test_batches_and_windows_have_the_shapes_that_the_network_takes(network, sha
 @pytest.fixture
 def plain(monkeypatch):
     """Patches as they are, without random variation."""
-    monkeypatch.setattr(
-        "napari_limn.training.data.augmented", lambda images, targets, *_: (images, targets, None)
-    )
+    monkeypatch.setattr("napari_limn.training.data.augmented", lambda batch, *_: batch)
 
 
 def image_of_labels(labels):
@@ -127,7 +126,8 @@ def test_targets_belong_to_the_image_they_come_with(network):
     data = data_for(image_of_labels(labels), labels, network, batch=8, held_out=0.0)
     margin = footprint(network)[0].shrink
     for _ in range(6):
-        images, targets, _ = data.batch()
+        batch = data.batch()
+        images, targets = batch.images, batch.targets
         painted = unscaled(data, images)[
             :, 0, margin : images.shape[2] - margin, margin : images.shape[3] - margin
         ]
@@ -140,7 +140,7 @@ def test_targets_belong_to_the_image_they_come_with(network):
 def test_every_patch_is_told_something_and_classes_take_turns():
     labels = striped((160, 160), values=(1, 2, 3))
     data = data_for(noise((160, 160)), labels, batch=9)
-    _, targets, _ = data.batch()
+    targets = data.batch().targets
     for turn, target in enumerate(targets):
         assert turn % 3 in target.unique().tolist()
 
@@ -165,7 +165,8 @@ def test_what_scores_is_never_trained_on():
     held = {round(float(v)) for x, y in data.windows() for v in unscaled(data, x[:, 0])[y != IGNORE]}
     trained = set()
     for _ in range(60):
-        images, targets, _ = data.batch()
+        batch = data.batch()
+        images, targets = batch.images, batch.targets
         trained |= {round(float(v)) for v in unscaled(data, images[:, 0])[targets != IGNORE]}
     painted = set(np.flatnonzero(labels).tolist())
     assert held <= painted
@@ -184,7 +185,8 @@ def test_beyond_the_border_nothing_is_labelled_and_the_image_is_mirrored():
     labels[:, 12:] = 2
     image = np.arange(24 * 24, dtype=np.float32).reshape(24, 24)
     data = data_for(image, labels, held_out=0.0, patch=(44, 44), batch=24)
-    images, targets, _ = data.batch()
+    batch = data.batch()
+    images, targets = batch.images, batch.targets
     complete = 0
     for x, y in zip(images, targets, strict=True):
         rows, columns = (y != IGNORE).nonzero().T
@@ -204,7 +206,8 @@ def test_patches_come_from_every_pair_and_go_with_its_own_labels_and_scaling():
     first, second = striped((128, 128)), striped((128, 128), values=(3, 4))
     dim, bright = noise((128, 128)) + 1, 1000 * noise((128, 128)) + 5000
     data = data_for([dim, bright], [first, second], batch=16, held_out=0.0)
-    images, targets, _ = data.batch()
+    batch = data.batch()
+    images, targets = batch.images, batch.targets
     pairs = [set(t.unique().tolist()) - {IGNORE} for t in targets]
     assert all(p <= {0, 1} or p <= {2, 3} for p in pairs)
     assert any(p <= {0, 1} for p in pairs)
@@ -217,8 +220,9 @@ def test_the_same_seed_gives_the_same_batches():
     labels = striped()
     first, second = (data_for(noise((128, 128)), labels, seed=3).batch() for _ in range(2))
     other = data_for(noise((128, 128)), labels, seed=4).batch()
-    assert all(torch.equal(a, b) for a, b in zip(first[:2], second[:2], strict=True))
-    assert not torch.equal(first[0], other[0])
+    assert torch.equal(first.images, second.images)
+    assert torch.equal(first.targets, second.targets)
+    assert not torch.equal(first.images, other.images)
 
 
 def test_nothing_is_held_out_if_so_asked():
@@ -254,7 +258,7 @@ def test_painting_on_while_training_does_not_change_what_is_learned():
     labels = striped()
     data, untouched = data_for(noise((128, 128)), labels), data_for(noise((128, 128)), labels.copy())
     labels[:] = 2
-    assert torch.equal(data.batch()[1], untouched.batch()[1])
+    assert torch.equal(data.batch().targets, untouched.batch().targets)
 
 
 def test_as_many_images_as_labels_are_expected():
@@ -336,7 +340,8 @@ def test_numbered_objects_become_one_class_parted_where_they_touch_with_weights_
     painted = gather(noise((128, 128)), objects, spec, None, {}, {})
     assert painted.classes.values == (0, 1)
     data = TrainingSet(painted, PLANES, spec)
-    _, targets, weights = data.batch()
+    batch = data.batch()
+    targets, weights = batch.targets, batch.weights
     assert weights.shape == targets.shape
     assert (weights[targets == 1] == 1).all()
     line = weights.max().item()

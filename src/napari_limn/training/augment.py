@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,14 +18,9 @@ if TYPE_CHECKING:
     from napari_limn.training.spec import AugmentSpec
 
 
-def augmented(
-    images: Tensor,
-    targets: Tensor,
-    rng: np.random.Generator,
-    spec: AugmentSpec,
-    weights: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """One random variant of a batch of patches.
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """The patches of a training step.
 
     Parameters
     ----------
@@ -32,25 +28,40 @@ def augmented(
         (N, C, [Z,] Y, X), scaled intensities.
     targets
         (N, [Z,] Y, X), class indices; may be smaller than the images by the same amount on all sides.
-    spec
-        How far they vary. Shifts come from the drawing of patches.
     weights
         Of the targets' voxels, of the same shape; or None.
-
-    Returns
-    -------
-    All three, of the same shapes. Images, targets and weights of a patch move together. Targets and weights are never
-    interpolated; what comes in from outside is ignored.
+    soft
+        Probabilities of K classes at the targets' voxels, (N, K, [Z,] Y, X), 0 for all where nothing is known; or None.
     """
-    moves = np.stack([_move(targets.ndim - 1, rng, spec) for _ in images])
-    bends = _bends(images, rng, spec.elastic) if spec.elastic else None
-    images = _moved(images, moves, bends, "bilinear", "reflection")
-    labels = (
-        _moved((targets - IGNORE).float()[:, None], moves, bends, "nearest", "zeros")[:, 0].long() + IGNORE
-    )
+
+    images: Tensor
+    targets: Tensor
+    weights: Tensor | None = None
+    soft: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        parts = (self.images, self.targets, self.weights, self.soft)
+        return Batch(*(part if part is None else part.to(device) for part in parts))  # type: ignore[arg-type]
+
+
+def augmented(batch: Batch, rng: np.random.Generator, spec: AugmentSpec) -> Batch:
+    """One random variant of a batch of patches; shifts come from the drawing of patches.
+
+    Everything about a patch moves together. Targets and weights are never interpolated; what comes in from outside is
+    ignored, and nothing is known of it.
+    """
+    ndim = batch.targets.ndim - 1
+    moves = np.stack([_move(ndim, rng, spec) for _ in batch.images])
+    bends = _bends(batch.images, rng, spec.elastic) if spec.elastic else None
+    images = _moved(batch.images, moves, bends, "bilinear", "reflection")
+    labels = _moved((batch.targets - IGNORE).float()[:, None], moves, bends, "nearest", "zeros")[:, 0]
+    weights, soft = batch.weights, batch.soft
     if weights is not None:
         weights = _moved(weights[:, None], moves, bends, "nearest", "zeros")[:, 0]
-    return _regraded(images, rng, spec), labels, weights
+    if soft is not None:
+        soft = _moved(soft, moves, bends, "bilinear", "zeros")
+    return Batch(_regraded(images, rng, spec), labels.long() + IGNORE, weights, soft)
 
 
 def _move(ndim: int, rng: np.random.Generator, spec: AugmentSpec) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from napari_limn.annotation.patches import PatchSampler
 from napari_limn.annotation.strokes import HoldOut, Paint, find_paint, hold_out, hull
 from napari_limn.errors import LimnError
 from napari_limn.network.graph import footprint
-from napari_limn.training.augment import augmented
+from napari_limn.training.augment import Batch, augmented
 from napari_limn.training.spec import PATCH
 from napari_limn.volume.boxes import clipped, grown, shape_of, shifted, slices
 from napari_limn.volume.cache import cached
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from napari_limn.annotation.findings import Finding
     from napari_limn.network.pixels import PixelClassifier
     from napari_limn.network.spec import UNetSpec
+    from napari_limn.training.soft_targets import SoftTargets
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
@@ -158,6 +159,7 @@ class TrainingSet:
         self._network, self._classes, self._rng = network, painted.classes, np.random.default_rng(spec.seed)
         self._batch, self._turn, self._augment = spec.batch, 0, spec.augment
         self._objects = painted.objects
+        self.soft_targets: SoftTargets | None = None
         z, y, x = painted.images[0].axes.spacing
         self._pixels = (1.0, z / x, y / x, 1.0)  # extent of a voxel along T, Z, Y and X
         self.size = patch_size(network, spec.patch, painted.images[0])
@@ -182,9 +184,9 @@ class TrainingSet:
         self._images = [cached(v, h) if h else v for v, h in zip(painted.images, hulls, strict=True)]
         self._labels = [cached(v, h) if h else v for v, h in zip(painted.labels, hulls, strict=True)]
 
-    def batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """The next batch: images (N, C, [Z,] Y, X), class indices and, with objects, weights (N, [Z,] Y, X)."""
-        images, targets, weights = [], [], []
+    def batch(self) -> Batch:
+        """The next batch; with weights where there are objects, with soft targets once :attr:`soft_targets` are there."""
+        images, targets, weights, soft = [], [], [], []
         for _ in range(self._batch):
             patch = self._sampler.draw(self._turn, self._rng)
             self._turn += 1
@@ -196,8 +198,11 @@ class TrainingSet:
             targets.append(self._flat(target))
             if self._objects:
                 weights.append(self._weights(patch.source, patch.box))
-        each = torch.from_numpy(np.stack(weights)) if weights else None
-        return augmented(*_tensors(images, targets), self._rng, self._augment, each)
+            if self.soft_targets:
+                found = self.soft_targets.at(patch.source, patch.box)
+                soft.append(found[:, 0, 0] if self.ndim == 2 else found[:, 0])
+        more = [torch.from_numpy(np.stack(part)) if part else None for part in (weights, soft)]
+        return augmented(Batch(*_tensors(images, targets), *more), self._rng, self._augment)
 
     def windows(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """One batch of 1 for every held-out region; labelled only inside it. Empty where nothing is held out."""

@@ -64,6 +64,33 @@ def masked_loss(
     return torch.stack([_LOSSES[part](rows, truth, each) for part in kind.split("+")]).sum()
 
 
+def soft_loss(logits: Tensor, soft: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy against probabilities, over the voxels that nobody labelled.
+
+    Parameters
+    ----------
+    logits
+        (N, K, …), any real numbers.
+    soft
+        (N, K, …), probabilities, less where they are partly known, 0 where they are not: a voxel counts by their sum.
+    target
+        (N, …), class indices, :data:`~napari_limn.annotation.classes.IGNORE` where nobody labelled.
+
+    Returns
+    -------
+    Scalar: the mean; 0, with gradient 0, where nothing is known.
+
+    Examples
+    --------
+    >>> half = torch.full((1, 2, 3), 0.5)
+    >>> float(soft_loss(torch.zeros(1, 2, 3), half, torch.tensor([[0, IGNORE, IGNORE]])))
+    0.6931471824645996
+    """
+    asked = target == IGNORE
+    rows, known = logits.movedim(1, -1)[asked].float(), soft.movedim(1, -1)[asked]
+    return -(known * torch.log_softmax(rows, 1)).sum() / known.sum().clamp(min=torch.finfo(known.dtype).tiny)
+
+
 def _cross_entropy(rows: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
     """Mean of −log p of the true class; (M, K) logits, (M,) indices, (M,) weights."""
     return _mean(F.cross_entropy(rows, truth, reduction="none"), weights)

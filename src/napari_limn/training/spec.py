@@ -111,6 +111,9 @@ class TrainSpec:
     instant
         Whether a pixel classifier answers first, and the network takes over when held-out strokes say so; only for
         networks that are chosen here, not for one given in `network`.
+    soft_targets
+        Weight of what the pixel classifier says of voxels that nobody painted, beside the loss of the painted ones; 0 leaves
+        them out.
     held_out
         Share of the paint that scores and never trains, 0–0.5.
     intensity
@@ -134,6 +137,7 @@ class TrainSpec:
     class_weights: tuple[float, ...] | None = None
     augment: AugmentSpec = AugmentSpec()
     instant: bool = True
+    soft_targets: float = 0.5
     held_out: float = 0.1
     intensity: IntensitySpec = IntensitySpec()
     device: DeviceName = "auto"
@@ -152,6 +156,8 @@ class TrainSpec:
                 f"TrainSpec: found batch {self.batch}, rate {self.rate}, held_out {self.held_out}; "
                 "expected a batch of 1 or more, a rate above 0 and a held-out share of 0 to 0.5."
             )
+        if not 0 <= self.soft_targets < float("inf"):
+            raise LimnError(f"TrainSpec.soft_targets: found {self.soft_targets}, expected 0 or more.")
         for name, choices in (("loss", get_args(Loss)), ("preset", get_args(Preset))):
             if (value := getattr(self, name)) not in choices:
                 raise LimnError(f"TrainSpec.{name}: found {value!r}, expected one of {', '.join(choices)}.")

@@ -19,13 +19,15 @@ from napari_limn.network.unet import UNet
 from napari_limn.training.data import TrainingSet, gather, worth_knowing
 from napari_limn.training.instant import drawing, load, teaching
 from napari_limn.training.judge import Judge, Verdict
-from napari_limn.training.losses import masked_loss
+from napari_limn.training.losses import masked_loss, soft_loss
+from napari_limn.training.soft_targets import guessing
 from napari_limn.training.spec import TrainSpec, choose_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from napari_limn.annotation.classes import RGBA, Classes
+    from napari_limn.training.augment import Batch
     from napari_limn.training.data import Painted
 
 _EMA = 0.98
@@ -220,15 +222,10 @@ class _Run:
         """One optimiser step; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.spec.rate * _schedule(self.done)
-        images, targets, weights = self.data.batch()
-        images, targets = images.to(self.device), targets.to(self.device)
-        weights = weights if weights is None else weights.to(self.device)
+        batch = self.data.batch().to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            heads = self.network.supervised(images)
-        losses = [
-            masked_loss(self.spec.loss, logits, targets, weights, self.class_weights) for logits in heads
-        ]
-        loss = torch.stack(losses).mean()
+            heads = self.network.supervised(batch.images)
+        loss = torch.stack([self._loss(logits, batch) for logits in heads]).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -236,6 +233,12 @@ class _Run:
         self.steps += 1
         self._follow()
         return float(loss.detach())
+
+    def _loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        loss = masked_loss(self.spec.loss, logits, batch.targets, batch.weights, self.class_weights)
+        if batch.soft is None:
+            return loss
+        return loss + self.spec.soft_targets * soft_loss(logits, batch.soft, batch.targets)
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -252,7 +255,8 @@ class _Run:
     def _answer(self) -> Generator[Event, None, None]:
         """Fit the pixel classifier: what is shown until the network is better.
 
-        It learns all strokes. What it is worth is told by a twin that has not seen the held-out ones.
+        It learns all strokes. What it is worth is told by a twin that has not seen the held-out ones, which also gives the
+        network its soft targets: by those of one that knows what is held out, the network would hear of it.
         """
         if self.average.pixels is None or self.network.pixels is None:
             return
@@ -265,7 +269,9 @@ class _Run:
         yield Improved(self.best)
         if self.windows:
             yield from teaching(classifier, sample.without_held(), self.spec.seed)
-            yield from self._keep(self.judge.classifier(classifier.to(self.device)))
+            yield from self._keep(self.judge.classifier(deepcopy(classifier).to(self.device)))
+        if self.spec.soft_targets and self.spec.zero == "unlabelled":
+            self.data.soft_targets = yield from guessing(classifier, self.data, self.spec.seed)
 
     def _score(self) -> Generator[Event, None, None]:
         """Score the averaged network, by itself and with the classifier, and keep what held-out strokes prefer."""

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import napari_limn as limn
+from napari_limn.annotation.classes import IGNORE
+from napari_limn.errors import LimnError
+from napari_limn.events import drain
+from napari_limn.network.spec import PixelSpec, UNetSpec
+from napari_limn.network.unet import UNet
+from napari_limn.training.data import TrainingSet, gather
+from napari_limn.training.soft_targets import SoftTargets, guessing
+from napari_limn.training.spec import TrainSpec
+from napari_limn.volume.boxes import blocks, slices
+
+torch.set_num_threads(1)
+
+GRID, TILE = (2, 6, 20, 23), (1, 4, 8, 8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(-9, 20), st.integers(1, 14)), min_size=4, max_size=4))
+def test_any_box_is_read_from_tiles_as_from_the_whole(spans):
+    whole = np.random.default_rng(0).random((3, *GRID)).astype(np.float16)
+    soft = SoftTargets(3, TILE)
+    for box in blocks(GRID, TILE):
+        soft.add(1, box, whole[(slice(None), *slices(box))])
+    box = tuple((start, start + n) for start, n in spans)
+    far = np.pad(whole.astype(np.float32), ((0, 0), *((20, 40),) * 4))
+    expected = far[(slice(None), *(slice(a + 20, b + 20) for a, b in box))]
+    np.testing.assert_array_equal(soft.at(1, box), expected)
+    assert not soft.at(0, box).any()
+
+
+def painted_set(dims, **fields):
+    shape = (8, 40, 40) if dims == 3 else (300, 90)
+    image = np.random.default_rng(0).normal(0, 0.1, shape).astype(np.float32)
+    image[..., 20:] += 1
+    labels = np.zeros(shape, np.uint8)
+    labels[..., 4:8, 5:9], labels[..., 4:8, 30:34] = 1, 2
+    spec = TrainSpec(dims=dims, **fields)
+    painted = gather(image, labels, spec, None, {}, {})
+    pixels = PixelSpec(scales=((1.0,) * dims,))
+    network = UNetSpec(width=4, factors=((2,) * dims,), pixels=pixels)
+    return TrainingSet(painted, network, spec), UNet(network).eval().pixels
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_guesses_are_what_the_classifier_says_in_tiles_with_paint(dims):
+    data, classifier = painted_set(dims, held_out=0.0)
+    soft = drain(guessing(classifier, data))
+    tiles = data.painted_tiles((1, 1, 256, 256) if dims == 2 else (1, 32, 64, 64))
+    assert tiles
+    for tile in tiles:
+        features = torch.from_numpy(data.features_of(0, tile.box, classifier))[None]
+        expected = torch.softmax(classifier.layers(classifier.standard(features)), 1)[0]
+        found = soft.at(0, tile.box).reshape(expected.shape)
+        np.testing.assert_allclose(found, expected.detach().numpy(), atol=1e-3)
+    below = ((0, 1), (0, 1), (256, 300), (0, 90))
+    if dims == 2:
+        assert not soft.at(0, below).any()
+
+
+def test_a_batch_carries_them_where_the_image_is():
+    data, classifier = painted_set(2, held_out=0.0, batch=3, patch=(64, 64))
+    assert data.batch().soft is None
+    data.soft_targets = drain(guessing(classifier, data))
+    batch = data.batch()
+    assert batch.soft.shape == (3, 2, *batch.targets.shape[1:])
+    assert 0.1 < float(batch.soft.sum(1).mean()) <= 1 + 1e-3
+    assert (batch.targets != IGNORE).any()
+
+
+def test_what_is_held_out_is_not_told_by_them(monkeypatch):
+    """Soft targets come from the twin that has not seen the held-out strokes."""
+    image = np.random.default_rng(0).normal(0, 0.1, (128, 256)).astype(np.float32)
+    image[:, 128:] += 1
+    labels = np.zeros((128, 256), np.uint8)
+    for y in range(8, 128, 16):
+        labels[y, 8:120:3], labels[y, 136:250:3] = 1, 2
+    asked = []
+    real = guessing
+
+    def watched(classifier, data, seed):
+        asked.append({k: v.clone() for k, v in classifier.state_dict().items()})
+        return real(classifier, data, seed)
+
+    monkeypatch.setattr("napari_limn.training.trainer.guessing", watched)
+    spec = TrainSpec(steps=1, held_out=0.3, patch=(32, 32), preset="fast")
+    model = limn.train(image, labels, spec)
+    shown = model.network.pixels.state_dict()
+    assert any(not torch.equal(asked[0][k], shown[k]) for k in shown)
+
+
+@pytest.mark.parametrize("fields", [{"soft_targets": 0.0}, {"zero": "background"}, {"instant": False}])
+def test_they_are_left_out_where_they_are_not_wanted(fields, monkeypatch):
+    monkeypatch.setattr("napari_limn.training.trainer.guessing", lambda *_: pytest.fail("asked"))
+    image = np.random.default_rng(0).normal(0, 0.1, (64, 64)).astype(np.float32)
+    labels = np.zeros((64, 64), np.uint8)
+    labels[4:12, 4:12], labels[40:48, 40:48] = 1, 2
+    limn.train(image, labels, TrainSpec(steps=1, patch=(32, 32), preset="fast", **fields))
+
+
+def test_a_wrong_weight_is_refused():
+    with pytest.raises(LimnError, match=r"TrainSpec.soft_targets: found -1, expected 0 or more"):
+        TrainSpec(soft_targets=-1)
