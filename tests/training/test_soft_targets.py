@@ -108,3 +108,29 @@ def test_they_are_left_out_where_they_are_not_wanted(fields, monkeypatch):
 def test_a_wrong_weight_is_refused():
     with pytest.raises(LimnError, match=r"TrainSpec.soft_targets: found -1, expected 0 or more"):
         TrainSpec(soft_targets=-1)
+
+
+def test_patches_of_planes_without_paint_carry_soft_targets_alone():
+    image = np.random.default_rng(0).normal(0, 0.1, (12, 40, 60)).astype(np.float32)
+    image += np.arange(12)[:, None, None]
+    labels = np.zeros(image.shape, np.uint8)
+    labels[5, 4:9, 4:9], labels[5, 30:36, 30:36] = 1, 2
+    spec = TrainSpec(held_out=0.0, batch=3, patch=(32, 32), augment=limn.AugmentSpec(warped=0.0))
+    painted = gather(image, labels, spec, None, {}, {})
+    network = UNetSpec(width=4, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)))
+    data = TrainingSet(painted, network, spec)
+    soft = data.soft_targets = drain(guessing(UNet(network).eval().pixels, data))
+    assert len(soft.elsewhere) == 16
+    planes = {box[1][0] for _, box, _ in soft.elsewhere}
+    assert len(planes) > 3
+    assert 5 not in planes
+    for _ in range(5):
+        batch = data.batch()
+        assert (batch.targets[:-1] != IGNORE).any()
+        assert (batch.targets[-1] == IGNORE).all()
+        assert float(batch.soft[-1].sum(0).mean()) == pytest.approx(1, abs=1e-2)
+
+
+def test_a_single_plane_has_no_elsewhere():
+    data, classifier = painted_set(2, held_out=0.0)
+    assert drain(guessing(classifier, data)).elsewhere == []

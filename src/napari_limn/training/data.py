@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
+    _Parts = tuple[
+        NDArray[np.float32], NDArray[np.int16], NDArray[np.float32] | None, NDArray[np.float32] | None
+    ]
+
 _CELL = {2: (1, 1, 64, 64), 3: (1, 8, 32, 32)}
 _GAP = {2: (0, 1, 8, 8), 3: (0, 2, 8, 8)}
 
@@ -160,6 +164,7 @@ class TrainingSet:
         self._batch, self._turn, self._augment = spec.batch, 0, spec.augment
         self._objects = painted.objects
         self.soft_targets: SoftTargets | None = None
+        self._read: dict[int, NDArray[np.float32]] = {}  # images of patches elsewhere
         z, y, x = painted.images[0].axes.spacing
         self._pixels = (1.0, z / x, y / x, 1.0)  # extent of a voxel along T, Z, Y and X
         self.size = patch_size(network, spec.patch, painted.images[0])
@@ -186,23 +191,32 @@ class TrainingSet:
 
     def batch(self) -> Batch:
         """The next batch; with weights where there are objects, with soft targets once :attr:`soft_targets` are there."""
-        images, targets, weights, soft = [], [], [], []
-        for _ in range(self._batch):
-            patch = self._sampler.draw(self._turn, self._rng)
-            self._turn += 1
-            target = self._target(
-                patch.source, patch.box, clipped(patch.box, self._labels[patch.source].grid)
-            )
-            self._held[patch.source].blank(patch.box, target, IGNORE)
-            images.append(self._image(patch.source, patch.box))
-            targets.append(self._flat(target))
-            if self._objects:
-                weights.append(self._weights(patch.source, patch.box))
-            if self.soft_targets:
-                found = self.soft_targets.at(patch.source, patch.box)
-                soft.append(found[:, 0, 0] if self.ndim == 2 else found[:, 0])
-        more = [torch.from_numpy(np.stack(part)) if part else None for part in (weights, soft)]
+        patches = [self._around_paint() for _ in range(self._batch)]
+        if self._batch > 1 and self.soft_targets and self.soft_targets.elsewhere:
+            patches[-1] = self._elsewhere(self.soft_targets)
+        images, targets, weights, soft = zip(*patches, strict=True)
+        more = [torch.from_numpy(np.stack(part)) if part[0] is not None else None for part in (weights, soft)]
         return augmented(Batch(*_tensors(images, targets), *more), self._rng, self._augment)
+
+    def _around_paint(self) -> _Parts:
+        """Image, targets, weights and soft targets of the next patch that holds paint."""
+        patch = self._sampler.draw(self._turn, self._rng)
+        self._turn += 1
+        source, box = patch.source, patch.box
+        target = self._target(source, box, clipped(box, self._labels[source].grid))
+        self._held[source].blank(box, target, IGNORE)
+        weights = self._weights(source, box) if self._objects else None
+        soft = self._flat(self.soft_targets.at(source, box)) if self.soft_targets else None
+        return self._image(source, box), self._flat(target), weights, soft
+
+    def _elsewhere(self, known: SoftTargets) -> _Parts:
+        """The same of a patch in a plane without paint, of which only soft targets are known."""
+        number = int(self._rng.integers(len(known.elsewhere)))
+        source, box, soft = known.elsewhere[number]
+        if number not in self._read:  # once: sources can be slow
+            self._read[number] = self._image(source, box)
+        target = self._flat(np.full(shape_of(box), IGNORE, np.int16))
+        return self._read[number], target, None, self._flat(soft.astype(np.float32))
 
     def windows(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """One batch of 1 for every held-out region; labelled only inside it. Empty where nothing is held out."""
@@ -225,6 +239,24 @@ class TrainingSet:
                 classes = tuple(np.unique(index[inverse.ravel() == number]).tolist())
                 found.append(PaintedTile(source, clipped(box, self._images[source].grid), classes))
         return found
+
+    def grid(self, source: int) -> tuple[int, ...]:
+        """Extent (T, Z, Y, X) of an image."""
+        return self._images[source].grid
+
+    def boxes_elsewhere(self, count: int, rng: np.random.Generator) -> list[tuple[int, Box]]:
+        """At most `count` patches at random places, with the numbers of their images, that share no plane with any paint."""
+        found = []
+        for _ in range(4 * count):
+            source = int(rng.integers(len(self._images)))
+            room = [g - n for g, n in zip(self.grid(source), self.size, strict=True)]
+            start = [int(rng.integers(min(0, more), max(0, more) + 1)) for more in room]
+            box = tuple((a, a + n) for a, n in zip(start, self.size, strict=True))
+            where = self._paints[source].where[:, :2]
+            first, stop = np.transpose(box[:2])
+            if not ((where >= first) & (where < stop)).all(1).any():
+                found.append((source, box))
+        return found[:count]
 
     def features_of(self, source: int, box: Box, classifier: PixelClassifier) -> NDArray[np.float32]:
         """The features of a box in an image, (F, [Z,] Y, X)."""
@@ -274,8 +306,8 @@ class TrainingSet:
         return weights[tuple(slice(m, n - m) for m, n in zip(margin[-dims:], weights.shape, strict=True))]
 
     def _flat(self, target: NDArray[Any]) -> NDArray[Any]:
-        """(T, Z, Y, X) to the axes of the network."""
-        return np.asarray(target[0, 0] if self._network.ndim == 2 else target[0])
+        """(…, T, Z, Y, X) to the axes of the network."""
+        return np.asarray(target[..., 0, 0, :, :] if self._network.ndim == 2 else target[..., 0, :, :, :])
 
 
 def patch_size(network: UNetSpec, asked: tuple[int, ...] | None, image: Volume) -> tuple[int, int, int, int]:
@@ -315,6 +347,6 @@ def _around(box: Box, size: tuple[int, ...], steps: tuple[int, ...]) -> Box:
 
 
 def _tensors(
-    images: list[NDArray[np.float32]], targets: list[NDArray[np.int16]]
+    images: Sequence[NDArray[np.float32]], targets: Sequence[NDArray[np.int16]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(targets).astype(np.int64))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from napari_limn.events import Event, Working
-from napari_limn.volume.boxes import overlap, shape_of, shifted, slices
+from napari_limn.volume.boxes import clipped, overlap, shape_of, shifted, slices
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
 _MOST = {2: 6_000_000, 3: 2_000_000}  # voxels that are looked at, margins included: a few seconds
+_ELSEWHERE = 16  # patches of planes without paint
 
 
 class SoftTargets:
@@ -40,19 +41,21 @@ class SoftTargets:
     """
 
     def __init__(self, classes: int, extent: tuple[int, int, int, int]) -> None:
-        self.classes, self._extent = classes, extent
+        self.classes, self.extent = classes, extent
+        # in planes without paint: the number of the image, where a patch lies, what is thought there
+        self.elsewhere: list[tuple[int, Box, NDArray[np.float16]]] = []
         self._tiles: dict[tuple[int, tuple[int, ...]], tuple[Box, NDArray[np.float16]]] = {}
 
     def add(self, source: int, box: Box, found: NDArray[np.float16]) -> None:
         """Remember the probabilities (K, T, Z, Y, X) in a tile of image number `source`."""
-        corner = tuple(start // n for (start, _), n in zip(box, self._extent, strict=True))
+        corner = tuple(start // n for (start, _), n in zip(box, self.extent, strict=True))
         self._tiles[source, corner] = box, found
 
     def at(self, source: int, box: Box) -> NDArray[np.float32]:
         """Probabilities (K, T, Z, Y, X) in a box, which may leave the image; 0 for all classes where nothing is known."""
         found = np.zeros((self.classes, *shape_of(box)), np.float32)
-        first = [start // n for (start, _), n in zip(box, self._extent, strict=True)]
-        count = [-(-stop // n) - f for (_, stop), n, f in zip(box, self._extent, first, strict=True)]
+        first = [start // n for (start, _), n in zip(box, self.extent, strict=True)]
+        count = [-(-stop // n) - f for (_, stop), n, f in zip(box, self.extent, first, strict=True)]
         for step in np.ndindex(*count):
             tile = self._tiles.get((source, tuple(f + s for f, s in zip(first, step, strict=True))))
             if tile:
@@ -65,18 +68,36 @@ class SoftTargets:
 def guessing(
     classifier: PixelClassifier, data: TrainingSet, seed: int = 0
 ) -> Generator[Event, None, SoftTargets]:
-    """Ask a fitted classifier in the tiles that hold paint, in an order chosen by `seed`, as many as there is time for."""
-    found, left = SoftTargets(classifier.classes, TILE[data.ndim]), _MOST[data.ndim]
-    tiles = data.painted_tiles(TILE[data.ndim])
-    for i in np.random.default_rng(seed).permutation(len(tiles)):
-        tile = tiles[i]
-        extent = shape_of(tile.box)
-        left -= prod(n + 2 * m for n, m in zip(extent[-data.ndim :], classifier.margin, strict=True))
-        if left < 0:
-            break
+    """Ask a fitted classifier in the tiles that hold paint, as many as there is time for, and in some patches of other planes.
+
+    Which they are is chosen by `seed`.
+    """
+    found, rng = SoftTargets(classifier.classes, TILE[data.ndim]), np.random.default_rng(seed)
+    painted = data.painted_tiles(found.extent)
+    for i in rng.permutation(len(painted))[: _affordable(found.extent, classifier)]:
         yield Working()
-        with torch.inference_mode():
-            features = torch.from_numpy(data.features_of(tile.source, tile.box, classifier))[None]
-            probabilities = torch.softmax(classifier.layers(classifier.standard(features)), 1)[0]
-        found.add(tile.source, tile.box, probabilities.half().numpy().reshape(-1, *extent))
+        tile = painted[i]
+        found.add(tile.source, tile.box, _asked(classifier, data, tile.source, tile.box))
+    for source, box in data.boxes_elsewhere(min(_ELSEWHERE, _affordable(data.size, classifier)), rng):
+        yield Working()
+        inside = clipped(box, data.grid(source))
+        soft = np.zeros((classifier.classes, *shape_of(box)), np.float16)
+        place = slices(shifted(inside, [start for start, _ in box]))
+        soft[(slice(None), *place)] = _asked(classifier, data, source, inside)
+        found.elsewhere.append((source, box, soft))
+    return found
+
+
+def _affordable(extent: tuple[int, ...], classifier: PixelClassifier) -> int:
+    """How many boxes of an extent (T, Z, Y, X) can be asked about."""
+    margin, ndim = classifier.margin, classifier.ndim
+    return max(1, _MOST[ndim] // prod(n + 2 * m for n, m in zip(extent[-ndim:], margin, strict=True)))
+
+
+@torch.inference_mode()
+def _asked(classifier: PixelClassifier, data: TrainingSet, source: int, box: Box) -> NDArray[np.float16]:
+    """Probabilities (K, T, Z, Y, X) in a box of image number `source`."""
+    features = torch.from_numpy(data.features_of(source, box, classifier))[None]
+    logits = classifier.layers(classifier.standard(features))
+    found: NDArray[np.float16] = torch.softmax(logits, 1).half().numpy().reshape(-1, *shape_of(box))
     return found
