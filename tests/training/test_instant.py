@@ -121,13 +121,24 @@ def test_training_leaves_the_classifier_as_it_was_taught():
 def test_a_network_that_is_not_shown_is_kept_to_go_on_from():
     few = strokes((20,))
     events = []
-    final = drain(training_events(IMAGE, few, replace(SPEC, steps=5)), events.append)
+    final = drain(training_events(IMAGE, few, replace(SPEC, steps=5, soft_targets=0.0)), events.append)
     assert any("first answer stays" in e.message for e in events if isinstance(e, Warned))
     first = next(e.model for e in events if isinstance(e, Improved))
     assert final.spec.network.share == first.spec.network.share == 1.0
     assert final.spec.steps == 5
     assert not torch.equal(final.network.head.weight, first.network.head.weight)
     assert np.array_equal(predict(final, IMAGE), predict(first, IMAGE))
+
+
+def test_with_nothing_held_out_a_network_taught_by_the_classifier_joins_it_at_half_time():
+    events = []
+    spec = replace(SPEC, steps=20)
+    final = drain(training_events(IMAGE, strokes((20,)), spec), events.append)
+    assert not any("first answer stays" in e.message for e in events if isinstance(e, Warned))
+    shares = [(e.model.spec.steps, e.model.spec.network.share) for e in events if isinstance(e, Improved)]
+    assert {share for step, share in shares if step < 10} == {1.0}
+    assert {share for step, share in shares if step >= 10} == {0.5}
+    assert final.spec.network.share == 0.5
 
 
 def test_further_training_begins_with_what_was_shown_before():

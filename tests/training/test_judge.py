@@ -113,6 +113,10 @@ def test_with_nothing_held_out_the_classifier_stays_unless_that_was_asked_for():
     assert not Judge([]).network(network).better
     asked = Judge([], trusting=True).network(network)
     assert (asked.share, asked.better) == (0.5, True)
+    taught = Judge([], taught=True)
+    assert not taught.network(network).better
+    assert taught.network(network, ripe=True).better
+    assert not Judge([]).network(network, ripe=True).better
 
 
 def test_likelihood_counts_every_class_alike():

@@ -82,15 +82,24 @@ class Judge:
         Whether a network was shown before this training: it then gives way only to a classifier that is surely better.
     trusting
         Whether, with nothing held out, a network is shown all the same, together with the classifier.
+    taught
+        Whether the network learns from the classifier what to say between strokes: then it strays so little that, with
+        nothing held out, a ripe one is shown together with the classifier.
     bfloat16
         Whether networks compute in it.
     """
 
     def __init__(
-        self, windows: Windows, *, proven: bool = False, trusting: bool = False, bfloat16: bool = False
+        self,
+        windows: Windows,
+        *,
+        proven: bool = False,
+        trusting: bool = False,
+        taught: bool = False,
+        bfloat16: bool = False,
     ) -> None:
         self.windows, self._proven, self._bfloat16 = windows, proven, bfloat16
-        self._trusting = trusting or proven
+        self._trusting, self._taught = trusting or proven, taught
         self._simple: Evidence | None = None  # of the classifier alone
         self._logits: list[torch.Tensor] = []  # of the classifier, for each window
         self._shown: Evidence | None = None  # of the best network shown; None while there is none
@@ -110,7 +119,7 @@ class Judge:
         if not self.windows:
             if network.pixels is None:
                 return Verdict(_ALONE, None, True)
-            return Verdict(_TOGETHER, None, self._trusting)
+            return Verdict(_TOGETHER, None, self._trusting or (ripe and self._taught))
         self._proven = self._proven or ripe
         own = self._computed(network.convolved)
         if self._simple is None:

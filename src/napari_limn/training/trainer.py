@@ -173,6 +173,7 @@ class _Run:
             self.windows,
             proven=self.first_share < 1,
             trusting=spec.held_out == 0,
+            taught=self._taught,
             bfloat16=self.bfloat16,
         )
         self.best: Model | None = None
@@ -187,6 +188,15 @@ class _Run:
         return torch.optim.AdamW(learning, lr=self.spec.rate, weight_decay=1e-2)
 
     @property
+    def _taught(self) -> bool:
+        """Whether the network learns from the classifier what to say between strokes."""
+        return (
+            self.start.network.pixels is not None
+            and self.spec.zero == "unlabelled"
+            and self.spec.soft_targets > 0
+        )
+
+    @property
     def seconds(self) -> float:
         return time.perf_counter() - self.began
 
@@ -197,7 +207,9 @@ class _Run:
 
     def events(self) -> Generator[Event, None, Model]:
         if not self.windows and self.spec.held_out:
-            stays = ", and the first answer stays" if self.average.pixels is not None else ""
+            stays = (
+                ", and the first answer stays" if self.average.pixels is not None and not self._taught else ""
+            )
             yield Warned(
                 f"There is too little paint to hold any out, so nothing scores the model{stays}; "
                 "paint more strokes of each class."
@@ -270,7 +282,7 @@ class _Run:
         if self.windows:
             yield from teaching(classifier, sample.without_held(), self.spec.seed)
             yield from self._keep(self.judge.classifier(deepcopy(classifier).to(self.device)))
-        if self.spec.soft_targets and self.spec.zero == "unlabelled":
+        if self._taught:
             self.data.soft_targets = yield from guessing(classifier, self.data, self.spec.seed)
 
     def _score(self) -> Generator[Event, None, None]:
