@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.boxes import Box
+    from napari_limn.volume.intensity import Scaling
     from napari_limn.volume.volume import Volume
 
 _CELL = {2: (1, 1, 64, 64), 3: (1, 8, 32, 32)}
@@ -152,11 +153,17 @@ class TrainingSet:
         The network to feed; gives the geometry of a patch.
     spec
         Sampling, intensity, share held out, seed.
+    after
+        What came before of the same images: patches are drawn on from there, and intensities are not looked at again.
     """
 
-    def __init__(self, painted: Painted, network: UNetSpec, spec: TrainSpec) -> None:
-        self._network, self._classes, self._rng = network, painted.classes, np.random.default_rng(spec.seed)
-        self._batch, self._turn, self._augment = spec.batch, 0, spec.augment
+    def __init__(
+        self, painted: Painted, network: UNetSpec, spec: TrainSpec, after: TrainingSet | None = None
+    ) -> None:
+        self._network, self._classes = network, painted.classes
+        self._rng: np.random.Generator = after._rng if after else np.random.default_rng(spec.seed)
+        self._turn: int = after._turn if after else 0
+        self._batch, self._augment = spec.batch, spec.augment
         self._objects = painted.objects
         z, y, x = painted.images[0].axes.spacing
         self._pixels = (1.0, z / x, y / x, 1.0)  # extent of a voxel along T, Z, Y and X
@@ -164,7 +171,9 @@ class TrainingSet:
         feet = footprint(network)
         self._shrink = _on_grid([f.shrink for f in feet], 0)
         self._steps = _on_grid([f.step for f in feet], 1)
-        self._scalings = [fit_scaling(image, spec.intensity) for image in painted.images]
+        self._scalings: list[Scaling] = (
+            after._scalings if after else [fit_scaling(image, spec.intensity) for image in painted.images]
+        )
         paints = [paint.among(painted.classes.values) for paint in painted.paints]
         cell, gap = _CELL[network.ndim], _GAP[network.ndim]
         self._held = (
@@ -202,6 +211,11 @@ class TrainingSet:
     def windows(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """One batch of 1 for every held-out region; labelled only inside it. Empty where nothing is held out."""
         return [_tensors([image], [target]) for image, target in self._windows()]
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether anything is held out to score by."""
+        return any(held.boxes for held in self._held)
 
     # ---- for whoever fits a pixel classifier -------------------------------------------------------------------
     @property
