@@ -106,7 +106,7 @@ def test_a_better_model_is_seen_in_place_of_the_old_one(clock):
 
 def test_a_field_of_a_few_blocks_comes_at_once_and_training_gets_its_time_afterwards(clock):
     models, view = [model_of(0), model_of(1)], View(whole(VOLUME.grid))
-    started = predictor(clock, 0.0005)
+    started = predictor(clock, 0.0002)
     events = heard(by_turns(training(clock, models, 60, took=0.1), started, lambda: view), 100)
     kinds = [type(e) for e in events]
     second = [i for i, kind in enumerate(kinds) if kind is Improved][1]

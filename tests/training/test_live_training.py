@@ -33,8 +33,8 @@ def looks_all_the_time(monkeypatch):
     monkeypatch.setattr(module, "_LOOK", 0.0)
     monkeypatch.setattr(module, "_LOOKING", 1e9)
     monkeypatch.setattr(module, "_REST", 0.0)
-    monkeypatch.setattr(module, "_AGAIN", 0.0)
-    monkeypatch.setattr(module, "_ANSWERING", 1e9)
+    monkeypatch.setattr(module, "_APART", 0.0)
+    monkeypatch.setattr(module, "_LEARNING", 0.0)
 
 
 class Hand:
@@ -113,7 +113,7 @@ def test_the_budget_begins_anew_and_the_rate_does_not_warm_up_again():
 
 
 def test_answers_to_strokes_that_come_one_upon_the_other_are_some_time_apart(monkeypatch):
-    monkeypatch.setattr(module, "_AGAIN", 1e9)
+    monkeypatch.setattr(module, "_APART", 1e9)
     hand = Hand((5, 1), (9, 2))
     with closing(live_events(IMAGE, hand.paint, replace(SPEC, steps=50))) as events:
         take(events, Step)

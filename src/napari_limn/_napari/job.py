@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_limn.events import Event
 
 
-_NICE = 5
+_NICE = 10
 
 
 class JobSignals(WorkerBaseSignals):  # type: ignore[misc]

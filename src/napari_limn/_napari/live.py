@@ -193,11 +193,17 @@ class LiveRun:
             (1, 2), colors=(self._colors[1], self._colors[2])
         )  # until it is known what there is
         layer = show_labels(
-            self.viewer, self.images[0], self.volume, self._array, classes, "live", kind="live"
+            self.viewer,
+            self.images[0],
+            self.volume,
+            self._array,
+            classes,
+            "live",
+            kind="live",
+            below=self.labels,
         )
         layer.opacity = _OPACITY
         layer.editable = False
-        self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.labels))
         self.viewer.layers.selection.active = chosen
         return layer
 

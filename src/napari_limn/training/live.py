@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _LOOK = 0.25  # seconds between two looks for new paint at least
 _LOOKING = 0.1  # share of the time that they may take
 _REST = 0.05  # seconds of sleep at a time while there is nothing to learn
-_AGAIN = 2.0  # seconds at least from one beginning with new paint to the next
-_ANSWERING = 0.5  # share of the time that the answers to new paint may take
+_APART = 2.0  # seconds from one answer to new paint to the next, so that there is a preview every 3 s
+_LEARNING = 0.5  # of the time that an answer takes, at least, goes into learning before the next
 
 
 def live_events(
@@ -123,7 +123,7 @@ class _Learner:
 
     def learning(self, paint: Snapshot, watch: _Watch) -> Generator[Event, None, None]:
         """Learn from the paint until there is more, and that has been answered, or the budget is spent."""
-        began, due = time.monotonic(), float("inf")
+        began, due = time.monotonic(), float("inf")  # then a next answer may begin
         painted = self._gathered(paint)
         for finding in worth_knowing(painted, self._spec, self._best.spec.classes if self._best else None):
             yield Found.of(finding)
@@ -134,14 +134,14 @@ class _Learner:
         told = False
         with closing(run.learning()) as events:
             for event in events:
-                yield self._counted(event)
-                now = time.monotonic()
                 if isinstance(event, Improved | Step) and due == float("inf"):
-                    due = began + max(_AGAIN, (now - began) / _ANSWERING)
+                    took = (now := time.monotonic()) - began
+                    due = now + max(_APART - took, _LEARNING * took)
+                yield self._counted(event)
                 if watch.changed() and not told:
                     told = True
                     yield Repainted(counts=False)
-                if told and now >= due:
+                if told and time.monotonic() >= due:
                     break
         self.repainted = told
         if not told:
