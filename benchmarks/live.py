@@ -144,9 +144,10 @@ def main(seconds: float) -> None:
     heart.report("painting alone")
     labels.data = np.zeros((SIDE, SIDE), np.uint8)
 
-    ear = Ear(train)
+    ear, strokes = Ear(train), iter(strokes_of(truth, 300))
+    pump(lambda: False, 1)
+    heart.gaps.clear()
     train.live.value = True
-    strokes = iter(strokes_of(truth, 300))
     for _ in range(6):
         mouse.stroke(*next(strokes))
     first = time.perf_counter()

@@ -14,8 +14,9 @@ from statistics import median
 import napari_limn as limn
 from napari_limn import samples
 from napari_limn.training.data import TrainingSet, gather
+from napari_limn.training.loop import Run
 from napari_limn.training.losses import masked_loss
-from napari_limn.training.trainer import _Run, _start
+from napari_limn.training.trainer import begin
 
 
 def timed(run: object) -> float:
@@ -28,11 +29,13 @@ def ratio(preset: str, rounds: int) -> tuple[float, float]:
     """Seconds of a step, and of forward and backward alone."""
     spec = limn.TrainSpec(preset=preset)
     painted = gather(samples.PAINTED.image, samples.PAINTED.strokes, spec, None, {}, {})
-    start = _start(spec, painted, None)
+    start = begin(spec, painted, None)
     data = TrainingSet(painted, start.spec.network, spec)
-    run = _Run(start, spec, data)
-    for _ in run._answer():  # from then on there are soft targets
-        pass
+    run = Run(start, spec, data)
+    learning = run.learning()
+    while not run.steps:  # from then on there are soft targets
+        next(learning)
+    learning.close()
     batch = data.batch()
 
     def bare() -> None:

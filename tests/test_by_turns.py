@@ -10,7 +10,7 @@ import torch
 
 from napari_limn import live as module
 from napari_limn.annotation.classes import Classes
-from napari_limn.events import BlockDone, Improved, Step, Viewing, Working
+from napari_limn.events import BlockDone, Improved, Step, Viewing, Waiting, Working
 from napari_limn.inference import view as view_module
 from napari_limn.inference.view import View, ViewPredictor
 from napari_limn.live import by_turns
@@ -50,6 +50,7 @@ def training(clock, models, steps, took=1.0):
         for step in range(steps):
             clock.now += took
             yield Step(step + 1, clock.now, 1.0, 0.0)
+    yield Waiting("")
     while True:
         yield Working()
 
@@ -101,6 +102,27 @@ def test_a_better_model_is_seen_in_place_of_the_old_one(clock):
     assert sum(isinstance(e, Viewing) for e in events) == 1
     assert len(predicting.computed(models[1])[1]) == 16
     assert predicting.computed(models[0])[1] == []
+
+
+def test_a_field_of_a_few_blocks_comes_at_once_and_training_gets_its_time_afterwards(clock):
+    models, view = [model_of(0), model_of(1)], View(whole(VOLUME.grid))
+    started = predictor(clock, 0.0002)
+    events = heard(by_turns(training(clock, models, 60, took=0.1), started, lambda: view), 100)
+    kinds = [type(e) for e in events]
+    second = [i for i, kind in enumerate(kinds) if kind is Improved][1]
+    assert kinds[second + 1 : second + 17] == [BlockDone] * 16, "steps came in between"
+
+
+def test_while_a_classifier_is_fitted_blocks_beside_the_view_do_not_take_all_the_time(clock):
+    def fitting():
+        yield Improved(model_of(0))
+        while True:
+            clock.now += 0.1
+            yield Working()
+
+    view = View(((0, 1), (0, 1), (0, 5), (0, 5)))
+    events = heard(by_turns(fitting(), predictor(clock, 0.1), lambda: view), 40)
+    assert sum(isinstance(e, BlockDone) for e in events) <= 3
 
 
 def test_training_that_ends_ends_it():

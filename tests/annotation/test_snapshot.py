@@ -136,6 +136,17 @@ def test_a_take_that_is_broken_off_is_made_good_by_the_next():
     assert (content(snapshot) == 2).all()
 
 
+def test_a_tile_is_copied_once_however_often_it_was_painted_on():
+    painted = np.zeros((30, 30), np.uint8)
+    snapshot = Snapshot(painted)
+    take(snapshot)
+    painted[:] = 2
+    for row in range(30):
+        snapshot.mark(((row, row + 1), (0, 30)))
+    assert take(snapshot) == 64
+    assert (content(snapshot) == 2).all()
+
+
 def test_nothing_is_missed_while_another_thread_paints():
     painted = np.zeros((64, 64), np.uint8)
     snapshot = Snapshot(painted)

@@ -17,6 +17,7 @@ from napari_limn.training.instant import drawing, teaching
 from napari_limn.training.scores import score
 from napari_limn.training.spec import TrainSpec, choose_network, pixel_features
 from napari_limn.training.trainer import train, training_events
+from napari_limn.volume.boxes import shape_of
 
 torch.set_num_threads(1)
 
@@ -90,6 +91,54 @@ def test_a_sample_knows_every_stroke_and_which_are_held_out():
     rest = sample.without_held()
     assert not ((rest.target != IGNORE) & sample.held).any()
     assert np.array_equal(rest.target[~sample.held], sample.target[~sample.held])
+
+
+def test_more_strokes_cost_features_around_them_only(monkeypatch):
+    seen = []
+    features_of = TrainingSet.features_of
+    monkeypatch.setattr(
+        TrainingSet, "features_of", lambda *of: seen.append(shape_of(of[2])[-2:]) or features_of(*of)
+    )
+    monkeypatch.setattr("napari_limn.training.instant._OTHERS", 500)
+    network, data = prepared()
+    known = {}
+    drain(drawing(network.pixels, data, known=known))
+    assert seen == [(128, 128)]
+    labels = strokes()
+    labels[64, 10:30], labels[110, 72:120] = 2, 0
+    _, data = prepared(labels=labels)
+    sample = drain(drawing(network.pixels, data, known=known))
+    assert len(seen) == 2
+    assert seen[1][0] <= 1
+    assert seen[1][1] <= 20
+    whole = features_of(data, 0, ((0, 1), (0, 1), (0, 128), (0, 128)), network.pixels)
+    for value in (1, 2):
+        found = sample.features[sample.target == value - 1]
+        expected = whole[:, labels == value].T
+        assert len(found) == len(expected)
+        assert np.allclose(np.sort(found, 0), np.sort(expected, 0), atol=1e-4)
+
+
+def test_a_classifier_that_goes_on_keeps_most_of_what_it_knows():
+    network, data = prepared()
+    sample = drain(drawing(network.pixels, data))
+    drain(teaching(network.pixels, sample))
+    before = network.pixels.layers[0].weight.clone()
+    drain(teaching(network.pixels, sample, on=True))
+    change = (network.pixels.layers[0].weight - before).norm() / before.norm()
+    assert 0 < change < 0.5
+    logits = network.pixels.layers(
+        network.pixels.standard(torch.from_numpy(sample.features)[..., None, None])
+    )
+    painted = sample.target != IGNORE
+    assert (logits.flatten(1).argmax(1).numpy() == sample.target)[painted].mean() > 0.95
+
+
+def test_columns_are_what_the_layers_give():
+    network, _ = prepared()
+    x = torch.randn(network.pixels.features, 7)
+    expected = network.pixels.layers(x.T[..., None, None]).flatten(1).T
+    assert torch.allclose(network.pixels.columns(x), expected, atol=1e-5)
 
 
 def test_features_of_a_tile_are_those_of_the_whole_image():

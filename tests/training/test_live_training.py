@@ -13,9 +13,11 @@ import torch
 from napari_limn.annotation.snapshot import Snapshot
 from napari_limn.events import Improved, Repainted, Scored, Step, Waiting, Warned, Working
 from napari_limn.model import Model
-from napari_limn.network.spec import UNetSpec
+from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.training import live as module
+from napari_limn.training import loop
 from napari_limn.training.live import live_events
+from napari_limn.training.loop import Run
 from napari_limn.training.spec import TrainSpec
 
 torch.set_num_threads(1)
@@ -31,6 +33,8 @@ def looks_all_the_time(monkeypatch):
     monkeypatch.setattr(module, "_LOOK", 0.0)
     monkeypatch.setattr(module, "_LOOKING", 1e9)
     monkeypatch.setattr(module, "_REST", 0.0)
+    monkeypatch.setattr(module, "_APART", 0.0)
+    monkeypatch.setattr(module, "_LEARNING", 0.0)
 
 
 class Hand:
@@ -74,14 +78,15 @@ def test_it_waits_for_two_classes_then_trains_then_rests_until_there_is_more():
         for _ in range(5):
             assert isinstance(next(events), Working)
         hand.stroke(20, 1)
-        heard = take(events, Improved)
-        start = heard[-1].model
-        assert start.spec.steps == best.spec.steps, "it did not go on from the best model"
-        for name, weight in best.network.state_dict().items():
-            assert torch.equal(weight, start.network.state_dict()[name])
+        heard = take(events, Waiting)
+        assert [e.step for e in heard if isinstance(e, Step)] == list(range(21, 41))
+        last = [e for e in heard if isinstance(e, Improved)][-1].model
+        assert last.spec.steps == 40, "it did not go on from what it had learned"
 
 
-def test_new_paint_restarts_a_run_once_it_has_scored_what_it_learned():
+def test_new_paint_is_taken_between_two_steps_and_nothing_is_begun_anew(monkeypatch):
+    begun = []
+    monkeypatch.setattr(module, "Run", lambda *of: begun.append(of) or Run(*of))
     hand = Hand((5, 1), (9, 2))
     spec = replace(SPEC, steps=4000)  # scored every 200 steps
     with closing(live_events(IMAGE, hand.paint, spec)) as events:
@@ -89,15 +94,57 @@ def test_new_paint_restarts_a_run_once_it_has_scored_what_it_learned():
         hand.stroke(30, 1)
         heard = take(events, Repainted, 10)
         assert not heard[-1].counts
-        heard += take(events, Improved)
-        assert heard[-1].model.spec.steps == 200, "what was learned until then was lost"
-        assert take(events, Repainted)[-1].counts
-        steps = [e.step for e in take(events, Step) if isinstance(e, Step)]
-        assert steps == [201], "steps are not counted on"
-        take(events, Improved)
-        hand.stroke(40, 2)
-        heard = take(events, Step) + take(events, Step)
-        assert any(isinstance(e, Repainted) for e in heard)
+        assert take(events, Repainted, 10)[-1].counts
+        heard = take(events, Improved)
+        steps = [e.step for e in heard if isinstance(e, Step)]
+        assert steps == list(range(steps[0], 201)), "steps are not counted on"
+        assert heard[-1].model.spec.steps == 200
+        assert len(begun) == 1
+
+
+def test_the_budget_begins_anew_and_the_rate_does_not_warm_up_again():
+    hand = Hand((5, 1), (9, 2))
+    with closing(live_events(IMAGE, hand.paint, SPEC)) as events:
+        done = [e.done for e in take(events, Waiting) if isinstance(e, Step)]
+        hand.stroke(20, 1)
+        assert [e.done for e in take(events, Waiting) if isinstance(e, Step)] == done
+    assert loop._schedule(0.0, 1.0) == 1.0
+    assert loop._schedule(0.0, 0.0) < 0.1
+
+
+def test_answers_to_strokes_that_come_one_upon_the_other_are_some_time_apart(monkeypatch):
+    monkeypatch.setattr(module, "_APART", 1e9)
+    hand = Hand((5, 1), (9, 2))
+    with closing(live_events(IMAGE, hand.paint, replace(SPEC, steps=50))) as events:
+        take(events, Step)
+        hand.stroke(30, 1)
+        heard = take(events, Scored if SPEC.held_out else Improved)
+        assert [e.counts for e in heard if isinstance(e, Repainted)] == [False]
+
+
+def test_the_classifier_answers_each_stroke_and_the_judge_comes_after(monkeypatch):
+    taught = []
+    teaching = loop.teaching
+    monkeypatch.setattr(
+        loop, "teaching", lambda *of, on: taught.append((of[1].target.copy(), on)) or teaching(*of, on=on)
+    )
+    hand = Hand(*((row, value) for row in range(3, 60, 8) for value in (1, 2)))
+    network = replace(TINY, pixels=PixelSpec(scales=((1.0, 1.0),)))
+    spec = replace(SPEC, network=network, held_out=0.2, steps=10)
+    with closing(live_events(IMAGE, hand.paint, spec)) as events:
+        first = take(events, Improved)[-1].model
+        take(events, Waiting)
+        hand.stroke(31, 1)
+        heard = take(events, Waiting)
+    kinds = [type(e) for e in heard if isinstance(e, (Improved, Step, Scored))]
+    assert kinds[0] is Improved, "the answer to a stroke comes before anything else"
+    assert Scored in kinds
+    painted, unheld, again, unheld_again = ((target >= 0).sum() for target, _ in taught)
+    assert unheld < painted < again > unheld_again
+    assert [on for _, on in taught] == [False, False, True, True]
+    answered = next(e for e in heard if isinstance(e, Improved)).model
+    weights, before = answered.network.state_dict(), first.network.state_dict()
+    assert not all(torch.equal(weights[n], before[n]) for n in weights if n.startswith("pixels."))
 
 
 def test_strokes_without_a_pause_do_not_keep_it_from_learning():

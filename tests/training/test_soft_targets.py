@@ -89,7 +89,7 @@ def test_what_is_held_out_is_not_told_by_them(monkeypatch):
         asked.append({k: v.clone() for k, v in classifier.state_dict().items()})
         return real(classifier, data, seed)
 
-    monkeypatch.setattr("napari_limn.training.trainer.guessing", watched)
+    monkeypatch.setattr("napari_limn.training.loop.guessing", watched)
     spec = TrainSpec(steps=1, held_out=0.3, patch=(32, 32), preset="fast")
     model = limn.train(image, labels, spec)
     shown = model.network.pixels.state_dict()
@@ -98,7 +98,7 @@ def test_what_is_held_out_is_not_told_by_them(monkeypatch):
 
 @pytest.mark.parametrize("fields", [{"soft_targets": 0.0}, {"zero": "background"}, {"instant": False}])
 def test_they_are_left_out_where_they_are_not_wanted(fields, monkeypatch):
-    monkeypatch.setattr("napari_limn.training.trainer.guessing", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr("napari_limn.training.loop.guessing", lambda *_: pytest.fail("asked"))
     image = np.random.default_rng(0).normal(0, 0.1, (64, 64)).astype(np.float32)
     labels = np.zeros((64, 64), np.uint8)
     labels[4:12, 4:12], labels[40:48, 40:48] = 1, 2
@@ -121,7 +121,8 @@ def test_patches_of_planes_without_paint_carry_soft_targets_alone():
     data = TrainingSet(painted, network, spec)
     soft = data.soft_targets = drain(guessing(UNet(network).eval().pixels, data))
     assert len(soft.elsewhere) == 16
-    planes = {box[1][0] for _, box, _ in soft.elsewhere}
+    scaling = data._scalings[0]
+    planes = {round(float(found.mean() * scaling.width[0] + scaling.low[0])) for found, _ in soft.elsewhere}
     assert len(planes) > 3
     assert 5 not in planes
     for _ in range(5):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
+import sys
+import threading
 
 import pytest
 
@@ -42,6 +45,24 @@ def test_an_error_arrives_even_if_torch_raised_it(qtbot, error):
         raise error
 
     assert run(qtbot, events()) == ["one", ("errored", error)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+def test_the_window_goes_first_and_threads_of_the_run_give_way_too(qtbot):
+    def mine():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def events():
+        found = [mine()]
+        started = threading.Thread(target=lambda: found.append(mine()))
+        started.start()
+        started.join()
+        yield Warned("one")
+        return found
+
+    before = mine()
+    (_, found) = run(qtbot, events())[-1]
+    assert min(found) > before == mine()
 
 
 def test_quit_closes_the_run_so_that_its_finally_runs(qtbot):

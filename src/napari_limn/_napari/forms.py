@@ -30,6 +30,7 @@ from napari_limn._napari.preferences import preferred
 from napari_limn._napari.state import Message, RunState
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Found, Noted, Warned
+from napari_limn.training.spec import preset_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -278,8 +279,10 @@ class Panel(QWidget):
 
 def _warm_up() -> None:
     """Import what a run needs; done later, it would hold up the window while the person works."""
-    import_module("napari_limn.training.trainer")
-    import_module("napari_limn.inference.pipeline")
+    for name in ("napari_limn.training.trainer", "napari_limn.inference.pipeline", "sklearn.ensemble"):
+        import_module(name)
+    # the first network that is traced makes PyTorch load its compiler: 1.2 s
+    import_module("napari_limn.network.graph").footprint(preset_network("balanced", 2))
 
 
 def _form() -> QFormLayout:

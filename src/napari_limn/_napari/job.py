@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
+import threading
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_limn.events import Event
+
+
+_NICE = 10
 
 
 class JobSignals(WorkerBaseSignals):  # type: ignore[misc]
@@ -38,6 +44,7 @@ class Job(WorkerBase):  # type: ignore[misc]
 
     def work(self) -> Any:
         """Hand on events until the run ends or is told to quit; returns what the run returns."""
+        _give_way()
         with closing(self._events) as events, _short_collections():
             while not self.abort_requested:
                 try:
@@ -45,6 +52,15 @@ class Job(WorkerBase):  # type: ignore[misc]
                 except StopIteration as end:
                     return end.value
         return None
+
+
+def _give_way() -> None:
+    """Let the window go first where both want to compute; for this thread, and those that it starts.
+
+    It stays so: only a privileged user may take that back, and whatever this thread of the pool runs later is a run too.
+    """
+    if sys.platform == "linux":  # where each thread has a priority of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 @contextmanager

@@ -110,11 +110,13 @@ def show_labels(
     *,
     multiscale: bool = False,
     kind: str = "labels",
+    below: Layer | None = None,
 ) -> Labels:
     """Show `data` as the prediction for an image layer, in its place in the world and in the painted colours.
 
-    The layer is called after the image and the `kind` of prediction. `data` is an array, or with `multiscale` a list of them, the finest first. A prediction shown earlier for the same layer is
-    replaced, so that repeated predictions do not pile up.
+    The layer is called after the image and the `kind` of prediction, and comes `below` another, or on top. `data` is an array,
+    or with `multiscale` a list of them, the finest first. A prediction shown earlier for the same layer is replaced, so that
+    repeated predictions do not pile up.
     """
     name = f"{image.name} {kind}"
     if name in viewer.layers and MADE_BY in viewer.layers[name].metadata:
@@ -129,7 +131,7 @@ def show_labels(
         **look,
         **placement(image, volume),
     )
-    viewer.add_layer(layer)
+    viewer.layers.insert(len(viewer.layers) if below is None else viewer.layers.index(below), layer)
     return layer
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from qtpy.QtWidgets import QWidget
 
+    from napari_limn.annotation.classes import RGBA
     from napari_limn.inference.view import View, ViewPredictor
     from napari_limn.model import Model
     from napari_limn.training.spec import TrainSpec
@@ -98,6 +99,7 @@ class LiveRun:
         self._paint = Snapshot(_painted(labels))
         self._field = self._looked_at()
         self._colors, self._names = painted_look(labels), given_names(labels)
+        self._seen_colors: dict[int, RGBA] = {}
         self._array = empty_labels(self.volume, np.uint8 if origin is None else origin.spec.classes.dtype)
         self.layer = self._shown()  # now: a new layer holds the window up, and later the person paints
         self._follower = Follower(viewer, self.layer, self.volume.axes.without("C").names, parent)
@@ -186,22 +188,30 @@ class LiveRun:
     # ---- what is shown -------------------------------------------------------------------------------------------
     def _shown(self) -> Labels:
         """The layer of the preview, below the paint; the person goes on with the layer that was chosen."""
-        chosen, values = self.viewer.layers.selection.active, tuple(sorted(self._colors))
-        classes = Classes(values, colors=tuple(self._colors[value] for value in values))
+        chosen = self.viewer.layers.selection.active
+        classes = Classes(
+            (1, 2), colors=(self._colors[1], self._colors[2])
+        )  # until it is known what there is
         layer = show_labels(
-            self.viewer, self.images[0], self.volume, self._array, classes, "live", kind="live"
+            self.viewer,
+            self.images[0],
+            self.volume,
+            self._array,
+            classes,
+            "live",
+            kind="live",
+            below=self.labels,
         )
         layer.opacity = _OPACITY
         layer.editable = False
-        self.viewer.layers.move(self.viewer.layers.index(layer), self.viewer.layers.index(self.labels))
         self.viewer.layers.selection.active = chosen
         return layer
 
     def _recolor(self, model: Model) -> None:
-        self.seen = True
-        if model.spec.classes.color_of.items() - self._colors.items():
-            self._colors |= model.spec.classes.color_of
-            self.layer.colormap = colormap(self._colors)
+        """Show the colours of the classes that there are; napari compiles code of its own, 0.2 s long, for more than 255."""
+        self.seen, colors = True, model.spec.classes.color_of
+        if colors != self._seen_colors:
+            self._seen_colors, self.layer.colormap = colors, colormap(colors)
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def found_journals(
     return sorted(found, key=lambda row: row[1].records[-1].time, reverse=True), refused
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)  # with fewer than there are, all would be read at each look, in the window's thread
 def _read(path: Path, changed: int, size: int) -> Contents:
     """The journal as it was when it was changed last: a window looks for it whenever a layer comes or goes."""
     return read_journal(path)

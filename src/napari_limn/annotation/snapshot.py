@@ -95,11 +95,11 @@ class Snapshot:
         if data is not self._taken:
             yield from self._take_all(data)
             return
-        while self._dirty:
-            for place in self._places(self._dirty[-1]):
-                self._copy(place, _read(data, self._box(place)))
-            self._dirty.pop()
+        boxes = self._dirty[:]
+        for place in dict.fromkeys(place for box in boxes for place in self._places(box)):  # each once
+            self._copy(place, _read(data, self._box(place)))
             yield
+        del self._dirty[: len(boxes)]
         for place in list(self._tiles):
             self._copy(place, _read(data, self._box(place)))
 

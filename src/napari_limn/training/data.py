@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from napari_limn.training.soft_targets import SoftTargets
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.boxes import Box
+    from napari_limn.volume.intensity import Scaling
     from napari_limn.volume.volume import Volume
 
     _Parts = tuple[
@@ -157,21 +158,29 @@ class TrainingSet:
         The network to feed; gives the geometry of a patch.
     spec
         Sampling, intensity, share held out, seed.
+    after
+        What came before of the same images: patches are drawn on from there, intensities are not looked at again, soft
+        targets stay until there are others.
     """
 
-    def __init__(self, painted: Painted, network: UNetSpec, spec: TrainSpec) -> None:
-        self._network, self._classes, self._rng = network, painted.classes, np.random.default_rng(spec.seed)
-        self._batch, self._turn, self._augment = spec.batch, 0, spec.augment
+    def __init__(
+        self, painted: Painted, network: UNetSpec, spec: TrainSpec, after: TrainingSet | None = None
+    ) -> None:
+        self._network, self._classes = network, painted.classes
+        self._rng: np.random.Generator = after._rng if after else np.random.default_rng(spec.seed)
+        self._turn: int = after._turn if after else 0
+        self._batch, self._augment = spec.batch, spec.augment
         self._objects = painted.objects
-        self.soft_targets: SoftTargets | None = None
-        self._read: dict[int, NDArray[np.float32]] = {}  # images of patches elsewhere
+        self.soft_targets: SoftTargets | None = after.soft_targets if after else None
         z, y, x = painted.images[0].axes.spacing
         self._pixels = (1.0, z / x, y / x, 1.0)  # extent of a voxel along T, Z, Y and X
         self.size = patch_size(network, spec.patch, painted.images[0])
         feet = footprint(network)
         self._shrink = _on_grid([f.shrink for f in feet], 0)
         self._steps = _on_grid([f.step for f in feet], 1)
-        self._scalings = [fit_scaling(image, spec.intensity) for image in painted.images]
+        self._scalings: list[Scaling] = (
+            after._scalings if after else [fit_scaling(image, spec.intensity) for image in painted.images]
+        )
         paints = [paint.among(painted.classes.values) for paint in painted.paints]
         cell, gap = _CELL[network.ndim], _GAP[network.ndim]
         self._held = (
@@ -207,20 +216,22 @@ class TrainingSet:
         self._held[source].blank(box, target, IGNORE)
         weights = self._weights(source, box) if self._objects else None
         soft = self._flat(self.soft_targets.at(source, box)) if self.soft_targets else None
-        return self._image(source, box), self._flat(target), weights, soft
+        return self.image_of(source, box), self._flat(target), weights, soft
 
     def _elsewhere(self, known: SoftTargets) -> _Parts:
         """The same of a patch in a plane without paint, of which only soft targets are known."""
-        number = int(self._rng.integers(len(known.elsewhere)))
-        source, box, soft = known.elsewhere[number]
-        if number not in self._read:  # once: sources can be slow
-            self._read[number] = self._image(source, box)
-        target = self._flat(np.full(shape_of(box), IGNORE, np.int16))
-        return self._read[number], target, None, self._flat(soft.astype(np.float32))
+        image, soft = known.elsewhere[int(self._rng.integers(len(known.elsewhere)))]
+        target = self._flat(np.full(soft.shape[1:], IGNORE, np.int16))
+        return image, target, None, self._flat(soft.astype(np.float32))
 
     def windows(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """One batch of 1 for every held-out region; labelled only inside it. Empty where nothing is held out."""
         return [_tensors([image], [target]) for image, target in self._windows()]
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether anything is held out to score by."""
+        return any(held.boxes for held in self._held)
 
     # ---- for whoever fits a pixel classifier -------------------------------------------------------------------
     @property
@@ -282,10 +293,10 @@ class TrainingSet:
             for region in held.boxes:
                 inside = clipped(region, self._images[source].grid)
                 box = _around(inside, self.size, self._steps)
-                found.append((self._image(source, box), self._flat(self._target(source, box, inside))))
+                found.append((self.image_of(source, box), self._flat(self._target(source, box, inside))))
         return found
 
-    def _image(self, source: int, box: Box) -> NDArray[np.float32]:
+    def image_of(self, source: int, box: Box) -> NDArray[np.float32]:
         """Scaled image around `box`, as large as the network needs it; mirrored beyond the border."""
         part = read_mirrored(self._images[source], grown(box, self._shrink))
         return self._scalings[source].apply(part[:, 0, 0] if self._network.ndim == 2 else part[:, 0])

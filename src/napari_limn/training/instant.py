@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from napari_limn.annotation.classes import IGNORE
 from napari_limn.events import Event, Working
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from napari_limn.network.pixels import PixelClassifier
     from napari_limn.training.data import TrainingSet
+    from napari_limn.volume.boxes import Box
 
 _TREES, _GROUPS = 100, 10  # in as many groups, so that a person can break off
 _PAINTED = 20_000  # painted voxels of a class that the trees see, at most
@@ -35,6 +35,7 @@ _OTHERS = 60_000  # further voxels whose answer the perceptron learns
 _TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
 _SEEN = {2: 3_000_000, 3: 1_000_000}  # voxels whose features are computed, at most: about two seconds
 _STEPS, _BATCH, _RATE = 400, 4096, 1e-2
+_STEPS_ON, _OTHERS_ON = 100, 20_000  # for a perceptron that knows most of it already
 _PAUSE = 20  # steps between two moments to break off
 
 
@@ -50,6 +51,28 @@ class Sample:
         """The same, as if what is held out had not been painted."""
         return Sample(self.features, np.where(self.held, IGNORE, self.target).astype(np.int16), self.held)
 
+    def thinned(self, painted: int, others: int, rng: np.random.Generator) -> Sample:
+        """At most so many painted voxels of each class, and so many others."""
+        keep = []
+        for value in np.unique(self.target):
+            found = np.flatnonzero(self.target == value)
+            keep.append(rng.permutation(found)[: others if value == IGNORE else painted])
+        pick = np.concatenate(keep)
+        return Sample(self.features[pick], self.target[pick], self.held[pick])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Features (M, F) of voxels of a tile by their places (M,) in it; the first `others` were drawn, nobody painted them."""
+
+    place: NDArray[np.int64]
+    features: NDArray[np.float32]
+    others: int
+
+
+Known = dict[tuple[int, "Box"], Rows]
+"""What was computed for tiles: of the image of that number, in that box."""
+
 
 def load() -> None:
     """Import trees and optimisers in a thread: two seconds at the first training, beside opening images and computing features."""
@@ -61,7 +84,9 @@ def _load() -> None:
     import sklearn.ensemble  # noqa: F401
 
 
-def teaching(classifier: PixelClassifier, sample: Sample, seed: int = 0) -> Generator[Event, None, None]:
+def teaching(
+    classifier: PixelClassifier, sample: Sample, seed: int = 0, *, on: bool = False
+) -> Generator[Event, None, None]:
     """Fit a classifier to the painted voxels of a sample; can be broken off a few times a second.
 
     Parameters
@@ -72,11 +97,22 @@ def teaching(classifier: PixelClassifier, sample: Sample, seed: int = 0) -> Gene
         Painted voxels, and others around them.
     seed
         Of the trees and the perceptron.
+    on
+        Whether it was fitted before, to nearly the same strokes: its perceptron then goes on from what it knows, which takes
+        a third of the time.
     """
+    if on:
+        sample = sample.thinned(_PAINTED, _OTHERS_ON, np.random.default_rng(seed))
     painted = sample.target != IGNORE
     answers = yield from _asking_trees(sample, painted, classifier.classes, seed)
     answers[painted] = np.eye(classifier.classes, dtype=np.float32)[sample.target[painted]]
-    yield from _learning(classifier, torch.from_numpy(sample.features), torch.from_numpy(answers), seed)
+    random = torch.Generator().manual_seed(seed)
+    features = torch.from_numpy(sample.features)
+    classifier.standardise(features)
+    if not on:
+        classifier.begin(random)
+    steps = _STEPS_ON if on else _STEPS
+    yield from _learning(classifier, features, torch.from_numpy(answers), random, steps)
 
 
 def _asking_trees(
@@ -97,63 +133,103 @@ def _asking_trees(
 
 
 def _learning(
-    classifier: PixelClassifier, features: torch.Tensor, answers: torch.Tensor, seed: int
+    classifier: PixelClassifier,
+    features: torch.Tensor,
+    answers: torch.Tensor,
+    random: torch.Generator,
+    steps: int,
 ) -> Generator[Event, None, None]:
     """Train the perceptron to give the answers (N, K) for features (N, F)."""
-    classifier.standardise(features)
-    random = torch.Generator().manual_seed(seed)
-    classifier.begin(random)
-    rows = classifier.standard(features[(..., *(None,) * classifier.ndim)])
+    rows = classifier.standard(features[(..., *(None,) * classifier.ndim)]).flatten(1)
     optimizer = torch.optim.AdamW(classifier.layers.parameters(), lr=_RATE, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=_STEPS)
-    for step in range(_STEPS):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
+    for step in range(steps):
         if step % _PAUSE == 0:
             yield Working()
         pick = torch.randint(len(rows), (_BATCH,), generator=random)
-        loss = F.cross_entropy(classifier.layers(rows[pick]).flatten(1), answers[pick])
+        logs = torch.log_softmax(classifier.columns(rows.index_select(0, pick).T), 0)
+        loss = -(logs * answers.index_select(0, pick).T).sum() / _BATCH
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
 
 
-def drawing(classifier: PixelClassifier, data: TrainingSet, seed: int = 0) -> Generator[Event, None, Sample]:
-    """The painted voxels, and about as many others as are wanted, from tiles with paint; `seed` is that of the choice."""
-    rng = np.random.default_rng(seed)
-    tiles = _chosen(data.painted_tiles(_TILE[data.ndim]), classifier.margin, rng)
+def drawing(
+    classifier: PixelClassifier, data: TrainingSet, seed: int = 0, known: Known | None = None
+) -> Generator[Event, None, Sample]:
+    """The painted voxels, and about as many others as are wanted, from tiles with paint; `seed` is that of the choice.
+
+    What is in `known` is not computed again; it is filled for the next time, when there are more strokes on the same images.
+    """
+    known = {} if known is None else known
+    tiles = _chosen(data.painted_tiles(_TILE[data.ndim]), classifier.margin, seed, known)
+    others = _OTHERS // len(tiles) + 1
     parts = []
     for tile in tiles:
         yield Working()
         target, held = (a.ravel() for a in data.targets_of(tile.source, tile.box))
         painted = np.flatnonzero(target != IGNORE)
-        others = rng.integers(len(target), size=_OTHERS // len(tiles) + 1)
-        pick = np.concatenate([painted, others[target[others] == IGNORE]])
-        bank = data.features_of(tile.source, tile.box, classifier)
-        parts.append((bank.reshape(len(bank), -1)[:, pick].T, target[pick], held[pick]))
-    return _thinned(Sample(*map(np.concatenate, zip(*parts, strict=True))), rng)
+        rows = known.get((tile.source, tile.box))
+        if rows is None:
+            rows = _drawn(tile, painted, classifier, data, others, seed)
+        rows = known[tile.source, tile.box] = _with(rows, painted, tile, classifier, data)
+        wanted = np.isin(rows.place, painted)
+        wanted[: min(rows.others, others)] = True
+        place = rows.place[wanted]
+        parts.append((rows.features[wanted], target[place], held[place]))
+    sample = Sample(*map(np.concatenate, zip(*parts, strict=True)))
+    return sample.thinned(_PAINTED, len(sample.target), np.random.default_rng(seed))
 
 
-def _thinned(sample: Sample, rng: np.random.Generator) -> Sample:
-    """At most so many painted voxels of each class, and all others."""
-    keep = []
-    for value in np.unique(sample.target):
-        found = np.flatnonzero(sample.target == value)
-        keep.append(found if value == IGNORE else rng.permutation(found)[:_PAINTED])
-    pick = np.concatenate(keep)
-    return Sample(sample.features[pick], sample.target[pick], sample.held[pick])
+def _drawn(
+    tile: PaintedTile,
+    painted: NDArray[np.int64],
+    classifier: PixelClassifier,
+    data: TrainingSet,
+    others: int,
+    seed: int,
+) -> Rows:
+    """So many voxels of a tile at random places, then those that are painted."""
+    drawn = _random(tile, seed).permutation(prod(shape_of(tile.box)))[:others]
+    place = np.concatenate([drawn, np.setdiff1d(painted, drawn)])
+    bank = data.features_of(tile.source, tile.box, classifier)
+    return Rows(place, np.ascontiguousarray(bank.reshape(len(bank), -1)[:, place].T), len(drawn))
 
 
-def _chosen(tiles: list[PaintedTile], margin: tuple[int, ...], rng: np.random.Generator) -> list[PaintedTile]:
+def _with(
+    rows: Rows, painted: NDArray[np.int64], tile: PaintedTile, classifier: PixelClassifier, data: TrainingSet
+) -> Rows:
+    """The rows of a tile and those of painted voxels that are not among them: only around these something is computed."""
+    new = np.setdiff1d(painted, rows.place)
+    if not len(new):
+        return rows
+    at = np.stack(np.unravel_index(new, shape_of(tile.box)))
+    first, extent = at.min(1), at.max(1) - at.min(1) + 1
+    box = tuple(
+        (start + int(f), start + int(f + n)) for (start, _), f, n in zip(tile.box, first, extent, strict=True)
+    )
+    bank = data.features_of(tile.source, box, classifier).reshape(classifier.features, -1)
+    found = bank[:, np.ravel_multi_index(tuple(at - first[:, None]), tuple(extent))].T
+    return Rows(np.concatenate([rows.place, new]), np.concatenate([rows.features, found]), rows.others)
+
+
+def _random(tile: PaintedTile, seed: int) -> np.random.Generator:
+    """The tile's own: more paint elsewhere changes nothing for it."""
+    return np.random.default_rng((seed, tile.source, *(start for start, _ in tile.box)))
+
+
+def _chosen(tiles: list[PaintedTile], margin: tuple[int, ...], seed: int, known: Known) -> list[PaintedTile]:
     """Tiles in random order, those that show a class for the first time in front; as many as there is time for."""
     first, later, seen = list[PaintedTile](), list[PaintedTile](), set[int]()
-    for i in rng.permutation(len(tiles)):
-        (first if set(tiles[i].classes) - seen else later).append(tiles[i])
-        seen |= set(tiles[i].classes)
+    for tile in sorted(tiles, key=lambda tile: _random(tile, seed).random()):
+        (first if set(tile.classes) - seen else later).append(tile)
+        seen |= set(tile.classes)
     chosen, left = list[PaintedTile](), _SEEN[len(margin)]
     for tile in first + later:
-        extent = shape_of(tile.box)[-len(margin) :]
-        left -= prod(n + 2 * m for n, m in zip(extent, margin, strict=True))
-        if left < 0 and len(chosen) >= len(first):
-            break
-        chosen.append(tile)
+        if (new := (tile.source, tile.box) not in known) and left > 0:
+            extent = shape_of(tile.box)[-len(margin) :]
+            left -= prod(n + 2 * m for n, m in zip(extent, margin, strict=True))
+        if left >= 0 or not new or len(chosen) < len(first):
+            chosen.append(tile)
     return chosen

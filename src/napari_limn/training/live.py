@@ -1,4 +1,4 @@
-"""Training that goes on while the person paints: one run after the other, each from the best model so far."""
+"""Training that goes on while the person paints: the same network all the time, with the strokes that there are."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Improved, Repainted, Scored, Step, Waiting, Working
-from napari_limn.training.trainer import training_events
+from napari_limn.events import Event, Found, Improved, Repainted, Scored, Step, Waiting, Working
+from napari_limn.training.data import TrainingSet, gather, worth_knowing
+from napari_limn.training.instant import load
+from napari_limn.training.loop import Run
+from napari_limn.training.spec import TrainSpec
+from napari_limn.training.trainer import begin
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.volume import Volume
 
@@ -19,11 +23,13 @@ if TYPE_CHECKING:
     from napari_limn.annotation.classes import RGBA
     from napari_limn.annotation.snapshot import Snapshot
     from napari_limn.model import Model
-    from napari_limn.training.spec import TrainSpec
+    from napari_limn.training.data import Painted
 
 _LOOK = 0.25  # seconds between two looks for new paint at least
 _LOOKING = 0.1  # share of the time that they may take
 _REST = 0.05  # seconds of sleep at a time while there is nothing to learn
+_APART = 2.0  # seconds from one answer to new paint to the next, so that there is a preview every 3 s
+_LEARNING = 0.5  # of the time that an answer takes, at least, goes into learning before the next
 
 
 def live_events(
@@ -37,18 +43,20 @@ def live_events(
 ) -> Generator[Event, None, None]:
     """Train until it is closed, with all the paint that there is at any time.
 
-    New paint ends a run of :func:`~napari_limn.training.trainer.training_events`, and the next one starts with it from the
-    best model so far. A run whose paint stays as it is ends after its budget; then training rests until there is more. Paint
-    that nothing can be learned from is no error: why is told (:class:`~napari_limn.events.Waiting`), and more is waited for.
+    New paint is answered, a few seconds later at most, by the pixel classifier; the network learns on from it between two
+    steps, its optimiser as it is, and is judged at the paint of that moment now and then. Only a new class makes a new run,
+    which begins with the best model so far. Paint that stays as it is is learned from for one budget; then training rests until
+    there is more. Paint that nothing can be learned from is no error: why is told (:class:`~napari_limn.events.Waiting`),
+    and more is waited for.
 
     Parameters
     ----------
     image
         What was painted on: whatever :func:`~napari_limn.volume.open.open_volume` takes.
     paint
-        The paint, as an array of the image's shape without channels; changes are copied between two runs.
+        The paint, as an array of the image's shape without channels; changes are copied between two steps.
     spec
-        Of every run.
+        How to train.
     model
         To begin with.
     colors, names
@@ -56,29 +64,25 @@ def live_events(
 
     Yields
     ------
-    Those of the runs, with steps and seconds counted on from one to the next. The model of the last
-    :class:`~napari_limn.events.Improved` is the best.
+    Those of a run, with steps and seconds counted on. The model of the last :class:`~napari_limn.events.Improved` is the best.
     """
-    volume = open_volume(image)
-    chain = _Chain(model)
+    load()
+    learner = _Learner(open_volume(image), spec or TrainSpec(), model, colors or {}, names or {})
     watch = _Watch(paint)
     while True:
         for _ in paint.take():
             yield Working()
         watch.forget()
         try:
-            labels = Volume.of(paint, volume.axes.without("C"), "labels")
-            run = training_events(volume, labels, spec, model=chain.best, colors=colors, names=names)
-            with closing(run):
-                yield from chain.followed(run, watch)
+            yield from learner.learning(paint, watch)
         except LimnError as error:
-            chain.repainted = False
+            learner.repainted = False
             yield Waiting(str(error))
-        while not chain.repainted and not watch.changed():
+        while not learner.repainted and not watch.changed():
             time.sleep(_REST)
             yield Working()
-        if not chain.repainted:
-            chain.repainted = True
+        if not learner.repainted:
+            learner.repainted = True
             yield Repainted(counts=False)
 
 
@@ -102,41 +106,73 @@ class _Watch:
         return self._found
 
 
-class _Chain:
-    """What runs have in common that follow one another."""
+class _Learner:
+    """The run that goes on, and the best model so far."""
 
-    def __init__(self, best: Model | None) -> None:
-        self.best = best
-        self._steps, self._seconds = 0, 0.0
-        self.repainted = False  # there is paint, and the person knows, that no run has begun with yet
+    def __init__(
+        self,
+        volume: Volume,
+        spec: TrainSpec,
+        best: Model | None,
+        colors: Mapping[int, RGBA],
+        names: Mapping[int, str],
+    ) -> None:
+        self._volume, self._spec, self._best = volume, spec, best
+        self._colors, self._names = colors, names
+        self._run: Run | None = None
+        self._before = (0, 0.0)  # steps and seconds of runs before this one
+        self.repainted = False  # there is paint, and the person knows, that has not been begun with yet
 
-    def followed(self, run: Generator[Event, None, Model], watch: _Watch) -> Generator[Event, None, None]:
-        """The events of a run, until it ends or there is new paint.
-
-        It is not broken off before it has scored what it learned: strokes that come one upon the other would otherwise
-        keep training from ever getting anywhere.
-        """
-        steps, seconds = self._steps, self._seconds
-        fresh, learned, told = self.best is None, False, False
-        for event in run:
-            if self.repainted:
-                self.repainted = False
-                yield Repainted(counts=True)
-            match event:
-                case Step(step=n, seconds=t):
-                    self._steps, self._seconds, fresh = steps + n, seconds + t, True
-                    event = replace(event, step=self._steps, seconds=self._seconds)
-                case Scored(step=n, seconds=t):
-                    event = replace(event, step=steps + n, seconds=seconds + t)
-                    learned = fresh
-                case Improved(model=model):
-                    self.best, learned = model, fresh
-            yield event
-            if watch.changed() and not told:
-                told = True
-                yield Repainted(counts=False)
-            if told and learned:
-                break
+    def learning(self, paint: Snapshot, watch: _Watch) -> Generator[Event, None, None]:
+        """Learn from the paint until there is more, and that has been answered, or the budget is spent."""
+        began, due = time.monotonic(), float("inf")  # then a next answer may begin
+        painted = self._gathered(paint)
+        for finding in worth_knowing(painted, self._spec, self._best.spec.classes if self._best else None):
+            yield Found.of(finding)
+        run = self._renewed(painted)
+        if self.repainted:
+            self.repainted = False
+            yield Repainted(counts=True)
+        told = False
+        with closing(run.learning()) as events:
+            for event in events:
+                if isinstance(event, Improved | Step) and due == float("inf"):
+                    took = (now := time.monotonic()) - began
+                    due = now + max(_APART - took, _LEARNING * took)
+                yield self._counted(event)
+                if watch.changed() and not told:
+                    told = True
+                    yield Repainted(counts=False)
+                if told and time.monotonic() >= due:
+                    break
         self.repainted = told
         if not told:
             yield Waiting("Trained on all strokes; paint more, or correct what you see.")
+
+    def _gathered(self, paint: Snapshot) -> Painted:
+        labels = Volume.of(paint, self._volume.axes.without("C"), "labels")
+        known = self._best.spec.classes if self._best else None
+        return gather(self._volume, labels, self._spec, known, self._colors, self._names)
+
+    def _renewed(self, painted: Painted) -> Run:
+        """The run, with this paint from now on; a new one where there are other classes."""
+        run = self._run
+        if run is not None and run.start.spec.classes.values == painted.classes.values:
+            run.renew(TrainingSet(painted, run.start.spec.network, run.spec, run.data))
+            return run
+        start = begin(self._spec, painted, self._best)
+        spec = replace(self._spec, intensity=start.spec.intensity)
+        if run is not None:
+            self._before = (self._before[0] + run.steps, self._before[1] + run.seconds)
+        self._run = Run(start, spec, TrainingSet(painted, start.spec.network, spec))
+        return self._run
+
+    def _counted(self, event: Event) -> Event:
+        """An event of the run, with the steps and seconds of all runs; the best model is kept."""
+        steps, seconds = self._before
+        match event:
+            case Step(step=n, seconds=t) | Scored(step=n, seconds=t):
+                return replace(event, step=steps + n, seconds=seconds + t)
+            case Improved(model=model):
+                self._best = model
+        return event

@@ -42,8 +42,8 @@ class SoftTargets:
 
     def __init__(self, classes: int, extent: tuple[int, int, int, int]) -> None:
         self.classes, self.extent = classes, extent
-        # in planes without paint: the number of the image, where a patch lies, what is thought there
-        self.elsewhere: list[tuple[int, Box, NDArray[np.float16]]] = []
+        # patches of planes without paint: image (C, [Z,] Y, X) as the network needs it, probabilities (K, T, Z, Y, X)
+        self.elsewhere: list[tuple[NDArray[np.float32], NDArray[np.float16]]] = []
         self._tiles: dict[tuple[int, tuple[int, ...]], tuple[Box, NDArray[np.float16]]] = {}
 
     def add(self, source: int, box: Box, found: NDArray[np.float16]) -> None:
@@ -84,7 +84,7 @@ def guessing(
         soft = np.zeros((classifier.classes, *shape_of(box)), np.float16)
         place = slices(shifted(inside, [start for start, _ in box]))
         soft[(slice(None), *place)] = _asked(classifier, data, source, inside)
-        found.elsewhere.append((source, box, soft))
+        found.elsewhere.append((data.image_of(source, box), soft))
     return found
 
 
