@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,12 @@ NETWORKS = {
     "3D, width 16, depth 2, attention": {"width": 16, "factors": ((2, 2, 2),) * 2, "skip": "attention"},
     "3D, width 16, depth 2, nested": {"width": 16, "factors": ((2, 2, 2),) * 2, "skip": "nested"},
     "3D, width 16, depth 2, residual": {"width": 16, "factors": ((2, 2, 2),) * 2, "block": "residual"},
+}
+SHARES = {"classifier alone": 1.0, "classifier by half": 0.5, "classifier unused": 0.0}
+NETWORKS |= {
+    f"{ndim}D, width 16, depth 3, {name}": {"width": 16, "factors": ((2,) * ndim,) * 3, "share": share}
+    for ndim in (2, 3)
+    for name, share in SHARES.items()
 }
 PROMISES = [
     ("3D, width 16, depth 3", (64, 256, 256), "4GB", "float32"),
@@ -54,6 +61,11 @@ PROMISES = [
     ("3D, width 16, depth 2, nested", (32, 128, 128), "4GB", "float32"),
     ("3D, width 16, depth 2, residual", (32, 128, 128), "4GB", "float32"),
     ("3D, width 16, depth 2, attention", (32, 512, 512), "4GB", "float32"),
+]
+PROMISES += [
+    (f"{ndim}D, width 16, depth 3, {name}", shape, "4GB", "float32")
+    for name in SHARES
+    for ndim, shape in ((2, (8, 512, 512)), (2, (1, 4096, 4096)), (3, (32, 128, 128)), (3, (64, 512, 512)))
 ]
 
 
@@ -117,9 +129,13 @@ def measured(name: str, shape: list[int], limit: str, precision: str) -> dict[st
     from napari_limn.events import Planned
     from napari_limn.inference.pipeline import prediction_events
     from napari_limn.network.unet import UNet
+    from napari_limn.training.spec import pixel_features
 
     torch.manual_seed(0)
-    network = UNet(limn.UNetSpec(**NETWORKS[name])).eval()
+    spec = limn.UNetSpec(**NETWORKS[name])
+    if "share" in NETWORKS[name]:
+        spec = replace(spec, pixels=pixel_features(spec.ndim))
+    network = UNet(spec).eval()
     model = limn.Model(limn.ModelSpec(network=network.spec, classes=limn.Classes((1, 2))), network)
     volume = limn.Volume.of(Made(tuple(shape)), "ZYX")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

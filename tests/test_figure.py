@@ -40,7 +40,7 @@ def sizes_of(network, size):
 
 
 @given(spec=specs)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_sizes_are_those_of_the_network(spec):
     with torch.device("meta"):
         network = UNet(spec)
@@ -49,7 +49,7 @@ def test_sizes_are_those_of_the_network(spec):
 
 
 @given(spec=specs)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_the_usual_tile_is_one_that_the_network_takes(spec):
     tile, least = usual_tile(spec), {2: 160, 3: 64}[spec.ndim]
     for n, foot in zip(tile, footprint(spec), strict=True):

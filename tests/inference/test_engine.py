@@ -35,7 +35,7 @@ torch.set_num_threads(1)
 
 CPU = torch.device("cpu")
 SMALL = {2: ((2, 2), (2, 2)), 3: ((1, 2, 2), (2, 2, 2))}
-EXTENT = {2: (1, 2, 39, 53), 3: (1, 7, 15, 22)}
+EXTENT = {2: (1, 1, 39, 53), 3: (1, 7, 15, 22)}  # a second plane would be the same again
 FAMILY = list(
     itertools.product(
         CHOICES["padding"],
@@ -61,6 +61,22 @@ def model_of(spec, seed=0):
             module.bias.data.uniform_(0, 0.3)
     values = tuple(range(1, spec.out_channels + 1))
     return Model(ModelSpec(network=spec, classes=Classes(values)), network.eval())
+
+
+def model_without_ties(spec, volume, seed):
+    """The first model, from `seed` on, whose two best logits are nowhere as near as rounding takes logits: its labels are certain."""
+    for each in range(seed, seed + 20):
+        model = model_of(spec, each)
+        expected = whole_logits(model, volume)
+        second, best = np.sort(expected, 0)[-2:]
+        if (best - second).min() > 2 * near(expected):
+            return model
+    raise AssertionError(f"20 networks, all with ties: {spec}")
+
+
+def near(expected):
+    """How far rounding may take logits of this size."""
+    return 1e-5 * max(1, np.abs(expected).max())
 
 
 def image_of(grid, channels=1, seed=0):
@@ -132,7 +148,7 @@ def assert_exact(model, volume, block):
     assert expected.std() > 0.02
     engine = engine_of(model, volume)
     found = tiled_logits(engine, volume.grid, block, len(expected))
-    assert np.abs(found - expected).max() <= 1e-5 * max(1, np.abs(expected).max())
+    assert np.abs(found - expected).max() <= near(expected)
     indices = expected.argmax(0)
     values = np.asarray(model.spec.classes.values)
     assert (tiled_labels(engine, volume.grid, block) != values[indices]).sum() == 0
@@ -146,7 +162,8 @@ def test_tiles_equal_the_whole_for_every_network_of_the_family(padding, down, up
         block="residual" if (down, up) == ("max", "transposed") else "plain",
     )  # fmt: skip
     block = tuple(4 * f.step if f.halo else 1 for f in feet_on_grid(spec))
-    assert_exact(model_of(spec, seed=3), image_of(EXTENT[2]), block)
+    volume = image_of(EXTENT[2])
+    assert_exact(model_without_ties(spec, volume, seed=3), volume, block)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -154,7 +171,8 @@ def test_tiles_equal_the_whole_for_every_network_of_the_family(padding, down, up
 def test_tiles_equal_the_whole_for_blocks_of_any_size(ndim, choice):
     spec = UNetSpec(width=3, factors=SMALL[ndim], out_channels=3)
     grid = (1, 1, 45, 71) if ndim == 2 else (1, 5, 15, 22)
-    assert_exact(model_of(spec, seed=1), image_of(grid), block_sizes(spec, grid)[choice])
+    volume = image_of(grid)
+    assert_exact(model_without_ties(spec, volume, seed=1), volume, block_sizes(spec, grid)[choice])
 
 
 @pytest.mark.parametrize(
@@ -165,7 +183,8 @@ def test_tiles_equal_the_whole_for_other_factors(factors, padding):
     spec = UNetSpec(width=2, factors=factors, padding=padding, norm="batch")
     grid = (1, 2, 61, 45)
     block = tuple(4 * f.step if f.halo else 2 if i == 1 else 1 for i, f in enumerate(feet_on_grid(spec)))
-    assert_exact(model_of(spec, seed=2), image_of(grid), block)
+    volume = image_of(grid)
+    assert_exact(model_without_ties(spec, volume, seed=2), volume, block)
 
 
 @pytest.mark.parametrize("padding", ["same", "valid"])
@@ -202,7 +221,8 @@ def test_images_smaller_than_the_halo_are_exact_too(grid, padding):
 
 def test_every_frame_plane_and_channel_goes_its_own_way():
     spec = UNetSpec(width=3, factors=SMALL[2], in_channels=3, out_channels=3)
-    assert_exact(model_of(spec, seed=8), image_of((3, 4, 21, 18), channels=3), (1, 3, 8, 12))
+    volume = image_of((3, 4, 21, 18), channels=3)
+    assert_exact(model_without_ties(spec, volume, seed=8), volume, (1, 3, 8, 12))
 
 
 def test_frames_of_volumes_are_told_apart():
@@ -315,12 +335,8 @@ def assert_swept_exactly(model, volume, block, column=None):
     expected = whole_logits(model, volume)
     found = swept(model, volume, block, column)
     assert expected.std() > 0.02
-    near = 1e-5 * max(1, np.abs(expected).max())
-    assert np.abs(found - expected).max() <= near
-    # where the whole image's two best classes are as near as rounding takes logits, either is its label
-    second, best = np.sort(expected, 0)[-2:]
-    assert ((found.argmax(0) != expected.argmax(0)) & (best - second > near)).sum() == 0
-    assert (found.argmax(0) != expected.argmax(0)).sum() <= 1
+    assert np.abs(found - expected).max() <= near(expected)
+    assert (found.argmax(0) != expected.argmax(0)).sum() == 0
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -337,7 +353,8 @@ def test_a_sweep_equals_the_whole_for_every_network_of_the_family(ndim, padding,
         column = tuple(
             4 * f.step if f.halo else n for f, n in zip(feet_on_grid(spec), EXTENT[ndim], strict=True)
         )
-    assert_swept_exactly(model_of(spec, seed=3), image_of(EXTENT[ndim]), block, column)
+    volume = image_of(EXTENT[ndim])
+    assert_swept_exactly(model_without_ties(spec, volume, seed=3), volume, block, column)
 
 
 @given(

@@ -84,7 +84,7 @@ def notes_of(run):
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize(("padding", "down", "up", "skip", "norm"), FAMILY[::5])
 def test_logits_are_those_of_torch_for_the_whole_family(ndim, padding, down, up, skip, norm):
-    for head, block in itertools.product(CHOICES["head"], CHOICES["block"]):
+    for head, block in zip(CHOICES["head"], CHOICES["block"], strict=True):  # the one is behind the other
         spec = UNetSpec(
             width=3, factors=((2,) * ndim,) * 2, padding=padding, down=down, up=up, skip=skip, norm=norm, head=head,
             block=block, in_channels=2,

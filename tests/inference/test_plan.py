@@ -164,7 +164,7 @@ def test_only_a_network_whose_norm_sees_the_tile_is_not_exact_and_only_if_it_is_
 def test_activation_values_count_every_node_of_a_small_network():
     spec = UNetSpec(width=4, factors=((2, 2),))
     kept = 4 + 8 / 4 + 4
-    assert activation_values(spec) == 2 * 1 + kept + 4 * (1 + 3) + 2 * 2
+    assert activation_values(spec, (1, 1, 6, 10)) == 60 * (2 * 1 + kept + 4 * (1 + 3) + 2 * 2)
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(None, ""), (12.3, "about 12 s"), (300.0, "about 5 min")])

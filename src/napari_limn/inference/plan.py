@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
+from napari_limn.device import HEAP_BLOCK
 from napari_limn.inference.extents import Grid, feet_on_grid, fitting, on_grid, readers, too_little, up
 from napari_limn.inference.overlap import Line, kept_bytes, lines_of
 from napari_limn.inference.sweep_plan import LOOSE, OWN, cheapest_sweep
-from napari_limn.network.bank import BANK_ALIVE, features_of
+from napari_limn.network.bank import bank_values, features_of
 from napari_limn.volume.boxes import count_blocks
 
 if TYPE_CHECKING:
@@ -192,11 +193,19 @@ def make_blend(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Pla
     return Plan(grid, block, halo, count_blocks(grid, block), peak, limit, work, exact=False, tile=tile)
 
 
-def activation_values(spec: UNetSpec) -> float:
-    """Numbers alive at the peak of a forward pass, per voxel of the input: in the network, or before it in the classifier."""
-    around = 2 * spec.in_channels + 2 * spec.out_channels
-    convolved = _convolved_values(spec) if spec.convolves else 0
-    return around + max(convolved, _classified_values(spec))
+def activation_values(spec: UNetSpec, seen: Sequence[int], itemsize: int = 4) -> float:
+    """Numbers alive at the peak of a forward pass over `seen` (T, Z, Y, X): in the network, or before it in the classifier."""
+    voxels = prod(seen)
+    around = voxels * (2 * spec.in_channels + 2 * spec.out_channels)
+    convolved = voxels * _convolved_values(spec) if spec.convolves else 0
+    if spec.pixels is None or spec.share == 0:
+        return around + convolved
+    every = spec.in_channels + (len(spec.pixels.scales) + 1) * features_of(spec.in_channels, spec.ndim)
+    bank = _bank_values(spec, seen) * 4 / itemsize  # computed in float32
+    gaps = (
+        bank if 4 * prod(seen[-spec.ndim :]) < HEAP_BLOCK else 0
+    )  # that its small tensors leave in the heap
+    return around + max(voxels * every + bank, convolved + gaps if convolved else 0)
 
 
 def _convolved_values(spec: UNetSpec) -> float:
@@ -211,13 +220,14 @@ def _convolved_values(spec: UNetSpec) -> float:
     return kept + spec.channels(0) * (len(spec.skips(0, spec.depth)) + 3 + more)
 
 
-def _classified_values(spec: UNetSpec) -> int:
-    """Numbers alive in the pixel classifier: features of each scale, all of them, and twice again standardised."""
-    if spec.pixels is None or spec.share == 0:
+def _bank_values(spec: UNetSpec, seen: Sequence[int]) -> int:
+    """Numbers alive in the pixel classifier while the features of a scale are computed, beside all features."""
+    if spec.pixels is None:
         return 0
-    each = features_of(spec.in_channels, spec.ndim)
-    every = spec.in_channels + len(spec.pixels.scales) * each
-    return max(every + BANK_ALIVE * each, 3 * every, every + 2 * max(spec.pixels.hidden, default=0))
+    extent = seen[-spec.ndim :]
+    return prod(seen[: -spec.ndim]) * max(
+        bank_values(extent, s, spec.in_channels) for s in spec.pixels.scales
+    )
 
 
 def network_bytes(spec: UNetSpec, block: Sequence[int], grid: Grid, itemsize: int) -> int:
@@ -225,16 +235,16 @@ def network_bytes(spec: UNetSpec, block: Sequence[int], grid: Grid, itemsize: in
     return _activation_bytes(spec, _seen(spec, block, grid), itemsize)
 
 
-def _activation_bytes(spec: UNetSpec, seen: int, itemsize: int) -> int:
-    return int(seen * activation_values(spec) * itemsize * LOOSE)
+def _activation_bytes(spec: UNetSpec, seen: Sequence[int], itemsize: int) -> int:
+    return int(activation_values(spec, seen, itemsize) * itemsize * LOOSE)
 
 
-def _seen(spec: UNetSpec, core: Sequence[int], grid: Grid) -> int:
-    """Voxels that the network sees of a block and its halo."""
-    return prod(
+def _seen(spec: UNetSpec, core: Sequence[int], grid: Grid) -> list[int]:
+    """Extent (T, Z, Y, X) of what the network sees of a block and its halo."""
+    return [
         c + 2 * f.halo if f.shrink else min(c + 2 * f.halo, up(n, f.step))
         for c, f, n in zip(core, feet_on_grid(spec), grid, strict=True)
-    )
+    ]
 
 
 def _peak(spec: UNetSpec, core: Sequence[int], grid: Grid, itemsize: int) -> int:
@@ -243,9 +253,9 @@ def _peak(spec: UNetSpec, core: Sequence[int], grid: Grid, itemsize: int) -> int
     return _bytes(spec, _seen(spec, core, grid), prod(core), itemsize, alone=alone)
 
 
-def _bytes(spec: UNetSpec, seen: int, labelled: int, itemsize: int, *, alone: bool) -> int:
-    """Bytes for a block by the voxels that the network sees and those that get a label; nothing is read ahead of one alone."""
-    values = seen * spec.in_channels
+def _bytes(spec: UNetSpec, seen: Sequence[int], labelled: int, itemsize: int, *, alone: bool) -> int:
+    """Bytes for a block by what the network sees and how many voxels get a label; nothing is read ahead of one alone."""
+    values = prod(seen) * spec.in_channels
     image = 8 * labelled if alone else values * (4 + 12 * readers(values)) + 16 * labelled
     return _activation_bytes(spec, seen, itemsize) + image + OWN
 
@@ -286,7 +296,7 @@ def _largest_lines(spec: UNetSpec, frame: Grid, grid: Grid, limit: int, itemsize
 def _bare_peak(spec: UNetSpec, tile: Grid, grid: Grid, itemsize: int) -> int:
     """Bytes for one tile with no more context than the network cuts off."""
     given = [min(n, size) for n, size in zip(grid, tile, strict=True)]
-    seen = prod(fitting(n, f) for n, f in zip(given, feet_on_grid(spec), strict=True))
+    seen = [fitting(n, f) for n, f in zip(given, feet_on_grid(spec), strict=True)]
     alone = all(size >= n for n, size in zip(grid, tile, strict=True))
     return _bytes(spec, seen, prod(given), itemsize, alone=alone)
 

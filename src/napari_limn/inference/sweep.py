@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from napari_limn.device import channels_last
 from napari_limn.inference.schedule import Schedule
 from napari_limn.inference.stages import SPREADS, WINDOWS, NotStreamableError, Part, stages_of
-from napari_limn.network.bank import BANK_ALIVE, gaussian_features
+from napari_limn.network.bank import bank_values, gaussian_features
 from napari_limn.network.graph import Slot, Weight
 
 if TYPE_CHECKING:
@@ -159,13 +159,13 @@ class Sweep:
                 samples = prod(along.extent(i) for along in self._axes)
                 yield samples * weight.numel() * float(prod(m.stride for m in stage.op.moves if m.stride < 1))
 
-    def most_alive(self) -> int:
-        """Numbers in tensors at once at most, predicted: during the first block, which reads ahead, or a later one."""
+    def most_alive(self, itemsize: int = 4) -> int:
+        """Numbers of `itemsize` bytes in tensors at once at most, predicted: during the first block, which reads ahead, or a later one."""
         places = product(*({0, min(1, along.blocks - 1)} for along in self._axes))
         kept = self.most_kept()
-        return max(self._alive(place) + (kept if any(place) else 0) for place in places)
+        return max(self._alive(place, itemsize) + (kept if any(place) else 0) for place in places)
 
-    def _alive(self, block: tuple[int, ...]) -> int:
+    def _alive(self, block: tuple[int, ...], itemsize: int) -> int:
         """Numbers in tensors at once at most during a block, without what was kept before it."""
         fresh: dict[int, int] = {}
         last = {e.source: i for i, stage in enumerate(self._stages) for e in stage.edges()}
@@ -178,7 +178,13 @@ class Sweep:
             )
             read = needed * sum(self._stages[edge.source].op.channels for edge in stage.edges())
             fresh[i] = made
-            inner = BANK_ALIVE * needed * stage.op.channels if stage.op.name == "gaussian_features" else 0
+            inner = 0
+            if stage.op.name == "gaussian_features":
+                channels = self._stages[
+                    stage.operands[0][0].source
+                ].op.channels  # the ones behind them have their own edge
+                inner = bank_values([b - a for a, b in spans], stage.op.named()["sigma"], channels)
+                inner = inner * 4 // itemsize  # computed in float32
             most = max(most, sum(fresh.values()) + (read + inner if made else 0))
             fresh = {source: size for source, size in fresh.items() if last.get(source, 0) > i}
         return most
@@ -215,6 +221,7 @@ class Sweep:
             data = given[0]
         else:
             data = self._call(op, given)
+        given.clear()  # pointwise functions that follow need room of their own
         for each in then:
             data = torch.relu_(data) if each.name == "relu" else self._call(each, [data])
         return data

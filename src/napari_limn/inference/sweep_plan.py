@@ -195,7 +195,7 @@ def _swept_work(spec: UNetSpec, grid: Grid, block: Grid, column: Grid) -> float:
 
 def _swept_peak(spec: UNetSpec, grid: Grid, block: Grid, column: Grid, itemsize: int) -> int:
     """Bytes of a sweep: tensors, the image as read, labels, weights, libraries."""
-    values = max(sweep.most_alive() for sweep, _ in _sweeps(spec, grid, block, column))
+    values = max(sweep.most_alive(itemsize) for sweep, _ in _sweeps(spec, grid, block, column))
     seen = prod(b + f.halo + f.shrink for b, f in zip(block, feet_on_grid(spec), strict=True))
     # of a part that is being read, what came and what is scaled; of those that wait, the latter; the first block reads more
     reading = readers(spec.in_channels * prod(block))

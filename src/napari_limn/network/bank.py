@@ -9,7 +9,7 @@ gives what the whole image gives.
 from __future__ import annotations
 
 from itertools import combinations
-from math import ceil, pi
+from math import ceil, pi, prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _TRUNCATE = 3.0  # filters end at so many sigma
 _THIN = 0.3  # of a voxel: below this sigma nothing is seen along an axis
-BANK_ALIVE = 3  # numbers alive at once while features are computed, over those that come of it
+_PIECE = 32  # samples of a line that are filtered together, at least
+_ALIVE = 3.5  # numbers alive at once while features are computed, over those that come of it (benchmarks/memory.py)
 
 
 def reach(sigma: Sequence[float]) -> tuple[int, ...]:
@@ -33,6 +34,12 @@ def reach(sigma: Sequence[float]) -> tuple[int, ...]:
 def features_of(channels: int, ndim: int) -> int:
     """Number of features of a scale."""
     return channels * (3 + 2 * ndim)
+
+
+def bank_values(extent: Sequence[int], sigma: Sequence[float], channels: int) -> int:
+    """Numbers alive at once at most while the features of a scale are computed over `extent`, these themselves not counted."""
+    widened = prod(n + 2 * _radius(_integration(s)) for n, s in zip(extent, sigma, strict=True))
+    return int(_ALIVE * features_of(channels, len(sigma)) * widened)
 
 
 def gaussian_features(x: Tensor, sigma: Sequence[float], padding: int | None = None) -> Tensor:
@@ -80,7 +87,7 @@ def _jet(x: Tensor, inside: list[Tensor], sigma: Sequence[float]) -> dict[tuple[
         found = {
             (*order, k): each
             for order, value in found.items()
-            for k, each in enumerate(torch.split(_along(value, kernels[: 3 - sum(order)], axis), 1, 1))
+            for k, each in enumerate(_along(value, kernels[: 3 - sum(order)], axis))
         }
         shape = [1] * ndim
         shape[axis] = -1
@@ -147,17 +154,28 @@ def _integrated(x: Tensor, inside: list[Tensor], sigma: Sequence[float]) -> Tens
         shape = [1] * len(sigma)
         shape[axis] = -1
         seen = F.conv1d(inside[axis].view(1, 1, -1), kernel[:, None]).clamp_min(1e-6)
-        x = _along(x, kernel, axis) / seen.view(shape)
+        x = _along(x, kernel, axis)[0] / seen.view(shape)
     return x
 
 
-def _along(x: Tensor, kernels: Tensor, axis: int) -> Tensor:
-    """Correlation of (N, 1, …) with K kernels along one axis, (N, K, …), without padding."""
-    ndim = x.ndim - 2
-    shape = [1] * ndim
-    shape[axis] = -1
-    conv = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[ndim]
-    return conv(x, kernels.view(len(kernels), 1, *shape))
+def _along(x: Tensor, kernels: Tensor, axis: int) -> list[Tensor]:
+    """Correlation of (N, 1, …) with each kernel along one axis, without padding.
+
+    As products of overlapping pieces with band matrices: of a single channel, oneDNN makes machine code that grows with the
+    image and is kept, and PyTorch's own convolution as many copies as a kernel is wide.
+    """
+    width, n = kernels.shape[1], x.shape[axis + 2] - kernels.shape[1] + 1
+    step = min(n, max(_PIECE, width))
+    size, count = step + width - 1, -(-n // step)
+    x = x.movedim(axis + 2, -1)
+    x = F.pad(x, (0, (count - 1) * step + size - x.shape[-1]))
+    pieces = x.unfold(-1, size, step)
+    flat, lead = pieces.reshape(-1, size), pieces.shape[:-2]
+    found = []
+    for kernel in kernels:
+        band = torch.stack([F.pad(kernel, (i, step - 1 - i)) for i in range(step)], 1)
+        found.append((flat @ band).view(*lead, count * step)[..., :n].movedim(-1, axis + 2))
+    return found
 
 
 def _integration(sigma: float) -> float:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import has_torch_function_unary
 
 from napari_limn.network.bank import features_of, gaussian_features, reach
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _CONV: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _FAR = 6.0  # standard deviations at which features are clipped: beyond what was painted, nothing is known
+_TOGETHER = 1 << 14  # voxels that go through the perceptron at once
 _LEAST = 1e-6  # deviation of a feature that does not vary
 
 
@@ -53,12 +55,29 @@ class PixelClassifier(nn.Module):
     def bank(self, x: Tensor) -> Tensor:
         """The features of (N, C, …), (N, features, …): the intensities themselves, then those of each scale."""
         seen = torch.cat([x, torch.ones_like(x)], 1)
-        return torch.cat([x, *(gaussian_features(seen, sigma) for sigma in self.scales)], 1)
+        if has_torch_function_unary(x):  # whoever traces the network follows values, not memory
+            return torch.cat([x, *(gaussian_features(seen, sigma) for sigma in self.scales)], 1)
+        # scale by scale into its place: put together at the end, all of them would be there twice
+        found = x.new_empty(len(x), self.features, *x.shape[2:])
+        found[:, : x.shape[1]] = x
+        each = features_of(x.shape[1], self.ndim)
+        for place, sigma in enumerate(self.scales):
+            found.narrow(1, x.shape[1] + place * each, each).copy_(gaussian_features(seen, sigma))
+        return found
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of `x`."""
-        logits: Tensor = self.layers(self.standard(self.bank(x)))
-        return logits
+        if has_torch_function_unary(x) or torch.is_grad_enabled():
+            traced: Tensor = self.layers(self.standard(self.bank(x)))
+            return traced
+        features = self.bank(x).flatten(2)
+        logits = x.new_empty(len(x), self.classes, features.shape[2])
+        line = (len(x), self.features, *(1,) * (self.ndim - 1), -1)
+        # what the layers make of all voxels at once would need as much memory as the features again
+        for start in range(0, features.shape[2], _TOGETHER):
+            part = features[..., start : start + _TOGETHER].view(line)
+            logits[..., start : start + _TOGETHER] = self.layers(self.standard(part)).flatten(2)
+        return logits.view(len(x), self.classes, *x.shape[2:])
 
     def columns(self, features: Tensor) -> Tensor:
         """Logits (K, N) of standardised features (F, N): what the layers give voxel by voxel, in a third of the time."""
