@@ -45,8 +45,8 @@ def network_that(answer):
     return network
 
 
-def judged(classifier, rows=(0, 0, 0, 1, 1, 1)):
-    judge = Judge(windows_of(rows))
+def judged(classifier, rows=(0, 0, 0, 1, 1, 1), **fields):
+    judge = Judge(windows_of(rows), **fields)
     return judge, judge.classifier(classifier)
 
 
@@ -99,6 +99,17 @@ def test_a_ripe_network_is_shown_unless_it_is_surely_worse():
         judge, _ = judged(Answer(1.5))
         assert not judge.network(network_that(Answer(clear))).better
         assert judge.network(network_that(Answer(clear)), ripe=True).better is shown
+
+
+def test_a_network_that_is_taught_what_is_held_out_must_be_ripe():
+    judge, _ = judged(Answer(1.5), taught=True)
+    green = judge.network(network_that(Answer(5.0)))
+    assert not green.better
+    assert green.score is not None
+    assert judge.network(network_that(Answer(5.0)), ripe=True).better
+    assert judge.network(network_that(Answer(5.0))).better
+    before, _ = judged(Answer(1.5), taught=True, proven=True)  # shown before this training
+    assert before.network(network_that(Answer(5.0))).better
 
 
 def test_without_a_classifier_the_first_network_is_shown():

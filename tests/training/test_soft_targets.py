@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import napari_limn as limn
 from napari_limn.annotation.classes import IGNORE
+from napari_limn.annotation.patches import Patch
 from napari_limn.errors import LimnError
 from napari_limn.events import drain
 from napari_limn.network.spec import PixelSpec, UNetSpec
@@ -75,25 +76,27 @@ def test_a_batch_carries_them_where_the_image_is():
     assert (batch.targets != IGNORE).any()
 
 
-def test_what_is_held_out_is_not_told_by_them(monkeypatch):
-    """Soft targets come from the twin that has not seen the held-out strokes."""
+def test_nothing_is_told_where_strokes_are_held_out(monkeypatch):
     image = np.random.default_rng(0).normal(0, 0.1, (128, 256)).astype(np.float32)
-    image[:, 128:] += 1
     labels = np.zeros((128, 256), np.uint8)
     for y in range(8, 128, 16):
         labels[y, 8:120:3], labels[y, 136:250:3] = 1, 2
-    asked = []
-    real = guessing
-
-    def watched(classifier, data, seed):
-        asked.append({k: v.clone() for k, v in classifier.state_dict().items()})
-        return real(classifier, data, seed)
-
-    monkeypatch.setattr("napari_limn.training.loop.guessing", watched)
-    spec = TrainSpec(steps=1, held_out=0.3, patch=(32, 32), preset="fast")
-    model = limn.train(image, labels, spec)
-    shown = model.network.pixels.state_dict()
-    assert any(not torch.equal(asked[0][k], shown[k]) for k in shown)
+    spec = TrainSpec(held_out=0.3, patch=(128, 256), augment=limn.AugmentSpec(warped=0.0, gain=0, offset=0))
+    painted = gather(image, labels, spec, None, {}, {})
+    network = UNetSpec(width=4, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)))
+    data = TrainingSet(painted, network, spec)
+    assert data.holds_out
+    data.soft_targets = drain(guessing(UNet(network).eval().pixels, data))
+    whole = ((0, 1), (0, 1), (0, 128), (0, 256))
+    _, held = data.targets_of(0, whole)
+    known = data.soft_targets.at(0, whole)[:, 0, 0].sum(0)
+    assert known[held].min() > 0.99
+    monkeypatch.setattr(data._sampler, "draw", lambda *_: Patch(0, whole))
+    batch = data.batch()
+    told = batch.soft.sum(1)
+    mirrored = [held, held[::-1], held[:, ::-1], held[::-1, ::-1]]
+    for each in told:
+        assert any(np.allclose(each, ~flipped, atol=0.01) for flipped in mirrored)
 
 
 @pytest.mark.parametrize("fields", [{"soft_targets": 0.0}, {"zero": "background"}, {"instant": False}])

@@ -215,8 +215,12 @@ class TrainingSet:
         target = self._target(source, box, clipped(box, self._labels[source].grid))
         self._held[source].blank(box, target, IGNORE)
         weights = self._weights(source, box) if self._objects else None
-        soft = self._flat(self.soft_targets.at(source, box)) if self.soft_targets else None
-        return self.image_of(source, box), self._flat(target), weights, soft
+        if self.soft_targets is None:
+            return self.image_of(source, box), self._flat(target), weights, None
+        soft = self.soft_targets.at(source, box)
+        for probability in soft:
+            self._held[source].blank(box, probability, 0)
+        return self.image_of(source, box), self._flat(target), weights, self._flat(soft)
 
     def _elsewhere(self, known: SoftTargets) -> _Parts:
         """The same of a patch in a plane without paint, of which only soft targets are known."""

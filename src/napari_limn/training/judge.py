@@ -83,8 +83,8 @@ class Judge:
     trusting
         Whether, with nothing held out, a network is shown all the same, together with the classifier.
     taught
-        Whether the network learns from the classifier what to say between strokes: then it strays so little that, with
-        nothing held out, a ripe one is shown together with the classifier.
+        Whether the network learns what to say between strokes from a classifier that knows the held-out ones. Then they flatter it,
+        and it is shown only once ripe; but it strays so little that this is safe, even with nothing held out.
     bfloat16
         Whether networks compute in it.
     """
@@ -113,21 +113,23 @@ class Judge:
     def network(self, network: UNet, *, ripe: bool = False) -> Verdict:
         """Judge a network as it is now, by itself and together with its classifier.
 
-        A `ripe` one, which has had half of its time, is shown unless it is surely worse: a few held-out strokes can hardly
-        prove that it is better.
+        A `ripe` one, which has had its time, is shown unless it is surely worse: a few held-out strokes can hardly prove that it
+        is better. One that is taught by the classifier is not shown before that.
         """
         if not self.windows:
             if network.pixels is None:
                 return Verdict(_ALONE, None, True)
             return Verdict(_TOGETHER, None, self._trusting or (ripe and self._taught))
+        green = self._taught and not ripe and not self._proven
         self._proven = self._proven or ripe
         own = self._computed(network.convolved)
         if self._simple is None:
             return self._progress(self._evidence(own), _ALONE)
-        together, alone = self._evidence(self._mixed(own)), self._evidence(own)
-        if likelier(alone.likelihood, together.likelihood, alone.counts):
-            return self._progress(alone, _ALONE)
-        return self._progress(together, _TOGETHER)
+        new, share = self._evidence(self._mixed(own)), _TOGETHER
+        alone = self._evidence(own)
+        if likelier(alone.likelihood, new.likelihood, alone.counts):
+            new, share = alone, _ALONE
+        return Verdict(share, new.score, False) if green else self._progress(new, share)
 
     def _progress(self, new: Evidence, share: float) -> Verdict:
         """Whether a network is shown; it is then compared with the best of those before it."""

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from napari_limn.training.spec import TrainSpec
 
 _EMA = 0.98
-_RIPE = (
-    0.5  # share of the budget after which a network is shown unless it is surely worse than the first answer
-)
+_RIPE, _RIPE_STEPS = (
+    0.5,
+    150,
+)  # share of the budget, or steps, after which a network is shown unless it is surely worse
 _WARM_UP = 0.05
 _FIRST_SCORE = 2.0  # seconds; whoever stops early keeps something
 _SCORING_SHARE = 0.1  # of the time, at most
@@ -200,7 +201,8 @@ class Run:
             yield from self._appoint(self.data, self._sample)
         if not self.start.spec.steps and not self.steps:
             return  # it has learnt nothing yet
-        before, ripe = self.seconds, self._share(self.steps, self.seconds) >= _RIPE
+        before = self.seconds
+        ripe = self.steps >= _RIPE_STEPS or self._share(self.steps, self.seconds) >= _RIPE
         yield from self._keep(self._judge.network(self.average, ripe=ripe))
         self._next_score = self.seconds + max(_FIRST_SCORE, (self.seconds - before) / _SCORING_SHARE)
 
@@ -216,20 +218,20 @@ class Run:
             taught=self._taught,
             bfloat16=self.bfloat16,
         )
-        verdict, teacher = None, self._classifier
+        verdict = None
         if windows and self._classifier is not None and sample is not None:
             twin = self._twin or deepcopy(self._classifier)
             yield from teaching(twin, sample.without_held(), self.spec.seed, on=self._twin is not None)
-            self._twin = teacher = twin
+            self._twin = twin
             verdict = judge.classifier(deepcopy(twin).to(self.device))
         if again and proven and self.best is not None:  # what is shown sets the mark for what comes
             judge.network(deepcopy(self.best.network).to(self.device))
         self._judge, self._judged = judge, data
         if verdict is not None:
             yield from self._keep(verdict)
-        if self._taught and teacher is not None:
-            # by the soft targets of one that knows what is held out the network would hear of it
-            data.soft_targets = yield from guessing(teacher, data, self.spec.seed)
+        if self._taught and self._classifier is not None:
+            # not the twin: where it misses a kind of background, it would teach the network to miss it
+            data.soft_targets = yield from guessing(self._classifier, data, self.spec.seed)
         self._next_judge = self.seconds + (self.seconds - before) / _APPOINTING_SHARE
 
     def _keep(self, verdict: Verdict) -> Generator[Event, None, None]:
