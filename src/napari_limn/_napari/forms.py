@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,7 +31,7 @@ from napari_limn._napari.preferences import preferred
 from napari_limn._napari.state import Message, RunState
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Found, Noted, Warned
-from napari_limn.training.spec import preset_network
+from napari_limn.training.spec import pixel_features, preset_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -281,8 +282,9 @@ def _warm_up() -> None:
     """Import what a run needs; done later, it would hold up the window while the person works."""
     for name in ("napari_limn.training.trainer", "napari_limn.inference.pipeline", "sklearn.ensemble"):
         import_module(name)
-    # the first network that is traced makes PyTorch load its compiler: 1.2 s
-    import_module("napari_limn.network.graph").footprint(preset_network("balanced", 2))
+    # the first network that is traced makes PyTorch load its compiler, and look at each of its functions: 2 s
+    network = replace(preset_network("balanced", 2), pixels=pixel_features(2))
+    import_module("napari_limn.network.graph").footprint(network)
 
 
 def _form() -> QFormLayout:

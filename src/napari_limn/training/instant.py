@@ -62,7 +62,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Features (M, F) of voxels of a tile by their places (M,) in it; the first `others` were drawn, nobody painted them."""
+    """Features (M, F) of voxels of a tile by their places (M,) in it; the first `others` were drawn, the rest is painted."""
 
     place: NDArray[np.int64]
     features: NDArray[np.float32]
@@ -159,7 +159,10 @@ def drawing(
         yield Working()
         target, held = (a.ravel() for a in data.targets_of(tile.source, tile.box))
         painted = np.flatnonzero(target != IGNORE)
-        rows = known.get((tile.source, tile.box)) or _drawn(tile, classifier, data, others, seed)
+        rows = known.get((tile.source, tile.box))
+        if rows is None:
+            drawn = _random(tile, seed).permutation(len(target))[:others]
+            rows = _drawn(tile, classifier, data, drawn, painted)
         rows = known[tile.source, tile.box] = _with(rows, painted, tile, classifier, data)
         wanted = np.isin(rows.place, painted)
         wanted[: min(rows.others, others)] = True
@@ -169,11 +172,17 @@ def drawing(
     return sample.thinned(_PAINTED, len(sample.target), np.random.default_rng(seed))
 
 
-def _drawn(tile: PaintedTile, classifier: PixelClassifier, data: TrainingSet, others: int, seed: int) -> Rows:
-    """So many voxels of a tile at random places."""
-    place = _random(tile, seed).permutation(prod(shape_of(tile.box)))[:others]
+def _drawn(
+    tile: PaintedTile,
+    classifier: PixelClassifier,
+    data: TrainingSet,
+    drawn: NDArray[np.int64],
+    painted: NDArray[np.int64],
+) -> Rows:
+    """The rows of voxels of a tile that were drawn, and of painted ones."""
+    place = np.concatenate([drawn, np.setdiff1d(painted, drawn)])
     bank = data.features_of(tile.source, tile.box, classifier)
-    return Rows(place, np.ascontiguousarray(bank.reshape(len(bank), -1)[:, place].T), len(place))
+    return Rows(place, np.ascontiguousarray(bank.reshape(len(bank), -1)[:, place].T), len(drawn))
 
 
 def _with(

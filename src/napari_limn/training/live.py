@@ -162,7 +162,7 @@ class _Learner:
         spec = replace(self._spec, intensity=start.spec.intensity)
         if run is not None:
             self._before = (self._before[0] + run.steps, self._before[1] + run.seconds)
-        self._run = Run(start, spec, TrainingSet(painted, start.spec.network, spec))
+        self._run = Run(start, spec, TrainingSet(painted, start.spec.network, spec), run)
         return self._run
 
     def _counted(self, event: Event) -> Event:
