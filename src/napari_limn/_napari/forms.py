@@ -280,8 +280,9 @@ class Panel(QWidget):
 
 def _warm_up() -> None:
     """Import what a run needs; done later, it would hold up the window while the person works."""
-    for name in ("napari_limn.training.trainer", "napari_limn.inference.pipeline", "sklearn.ensemble"):
-        import_module(name)
+    for name in ("training.live", "inference.pipeline", "inference.view", "live"):
+        import_module(f"napari_limn.{name}")
+    import_module("sklearn.ensemble")
     # the first network that is traced makes PyTorch load its compiler, and look at each of its functions: 2 s
     network = replace(preset_network("balanced", 2), pixels=pixel_features(2))
     import_module("napari_limn.network.graph").footprint(network)
