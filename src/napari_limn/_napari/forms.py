@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from magicgui.widgets import ComboBox, Select, create_widget
 from napari.layers import Image
 from napari.utils.notifications import show_error
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
     from napari_limn.specs import DeviceName
 
+_SHOWN_FIRST = (
+    30  # milliseconds for the window to show what was pressed, and a new layer, before a run wants to compute
+)
 _WIDTH, _HEIGHT = 300, 260  # pixels at least, so that two panels below each other show their buttons
 
 
@@ -216,7 +219,7 @@ class Panel(QWidget):
         job.errored.connect(self._on_errored)
         job.finished.connect(self._on_finished)
         self.destroyed.connect(job.quit)
-        job.start()
+        QTimer.singleShot(_SHOWN_FIRST, job.start)
 
     def stop(self) -> None:
         """Stop the run at its next event."""
