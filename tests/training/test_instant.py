@@ -12,6 +12,7 @@ from napari_limn.inference.pipeline import predict
 from napari_limn.model import Model
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
+from napari_limn.training import instant
 from napari_limn.training.data import TrainingSet, gather
 from napari_limn.training.instant import drawing, teaching
 from napari_limn.training.scores import score
@@ -95,6 +96,7 @@ def test_a_sample_knows_every_stroke_and_which_are_held_out():
 
 def test_more_strokes_cost_features_around_them_only(monkeypatch):
     seen = []
+    monkeypatch.setattr(instant, "_OTHERS", 100)
     features_of = TrainingSet.features_of
     monkeypatch.setattr(
         TrainingSet, "features_of", lambda *of: seen.append(shape_of(of[2])[-2:]) or features_of(*of)
@@ -112,6 +114,7 @@ def test_more_strokes_cost_features_around_them_only(monkeypatch):
     assert seen[1][0] <= 1
     assert seen[1][1] <= 20
     whole = features_of(data, 0, ((0, 1), (0, 1), (0, 128), (0, 128)), network.pixels)
+    assert (sample.target == IGNORE).sum() > 50
     for value in (1, 2):
         found = sample.features[sample.target == value - 1]
         expected = whole[:, labels == value].T

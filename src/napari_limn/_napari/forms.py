@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from magicgui.widgets import ComboBox, Select, create_widget
 from napari.layers import Image
 from napari.utils.notifications import show_error
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
@@ -30,7 +31,7 @@ from napari_limn._napari.preferences import preferred
 from napari_limn._napari.state import Message, RunState
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Found, Noted, Warned
-from napari_limn.training.spec import preset_network
+from napari_limn.training.spec import pixel_features, preset_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
     from napari_limn.specs import DeviceName
 
+_SHOWN_FIRST = (
+    30  # milliseconds for the window to show what was pressed, and a new layer, before a run wants to compute
+)
 _WIDTH, _HEIGHT = 300, 260  # pixels at least, so that two panels below each other show their buttons
 
 
@@ -215,7 +219,7 @@ class Panel(QWidget):
         job.errored.connect(self._on_errored)
         job.finished.connect(self._on_finished)
         self.destroyed.connect(job.quit)
-        job.start()
+        QTimer.singleShot(_SHOWN_FIRST, job.start)
 
     def stop(self) -> None:
         """Stop the run at its next event."""
@@ -279,10 +283,12 @@ class Panel(QWidget):
 
 def _warm_up() -> None:
     """Import what a run needs; done later, it would hold up the window while the person works."""
-    for name in ("napari_limn.training.trainer", "napari_limn.inference.pipeline", "sklearn.ensemble"):
-        import_module(name)
-    # the first network that is traced makes PyTorch load its compiler: 1.2 s
-    import_module("napari_limn.network.graph").footprint(preset_network("balanced", 2))
+    for name in ("training.live", "inference.pipeline", "inference.view", "live"):
+        import_module(f"napari_limn.{name}")
+    import_module("sklearn.ensemble")
+    # the first network that is traced makes PyTorch load its compiler, and look at each of its functions: 2 s
+    network = replace(preset_network("balanced", 2), pixels=pixel_features(2))
+    import_module("napari_limn.network.graph").footprint(network)
 
 
 def _form() -> QFormLayout:

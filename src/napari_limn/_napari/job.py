@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_limn.events import Event
 
 
-_NICE = 10
+_NICE = 5
 
 
 class JobSignals(WorkerBaseSignals):  # type: ignore[misc]

@@ -63,7 +63,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Features (M, F) of voxels of a tile by their places (M,) in it; the first `others` were drawn, nobody painted them."""
+    """Features (M, F) of voxels of a tile by their places (M,) in it; the first `others` were drawn, the rest is painted."""
 
     place: NDArray[np.int64]
     features: NDArray[np.float32]
@@ -172,7 +172,8 @@ def drawing(
         painted = np.flatnonzero(target != IGNORE)
         rows = known.get((tile.source, tile.box))
         if rows is None:
-            rows = _drawn(tile, painted, classifier, data, others, seed)
+            drawn = _random(tile, seed).permutation(len(target))[:others]
+            rows = _drawn(tile, classifier, data, drawn, painted)
         rows = known[tile.source, tile.box] = _with(rows, painted, tile, classifier, data)
         wanted = np.isin(rows.place, painted)
         wanted[: min(rows.others, others)] = True
@@ -184,14 +185,12 @@ def drawing(
 
 def _drawn(
     tile: PaintedTile,
-    painted: NDArray[np.int64],
     classifier: PixelClassifier,
     data: TrainingSet,
-    others: int,
-    seed: int,
+    drawn: NDArray[np.int64],
+    painted: NDArray[np.int64],
 ) -> Rows:
-    """So many voxels of a tile at random places, then those that are painted."""
-    drawn = _random(tile, seed).permutation(prod(shape_of(tile.box)))[:others]
+    """The rows of voxels of a tile that were drawn, and of painted ones."""
     place = np.concatenate([drawn, np.setdiff1d(painted, drawn)])
     bank = data.features_of(tile.source, tile.box, classifier)
     return Rows(place, np.ascontiguousarray(bank.reshape(len(bank), -1)[:, place].T), len(drawn))

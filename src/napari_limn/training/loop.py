@@ -49,9 +49,11 @@ class Run:
         The model that it begins with.
     spec, data
         How to train, and on what.
+    after
+        A run on the same images, whose features of voxels are taken over.
     """
 
-    def __init__(self, start: Model, spec: TrainSpec, data: TrainingSet) -> None:
+    def __init__(self, start: Model, spec: TrainSpec, data: TrainingSet, after: Run | None = None) -> None:
         self.spec, self.data, self.start = spec, data, start
         self.device = choose_device(spec.device)
         self.bfloat16 = fast_bfloat16(self.device)
@@ -73,7 +75,8 @@ class Run:
         self._due, self._next_score, self._next_judge = True, _FIRST_SCORE, 0.0
         self._classifier = deepcopy(start.network.pixels)  # learns all strokes
         self._twin: PixelClassifier | None = None  # has not seen those held out
-        self._known: Known = {}
+        same = after is not None and after.start.spec.network.pixels == start.spec.network.pixels
+        self._known: Known = after._known if after is not None and same else {}
         self._sample: Sample | None = None
 
     @cached_property

@@ -1,0 +1,106 @@
+"""A run whose data are exchanged between two steps: it goes on where it was."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from napari_limn.events import Improved, Scored, Step, Working
+from napari_limn.network.spec import PixelSpec, UNetSpec
+from napari_limn.training import loop
+from napari_limn.training.data import TrainingSet, gather
+from napari_limn.training.loop import Run
+from napari_limn.training.spec import TrainSpec
+from napari_limn.training.trainer import begin
+
+torch.set_num_threads(1)
+
+NETWORK = UNetSpec(width=2, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)))
+SPEC = TrainSpec(steps=10, network=NETWORK, patch=(32, 32), device="cpu", held_out=0.2)
+Y, X = np.indices((64, 64))
+IMAGE = (100 * (X > 32) + np.random.default_rng(0).normal(0, 20, (64, 64))).astype(np.float32)
+
+
+def data_of(rows, after=None, spec=SPEC):
+    labels = np.zeros((64, 64), np.uint8)
+    labels[rows, 4:24], labels[rows, 36:56] = 1, 2
+    painted = gather(IMAGE, labels, spec, None, {}, {})
+    start = begin(spec, painted, None)
+    return start, TrainingSet(painted, start.spec.network, spec, after)
+
+
+def run_of(rows, spec=SPEC):
+    start, data = data_of(rows, spec=spec)
+    return Run(start, spec, data)
+
+
+def first(events, what):
+    return next(event for event in events if isinstance(event, what))
+
+
+def test_the_optimiser_goes_on_and_batches_are_drawn_on():
+    run = run_of(range(3, 60, 8))
+    with closing(run.learning()) as events:
+        first(events, Step)
+    optimizer, network, turn = run.optimizer, run.network, run.data._turn
+    _, data = data_of(range(3, 60, 4), run.data)
+    assert data._turn == turn
+    assert data._scalings is run.data._scalings
+    run.renew(data)
+    steps = [e for e in run.learning() if isinstance(e, Step)]
+    assert [e.step for e in steps] == list(range(2, 12))
+    assert steps[-1].done == 1
+    assert (run.optimizer, run.network) == (optimizer, network)
+
+
+def test_a_scoring_that_was_broken_off_goes_on_and_the_judge_follows_the_data(monkeypatch):
+    taught = []
+    teaching = loop.teaching
+    monkeypatch.setattr(
+        loop,
+        "teaching",
+        lambda classifier, *of, on: taught.append(classifier) or teaching(classifier, *of, on=on),
+    )
+    run = run_of(range(3, 60, 8))
+    with closing(run.learning()) as events:
+        first(events, Improved)
+        first(events, Working)  # the twin is being taught
+    assert len(taught) == 2
+    run.renew(data_of(range(3, 60, 4), run.data)[1])
+    first_judged = run.data
+    events = run.learning()
+    first(events, Improved)
+    first(events, Scored)
+    assert len(taught) == 3, "the twin was begun anew"
+    assert run._judged is not first_judged
+    list(events)
+    assert run._judged is first_judged
+    assert taught[3] is taught[1], "the twin did not go on from what it knew"
+
+
+def test_what_is_shown_keeps_its_network_when_strokes_are_answered():
+    run = run_of(range(3, 60, 8), replace(SPEC, held_out=0))  # nothing held out: the network is trusted
+    list(run.learning())
+    shown = run.best
+    assert shown.spec.network.share < 1
+    run.renew(data_of(range(3, 60, 4), run.data, run.spec)[1])
+    answered = first(run.learning(), Improved).model
+    weights, before = answered.network.state_dict(), shown.network.state_dict()
+    assert answered.spec.network == shown.spec.network
+    for name, weight in weights.items():
+        if not name.startswith("pixels."):
+            assert torch.equal(weight, before[name])
+    assert not torch.equal(weights["pixels.layers.0.weight"], before["pixels.layers.0.weight"])
+
+
+def test_pauses_are_not_counted():
+    run = run_of(range(3, 60, 8))
+    with closing(run.learning()) as events:
+        first(events, Step)
+    spent = run.seconds
+    time.sleep(0.02)
+    assert run.seconds == spent > 0
