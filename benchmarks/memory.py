@@ -1,6 +1,6 @@
 """Peak memory of predictions against what was promised: peak RSS minus RSS after the imports, each run in a process of its own.
 
-    python benchmarks/memory.py flat [--sizes 0.25 1 4 16] [--limit 1GB] [--precision bfloat16]   volumes made on the fly, a small 3D network, Zarr out
+    python benchmarks/memory.py flat [--sizes 0.25 1 4 16] [--limit 1GB] [--precision bfloat16] [--network NAME]   volumes made on the fly, a small 3D network, Zarr out
     python benchmarks/memory.py promise [--only 0 1 …]                     several networks and limits, one volume each
 
 Volumes hold pseudo-random uint16 voxels that are computed when they are read, 512 × 512 a plane, so only their length differs.
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 NETWORKS = {
+    "3D, width 2, depth 1": {"width": 2, "factors": ((2, 2, 2),)},
     "3D, width 8, depth 1": {"width": 8, "factors": ((2, 2, 2),)},
     "3D, width 16, depth 3": {"width": 16, "factors": ((2, 2, 2),) * 3},
     "3D, width 8, depth 3": {"width": 8, "factors": ((2, 2, 2),) * 3},
@@ -92,6 +93,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=float, nargs="+", default=[0.25, 1, 4, 16], help="GB of uint16")
     parser.add_argument("--limit", default="1GB")
     parser.add_argument("--precision", default="bfloat16", help="of flat")
+    parser.add_argument("--network", choices=NETWORKS, default="3D, width 8, depth 1", help="of flat")
     parser.add_argument("--only", type=int, nargs="+", help="which of the promises, by number")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -101,7 +103,7 @@ def main() -> None:
     cases = PROMISES if args.only is None else [PROMISES[n] for n in args.only]
     if args.what == "flat":
         cases = [
-            ("3D, width 8, depth 1", (round(size * 1e9 / 2 / 512**2), 512, 512), args.limit, args.precision) for size in args.sizes
+            (args.network, (round(size * 1e9 / 2 / 512**2), 512, 512), args.limit, args.precision) for size in args.sizes
         ]  # fmt: skip
     print(
         "| network | voxels | GB | limit | precision | promised GB | measured GB | promised ÷ measured | seconds |\n"

@@ -17,8 +17,9 @@ from napari_limn.inference.plan import (
     with_time,
 )
 from napari_limn.inference.sweep_plan import cheapest_sweep, least_alive
+from napari_limn.network.bank import bank_values, features_of
 from napari_limn.network.graph import Footprint, footprint
-from napari_limn.network.spec import UNetSpec
+from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.volume.boxes import blocks, count_blocks, slices
 
 PLANES = UNetSpec(width=8, factors=((2, 2),) * 3)
@@ -165,6 +166,20 @@ def test_activation_values_count_every_node_of_a_small_network():
     spec = UNetSpec(width=4, factors=((2, 2),))
     kept = 4 + 8 / 4 + 4
     assert activation_values(spec, (1, 1, 6, 10)) == 60 * (2 * 1 + kept + 4 * (1 + 3) + 2 * 2)
+
+
+def test_activation_values_count_the_classifier_before_the_network_and_what_it_leaves_in_the_heap():
+    scales, seen = ((1.0, 1.0), (4.0, 4.0)), (1, 3, 64, 80)
+    spec = UNetSpec(width=8, factors=((2, 2),), pixels=PixelSpec(scales=scales), share=1.0)
+    bank, every = 3 * bank_values((64, 80), (4.0, 4.0), 1), 1 + 3 * features_of(1, 2)
+    alone, network = activation_values(spec, seen), activation_values(replace(spec, share=0.0), seen)
+    assert network == activation_values(replace(spec, pixels=None), seen)
+    assert alone == 3 * 64 * 80 * (6 + every) + bank
+    assert activation_values(spec, seen, 2) == alone + bank  # which is float32 whatever the network is in
+    assert activation_values(replace(spec, share=0.5), seen) == max(alone, network + 0.75 * bank)
+    large = (1, 1, 2048, 2048)  # whose tensors do not lie in the heap
+    both, network = (activation_values(replace(spec, share=share, width=64), large) for share in (0.5, 0.0))
+    assert both == network
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(None, ""), (12.3, "about 12 s"), (300.0, "about 5 min")])

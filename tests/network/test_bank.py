@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_limn.inference.sweep import Sweep
-from napari_limn.network.bank import eigenvalues, features_of, gaussian_features, reach
+from napari_limn.network import bank, pixels
+from napari_limn.network.bank import bank_values, eigenvalues, features_of, gaussian_features, reach
 from napari_limn.network.graph import footprint, graph_of, trace
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
@@ -50,6 +51,53 @@ def test_eigenvalues_are_numpys(seed, ndim):
     pairs = [(0, 0), (1, 1), (0, 1)] if ndim == 2 else [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
     found = torch.stack(eigenvalues([torch.from_numpy(matrix[:, a, b]) for a, b in pairs]), 1)
     assert np.allclose(found.numpy(), np.linalg.eigvalsh(matrix)[:, ::-1], atol=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 1000),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from([0.1, 0.5, 3.0, 12.0]),
+    st.integers(0, 90),
+)
+def test_a_line_is_filtered_as_a_convolution_does_it(seed, ndim, sigma, longer):
+    axis, kernels = seed % ndim, bank._kernels(sigma)
+    shape = [3, 4, 5][:ndim]
+    shape[axis] = kernels.shape[1] + longer
+    x = torch.randn(2, 1, *shape, generator=torch.Generator().manual_seed(seed))
+    expected = np.stack([
+        ndimage.correlate1d(x.numpy(), k.numpy(), axis + 2, mode="constant") for k in kernels
+    ])  # fmt: skip
+    reach = kernels.shape[1] // 2
+    expected = expected.take(np.arange(reach, reach + longer + 1), axis + 3)
+    assert np.allclose(torch.stack(bank._along(x, kernels, axis)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_without_gradients_a_classifier_gives_the_same_piece_by_piece(monkeypatch, ndim):
+    monkeypatch.setattr(pixels, "_TOGETHER", 100)
+    spec = UNetSpec(
+        in_channels=2, out_channels=3, factors=((2,) * ndim,), pixels=PixelSpec(scales=((1.0,) * ndim,))
+    )
+    classifier, x = pixels.PixelClassifier(spec), torch.randn(2, 2, *(9, 11, 13)[:ndim])
+    expected = classifier(x)
+    assert expected.requires_grad
+    with torch.no_grad():
+        assert torch.allclose(classifier(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("extent", "sigma"), [((200, 300), 0.7), ((128, 256), 10.0), ((16, 64, 64), 1.6)])
+def test_what_is_alive_while_features_are_computed_is_as_promised(extent, sigma):
+    x = torch.randn(1, 2, *extent)
+    with torch.profiler.profile(profile_memory=True) as seen, torch.inference_mode():
+        gaussian_features(x, (sigma,) * len(extent))
+    alive = most = 0
+    for event in seen.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            alive += event.nbytes()
+            most = max(most, alive)
+    promised = bank_values(extent, (sigma,) * len(extent), 1) + features_of(1, len(extent)) * x[0, 0].numel()
+    assert 0.7 * promised <= most / 4 <= 1.1 * promised
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5, 0.0])

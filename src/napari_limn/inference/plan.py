@@ -202,9 +202,8 @@ def activation_values(spec: UNetSpec, seen: Sequence[int], itemsize: int = 4) ->
         return around + convolved
     every = spec.in_channels + (len(spec.pixels.scales) + 1) * features_of(spec.in_channels, spec.ndim)
     bank = _bank_values(spec, seen) * 4 / itemsize  # computed in float32
-    gaps = (
-        bank if 4 * prod(seen[-spec.ndim :]) < HEAP_BLOCK else 0
-    )  # that its small tensors leave in the heap
+    # of which small tensors leave gaps in the heap; large ones do not lie there
+    gaps = 0.75 * bank if 4 * prod(seen[-spec.ndim :]) < HEAP_BLOCK else 0
     return around + max(voxels * every + bank, convolved + gaps if convolved else 0)
 
 
