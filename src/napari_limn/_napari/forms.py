@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from napari_limn._napari.docking import Place
 from napari_limn._napari.job import Job
 from napari_limn._napari.keyboard import operable, skipping
 from napari_limn._napari.layers import MADE_BY
@@ -62,6 +63,7 @@ class Panel(QWidget):
     def __init__(self, viewer: ViewerModel, prefix: str, verb: str, stop: str) -> None:
         super().__init__()
         self.viewer, self._prefix = viewer, prefix
+        self._place = Place(self, viewer, "paint" if prefix == "limn-strokes" else "run")
         self.job: Job | None = None
         self._fields: list[ValueWidget[Any] | FileEdit] = []
         self._said, self._failed = "", False
@@ -186,6 +188,7 @@ class Panel(QWidget):
     def showEvent(self, event: Any) -> None:
         """Offer the layers that came before the widget, and get PyTorch ready before it is needed."""
         super().showEvent(event)
+        self._place.shown()
         self.reset_choices()
         threading.Thread(target=_warm_up, name="limn-warm-up").start()
 
