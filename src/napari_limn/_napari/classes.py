@@ -9,7 +9,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_limn._napari.layers import CLASS_NAMES, MADE_BY, class_table, colormap, painted_look
-from napari_limn.annotation.classes import default_name
+from napari_limn.annotation.classes import default_color, default_name
 from napari_limn.annotation.legend import MOST, Legend, names_from, painted_values
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ def predicted_layers(viewer: ViewerModel) -> list[Labels]:
 
 
 def legend_of(layer: Labels, painted: set[int] | None = None) -> Legend:
-    """The classes of a layer: those with names, those with a colour of their own, and the `painted` ones, if they are few."""
-    names, own = names_of(layer), set(_own_colors(layer))
+    """The classes of a layer: those with names, those with a colour that somebody chose, and the `painted` ones, if they are few."""
+    names, own = names_of(layer), set(_chosen_colors(layer))
     values = set(names).union(*(some for some in (own, painted or set()) if len(some) <= MOST))
     return Legend.of(values, names, painted_look(layer, values))
 
@@ -80,7 +80,7 @@ def restore(layer: Labels, classes: Classes) -> bool:
     if MADE_BY in layer.metadata or given_names(layer):
         return False
     legend = legend_of(layer, painted_values(layer.data))
-    chosen = {v: legend.color(v) for v in _own_colors(layer) if v in legend.values}
+    chosen = {v: legend.color(v) for v in _chosen_colors(layer) if v in legend.values}
     legend = Legend(legend.names, {**legend.colors, **classes.color_of, **chosen})
     set_legend(layer, legend.completed(classes.name_of, classes.color_of), classes.zero)
     return True
@@ -115,3 +115,8 @@ def _own_colors(layer: Labels) -> dict[int, RGBA]:
         return {}
     found = {v: [float(x) for x in c] for v, c in layer.colormap.color_dict.items() if v}
     return {int(v): (c[0], c[1], c[2], c[3]) for v, c in found.items()}
+
+
+def _chosen_colors(layer: Labels) -> dict[int, RGBA]:
+    """Of these, those that are not what a value looks like where nobody chose."""
+    return {v: c for v, c in _own_colors(layer).items() if not np.allclose(c, default_color(v), atol=1e-3)}

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 Group = Literal["paint", "run"]
 """Which widgets share tabs: those that one paints with, and those that run something."""
 
-_PLUGIN = " (napari-limn)"  # what napari adds to the titles of our widgets
-
 
 class Place:
     """Finds a widget its place when it is shown in a dock for the first time; later it stays where the person moved it.
@@ -106,5 +104,5 @@ def _group(dock: QDockWidget) -> Group | None:
 def _tabify(window: QMainWindow, one: QDockWidget, other: QDockWidget) -> None:
     if other not in window.tabifiedDockWidgets(one):
         for dock in (one, other):
-            dock.setWindowTitle(dock.windowTitle().removesuffix(_PLUGIN))  # a tab is narrow
+            dock.setWindowTitle(dock.windowTitle().split(" (")[0])  # without the plugin's name: a tab is narrow
         window.tabifyDockWidget(one, other)
