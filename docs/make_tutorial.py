@@ -16,7 +16,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if __name__ == "__main__":  # before napari is imported: settings and journals of whoever runs this are not touched
+if (
+    __name__ == "__main__"
+):  # before napari is imported: settings and journals of whoever runs this are not touched
     OWN = tempfile.mkdtemp(prefix="limn-tutorial-")
     os.environ |= {"NAPARI_CONFIG": f"{OWN}/settings.yaml", "XDG_DATA_HOME": OWN, "LOCALAPPDATA": OWN}
 
@@ -26,7 +28,7 @@ from PIL import Image as Picture
 from PIL import ImageDraw
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QDialogButtonBox, QFileDialog, QLineEdit, QPushButton, QRadioButton, QWidget
+from qtpy.QtWidgets import QDialogButtonBox, QLineEdit, QRadioButton, QWidget
 from scipy import ndimage
 
 from napari_limn import Model, samples
@@ -52,16 +54,17 @@ COLORED = 40  # brightest less darkest channel of what is more than grey
 RING = (255, 159, 28)  # around what is pressed
 PLACE = (250, 330)  # row and column around which the strokes are painted
 BRUSH = 3
+MOST = 600  # pixels of a region that is corrected by one click
 
 
-class StepFailed(Exception):
+class StepError(Exception):
     """What a step must have brought about did not come about."""
 
 
 def check(holds: Any, what: str) -> None:
     """Stop where something does not hold that must."""
     if not holds:
-        raise StepFailed(what)
+        raise StepError(what)
 
 
 class Tutorial:
@@ -77,11 +80,15 @@ class Tutorial:
         Folder of the pictures.
     seconds
         Of training, each time.
+    window
+        Where to put one more picture, of strokes and labels; None for none.
     """
 
-    def __init__(self, hand: Hand, folder: Path, pictures: Path, seconds: float) -> None:
+    def __init__(
+        self, hand: Hand, folder: Path, pictures: Path, seconds: float, window: Path | None = None
+    ) -> None:
         self.hand, self.viewer = hand, hand.viewer
-        self.folder, self.pictures, self.seconds = folder, pictures, seconds
+        self.folder, self.pictures, self.seconds, self.window = folder, pictures, seconds, window
         self.image = Path(shutil.copy(samples.PAINTED.image, folder / "nerve.tif"))
         truth = open_volume(samples.PAINTED.truth)
         self.truth = truth.read(whole(truth.grid))[0, 0, 0]
@@ -123,7 +130,10 @@ class Tutorial:
         self.hand.press("limn-strokes-new")
         self.hand.pump(0.3)
         image, layer = self.viewer.layers["nerve"], self.strokes_layer
-        check(layer.data.shape == image.data.shape and not layer.data.any(), "the layer is empty and fits the image")
+        check(
+            layer.data.shape == image.data.shape and not layer.data.any(),
+            "the layer is empty and fits the image",
+        )
         check(np.allclose(layer.scale, image.scale), "the layer lies where the image lies")
         check(str(layer.mode) == "paint", "the brush is in the hand")
         return ["limn-strokes-new"]
@@ -176,35 +186,51 @@ class Tutorial:
         panel = self.panel("train")
         self.hand.pump(1.5)  # it looks at image and strokes
         check(not [f for f in panel.findings.shown if f.stops], "nothing stands against training")
-        check(self.chosen("train", "image", "labels") == ["nerve", "nerve strokes"], "image and strokes are chosen")
+        check(
+            self.chosen("train", "image", "labels") == ["nerve", "nerve strokes"],
+            "image and strokes are chosen",
+        )
         self.hand.write("limn-train-seconds", f"{self.seconds:g}")
         self.hand.press("limn-train-start")
         self.hand.pump(0.2)
         check(panel.job is not None, "the training runs")
-        self.hand.wait(lambda: panel.model is not None or panel.job is None, 60)
+        self.hand.wait(lambda: panel.model is not None or panel.job is None, 180)
         check(panel.model is not None, "there is a first answer")
         return ["limn-train-start"]
 
     def watch(self) -> Sequence[str]:
         """Look at the score on held-out strokes until the time is over."""
         panel = self.panel("train")
-        self.hand.wait_idle(panel, self.seconds + 60)
+        self.hand.wait_idle(panel, self.seconds + 180)
         said = self.hand.find("limn-train-status").text()
         check(said.startswith("Done") and "score" in said, f"the score is told, found “{said}”")
         check(panel.curve.scores, "the score is drawn")
+        self.hand.scroll_to("limn-train-curve")
         self.model, self.name = panel.model, panel.name
-        check(self.model.spec.classes.names == tuple(samples.NAMES.values()), "the model knows the classes by name")
+        check(
+            self.model.spec.classes.names == tuple(samples.NAMES.values()),
+            "the model knows the classes by name",
+        )
         return ["limn-train-curve", "limn-train-status"]
 
     def predict(self) -> Sequence[str]:
         """Open Predict and press it: every pixel has a label, in the colours of the strokes."""
         self.hand.menu("Plugins", "Limn", "Predict")
         labels = self.predicted()
-        self.viewer.reset_view()
+        check(self.viewer.layers.selection.active is self.strokes_layer, "one can go on painting at once")
+        listed = [layer.name for layer in self.viewer.layers]
+        check(
+            listed == ["nerve", "nerve labels", "nerve strokes"], "the labels lie between image and strokes"
+        )
         check(set(np.unique(labels.data)) <= {1, 2, 3}, "every pixel has a label")
-        check(np.allclose(labels.get_color(2), self.strokes_layer.get_color(2), atol=0.01), "colours are those of the strokes")
+        check(
+            np.allclose(labels.get_color(2), self.strokes_layer.get_color(2), atol=0.01),
+            "colours are those of the strokes",
+        )
         check("axon" in str(labels.features["class"].tolist()), "labels have their names")
         check(self.agreement(labels.data) > 0.5, "most labels are right")
+        if self.window is not None:
+            self.take(self.window.stem, [], folder=self.window.parent)
         return ["limn-predict-start"]
 
     def correct(self) -> Sequence[str]:
@@ -215,15 +241,16 @@ class Tutorial:
         check("nerve uncertainty" in self.viewer.layers, "the map of doubts is there")
         self.hand.press("limn-review-take")
         self.hand.pump(0.5)
+        self.hand.wheel(-2, *self.middle())
         strokes, before = self.strokes_layer, int((self.strokes_layer.data > 0).sum())
         check(self.viewer.layers.selection.active is strokes, "the strokes can be painted on at once")
-        strokes.mode = "paint"
         inside = self.in_sight()
         for value in {int(self.truth[row, column]) for row, column in np.argwhere(inside)}:
             self.hand.key(str(value))
             self.hand.stroke(self.path(value, inside))
         painted = int((strokes.data > 0).sum())
         check(painted > before, "there are more strokes now")
+        self.take("08-where-next", ["limn-review-take"])
         self.viewer.layers["nerve uncertainty"].visible = False
         row, column, value = self.wrong_region()
         self.hand.tab("Classes")
@@ -233,13 +260,11 @@ class Tutorial:
         said = self.hand.find("limn-classes-corrected").text()
         check(f"“{samples.NAMES[value]}” now" in said, f"the click made a stroke, found “{said}”")
         check(int((strokes.data > 0).sum()) > painted, "the region is a stroke")
-        self.take("08-click", ["limn-classes-correct"])
-        self.hand.press("limn-classes-correct")
-        self.viewer.layers["nerve uncertainty"].visible = True
-        return ["limn-review-start", "limn-review-take"]
+        return ["limn-classes-correct"]
 
-    def train_on(self) -> Sequence[str]:
+    def compare(self) -> Sequence[str]:
         """Keep this prediction, train further, predict again, and look at both side by side."""
+        self.hand.press("limn-classes-correct")
         self.hand.menu("Plugins", "Limn", "Compare")
         self.hand.press("limn-compare-keep-second")
         kept = self.viewer.layers[f"nerve labels ({self.name})"]
@@ -248,14 +273,19 @@ class Tutorial:
         self.hand.tab("Train")
         check(self.chosen("train", "from") == [self.name], "the training is going to go on from the model")
         self.hand.press("limn-train-start")
-        self.hand.wait_idle(panel, self.seconds + 60)
-        check(panel.name != self.name and panel.model.spec.steps >= self.model.spec.steps, "the model was trained further")
+        self.hand.wait_idle(panel, self.seconds + 180)
+        check(
+            panel.name != self.name and panel.model.spec.steps >= self.model.spec.steps,
+            "the model was trained further",
+        )
         self.model, self.name = panel.model, panel.name
         self.hand.tab("Predict")
         labels = self.predicted()
         check(np.array_equal(kept.data, before), "the kept prediction is as it was")
         check(not np.array_equal(labels.data, before), "the new prediction is another one")
         self.hand.tab("Compare")
+        self.viewer.reset_view()
+        self.hand.wheel(3, *PLACE)
         self.hand.press("limn-compare-show-beside")
         self.hand.wait(lambda: "differ" in self.hand.find("limn-compare-status").text(), 10)
         check(self.viewer.canvas.grid.enabled, "both lie side by side")
@@ -287,7 +317,10 @@ class Tutorial:
         self.hand.wait_idle(self.panel("predict"), 180)
         found = open_volume(labels)
         data = found.read(whole(found.grid))[0, 0, 0]
-        check(data.shape == self.truth.shape and set(np.unique(data)) <= {1, 2, 3}, "the file holds a label for every pixel")
+        check(
+            data.shape == self.truth.shape and set(np.unique(data)) <= {1, 2, 3},
+            "the file holds a label for every pixel",
+        )
         check(found.names == samples.NAMES, "the file holds the names")
         check(self.agreement(data) > 0.5, "most labels in the file are right")
         return ["limn-predict-out", "limn-predict-start"]
@@ -322,6 +355,11 @@ class Tutorial:
         check(said.startswith("Done"), f"the prediction is done, found “{said}”")
         return self.viewer.layers["nerve labels"]
 
+    def middle(self) -> tuple[float, float]:
+        """Row and column in the middle of the canvas."""
+        row, column = self.strokes_layer.world_to_data(self.viewer.scene.camera.center[-2:])
+        return row, column
+
     def agreement(self, labels: Any) -> float:
         return float((np.asarray(labels) == self.truth).mean())
 
@@ -333,7 +371,7 @@ class Tutorial:
         inside[tuple(slice(max(0, a + e), b - e) for a, b, e in zip(low, high, edge, strict=True))] = True
         return inside
 
-    def path(self, value: int, inside: NDArray[np.bool_], length: int = 14) -> list[tuple[float, float]]:
+    def path(self, value: int, inside: NDArray[np.bool_], length: int = 9) -> list[tuple[float, float]]:
         """A stroke as a hand would paint it: along the middle of a region of a class, away from other strokes."""
         depth = ndimage.distance_transform_edt(self.truth == value)
         free = inside & ~self.painted
@@ -344,10 +382,13 @@ class Tutorial:
         points = [at]
         for _ in range(length):
             turns = heading + np.linspace(-0.9, 0.9, 13)
-            ahead = at + 2 * np.stack([np.sin(turns), np.cos(turns)], axis=1)
+            ahead = at + 3 * np.stack([np.sin(turns), np.cos(turns)], axis=1)
             deep = ndimage.map_coordinates(depth, ahead.T, order=1) - 0.3 * np.abs(turns - heading)
             best = int(np.argmax(deep))
-            if deep[best] < 1 or not inside[tuple(np.round(ahead[best]).astype(int).clip(0, np.subtract(inside.shape, 1)))]:
+            if (
+                deep[best] < 1
+                or not inside[tuple(np.round(ahead[best]).astype(int).clip(0, np.subtract(inside.shape, 1)))]
+            ):
                 break
             at, heading = ahead[best], turns[best]
             points.append(at)
@@ -358,26 +399,30 @@ class Tutorial:
         return [(float(row), float(column)) for row, column in points]
 
     def wrong_region(self) -> tuple[int, int, int]:
-        """A place in the largest region whose label is wrong, brought into sight, and the class that it is."""
+        """A place in a region whose label is wrong, brought into sight, and the class that it is."""
         labels = np.asarray(self.viewer.layers["nerve labels"].data)
-        found: tuple[int, int, int, int] = (0, 0, 0, 0)
+        found: list[tuple[float, int, int, int]] = []
         for value in np.unique(labels):
-            regions, count = ndimage.label(labels == value)
+            regions, _ = ndimage.label(labels == value)
             for number, box in enumerate(ndimage.find_objects(regions), start=1):
                 own = regions[box] == number
-                classes, counts = np.unique(self.truth[box][own], return_counts=True)
-                true = int(classes[np.argmax(counts)])
-                if true != value and own.sum() > found[0] and counts.max() > 0.8 * own.sum() and count:
-                    deepest = np.argmax(ndimage.distance_transform_edt(np.pad(own, 1))[1:-1, 1:-1])
-                    row, column = np.unravel_index(deepest, own.shape)
-                    found = (int(own.sum()), int(row + box[0].start), int(column + box[1].start), true)
-        check(found[0], "there is a region to correct")
+                shares = np.bincount(self.truth[box][own], minlength=4) / own.sum()
+                right = int(np.argmax(shares))
+                if own.sum() <= MOST and right != value:
+                    depth = ndimage.distance_transform_edt(np.pad(own, 1))[1:-1, 1:-1]
+                    row, column = np.unravel_index(np.argmax(depth), own.shape)
+                    place = int(row + box[0].start), int(column + box[1].start)
+                    found.append((float(shares[right] ** 4 * own.sum()), *place, right))
+        check(found, "there is a region to correct")
+        _, row, column, right = max(found)
         self.viewer.reset_view()
-        self.hand.wheel(10, *found[1:3])
-        return found[1:]
+        self.hand.wheel(8, row, column)
+        return row, column, right
 
     # ---- pictures ------------------------------------------------------------------------------------------------
-    def take(self, name: str, marks: Sequence[str], dialog: QWidget | None = None) -> None:
+    def take(
+        self, name: str, marks: Sequence[str], dialog: QWidget | None = None, folder: Path | None = None
+    ) -> None:
         """Write a picture of the window, with rings around controls, and a dialog that lies over it."""
         self.hand.pump(0.3)
         shot = Picture.fromarray(self.viewer.screenshot(canvas_only=False, flash=False)).convert("RGB")
@@ -390,7 +435,7 @@ class Tutorial:
                 x, y = corner(widget, self.hand.main)
                 box = (x - 4, y - 4, x + widget.width() + 3, y + widget.height() + 3)
                 draw.rounded_rectangle(box, radius=6, outline=RING, width=3)
-        write(shot, self.pictures / f"{name}.png")
+        write(shot, (folder or self.pictures) / f"{name}.png")
 
 
 STEPS = (
@@ -402,7 +447,7 @@ STEPS = (
     Tutorial.watch,
     Tutorial.predict,
     Tutorial.correct,
-    Tutorial.train_on,
+    Tutorial.compare,
     Tutorial.save,
 )
 
@@ -442,12 +487,15 @@ def of(pixels: NDArray[np.uint8], most: int) -> list[list[int]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "tutorial", help="folder of the pictures")
     parser.add_argument("--seconds", type=float, default=60, help="of training, each time")
     args = parser.parse_args()
+    window = args.out.parent / "window.png"
     hand = Hand(napari.Viewer(), SIZE)
-    for name in Tutorial(hand, Path(OWN), args.out, args.seconds).run():
+    for name in Tutorial(hand, Path(OWN), args.out, args.seconds, window).run():
         print(f"done: {name}")
     hand.viewer.close()
     SHELF.clear()

@@ -9,7 +9,7 @@ import numpy as np
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent, QWheelEvent
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QMainWindow, QTabBar, QWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QScrollArea, QTabBar, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,6 +124,14 @@ class Hand:
         timer.stop()
         if faults:
             raise faults[0]
+
+    def scroll_to(self, name: str) -> None:
+        """Turn the wheel over a panel until a control is in sight."""
+        control = area = self.find(name)
+        while not isinstance(area, QScrollArea) or area.widget() is None or control is area:
+            area = area.parentWidget()
+        area.ensureWidgetVisible(control)
+        self.pump(0.1)
 
     # ---- mouse and keys ------------------------------------------------------------------------------------------
     def press(self, name: str) -> None:

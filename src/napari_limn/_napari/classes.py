@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
-from napari_limn._napari.layers import CLASS_NAMES, MADE_BY, class_table, colormap, painted_look
+from napari_limn._napari.layers import CLASS_NAMES, MADE_BY, class_table, colormap, is_painted, painted_look
 from napari_limn.annotation.classes import default_color, default_name
 from napari_limn.annotation.legend import MOST, Legend, names_from, painted_values
 
@@ -30,7 +30,7 @@ def names_of(layer: Labels) -> dict[int, str]:
 
 def painted_layers(viewer: ViewerModel) -> list[Labels]:
     """Labels layers that a person paints on, the topmost first."""
-    return [x for x in reversed(viewer.layers) if type(x) is Labels and MADE_BY not in x.metadata]
+    return [layer for layer in reversed(viewer.layers) if is_painted(layer)]
 
 
 def given_names(layer: Labels) -> dict[int, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 if TYPE_CHECKING:
@@ -55,10 +55,22 @@ class Place:
                     break
                 _tabify(window, one, other)
         dock.raise_()
+        self._share_out(window)
         if window.height() > most and not window.isMaximized():
             if (layout := window.layout()) is not None:
                 layout.activate()
             window.resize(window.width(), most)
+
+    def _share_out(self, window: QMainWindow) -> None:
+        """Give the height that is left over to what runs: that has more to say."""
+        docks = [
+            dock
+            for dock in window.findChildren(QDockWidget)
+            if _group(dock) and not dock.visibleRegion().isEmpty()
+        ]
+        weights = [1 if _group(dock) == "paint" else 1000 for dock in docks]
+        if len(set(weights)) > 1:
+            window.resizeDocks(docks, weights, Qt.Orientation.Vertical)
 
     def _with_mates(
         self, dock: QDockWidget, window: QMainWindow
@@ -104,5 +116,7 @@ def _group(dock: QDockWidget) -> Group | None:
 def _tabify(window: QMainWindow, one: QDockWidget, other: QDockWidget) -> None:
     if other not in window.tabifiedDockWidgets(one):
         for dock in (one, other):
-            dock.setWindowTitle(dock.windowTitle().split(" (")[0])  # without the plugin's name: a tab is narrow
+            dock.setWindowTitle(
+                dock.windowTitle().split(" (")[0]
+            )  # without the plugin's name: a tab is narrow
         window.tabifyDockWidget(one, other)

@@ -273,9 +273,16 @@ class Panel(QWidget):
             self._on_returned(None)
 
     def _set_running(self, *, running: bool) -> None:
-        for button in self.starters:
-            button.setEnabled(not running)
-        self.stop_button.setEnabled(running)
+        """Light the buttons that can be pressed; one that goes out hands the keys on, or Qt would scroll to whatever comes next."""
+        lit, out = [self.stop_button], self.starters
+        if not running:
+            lit, out = [*self.starters], [self.stop_button]
+        for button in lit:
+            button.setEnabled(True)
+        if (window := self.window()) is not None and window.focusWidget() in out:
+            lit[0].setFocus()
+        for button in out:
+            button.setEnabled(False)
         self.progress.setRange(0, 1000)
 
 

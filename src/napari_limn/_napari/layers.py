@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_limn.annotation.classes import RGBA
 
 _IN_MEMORY = 2 << 30
+_OPACITY = 0.5  # of a prediction: what it says, and what is below, are both seen
 MADE_BY = "napari-limn"
 """Key in the metadata of layers made here."""
 
@@ -113,7 +114,7 @@ def show_labels(
 ) -> Labels:
     """Show `data` as the prediction for an image layer, in its place in the world and in the painted colours.
 
-    The layer is called after the image and the `kind` of prediction. `data` is an array, or with `multiscale` a list of them, the finest first. A prediction shown earlier for the same layer is
+    It lies between image and paint, and lets the image through; who paints goes on painting. The layer is called after the image and the `kind` of prediction. `data` is an array, or with `multiscale` a list of them, the finest first. A prediction shown earlier for the same layer is
     replaced, so that repeated predictions do not pile up.
     """
     name = f"{image.name} {kind}"
@@ -126,11 +127,24 @@ def show_labels(
         name=name,
         colormap=colormap(classes.color_of),
         multiscale=multiscale,
+        opacity=_OPACITY,
         **look,
         **placement(image, volume),
     )
+    active = viewer.layers.selection.active
     viewer.add_layer(layer)
+    start = viewer.layers.index(image) if image in viewer.layers else 0
+    paint = [i for i, other in enumerate(viewer.layers) if i > start and is_painted(other)]
+    if paint:
+        viewer.layers.move(len(viewer.layers) - 1, paint[0])
+    if active is not None and is_painted(active) and active in viewer.layers:
+        viewer.layers.selection.active = active
     return layer
+
+
+def is_painted(layer: Layer) -> bool:
+    """Whether a person paints on a layer: any labels layer that was not made here."""
+    return type(layer) is Labels and MADE_BY not in layer.metadata
 
 
 def named(names: Mapping[int, str]) -> dict[str, Any]:
