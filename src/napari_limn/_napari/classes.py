@@ -8,7 +8,15 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
-from napari_limn._napari.layers import CLASS_NAMES, MADE_BY, class_table, colormap, is_painted, painted_look
+from napari_limn._napari.layers import (
+    CLASS_NAMES,
+    MADE_BY,
+    ZERO_MEANS,
+    class_table,
+    colormap,
+    is_painted,
+    painted_look,
+)
 from napari_limn.annotation.classes import default_color, default_name
 from napari_limn.annotation.legend import MOST, Legend, names_from, painted_values
 
@@ -58,6 +66,19 @@ def legend_of(layer: Labels, painted: set[int] | None = None) -> Legend:
     return Legend.of(values, names, painted_look(layer, values))
 
 
+def zero_of(layer: Labels) -> Zero:
+    """What a 0 of a layer means in training."""
+    return "background" if layer.metadata.get(ZERO_MEANS) == "background" else "unlabelled"
+
+
+def set_zero(layer: Labels, zero: Zero) -> None:
+    """Say what a 0 of a layer means: in its metadata, and under the mouse where its values have names."""
+    if zero != zero_of(layer):
+        layer.metadata = {**layer.metadata, ZERO_MEANS: zero}
+        if names := names_of(layer):
+            set_legend(layer, Legend(names, painted_look(layer, names)), zero)
+
+
 def set_legend(layer: Labels, legend: Legend, zero: Zero = "unlabelled") -> None:
     """Give a layer the names and colours of a legend; colours of its other values stay.
 
@@ -82,6 +103,7 @@ def restore(layer: Labels, classes: Classes) -> bool:
     legend = legend_of(layer, painted_values(layer.data))
     chosen = {v: legend.color(v) for v in _chosen_colors(layer) if v in legend.values}
     legend = Legend(legend.names, {**legend.colors, **classes.color_of, **chosen})
+    set_zero(layer, classes.zero)
     set_legend(layer, legend.completed(classes.name_of, classes.color_of), classes.zero)
     return True
 

@@ -29,6 +29,9 @@ _OPACITY = 0.5  # of a prediction: what it says, and what is below, are both see
 MADE_BY = "napari-limn"
 """Key in the metadata of layers made here."""
 
+ZERO_MEANS = "napari-limn zero"
+"""Key in the metadata of labels layers; holds what a 0 of them means in training, where somebody said so."""
+
 CLASS_NAMES = "napari-limn classes"
 """Key in the metadata of labels layers; holds the names of their values."""
 
