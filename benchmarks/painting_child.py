@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import napari
 import numpy as np
+from painting import pump
 from painting_killed import digest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
@@ -76,13 +76,6 @@ def deed(
 
 def tell(file: int, recorder: Recorder) -> None:
     os.write(file, f"{recorder.recording.count} {digest(recorder.layer.data)}\n".encode())
-
-
-def pump(seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        QApplication.processEvents()
-        time.sleep(0.002)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,14 @@ def test_every_choice_has_a_row_and_every_measured_network_is_above_chance(maker
     for row in found["planes"]["rows"] + found["volumes"]["rows"]:
         chance = 0.3 if "two classes" in row["network"] or row in found["volumes"]["rows"] else 0.25
         assert row["iou"] > chance, row["network"]
+
+
+def test_the_tutorial_has_ten_steps_and_its_pictures_are_there_and_small():
+    page, folder = (DOCS / "tutorial.md").read_text(), DOCS / "tutorial"
+    assert re.findall(r"^## (\d+)\.", page, re.M) == [str(n) for n in range(1, 11)]
+    shown = re.findall(r"!\[[^]]+\]\(tutorial/([^)]+)\)", page)
+    assert sorted(shown) == sorted(path.name for path in folder.iterdir())
+    sizes = [(folder / name).stat().st_size for name in shown]
+    assert max(sizes) <= 300_000
+    assert sum(sizes) <= 2_500_000
+    assert (DOCS / "window.png").stat().st_size <= 300_000

@@ -22,6 +22,7 @@ from napari_limn._napari.keys import borrow_digits
 from napari_limn._napari.layers import MADE_BY, painted_look, show_labels, volume_of
 from napari_limn._napari.legend import ClassLegend
 from napari_limn._napari.reader import get_reader
+from napari_limn._napari.train import TrainWidget
 from napari_limn.annotation.legend import Legend, painted_values
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import create_output
@@ -307,6 +308,22 @@ def test_background_is_called_so_where_a_zero_means_it(shown):
     assert rows(shown)[0] == ("0", "background", "")
     shown.rename(1, "axon")
     assert next(iter(shown.layer.features["class"])) == "background"
+
+
+def test_what_train_says_of_zero_the_legend_says_too(qtbot, shown):
+    train = TrainWidget(shown.viewer)
+    qtbot.addWidget(train)
+    shown.viewer.add_image(np.zeros(shown.layer.data.shape), name="image")
+    train.reset_choices()
+    assert train.labels.value is shown.layer
+    train.zero.value = "background"
+    assert shown.table.item(0, 2).text() == "background"
+    shown.rename(1, "axon")
+    assert shown.layer.features["class"].tolist()[:2] == ["background", "axon"]
+    train.zero.value = "unlabelled"
+    assert shown.table.item(0, 2).text() == "not labelled"
+    train.objects.value = True
+    assert shown.zero == "background"
 
 
 def test_painted_values_of_a_layer_with_lazy_data_are_not_looked_for():

@@ -181,6 +181,80 @@ def test_discarding_leaves_nothing_to_compare(viewer, widget, two):
     assert "found one prediction, expected two" in widget.status.text()
 
 
+def state(viewer):
+    grid = viewer.canvas.grid
+    layers = [(layer.name, layer.visible, layer.name_overlay.visible) for layer in viewer.layers]
+    return layers, grid.enabled, grid.stride, grid.shape, grid.spacing, viewer.scene.camera.zoom
+
+
+def test_side_by_side_shows_image_and_both_and_leaves_no_trace(viewer, widget, two):
+    first, second = two
+    strokes = viewer.add_labels(np.zeros((4, 20, 30), np.uint8), name="strokes")
+    viewer.layers.move(viewer.layers.index(first), len(viewer.layers))  # above the second
+    viewer.dims.set_point(0, 3)
+    before = state(viewer)
+    QTest.mouseClick(widget.show_buttons["beside"], Qt.MouseButton.LeftButton)
+    grid = viewer.canvas.grid
+    assert grid.enabled
+    boxes = {
+        layer.name: grid.position(i, viewer.layers) for i, layer in enumerate(viewer.layers) if layer.visible
+    }
+    assert list(boxes) == ["cells", "cells labels (model a)", "cells labels"]
+    assert sorted(boxes.values()) == list(boxes.values()), "not in the order of the form"
+    assert first.name_overlay.visible
+    assert not strokes.visible
+    widget.show_only("second")
+    assert not grid.enabled
+    assert (first.visible, second.visible, strokes.visible) == (False, True, True)
+    first.visible = True
+    assert state(viewer) == before
+
+
+@pytest.mark.parametrize("leave", ["hide", "grid off", "discard"])
+def test_whoever_leaves_side_by_side_finds_all_as_it_was(viewer, widget, two, leave):
+    before = state(viewer)
+    widget.show_only("beside")
+    if leave == "hide":
+        widget.hide()
+    elif leave == "grid off":
+        viewer.canvas.grid.enabled = False
+    else:
+        widget.discard(two[1])
+        before = (before[0][:2], *before[1:])
+    assert state(viewer) == before
+    assert not widget.show_buttons["beside"].isChecked()
+    assert not widget.boxes.shown
+
+
+def test_what_somebody_changed_beside_stays_changed(viewer, widget, two):
+    widget.show_only("beside")
+    viewer.layers["cells"].visible = False
+    viewer.canvas.grid.spacing = 0.1
+    viewer.layers.remove(two[0])
+    assert not viewer.layers["cells"].visible
+    assert viewer.canvas.grid.spacing == 0.1
+    assert not viewer.canvas.grid.enabled
+
+
+@pytest.mark.window
+def test_boxes_beside_each_other_show_the_same_place(hand):
+    rng = np.random.default_rng(0)
+    hand.viewer.add_image(rng.random((60, 80)), name="cells")
+    for model, value in (("model a", 1), ("model b", 2)):
+        data = np.full((60, 80), value, np.uint8)
+        keep(predict(hand.viewer, data, model))
+    hand.open_widget("Compare")
+    hand.press("limn-compare-show-beside")
+    hand.pump(0.5)
+    shot = hand.viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
+    red, green = shot[..., 0] - shot[..., 1] > 100, shot[..., 1] - shot[..., 0] > 100
+    assert red.mean() > 0.02
+    assert green.mean() == pytest.approx(red.mean(), rel=0.1)
+    hand.press("limn-compare-show-first")
+    hand.pump(0.5)
+    assert not hand.viewer.canvas.grid.enabled
+
+
 # ---- correct ---------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def corrector(qtbot, viewer):

@@ -205,3 +205,25 @@ def test_the_picture_follows_the_choice_of_the_network(hand):
     assert len({drawn.pixel(x, drawn.height() // 5) for x in range(drawn.width())}) > 3
     train.preset.value, train.dims.value = "fast", 2
     assert train.picture.spec == preset_network("fast", 2)
+
+
+def test_a_prediction_lies_between_image_and_paint_and_painting_goes_on():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((8, 9)), name="cells")
+    strokes = viewer.add_labels(np.zeros((8, 9), np.uint8), name="strokes")
+
+    def predict():
+        return show_labels(viewer, image, volume_of(image), np.ones((8, 9), np.uint8), Classes((1, 2)), "m")
+
+    for _ in range(2):
+        layer = predict()
+        assert [x.name for x in viewer.layers] == ["cells", "cells labels", "strokes"]
+        assert viewer.layers.selection.active is strokes
+    assert layer.opacity == 0.5
+    viewer.layers.selection.active = image
+    layer = predict()
+    assert viewer.layers.selection.active is layer
+    viewer.layers.remove(strokes)
+    viewer.add_image(np.zeros((8, 9)), name="other")
+    predict()
+    assert viewer.layers[-1].name == "cells labels"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QScrollArea
 
 from napari_limn import samples
 from napari_limn._napari.samples import painted_sem
@@ -102,6 +103,24 @@ def test_stop_answers_at_once_and_keeps_the_best_model(hand):
     assert "Stopped" in hand.find("limn-train-status").text()
     assert hand.find("limn-train-start").isEnabled()
     assert train.model.spec.steps > 0
+
+
+def test_a_panel_does_not_scroll_when_a_run_begins_and_ends(hand):
+    """Qt hands the keys of a button that goes out to the next control, and scrolls there."""
+    open_sample(hand)
+    hand.viewer.window.resize(1280, 700)
+    train = hand.open_widget("Train")
+    hand.open_widget("Classes")
+    hand.find("limn-train-seconds").setValue(1)
+    area = train.findChild(QScrollArea)
+    assert area.verticalScrollBar().maximum() > 0, "all of the panel is in sight"
+    hand.find("limn-train-start").setFocus()
+    hand.press("limn-train-start")
+    hand.pump(0.1)
+    assert hand.main.focusWidget() is hand.find("limn-train-stop")
+    hand.wait_idle(train)
+    assert hand.main.focusWidget() is hand.find("limn-train-start")
+    assert area.verticalScrollBar().value() == 0
 
 
 def test_cancel_keeps_finished_blocks(hand, big_prediction):

@@ -8,8 +8,16 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
-from napari_limn._napari.layers import CLASS_NAMES, MADE_BY, class_table, colormap, painted_look
-from napari_limn.annotation.classes import default_name
+from napari_limn._napari.layers import (
+    CLASS_NAMES,
+    MADE_BY,
+    ZERO_MEANS,
+    class_table,
+    colormap,
+    is_painted,
+    painted_look,
+)
+from napari_limn.annotation.classes import default_color, default_name
 from napari_limn.annotation.legend import MOST, Legend, names_from, painted_values
 
 if TYPE_CHECKING:
@@ -30,7 +38,7 @@ def names_of(layer: Labels) -> dict[int, str]:
 
 def painted_layers(viewer: ViewerModel) -> list[Labels]:
     """Labels layers that a person paints on, the topmost first."""
-    return [x for x in reversed(viewer.layers) if type(x) is Labels and MADE_BY not in x.metadata]
+    return [layer for layer in reversed(viewer.layers) if is_painted(layer)]
 
 
 def given_names(layer: Labels) -> dict[int, str]:
@@ -52,10 +60,23 @@ def predicted_layers(viewer: ViewerModel) -> list[Labels]:
 
 
 def legend_of(layer: Labels, painted: set[int] | None = None) -> Legend:
-    """The classes of a layer: those with names, those with a colour of their own, and the `painted` ones, if they are few."""
-    names, own = names_of(layer), set(_own_colors(layer))
+    """The classes of a layer: those with names, those with a colour that somebody chose, and the `painted` ones, if they are few."""
+    names, own = names_of(layer), set(_chosen_colors(layer))
     values = set(names).union(*(some for some in (own, painted or set()) if len(some) <= MOST))
     return Legend.of(values, names, painted_look(layer, values))
+
+
+def zero_of(layer: Labels) -> Zero:
+    """What a 0 of a layer means in training."""
+    return "background" if layer.metadata.get(ZERO_MEANS) == "background" else "unlabelled"
+
+
+def set_zero(layer: Labels, zero: Zero) -> None:
+    """Say what a 0 of a layer means: in its metadata, and under the mouse where its values have names."""
+    if zero != zero_of(layer):
+        layer.metadata = {**layer.metadata, ZERO_MEANS: zero}
+        if names := names_of(layer):
+            set_legend(layer, Legend(names, painted_look(layer, names)), zero)
 
 
 def set_legend(layer: Labels, legend: Legend, zero: Zero = "unlabelled") -> None:
@@ -80,8 +101,9 @@ def restore(layer: Labels, classes: Classes) -> bool:
     if MADE_BY in layer.metadata or given_names(layer):
         return False
     legend = legend_of(layer, painted_values(layer.data))
-    chosen = {v: legend.color(v) for v in _own_colors(layer) if v in legend.values}
+    chosen = {v: legend.color(v) for v in _chosen_colors(layer) if v in legend.values}
     legend = Legend(legend.names, {**legend.colors, **classes.color_of, **chosen})
+    set_zero(layer, classes.zero)
     set_legend(layer, legend.completed(classes.name_of, classes.color_of), classes.zero)
     return True
 
@@ -115,3 +137,8 @@ def _own_colors(layer: Labels) -> dict[int, RGBA]:
         return {}
     found = {v: [float(x) for x in c] for v, c in layer.colormap.color_dict.items() if v}
     return {int(v): (c[0], c[1], c[2], c[3]) for v, c in found.items()}
+
+
+def _chosen_colors(layer: Labels) -> dict[int, RGBA]:
+    """Of these, those that are not what a value looks like where nobody chose."""
+    return {v: c for v, c in _own_colors(layer).items() if not np.allclose(c, default_color(v), atol=1e-3)}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_limn._napari.correct import ClickCorrector
+from napari_limn._napari.docking import Place
 from napari_limn._napari.legend import ClassLegend
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ class ClassesWidget(QWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
+        self._place = Place(self, napari_viewer, "paint")
         self.legend = ClassLegend(napari_viewer)
         self.corrector = ClickCorrector(napari_viewer, self.legend)
         column = QVBoxLayout(self)
@@ -28,3 +30,8 @@ class ClassesWidget(QWidget):
     def reset_choices(self, event: Any = None) -> None:
         """Follow the layers; napari calls this when they change."""
         self.legend.reset_choices()
+
+    def showEvent(self, event: Any) -> None:
+        """Find a place beside the others."""
+        super().showEvent(event)
+        self._place.shown()

@@ -1,4 +1,4 @@
-"""The Compare widget: two predictions of an image, one after the other in the same place, or where they disagree."""
+"""The Compare widget: two predictions of an image, one after the other or side by side, or where they disagree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
-from napari.layers import Labels
+from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QButtonGroup,
@@ -19,7 +19,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_limn._napari.beside import Boxes
 from napari_limn._napari.classes import names_of, predicted_layers
+from napari_limn._napari.docking import Place
 from napari_limn._napari.follow import Follower, shown
 from napari_limn._napari.layers import MADE_BY, colormap, named, painted_look, volume_of
 from napari_limn.errors import LimnError
@@ -37,15 +39,17 @@ if TYPE_CHECKING:
 
 _WAIT = 300  # ms after the view moved until voxels are counted
 _GREY = (0.6, 0.6, 0.6, 1.0)  # of “background” in a difference, where it must be seen
+_VIEWS = {"first": "First", "second": "Second", "difference": "Difference", "beside": "Side by side"}
 _PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 
 
 class CompareWidget(QWidget):
-    """Look at two predictions of the same image in turn, or at where they disagree; keep the better one."""
+    """Look at two predictions of the same image in turn, side by side, or at where they disagree; keep the better one."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
-        self.viewer = napari_viewer
+        self.viewer, self._place = napari_viewer, Place(self, napari_viewer, "run")
+        self.boxes = Boxes(napari_viewer, self._left_boxes)
         self.difference: Labels | None = None
         self._pair: tuple[Labels, Labels] | None = None
         self._listening: list[tuple[Any, Callable[..., object]]] = []
@@ -53,11 +57,14 @@ class CompareWidget(QWidget):
         self.views = QButtonGroup(self)
         self.show_buttons = {
             which: self._button(text, f"show-{which}", partial(self.show_only, which))
-            for which, text in (("first", "First"), ("second", "Second"), ("difference", "Difference"))
+            for which, text in _VIEWS.items()
         }
         for button in self.show_buttons.values():
             button.setCheckable(True)
             self.views.addButton(button)
+        self.show_buttons["beside"].setToolTip(
+            "The image and both predictions in boxes of their own, which move and zoom together"
+        )
         self.status = QLabel("")
         self.status.setObjectName("limn-compare-status")
         self.status.setWordWrap(True)
@@ -72,7 +79,8 @@ class CompareWidget(QWidget):
 
     # ---- what the person does ------------------------------------------------------------------------------------
     def show_only(self, which: str) -> None:
-        """Show ``"first"``, ``"second"`` or the ``"difference"``, and hide the other two."""
+        """Show ``"first"``, ``"second"`` or the ``"difference"``, and hide the other two; or both ``"beside"`` the image."""
+        self.boxes.end()
         try:
             layers = {"first": self.first.value, "second": self.second.value, "difference": self.difference}
             pair_of(layers["first"], layers["second"])
@@ -81,9 +89,12 @@ class CompareWidget(QWidget):
         except LimnError as error:
             self._say(str(error))
             return
-        for name, layer in layers.items():
-            if layer is not None:
-                layer.visible = name == which
+        if which == "beside":
+            self.boxes.begin([*_image_of(self.viewer, layers["second"]), layers["first"], layers["second"]])
+        else:
+            for name, layer in layers.items():
+                if layer is not None:
+                    layer.visible = name == which
         self.show_buttons[which].setChecked(True)
         self._count_again.start()
 
@@ -129,6 +140,7 @@ class CompareWidget(QWidget):
     def showEvent(self, event: Any) -> None:
         """Listen while in sight."""
         super().showEvent(event)
+        self._place.shown()
         self.hideEvent(None)
         dims = self.viewer.dims.events
         self._listening = [(told, self._on_moved) for told in (dims.current_step, dims.order, dims.ndisplay)]
@@ -140,6 +152,7 @@ class CompareWidget(QWidget):
         """Count nothing that nobody sees."""
         if event is not None:
             super().hideEvent(event)
+            self.boxes.end()
         while self._listening:
             told, act = self._listening.pop()
             told.disconnect(act)
@@ -152,6 +165,8 @@ class CompareWidget(QWidget):
         first, second = self.first.value, self.second.value
         pair = None if first is None or second is None or first is second else (first, second)
         layer = self.difference
+        if pair != self._pair:
+            self.boxes.end()
         if layer is not None and pair != self._pair and layer in self.viewer.layers:
             self.viewer.layers.remove(layer)
         if layer not in self.viewer.layers:
@@ -166,6 +181,12 @@ class CompareWidget(QWidget):
         else:
             self._say("Counting …")
             self._count_again.start()
+
+    def _left_boxes(self) -> None:
+        """No view is the chosen one, until another is."""
+        self.views.setExclusive(False)
+        self.show_buttons["beside"].setChecked(False)
+        self.views.setExclusive(True)
 
     def _add_difference(self) -> Labels:
         first, second = self.first.value, self.second.value
@@ -188,8 +209,10 @@ class CompareWidget(QWidget):
             keeping.setToolTip("Let the next prediction of this image leave this one as it is")
             going = self._button("Discard", f"discard-{name}", partial(self._act, self.discard, choice))
             going.setToolTip("Remove this prediction from the window; a file that it shows stays")
-            form.addRow("", _side_by_side(keeping, going))
-        form.addRow("Show", _side_by_side(*self.show_buttons.values()))
+            form.addRow("", _in_a_row(keeping, going))
+        *in_turn, beside = self.show_buttons.values()
+        form.addRow("Show", _in_a_row(*in_turn))
+        form.addRow("", beside)
         column.addLayout(form)
         column.addWidget(self.status)
         column.addStretch()
@@ -221,6 +244,12 @@ def keep(layer: Labels) -> None:
     made = layer.metadata[MADE_BY]
     if layer.name == f"{made['image']} labels":
         layer.name = f"{layer.name} ({made['model']})"
+
+
+def _image_of(viewer: ViewerModel, prediction: Labels) -> list[Image]:
+    """The image that a prediction was made of, if it is still there."""
+    name = prediction.metadata[MADE_BY]["image"]
+    return [layer for layer in viewer.layers if layer.name == name and isinstance(layer, Image)]
 
 
 def _pair_among(
@@ -308,7 +337,7 @@ def _plane(viewer: ViewerModel, layer: Labels, names: str) -> Box:
     return tuple(spans.get(name, (0, 1)) for name in GRID)
 
 
-def _side_by_side(*widgets: QWidget) -> QWidget:
+def _in_a_row(*widgets: QWidget) -> QWidget:
     held = QWidget()
     row = QHBoxLayout(held)
     row.setContentsMargins(0, 0, 0, 0)

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from napari_limn._napari.docking import Place
 from napari_limn._napari.job import Job
 from napari_limn._napari.keyboard import operable, skipping
 from napari_limn._napari.layers import MADE_BY
@@ -67,6 +68,7 @@ class Panel(QWidget):
     def __init__(self, viewer: ViewerModel, prefix: str, verb: str, stop: str) -> None:
         super().__init__()
         self.viewer, self._prefix = viewer, prefix
+        self._place = Place(self, viewer, "paint" if prefix == "limn-strokes" else "run")
         self.job: Job | None = None
         self._fields: list[ValueWidget[Any] | FileEdit] = []
         self._said, self._failed = "", False
@@ -191,6 +193,7 @@ class Panel(QWidget):
     def showEvent(self, event: Any) -> None:
         """Offer the layers that came before the widget, and get PyTorch ready before it is needed."""
         super().showEvent(event)
+        self._place.shown()
         self.reset_choices()
         threading.Thread(target=_warm_up, name="limn-warm-up").start()
 
@@ -275,9 +278,16 @@ class Panel(QWidget):
             self._on_returned(None)
 
     def _set_running(self, *, running: bool) -> None:
-        for button in self.starters:
-            button.setEnabled(not running)
-        self.stop_button.setEnabled(running)
+        """Light the buttons that can be pressed; one that goes out hands the keys on, or Qt would scroll to whatever comes next."""
+        lit, out = [self.stop_button], self.starters
+        if not running:
+            lit, out = [*self.starters], [self.stop_button]
+        for button in lit:
+            button.setEnabled(True)
+        if (window := self.window()) is not None and window.focusWidget() in out:
+            lit[0].setFocus()
+        for button in out:
+            button.setEnabled(False)
         self.progress.setRange(0, 1000)
 
 
@@ -285,8 +295,8 @@ def _warm_up() -> None:
     """Import what a run needs; done later, it would hold up the window while the person works."""
     for name in ("training.live", "inference.pipeline", "inference.view", "live"):
         import_module(f"napari_limn.{name}")
-    import_module("sklearn.ensemble")
-    # the first network that is traced makes PyTorch load its compiler, and look at each of its functions: 2 s
+    import_module("napari_limn.training.instant").load()
+    # the first network that is traced makes PyTorch look at each of its functions
     network = replace(preset_network("balanced", 2), pixels=pixel_features(2))
     import_module("napari_limn.network.graph").footprint(network)
 

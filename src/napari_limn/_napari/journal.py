@@ -11,9 +11,11 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QMainWindow
 
-from napari_limn._napari.layers import MADE_BY, placement, volume_of
+from napari_limn._napari.layers import MADE_BY, colormap, placement, volume_of
+from napari_limn.annotation.classes import default_color
 from napari_limn.annotation.journal import Header, Journal
 from napari_limn.annotation.journal_files import begin_journal, header_for
+from napari_limn.annotation.legend import MOST
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.annotation.recording import Painted, Recording
 from napari_limn.errors import LimnError
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 _PLAIN = 64 << 20  # bytes up to which strokes are a plain numpy array
 _WATCHED = 1 << 30  # bytes of an array that a person added up to which it is compared with its journal
 _PLANE = 1 << 29  # voxels of a plane that napari can show as labels
+_OTHER = (0.5, 0.5, 0.5, 1.0)  # of values that no legend lists
 STROKES = np.dtype(np.uint8)
 """Type of the labels in a new strokes layer: classes are few."""
 
@@ -207,7 +210,8 @@ class Journals(QObject):
             raise
 
     def _add(self, image: Image, data: Any, name: str, recording: Recording | None) -> Labels:
-        layer = Labels(data, name=name, **placement(image, volume_of(image)))
+        look = colormap({value: default_color(value) for value in range(1, MOST + 1)}, _OTHER)
+        layer = Labels(data, name=name, colormap=look, **placement(image, volume_of(image)))
         self._record(layer, image, recording)
         self.viewer.add_layer(layer)
         self.turned_over.emit()

@@ -25,8 +25,12 @@ if TYPE_CHECKING:
     from napari_limn.annotation.classes import RGBA
 
 _IN_MEMORY = 2 << 30
+_OPACITY = 0.5  # of a prediction: what it says, and what is below, are both seen
 MADE_BY = "napari-limn"
 """Key in the metadata of layers made here."""
+
+ZERO_MEANS = "napari-limn zero"
+"""Key in the metadata of labels layers; holds what a 0 of them means in training, where somebody said so."""
 
 CLASS_NAMES = "napari-limn classes"
 """Key in the metadata of labels layers; holds the names of their values."""
@@ -100,6 +104,13 @@ def empty_labels(image: Volume, dtype: Any) -> Any:
     )
 
 
+def _under_paint(viewer: ViewerModel, image: Layer) -> int:
+    """Where the first layer with paint above an image is; the top if there is none."""
+    start = viewer.layers.index(image) if image in viewer.layers else 0
+    above = range(start + 1, len(viewer.layers))
+    return next((i for i in above if is_painted(viewer.layers[i])), len(viewer.layers))
+
+
 def show_labels(
     viewer: ViewerModel,
     image: Image,
@@ -114,9 +125,9 @@ def show_labels(
 ) -> Labels:
     """Show `data` as the prediction for an image layer, in its place in the world and in the painted colours.
 
-    The layer is called after the image and the `kind` of prediction, and comes `below` another, or on top. `data` is an array,
-    or with `multiscale` a list of them, the finest first. A prediction shown earlier for the same layer is replaced, so that
-    repeated predictions do not pile up.
+    It lies `below` another layer, or between image and paint, and lets the image through; who paints goes on painting. It is called
+    after the image and the `kind` of prediction. `data` is an array, or with `multiscale` a list of them, the finest first. A
+    prediction shown earlier for the same layer is replaced, so that repeated predictions do not pile up.
     """
     name = f"{image.name} {kind}"
     if name in viewer.layers and MADE_BY in viewer.layers[name].metadata:
@@ -128,11 +139,20 @@ def show_labels(
         name=name,
         colormap=colormap(classes.color_of),
         multiscale=multiscale,
+        opacity=_OPACITY,
         **look,
         **placement(image, volume),
     )
-    viewer.layers.insert(len(viewer.layers) if below is None else viewer.layers.index(below), layer)
+    active = viewer.layers.selection.active
+    viewer.layers.insert(_under_paint(viewer, image) if below is None else viewer.layers.index(below), layer)
+    if active is not None and is_painted(active) and active in viewer.layers:
+        viewer.layers.selection.active = active
     return layer
+
+
+def is_painted(layer: Layer) -> bool:
+    """Whether a person paints on a layer: any labels layer that was not made here."""
+    return type(layer) is Labels and MADE_BY not in layer.metadata
 
 
 def named(names: Mapping[int, str]) -> dict[str, Any]:

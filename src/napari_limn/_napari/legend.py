@@ -17,6 +17,8 @@ from napari_limn._napari.classes import (
     painted_layers,
     predicted_layers,
     set_legend,
+    set_zero,
+    zero_of,
 )
 from napari_limn._napari.keys import borrow_digits
 from napari_limn._napari.table import ClassTable
@@ -56,7 +58,7 @@ class ClassLegend(QWidget):
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self.zero: Zero = "unlabelled"
+        self._zero: Zero = "unlabelled"  # as it is shown
         self._layer: Labels | None = None
         self._legend = Legend()
         self._following: list[Callable[[], object]] = []  # undoes what listens to the viewer
@@ -107,6 +109,11 @@ class ClassLegend(QWidget):
         return self._legend
 
     @property
+    def zero(self) -> Zero:
+        """What a 0 of the layer means in training; it lives with the layer, and Train says it too."""
+        return "unlabelled" if self._layer is None else zero_of(self._layer)
+
+    @property
     def value(self) -> int:
         """The chosen class; 0 for “not labelled”."""
         return 0 if self._layer is None else int(self._layer.selected_label)
@@ -118,10 +125,10 @@ class ClassLegend(QWidget):
             self.layer = chosen_strokes(self.viewer)
 
     def set_zero(self, zero: Zero) -> None:
-        """Say what a 0 means in training: what nobody labelled, or background."""
-        self.zero = zero
-        self.table.fill(self._legend, ZERO[zero])
-        self.refresh()
+        """Say what a 0 of the layer means in training: what nobody labelled, or background."""
+        if self._layer is not None:
+            set_zero(self._layer, zero)
+            self.refresh()
 
     def refresh(self, event: Any = None) -> None:
         """Show the classes of the layer as they are now."""
@@ -130,8 +137,8 @@ class ClassLegend(QWidget):
             legend = legend_of(self._layer, self._painted)
             while len(legend.values) < _FEWEST and not self._numbers_objects:
                 legend, _ = legend.added()
-        if legend != self._legend or not self.table.rowCount():
-            self._legend = legend
+        if (legend, self.zero) != (self._legend, self._zero) or not self.table.rowCount():
+            self._legend, self._zero = legend, self.zero
             self.table.fill(legend, ZERO[self.zero])
         self._on_chosen()
         self.table.mark(self._painted)

@@ -10,6 +10,7 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout
 
+from napari_limn._napari.classes import names_of
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.journal import journals_of
 from napari_limn._napari.layers import painted_look, volume_of
@@ -159,7 +160,7 @@ class StrokesWidget(Panel):
         data = found.data.copy() if isinstance(found.data, (np.ndarray, PaintStore)) else found.data
         labels = Volume(data, found.axes, layer.name)
         self.say("Saving …")
-        self.run(_saving(labels, path, painted_look(layer)))
+        self.run(_saving(labels, path, painted_look(layer), names_of(layer)))
 
     def heard(self, event: Event) -> None:
         """Show how far it is."""
@@ -178,7 +179,9 @@ class StrokesWidget(Panel):
         self._show()
 
 
-def _saving(labels: Volume, path: Path, colors: dict[int, Any]) -> Generator[Event, None, Path]:
+def _saving(
+    labels: Volume, path: Path, colors: dict[int, Any], names: dict[int, str]
+) -> Generator[Event, None, Path]:
     from napari_limn.annotation.saving import saving_events
 
-    return saving_events(labels, path, colors, overwrite=True)
+    return saving_events(labels, path, colors, names, overwrite=True)

@@ -11,7 +11,7 @@ from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog
 
-from napari_limn._napari.classes import given_names, restore
+from napari_limn._napari.classes import given_names, restore, set_zero, zero_of
 from napari_limn._napari.curve import Curve
 from napari_limn._napari.findings import Findings, Look, diagnosing, looked_at, mend_layers, stopping
 from napari_limn._napari.forms import Panel
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
 
+    from napari_limn.annotation.classes import Zero
     from napari_limn.annotation.findings import Finding, Remedy
     from napari_limn.model import Model
 
@@ -80,6 +81,9 @@ class TrainWidget(Panel):
         self.more.addRow(self.picture)
         for field in (self.origin, self.labels):
             field.changed.connect(lambda _: self._restore())
+        for field in (self.zero, self.objects):
+            field.changed.connect(lambda _: self._tell_zero())
+        self.labels.changed.connect(lambda _: self._read_zero())
         for field in (self.image, self.dims, self.preset, self.origin):
             field.changed.connect(lambda _: self.guarded(self._draw))
         self.load_button, self.save_button = (
@@ -198,16 +202,31 @@ class TrainWidget(Panel):
         origin = None if self.origin.value in (NEW, None) else SHELF[self.origin.value]
         spec = TrainSpec(
             seconds=self.seconds.value,
-            zero="background" if self.objects.value else self.zero.value,
+            zero=self._zero,
             dims=self.dims.value,
             objects=self.objects.value,
             preset=self.preset.value,
             device=self.device,
         )
+        self._tell_zero()
         self.findings.show_all([f for f in self.findings.shown if not (f.of_paint or f.stops)])
         self.name, self.model = SHELF.free_name(f"{layers[0].name} model"), None
         self.curve.clear()
         return layers, spec, origin
+
+    @property
+    def _zero(self) -> Zero:
+        return "background" if self.objects.value else self.zero.value
+
+    def _tell_zero(self) -> None:
+        """Let the layer say what its 0 means, so that the legend of its classes does."""
+        if self.labels.value is not None:
+            set_zero(self.labels.value, self._zero)
+
+    def _read_zero(self) -> None:
+        """Take what was said of another layer before; where nothing was, the choice stays."""
+        if self.labels.value is not None and zero_of(self.labels.value) == "background":
+            self.zero.value = "background"
 
     def heard(self, event: Event) -> None:
         """Show progress, draw the curves, keep the best model so far."""

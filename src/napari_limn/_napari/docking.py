@@ -1,0 +1,122 @@
+"""Where a widget goes that is opened beside others of ours: below them while there is room in the window, else as a tab."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QDockWidget, QMainWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari.components import ViewerModel
+    from qtpy.QtWidgets import QWidget
+
+Group = Literal["paint", "run"]
+"""Which widgets share tabs: those that one paints with, and those that run something."""
+
+
+class Place:
+    """Finds a widget its place when it is shown in a dock for the first time; later it stays where the person moved it.
+
+    Without it, napari puts each widget below the others, and the window grows beyond the screen.
+
+    Parameters
+    ----------
+    widget, viewer
+        What is going to be shown, and where.
+    group
+        With which others it shares tabs.
+    """
+
+    def __init__(self, widget: QWidget, viewer: ViewerModel, group: Group) -> None:
+        self.widget, self.group = widget, group
+        window = getattr(viewer, "window", None)
+        self._height = 0 if window is None else window.geometry()[3]  # before the widget was added
+        self._timer = QTimer(widget)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._settle)
+        widget.setProperty("limn-group", group)
+
+    def shown(self) -> None:
+        """Call in the widget's ``showEvent``."""
+        if self._height and _dock_and_window(self.widget) is not None:
+            self._timer.start(0)
+
+    def _settle(self) -> None:
+        found, most, self._height = _dock_and_window(self.widget), self._height, 0
+        if found is None:
+            return
+        dock, window = found
+        for pairs in (self._with_mates(dock, window), self._of_others(dock, window)):
+            for one, other in pairs:
+                if window.minimumSizeHint().height() <= most:
+                    break
+                _tabify(window, one, other)
+        dock.raise_()
+        self._share_out(window)
+        if window.height() > most and not window.isMaximized():
+            if (layout := window.layout()) is not None:
+                layout.activate()
+            window.resize(window.width(), most)
+
+    def _share_out(self, window: QMainWindow) -> None:
+        """Give the height that is left over to what runs: that has more to say."""
+        docks = [
+            dock
+            for dock in window.findChildren(QDockWidget)
+            if _group(dock) and not dock.visibleRegion().isEmpty()
+        ]
+        weights = [1 if _group(dock) == "paint" else 1000 for dock in docks]
+        if len(set(weights)) > 1:
+            window.resizeDocks(docks, weights, Qt.Orientation.Vertical)
+
+    def _with_mates(
+        self, dock: QDockWidget, window: QMainWindow
+    ) -> Iterator[tuple[QDockWidget, QDockWidget]]:
+        """The newest of the group that is there already, and the new one."""
+        mates = [other for other in _docks(window, dock) if _group(other) == self.group]
+        yield from ((mate, dock) for mate in mates[-1:])
+
+    def _of_others(self, dock: QDockWidget, window: QMainWindow) -> Iterator[tuple[QDockWidget, QDockWidget]]:
+        """The first of each group, and one more of it; the new one's group comes last."""
+        for group in sorted(("paint", "run"), key=lambda name: name == self.group):
+            members = [d for d in (*_docks(window, dock), dock) if _group(d) == group]
+            yield from ((members[0], other) for other in members[1:])
+
+
+def _dock_and_window(widget: QWidget) -> tuple[QDockWidget, QMainWindow] | None:
+    """The dock that a widget is in and the window that holds it; None where it floats, or is in no dock."""
+    held: QWidget | None = widget
+    while held is not None and not isinstance(held, QDockWidget):
+        held = held.parentWidget()
+    if held is None or held.isFloating():
+        return None
+    window = held.parentWidget()
+    return (held, window) if isinstance(window, QMainWindow) else None
+
+
+def _docks(window: QMainWindow, dock: QDockWidget) -> list[QDockWidget]:
+    """Other docks of ours in the area of this one."""
+    area = window.dockWidgetArea(dock)
+    return [
+        other
+        for other in window.findChildren(QDockWidget)
+        if other is not dock and not other.isFloating() and not other.isHidden()
+        and window.dockWidgetArea(other) == area and _group(other)
+    ]  # fmt: skip
+
+
+def _group(dock: QDockWidget) -> Group | None:
+    inner = dock.widget()
+    return None if inner is None else inner.property("limn-group")
+
+
+def _tabify(window: QMainWindow, one: QDockWidget, other: QDockWidget) -> None:
+    if other not in window.tabifiedDockWidgets(one):
+        for dock in (one, other):
+            dock.setWindowTitle(
+                dock.windowTitle().split(" (")[0]
+            )  # without the plugin's name: a tab is narrow
+        window.tabifyDockWidget(one, other)
