@@ -54,7 +54,8 @@ COLORED = 40  # brightest less darkest channel of what is more than grey
 RING = (255, 159, 28)  # around what is pressed
 PLACE = (250, 330)  # row and column around which the strokes are painted
 BRUSH = 3
-MOST = 600  # pixels of a region that is corrected by one click
+PLACES = 2  # where the model is unsure and strokes are painted
+MOST = 200  # pixels of a region that is corrected by one click
 
 
 class StepError(Exception):
@@ -239,18 +240,23 @@ class Tutorial:
         self.hand.press("limn-review-start")
         self.hand.wait_idle(self.panel("review"), 120)
         check("nerve uncertainty" in self.viewer.layers, "the map of doubts is there")
-        self.hand.press("limn-review-take")
-        self.hand.pump(0.5)
-        self.hand.wheel(-2, *self.middle())
-        strokes, before = self.strokes_layer, int((self.strokes_layer.data > 0).sum())
-        check(self.viewer.layers.selection.active is strokes, "the strokes can be painted on at once")
-        inside = self.in_sight()
-        for value in {int(self.truth[row, column]) for row, column in np.argwhere(inside)}:
-            self.hand.key(str(value))
-            self.hand.stroke(self.path(value, inside))
+        strokes, labels = self.strokes_layer, self.viewer.layers["nerve labels"]
+        before = int((strokes.data > 0).sum())
+        labels.visible = False  # the eye in the layer list
+        for _ in range(PLACES):
+            self.hand.press("limn-review-take")
+            self.hand.pump(0.5)
+            check(self.viewer.layers.selection.active is strokes, "the strokes can be painted on at once")
+            self.hand.wheel(-2, *self.middle())
+            inside = self.in_sight()
+            for value in np.unique(self.truth[inside]):
+                self.hand.key(str(value))
+                self.hand.stroke(self.path(int(value), inside))
         painted = int((strokes.data > 0).sum())
         check(painted > before, "there are more strokes now")
+        self.hand.scroll_to("limn-review-take")
         self.take("08-where-next", ["limn-review-take"])
+        labels.visible = True
         self.viewer.layers["nerve uncertainty"].visible = False
         row, column, value = self.wrong_region()
         self.hand.tab("Classes")
@@ -283,6 +289,9 @@ class Tutorial:
         labels = self.predicted()
         check(np.array_equal(kept.data, before), "the kept prediction is as it was")
         check(not np.array_equal(labels.data, before), "the new prediction is another one")
+        print(
+            f"{self.agreement(before):.1%} of the labels were right, {self.agreement(labels.data):.1%} are now"
+        )
         self.hand.tab("Compare")
         self.viewer.reset_view()
         self.hand.wheel(3, *PLACE)
