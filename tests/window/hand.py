@@ -46,7 +46,7 @@ class Hand:
         while not until():
             if time.monotonic() > end:
                 raise TimeoutError(f"waited for {seconds:g} s in vain")
-            self.pump(0.01)
+            QTest.qWait(10)  # deletes what is to be deleted later, too
 
     def wait_idle(self, widget, seconds: float = 60) -> None:
         self.wait(lambda: widget.job is None, seconds)

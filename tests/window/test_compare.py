@@ -183,7 +183,7 @@ def test_discarding_leaves_nothing_to_compare(viewer, widget, two):
 
 def state(viewer):
     grid = viewer.canvas.grid
-    layers = [(layer.name, layer.visible, layer.name_overlay.visible) for layer in viewer.layers]
+    layers = [(x.name, x.visible, x.opacity, x.name_overlay.visible) for x in viewer.layers]
     return layers, grid.enabled, grid.stride, grid.shape, grid.spacing, viewer.scene.camera.zoom
 
 
@@ -202,6 +202,7 @@ def test_side_by_side_shows_image_and_both_and_leaves_no_trace(viewer, widget, t
     assert list(boxes) == ["cells", "cells labels (model a)", "cells labels"]
     assert sorted(boxes.values()) == list(boxes.values()), "not in the order of the form"
     assert first.name_overlay.visible
+    assert first.opacity == second.opacity == 1, "there is no image below them now"
     assert not strokes.visible
     widget.show_only("second")
     assert not grid.enabled

@@ -18,7 +18,7 @@ _SPACING = 4.0  # pixels between two boxes
 class Boxes:
     """Shows layers in a box each, in the order given, with their names; they move and zoom together.
 
-    What it changes in the window (the grid, which layers are visible, their names on the canvas and their order) it puts back
+    What it changes in the window (the grid, which layers are visible and how far, their names on the canvas and their order) it puts back
     at the end, except where somebody else changed it meanwhile. It ends by itself when the grid is switched off.
 
     Parameters
@@ -47,6 +47,7 @@ class Boxes:
             self._set(layer, "visible", layer in layers)
         for layer in layers:
             self._set(layer.name_overlay, "visible", True)
+            self._set(layer, "opacity", 1.0)
         shape = arranged(len(layers), self.viewer.canvas.size, _extent(self.viewer))
         self._set(grid, "stride", 1)
         self._set(grid, "shape", shape)
