@@ -95,11 +95,14 @@ class Snapshot:
         if data is not self._taken:
             yield from self._take_all(data)
             return
-        boxes = self._dirty[:]
-        for place in dict.fromkeys(place for box in boxes for place in self._places(box)):  # each once
-            self._copy(place, _read(data, self._box(place)))
-            yield
-        del self._dirty[: len(boxes)]
+        boxes, self._dirty = self._dirty, []
+        try:
+            for place in dict.fromkeys(place for box in boxes for place in self._places(box)):  # each once
+                self._copy(place, _read(data, self._box(place)))
+                yield
+            boxes = []
+        finally:
+            self._dirty += boxes  # it was broken off
         for place in list(self._tiles):
             self._copy(place, _read(data, self._box(place)))
 
