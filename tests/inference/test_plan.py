@@ -170,13 +170,13 @@ def test_activation_values_count_every_node_of_a_small_network():
 
 def test_activation_values_count_the_classifier_before_the_network_and_what_it_leaves_in_the_heap():
     scales, seen = ((1.0, 1.0), (4.0, 4.0)), (1, 3, 64, 80)
-    spec = UNetSpec(width=8, factors=((2, 2),), pixels=PixelSpec(scales=scales), share=1.0)
+    spec = UNetSpec(width=16, factors=((2, 2),), pixels=PixelSpec(scales=scales), share=1.0)
     bank, every = 3 * bank_values((64, 80), (4.0, 4.0), 1), 1 + 3 * features_of(1, 2)
     alone, network = activation_values(spec, seen), activation_values(replace(spec, share=0.0), seen)
     assert network == activation_values(replace(spec, pixels=None), seen)
     assert alone == 3 * 64 * 80 * (6 + every) + bank
     assert activation_values(spec, seen, 2) == alone + bank  # which is float32 whatever the network is in
-    assert activation_values(replace(spec, share=0.5), seen) == max(alone, network + 0.75 * bank)
+    assert activation_values(replace(spec, share=0.5), seen) == max(alone, network + 0.5 * bank)
     large = (1, 1, 2048, 2048)  # whose tensors do not lie in the heap
     both, network = (activation_values(replace(spec, share=share, width=64), large) for share in (0.5, 0.0))
     assert both == network

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, prod
 from typing import TYPE_CHECKING
 
+from napari_limn.device import HEAP_BLOCK
 from napari_limn.errors import LimnError
 from napari_limn.network.graph import Footprint, footprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from napari_limn.network.spec import UNetSpec
 
@@ -40,6 +41,11 @@ def feet_on_grid(spec: UNetSpec) -> tuple[Footprint, ...]:
 def readers(values: int) -> int:
     """How many parts of so many values are read at once: several, so that they wait for a far disk together, if they are small."""
     return max(1, min(_READERS, _IN_FLIGHT // max(1, values)))
+
+
+def bank_gaps(extent: Sequence[int], values: float) -> float:
+    """The `values` alive while features of `extent` were computed, if they lie in the heap, where they leave gaps; else 0."""
+    return values if 4 * prod(extent) < HEAP_BLOCK else 0.0
 
 
 def up(n: int, step: int) -> int:

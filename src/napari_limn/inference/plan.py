@@ -6,8 +6,16 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
-from napari_limn.device import HEAP_BLOCK
-from napari_limn.inference.extents import Grid, feet_on_grid, fitting, on_grid, readers, too_little, up
+from napari_limn.inference.extents import (
+    Grid,
+    bank_gaps,
+    feet_on_grid,
+    fitting,
+    on_grid,
+    readers,
+    too_little,
+    up,
+)
 from napari_limn.inference.overlap import Line, kept_bytes, lines_of
 from napari_limn.inference.sweep_plan import LOOSE, OWN, cheapest_sweep
 from napari_limn.network.bank import bank_values, features_of
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
 
 _LARGEST = {2: 1024, 3: 256}  # longer blocks gain little: the halo is then a few per cent of the work
+_GAPS = 0.5  # of the room for features that the heap keeps while the network computes (benchmarks/memory.py)
 _PLANES = 1 << 18  # pixels that make a forward pass worth its while; smaller planes go in together
 
 
@@ -202,8 +211,7 @@ def activation_values(spec: UNetSpec, seen: Sequence[int], itemsize: int = 4) ->
         return around + convolved
     every = spec.in_channels + (len(spec.pixels.scales) + 1) * features_of(spec.in_channels, spec.ndim)
     bank = _bank_values(spec, seen) * 4 / itemsize  # computed in float32
-    # of which small tensors leave gaps in the heap; large ones do not lie there
-    gaps = 0.75 * bank if 4 * prod(seen[-spec.ndim :]) < HEAP_BLOCK else 0
+    gaps = _GAPS * bank_gaps(seen[-spec.ndim :], bank)
     return around + max(voxels * every + bank, convolved + gaps if convolved else 0)
 
 

@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from napari_limn.device import channels_last
+from napari_limn.inference.extents import bank_gaps
 from napari_limn.inference.schedule import Schedule
 from napari_limn.inference.stages import SPREADS, WINDOWS, NotStreamableError, Part, stages_of
 from napari_limn.network.bank import bank_values, gaussian_features
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from napari_limn.inference.kernels import Kernel
     from napari_limn.inference.stages import Edge, Spans, Stage
     from napari_limn.network.graph import Graph, Op
+
+_GAPS = 1.2  # of the room for features that the heap keeps, where blocks are of several extents (benchmarks/memory.py)
 
 
 class Sweep:
@@ -169,7 +172,7 @@ class Sweep:
         """Numbers in tensors at once at most during a block, without what was kept before it."""
         fresh: dict[int, int] = {}
         last = {e.source: i for i, stage in enumerate(self._stages) for e in stage.edges()}
-        most = 0
+        most, gaps = 0, 0.0
         for i, stage in enumerate(self._stages):
             spans = tuple(along.span(i, b) for along, b in zip(self._axes, block, strict=True))
             made = prod(b - a for a, b in spans) * stage.op.channels
@@ -178,16 +181,18 @@ class Sweep:
             )
             read = needed * sum(self._stages[edge.source].op.channels for edge in stage.edges())
             fresh[i] = made
-            inner = 0
-            if stage.op.name == "gaussian_features":
-                channels = self._stages[
-                    stage.operands[0][0].source
-                ].op.channels  # the ones behind them have their own edge
-                inner = bank_values([b - a for a, b in spans], stage.op.named()["sigma"], channels)
-                inner = inner * 4 // itemsize  # computed in float32
-            most = max(most, sum(fresh.values()) + (read + inner if made else 0))
+            inner = self._inner(stage, spans, itemsize) if stage.op.name == "gaussian_features" else 0
+            gaps = max(gaps, _GAPS * bank_gaps([b - a for a, b in spans], inner))
+            most = max(most, sum(fresh.values()) + (read if made else 0) + int(max(inner, gaps)))
             fresh = {source: size for source, size in fresh.items() if last.get(source, 0) > i}
         return most
+
+    def _inner(self, stage: Stage, spans: Spans, itemsize: int) -> int:
+        """Numbers alive while features are computed, in float32 whatever the network is in."""
+        channels = self._stages[
+            stage.operands[0][0].source
+        ].op.channels  # where there is image has an edge of its own
+        return bank_values([b - a for a, b in spans], stage.op.named()["sigma"], channels) * 4 // itemsize
 
     @property
     def kept_values(self) -> int:

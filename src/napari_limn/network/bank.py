@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _TRUNCATE = 3.0  # filters end at so many sigma
 _THIN = 0.3  # of a voxel: below this sigma nothing is seen along an axis
 _PIECE = 32  # samples of a line that are filtered together, at least
-_ALIVE = 3.5  # numbers alive at once while features are computed, over those that come of it (benchmarks/memory.py)
+_ALIVE = (
+    4  # numbers alive at once while features are computed, over those that come of it (benchmarks/memory.py)
+)
 
 
 def reach(sigma: Sequence[float]) -> tuple[int, ...]:
@@ -39,7 +41,7 @@ def features_of(channels: int, ndim: int) -> int:
 def bank_values(extent: Sequence[int], sigma: Sequence[float], channels: int) -> int:
     """Numbers alive at once at most while the features of a scale are computed over `extent`, these themselves not counted."""
     widened = prod(n + 2 * _radius(_integration(s)) for n, s in zip(extent, sigma, strict=True))
-    return int(_ALIVE * features_of(channels, len(sigma)) * widened)
+    return _ALIVE * features_of(channels, len(sigma)) * widened
 
 
 def gaussian_features(x: Tensor, sigma: Sequence[float], padding: int | None = None) -> Tensor:
