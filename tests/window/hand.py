@@ -48,7 +48,7 @@ class Hand:
                 raise TimeoutError(f"waited for {seconds:g} s in vain")
             QTest.qWait(10)  # deletes what is to be deleted later, too
 
-    def wait_idle(self, widget, seconds: float = 60) -> None:
+    def wait_idle(self, widget, seconds: float = 180) -> None:
         self.wait(lambda: widget.job is None, seconds)
 
     # ---- what is in the window -----------------------------------------------------------------------------------
