@@ -23,10 +23,13 @@ from napari_limn.volume.open import open_volume
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+_EXTENT = 1500, 950  # of the window, in pixels
+
 
 def main(out: Path, picture: Path) -> None:
     """Show image, strokes and prediction of the demo in `out`, and write a screenshot of the window to `picture`."""
     viewer = napari.Viewer(title="Limn")
+    viewer.window.resize(*_EXTENT)  # before the widgets: they keep the window as high as they found it
     for data, look, kind in painted_sem():
         getattr(viewer, f"add_{kind}")(data, **look)
     image, strokes = viewer.layers
@@ -51,7 +54,7 @@ def dock(viewer: Viewer, train: TrainWidget, predict: PredictWidget) -> None:
 
 def screenshot(viewer: Viewer, picture: Path) -> None:
     """Write a picture of the whole window, 1500 × 950 pixels."""
-    viewer.window.resize(1500, 950)
+    viewer.window.resize(*_EXTENT)
     until = time.monotonic() + 1.5
     while time.monotonic() < until:
         QApplication.processEvents()
