@@ -11,20 +11,19 @@ network goes on from what it was; the forest is fitted anew. Mean IoU over the w
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from learning import SETS, Task, read_tool, run_pixels
+from learning import SETS, Rows, Task, arguments, read_tool, run_pixels
 from scipy import ndimage
 from sklearn.ensemble import RandomForestClassifier
 
 import napari_limn as limn
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
 LENGTH = 60  # pixels of a corrective stroke, at most
@@ -95,17 +94,13 @@ def rounds(task: Task, tool: Any, who: str, args: argparse.Namespace) -> list[fl
 
 
 def measured(args: argparse.Namespace) -> None:
-    tool = read_tool(args.tool)
-    rows = json.loads(args.output.read_text()) if args.output.exists() else []
+    tool, rows = read_tool(args.tool), Rows(args.output)
     for seed in range(args.first, args.first + args.seeds):
         for name in args.sets:
             for who in args.only:
                 task = Task(tool, args.data / name, SETS.get(name, "foreground"), args.percent, seed)
                 scores = rounds(task, tool, who, args)
-                rows.append({"set": name, "percent": args.percent, "seed": seed, "who": who, "iou": scores})
-                sys.stdout.write(json.dumps(rows[-1]) + "\n")
-                sys.stdout.flush()
-                args.output.write_text(json.dumps(rows, indent=0))
+                rows.add(set=name, percent=args.percent, seed=seed, who=who, iou=scores)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -124,20 +119,12 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("tool", type=Path, nargs="?")
-    parser.add_argument("data", type=Path, nargs="?")
-    parser.add_argument("--sets", nargs="+", default=list(SETS))
+    parser = arguments(__doc__)
     parser.add_argument("--percent", type=float, default=0.5)
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=["forest", "limn"])
     parser.add_argument("-o", "--output", type=Path, default=Path("corrections.json"))
-    parser.add_argument("--table", type=Path, metavar="JSON")
     args = parser.parse_args()
     if args.table:
         print(table(json.loads(args.table.read_text())))

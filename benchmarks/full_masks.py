@@ -10,14 +10,12 @@ over all pixels of the test images, and their mean. Masks are complete, so their
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
-from learning import Basic, read_tool
+from learning import Basic, Rows, read_tool
 
 import napari_limn as limn
 
@@ -70,14 +68,11 @@ def main() -> None:
     images = sorted((args.folder / "images").glob("*.tif"))
     train, test = images[: -args.test], images[-args.test :]
     truth = [tifffile.imread(mask_of(path)) for path in test]
-    rows = json.loads(args.output.read_text()) if args.output.exists() else []
+    rows = Rows(args.output)
     for who in args.only:
         each = ious(CONTENDERS[who](train, test, read_tool(args.tool), args), truth)
-        row = {"set": args.folder.name, "seed": args.seed, "seconds": args.seconds, "preset": args.preset}
-        rows.append(row | {"who": who, "iou": [round(v, 4) for v in each], "mean": round(np.mean(each), 4)})
-        sys.stdout.write(json.dumps(rows[-1]) + "\n")
-        sys.stdout.flush()
-        args.output.write_text(json.dumps(rows, indent=0))
+        run = {"set": args.folder.name, "seed": args.seed, "seconds": args.seconds, "preset": args.preset}
+        rows.add(**run, who=who, iou=[round(v, 4) for v in each], mean=round(np.mean(each), 4))
 
 
 if __name__ == "__main__":

@@ -207,9 +207,22 @@ def read_tool(path: Path) -> Any:
     return tool
 
 
+class Rows:
+    """What was measured, in a file that may hold rows already; each new one is printed and on the disk at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows = json.loads(path.read_text()) if path.exists() else []
+
+    def add(self, **row: Any) -> None:
+        self._rows.append(row)
+        sys.stdout.write(json.dumps(row) + "\n")
+        sys.stdout.flush()
+        self._path.write_text(json.dumps(self._rows, indent=0))
+
+
 def measured(args: argparse.Namespace) -> None:
-    tool = read_tool(args.tool)
-    rows = json.loads(args.output.read_text()) if args.output.exists() else []
+    tool, rows = read_tool(args.tool), Rows(args.output)
     for percent in args.percent:
         for name in args.sets:
             for seed in range(args.first, args.first + args.seeds):
@@ -218,10 +231,7 @@ def measured(args: argparse.Namespace) -> None:
                     continue  # a class without a stroke
                 for who in args.only:
                     found = {str(t): round(v, 4) for t, v in CONTENDERS[who](task, tool, args.at)}
-                    rows.append({"set": name, "percent": percent, "seed": seed, "who": who, "iou": found})
-                    sys.stdout.write(json.dumps(rows[-1]) + "\n")
-                    sys.stdout.flush()
-                    args.output.write_text(json.dumps(rows, indent=0))
+                    rows.add(set=name, percent=percent, seed=seed, who=who, iou=found)
 
 
 def chosen(rows: list[dict[str, Any]], **wanted: Any) -> list[dict[str, Any]]:
@@ -286,21 +296,27 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=80)
 
 
-def main() -> None:
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """What every study of strokes on the sets is told."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("tool", type=Path, nargs="?")
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--sets", nargs="+", default=list(SETS))
-    parser.add_argument("--percent", type=float, nargs="+", default=[0.1, 0.5, 2.0])
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--table", type=Path, metavar="JSON")
+    return parser
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--percent", type=float, nargs="+", default=[0.1, 0.5, 2.0])
     parser.add_argument("--at", type=float, nargs="+", default=[5.0, 60.0])
     parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=["forest", "limn"])
     parser.add_argument("-o", "--output", type=Path, default=Path("learning.json"))
     parser.add_argument("--plot", type=Path, nargs=2, metavar=("JSON", "PNG"))
-    parser.add_argument("--table", type=Path, metavar="JSON")
     args = parser.parse_args()
     if args.plot:
         plot(json.loads(args.plot[0].read_text()), args.plot[1])

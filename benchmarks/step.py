@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from statistics import median
+from typing import TYPE_CHECKING
 
 import napari_limn as limn
 from napari_limn import samples
@@ -18,8 +19,11 @@ from napari_limn.training.loop import Run
 from napari_limn.training.losses import masked_loss
 from napari_limn.training.trainer import begin
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def timed(run: object) -> float:
+
+def timed(run: Callable[[], object]) -> float:
     began = time.perf_counter()
     run()
     return time.perf_counter() - began
