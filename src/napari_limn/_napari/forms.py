@@ -44,9 +44,8 @@ if TYPE_CHECKING:
 
     from napari_limn.specs import DeviceName
 
-_SHOWN_FIRST = (
-    30  # milliseconds for the window to show what was pressed, and a new layer, before a run wants to compute
-)
+# milliseconds for the window to show what was pressed, and a new layer, before a run wants to compute
+_SHOWN_FIRST = 30
 _WIDTH, _HEIGHT = 300, 260  # pixels at least, so that two panels below each other show their buttons
 
 

@@ -13,7 +13,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.boxes import Box, blocks
+from napari_limn.volume.boxes import Box, blocks, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -160,14 +160,15 @@ class HoldOut:
         return _inside(where, self.boxes, (0, 0, 0, 0))
 
     def blank(self, box: Box, labels: NDArray[Any], fill: int) -> None:
-        """Overwrite, in `labels` (T, Z, Y, X) at `box`, what training must not see."""
+        """Overwrite, in `labels` (…, T, Z, Y, X) at `box`, what training must not see."""
         for region in self.boxes:
             cut = [
                 (max(a - g, c) - c, min(b + g, d) - c)
                 for (a, b), g, (c, d) in zip(region, self.gap, box, strict=True)
             ]
             if all(a < b for a, b in cut):
-                labels[tuple(slice(a, b) for a, b in cut)] = fill
+                place: tuple[Any, ...] = (..., *slices(tuple(cut)))
+                labels[place] = fill
 
 
 def _inside(

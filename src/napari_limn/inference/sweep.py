@@ -189,9 +189,8 @@ class Sweep:
 
     def _inner(self, stage: Stage, spans: Spans, itemsize: int) -> int:
         """Numbers alive while features are computed, in float32 whatever the network is in."""
-        channels = self._stages[
-            stage.operands[0][0].source
-        ].op.channels  # where there is image has an edge of its own
+        image = stage.operands[0][0].source  # where there is image has an edge of its own
+        channels = self._stages[image].op.channels
         return bank_values([b - a for a, b in spans], stage.op.named()["sigma"], channels) * 4 // itemsize
 
     @property

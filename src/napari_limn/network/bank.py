@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 _TRUNCATE = 3.0  # filters end at so many sigma
 _THIN = 0.3  # of a voxel: below this sigma nothing is seen along an axis
 _PIECE = 32  # samples of a line that are filtered together, at least
-_ALIVE = (
-    4  # numbers alive at once while features are computed, over those that come of it (benchmarks/memory.py)
-)
+# numbers alive at once while features are computed, over those that come of it (benchmarks/memory.py)
+_ALIVE = 4
 
 
 def reach(sigma: Sequence[float]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ network, on any device.
 from __future__ import annotations
 
 from itertools import pairwise
+from math import prod
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +17,7 @@ from torch.overrides import has_torch_function_unary
 from napari_limn.network.bank import features_of, gaussian_features, reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari_limn.network.spec import UNetSpec
 
@@ -52,6 +53,10 @@ class PixelClassifier(nn.Module):
         """Voxels on each side, along each axis, that the features look at."""
         return tuple(map(max, zip(*map(reach, self.scales), strict=True)))
 
+    def looked_at(self, extent: Sequence[int]) -> int:
+        """Voxels that the features of a box of `extent` along each axis look at."""
+        return prod(n + 2 * m for n, m in zip(extent, self.margin, strict=True))
+
     def bank(self, x: Tensor) -> Tensor:
         """The features of (N, C, …), (N, features, …): the intensities themselves, then those of each scale."""
         seen = torch.cat([x, torch.ones_like(x)], 1)
@@ -70,14 +75,18 @@ class PixelClassifier(nn.Module):
         if has_torch_function_unary(x) or torch.is_grad_enabled():
             traced: Tensor = self.layers(self.standard(self.bank(x)))
             return traced
-        features = self.bank(x).flatten(2)
-        logits = x.new_empty(len(x), self.classes, features.shape[2])
-        line = (len(x), self.features, *(1,) * (self.ndim - 1), -1)
+        return self.logits_of(self.bank(x))
+
+    def logits_of(self, bank: Tensor) -> Tensor:
+        """Logits (N, out_channels, …) of features (N, features, …), without gradients."""
+        features = bank.flatten(2)
+        logits = bank.new_empty(len(bank), self.classes, features.shape[2])
+        line = (len(bank), self.features, *(1,) * (self.ndim - 1), -1)
         # what the layers make of all voxels at once would need as much memory as the features again
         for start in range(0, features.shape[2], _TOGETHER):
             part = features[..., start : start + _TOGETHER].view(line)
             logits[..., start : start + _TOGETHER] = self.layers(self.standard(part)).flatten(2)
-        return logits.view(len(x), self.classes, *x.shape[2:])
+        return logits.view(len(bank), self.classes, *bank.shape[2:])
 
     def columns(self, features: Tensor) -> Tensor:
         """Logits (K, N) of standardised features (F, N): what the layers give voxel by voxel, in a third of the time."""

@@ -218,8 +218,7 @@ class TrainingSet:
         if self.soft_targets is None:
             return self.image_of(source, box), self._flat(target), weights, None
         soft = self.soft_targets.at(source, box)
-        for probability in soft:
-            self._held[source].blank(box, probability, 0)
+        self._held[source].blank(box, soft, 0)
         return self.image_of(source, box), self._flat(target), weights, self._flat(soft)
 
     def _elsewhere(self, known: SoftTargets) -> _Parts:

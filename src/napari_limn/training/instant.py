@@ -8,7 +8,6 @@ doi:10.1145/1150402.1150464). So what is used is a network like any other: it st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 _TREES, _GROUPS = 100, 10  # in as many groups, so that a person can break off
 _PAINTED = 20_000  # painted voxels of a class that the trees see, at most
 _OTHERS = 60_000  # further voxels whose answer the perceptron learns
-_TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
+TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
 _SEEN = {2: 3_000_000, 3: 1_000_000}  # voxels whose features are computed, at most: about two seconds
 _STEPS, _BATCH, _RATE = 400, 4096, 1e-2
 _STEPS_ON, _OTHERS_ON = 100, 20_000  # for a perceptron that knows most of it already
@@ -163,7 +162,7 @@ def drawing(
     What is in `known` is not computed again; it is filled for the next time, when there are more strokes on the same images.
     """
     known = {} if known is None else known
-    tiles = _chosen(data.painted_tiles(_TILE[data.ndim]), classifier.margin, seed, known)
+    tiles = _chosen(data.painted_tiles(TILE[data.ndim]), classifier, seed, known)
     others = _OTHERS // len(tiles) + 1
     parts = []
     for tile in tiles:
@@ -218,17 +217,18 @@ def _random(tile: PaintedTile, seed: int) -> np.random.Generator:
     return np.random.default_rng((seed, tile.source, *(start for start, _ in tile.box)))
 
 
-def _chosen(tiles: list[PaintedTile], margin: tuple[int, ...], seed: int, known: Known) -> list[PaintedTile]:
+def _chosen(
+    tiles: list[PaintedTile], classifier: PixelClassifier, seed: int, known: Known
+) -> list[PaintedTile]:
     """Tiles in random order, those that show a class for the first time in front; as many as there is time for."""
     first, later, seen = list[PaintedTile](), list[PaintedTile](), set[int]()
     for tile in sorted(tiles, key=lambda tile: _random(tile, seed).random()):
         (first if set(tile.classes) - seen else later).append(tile)
         seen |= set(tile.classes)
-    chosen, left = list[PaintedTile](), _SEEN[len(margin)]
+    chosen, left = list[PaintedTile](), _SEEN[classifier.ndim]
     for tile in first + later:
         if (new := (tile.source, tile.box) not in known) and left > 0:
-            extent = shape_of(tile.box)[-len(margin) :]
-            left -= prod(n + 2 * m for n, m in zip(extent, margin, strict=True))
+            left -= classifier.looked_at(shape_of(tile.box)[-classifier.ndim :])
         if left >= 0 or not new or len(chosen) < len(first):
             chosen.append(tile)
     return chosen

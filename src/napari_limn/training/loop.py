@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from napari_limn.training.spec import TrainSpec
 
 _EMA = 0.98
-_RIPE, _RIPE_STEPS = (
-    0.5,
-    150,
-)  # share of the budget, or steps, after which a network is shown unless it is surely worse
+# share of the budget, or steps, after which a network is shown unless it is surely worse than the first answer
+_RIPE, _RIPE_STEPS = 0.5, 150
 _WARM_UP = 0.05
 _FIRST_SCORE = 2.0  # seconds; whoever stops early keeps something
 _SCORING_SHARE = 0.1  # of the time, at most
@@ -75,8 +73,9 @@ class Run:
         self._due, self._next_score, self._next_judge = True, _FIRST_SCORE, 0.0
         self._classifier = deepcopy(start.network.pixels)  # learns all strokes
         self._twin: PixelClassifier | None = None  # has not seen those held out
-        same = after is not None and after.start.spec.network.pixels == start.spec.network.pixels
-        self._known: Known = after._known if after is not None and same else {}
+        self._known: Known = {}
+        if after is not None and after.start.spec.network.pixels == start.spec.network.pixels:
+            self._known = after._known
         self._sample: Sample | None = None
 
     @cached_property

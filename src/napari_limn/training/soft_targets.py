@@ -6,13 +6,13 @@ Few strokes leave a network free to say anything between them. Answering there a
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from napari_limn.events import Event, Working
+from napari_limn.training.instant import TILE
 from napari_limn.volume.boxes import clipped, overlap, shape_of, shifted, slices
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from napari_limn.training.data import TrainingSet
     from napari_limn.volume.boxes import Box
 
-TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
 _MOST = {2: 6_000_000, 3: 2_000_000}  # voxels that are looked at, margins included: a few seconds
 _ELSEWHERE = 16  # patches of planes without paint
 
@@ -90,14 +89,12 @@ def guessing(
 
 def _affordable(extent: tuple[int, ...], classifier: PixelClassifier) -> int:
     """How many boxes of an extent (T, Z, Y, X) can be asked about."""
-    margin, ndim = classifier.margin, classifier.ndim
-    return max(1, _MOST[ndim] // prod(n + 2 * m for n, m in zip(extent[-ndim:], margin, strict=True)))
+    return max(1, _MOST[classifier.ndim] // classifier.looked_at(extent[-classifier.ndim :]))
 
 
 @torch.inference_mode()
 def _asked(classifier: PixelClassifier, data: TrainingSet, source: int, box: Box) -> NDArray[np.float16]:
     """Probabilities (K, T, Z, Y, X) in a box of image number `source`."""
-    features = torch.from_numpy(data.features_of(source, box, classifier))[None]
-    logits = classifier.layers(classifier.standard(features))
+    logits = classifier.logits_of(torch.from_numpy(data.features_of(source, box, classifier))[None])
     found: NDArray[np.float16] = torch.softmax(logits, 1).half().numpy().reshape(-1, *shape_of(box))
     return found
