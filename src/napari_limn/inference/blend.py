@@ -9,7 +9,7 @@ import torch
 
 from napari_limn.inference.extents import fitting
 from napari_limn.inference.overlap import lines_of, order
-from napari_limn.volume.boxes import shape_of, shifted, slices
+from napari_limn.volume.boxes import shape_of, within
 from napari_limn.volume.mirror import read_mirrored
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class BlendEngine:
 
     def _index(self, part: Box, box: Box) -> tuple[slice, ...]:
         """Where a part of a box is in a batch over the box."""
-        inner = slices(shifted(part, [start for start, _ in box]))
+        inner = within(part, box)
         return (slice(None), slice(None), *inner[-self._ready.spec.ndim :])
 
 

@@ -18,7 +18,7 @@ from napari_limn.inference.flow import Stopped
 from napari_limn.inference.kernels import kernels_of
 from napari_limn.inference.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
-from napari_limn.volume.boxes import clipped, overlap, shape_of, shifted, size_of, slices
+from napari_limn.volume.boxes import clipped, overlap, shape_of, size_of, within
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.output import ArrayOutput
 
@@ -238,7 +238,7 @@ class Tiles:
         tile.check = self._ready.check
         found = np.zeros(shape_of(box), self._dtype)
         for spans, logits in tile.run(lambda spans: self._read((*frame, *spans))):
-            place = slices(shifted((*frame, *spans), [start for start, _ in box]))
+            place = within((*frame, *spans), box)
             found[place] = self._ready.labels(logits)
         return found
 

@@ -18,7 +18,7 @@ from napari_limn.errors import LimnError
 from napari_limn.network.graph import footprint
 from napari_limn.training.augment import Batch, augmented
 from napari_limn.training.spec import PATCH
-from napari_limn.volume.boxes import clipped, grown, shape_of, shifted, slices
+from napari_limn.volume.boxes import clipped, grown, shape_of, within
 from napari_limn.volume.cache import cached
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.mirror import read_mirrored
@@ -279,7 +279,7 @@ class TrainingSet:
         part = self._scalings[source].apply(self._images[source].read(around))
         with torch.inference_mode():
             bank = classifier.bank(torch.from_numpy(part[:, 0, 0] if self.ndim == 2 else part[:, 0])[None])
-        inside = slices(shifted(box, [start for start, _ in around]))[-self.ndim :]
+        inside = within(box, around)[-self.ndim :]
         found: NDArray[np.float32] = bank[0].numpy()[(slice(None), *inside)]
         return found
 
@@ -307,7 +307,7 @@ class TrainingSet:
     def _target(self, source: int, box: Box, inside: Box) -> NDArray[np.int16]:
         """Class indices (T, Z, Y, X) of `box`; ignored outside the part `inside`."""
         target = np.full(shape_of(box), IGNORE, np.int16)
-        place = slices(shifted(inside, [start for start, _ in box]))
+        place = within(inside, box)
         target[place] = self._classes.to_indices(self._labels[source].read(inside)[0])
         return target
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from napari_limn.volume.boxes import Box
 
 _TREES, _GROUPS = 100, 10  # in as many groups, so that a person can break off
-_PAINTED = 20_000  # painted voxels of a class that the trees see, at most
+_PAINTED = 20_000  # painted voxels of a class that are looked at, at most
+_EACH = 1500  # of which each group of trees sees so many: neighbours along a stroke tell the same
 _OTHERS = 60_000  # further voxels whose answer the perceptron learns
 TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
 _SEEN = {2: 3_000_000, 3: 1_000_000}  # voxels whose features are computed, at most: about two seconds
@@ -121,12 +122,13 @@ def _asking_trees(
     from sklearn.ensemble import ExtraTreesClassifier  # takes a second to import
 
     answers, threads = np.zeros((len(painted), classes), np.float32), torch.get_num_threads()
-    for part in range(_GROUPS):
+    for part in range(seed * _GROUPS, (seed + 1) * _GROUPS):
         yield Working()
+        seen = sample.thinned(_EACH, 0, np.random.default_rng(part))
         trees = ExtraTreesClassifier(
-            _TREES // _GROUPS, class_weight="balanced", random_state=seed * _GROUPS + part, n_jobs=threads
+            _TREES // _GROUPS, class_weight="balanced", random_state=part, n_jobs=threads
         )
-        trees.fit(sample.features[painted], sample.target[painted])
+        trees.fit(seen.features, seen.target)
         answers[:, trees.classes_] += trees.predict_proba(sample.features).astype(np.float32) / _GROUPS
     return answers
 

@@ -13,7 +13,7 @@ import torch
 
 from napari_limn.events import Event, Working
 from napari_limn.training.instant import TILE
-from napari_limn.volume.boxes import clipped, overlap, shape_of, shifted, slices
+from napari_limn.volume.boxes import clipped, overlap, shape_of, within
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -59,7 +59,7 @@ class SoftTargets:
             tile = self._tiles.get((source, tuple(f + s for f, s in zip(first, step, strict=True))))
             if tile:
                 both = overlap(tile[0], box)
-                here, there = (slices(shifted(both, [a for a, _ in part])) for part in (box, tile[0]))
+                here, there = (within(both, part) for part in (box, tile[0]))
                 found[(slice(None), *here)] = tile[1][(slice(None), *there)]
         return found
 
@@ -81,7 +81,7 @@ def guessing(
         yield Working()
         inside = clipped(box, data.grid(source))
         soft = np.zeros((classifier.classes, *shape_of(box)), np.float16)
-        place = slices(shifted(inside, [start for start, _ in box]))
+        place = within(inside, box)
         soft[(slice(None), *place)] = _asked(classifier, data, source, inside)
         found.elsewhere.append((data.image_of(source, box), soft))
     return found

@@ -50,6 +50,17 @@ def slices(box: Box) -> tuple[slice, ...]:
     return tuple(slice(start, stop) for start, stop in box)
 
 
+def within(inner: Box, outer: Box) -> tuple[slice, ...]:
+    """A box as an index into an array that holds `outer`.
+
+    Examples
+    --------
+    >>> within(((3, 5), (2, 4)), ((3, 8), (0, 4)))
+    (slice(0, 2, None), slice(2, 4, None))
+    """
+    return slices(shifted(inner, [start for start, _ in outer]))
+
+
 def overlap(one: Box, other: Box) -> Box:
     """What two boxes share; an axis without overlap becomes empty.
 

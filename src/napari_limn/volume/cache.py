@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.volume.axes import GRID, Axes
-from napari_limn.volume.boxes import Box, contains, shifted, size_of, slices
+from napari_limn.volume.boxes import Box, contains, size_of, within
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class _Window:
         box = tuple((s.start, s.stop) for s in index[1:])
         if not contains(self._box, box):
             return self._volume.read(box)
-        return self._kept[(slice(None), *slices(shifted(box, [start for start, _ in self._box])))]
+        return self._kept[(slice(None), *within(box, self._box))]
 
 
 def cached(volume: Volume, box: Box, most: int = 1 << 29) -> Volume:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.volume.boxes import overlap, shape_of, shifted, size_of, slices
+from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, within
 from napari_limn.volume.durable import sync_file, sync_folder
 from napari_limn.volume.shards import picked
 
@@ -136,8 +136,8 @@ class Pyramid:
         found: NDArray[Any] = self._targets[0].read(level, box)[0]
         for place, part in chain.from_iterable(reversed(waiting)):  # what a coarse one lacks, finer ones have
             common = overlap(place, box)
-            inside = slices(shifted(common, [a for a, _ in place]))
-            found[slices(shifted(common, [a for a, _ in box]))] = part[inside]
+            inside = within(common, place)
+            found[within(common, box)] = part[inside]
         return found
 
     def _waiting(self, finer: int, level: int, box: Box) -> list[tuple[Box, NDArray[Any]]]:
@@ -184,7 +184,7 @@ class Pyramid:
         """Put what a box gives into the shard; the shard if it is whole now."""
         region = self._levels[level].box(number)
         common = overlap(region, box)
-        given = [p[(slice(None), *slices(shifted(common, [a for a, _ in box])))] for p in parts]
+        given = [p[(slice(None), *within(common, box))] for p in parts]
         opened = self._open[level]
         if common == region:
             return given
@@ -193,7 +193,7 @@ class Pyramid:
             fresh = [np.zeros((t.channels, *shape), t.dtype) for t in self._targets]  # someone may look
             opened[number] = _Buffer(fresh, size_of(region))
         buffer = opened[number]
-        inside = slices(shifted(common, [a for a, _ in region]))
+        inside = within(common, region)
         for into, part in zip(buffer.parts, given, strict=True):
             into[(slice(None), *inside)] = part
         buffer.left -= size_of(common)
