@@ -323,7 +323,7 @@ def test_what_train_says_of_zero_the_legend_says_too(qtbot, shown):
     train.zero.value = "unlabelled"
     assert shown.table.item(0, 2).text() == "not labelled"
     train.objects.value = True
-    assert shown.zero == "background"
+    assert shown.legend.zero == "background"
 
 
 def test_painted_values_of_a_layer_with_lazy_data_are_not_looked_for():
