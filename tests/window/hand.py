@@ -24,7 +24,9 @@ def pump(seconds: float) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         QApplication.processEvents()
-        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)  # as the loop of a window that runs does
+        QApplication.sendPostedEvents(
+            None, QEvent.Type.DeferredDelete.value
+        )  # as the loop of a window that runs does
         time.sleep(0.002)
 
 

@@ -68,6 +68,11 @@ def legend_of(layer: Labels, painted: set[int] | None = None) -> Legend:
     return Legend.of(values, names, painted_look(layer, values), zero_of(layer))
 
 
+def given_legend(layer: Labels) -> Legend:
+    """What a person said of a layer's classes, for those who train on it: colours of all values, names where they gave some."""
+    return Legend(given_names(layer), painted_look(layer), zero_of(layer))
+
+
 def kept_legend(layer: Labels, painted: Iterable[int]) -> Legend:
     """What a journal keeps of the classes of a layer: the names that there are, and colours that a new layer would not have.
 
