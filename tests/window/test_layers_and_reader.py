@@ -227,3 +227,17 @@ def test_a_prediction_lies_between_image_and_paint_and_painting_goes_on():
     viewer.add_image(np.zeros((8, 9)), name="other")
     predict()
     assert viewer.layers[-1].name == "cells labels"
+
+
+def test_a_prediction_comes_without_anybody_being_told_that_it_was_chosen():
+    viewer, told = ViewerModel(), []
+    image = viewer.add_image(np.zeros((8, 9), np.float32), name="cells")
+    strokes = viewer.add_labels(np.zeros((8, 9), np.uint8), name="strokes")
+    viewer.layers.selection.events.connect(lambda event: told.append(event.type))
+    shown = show_labels(viewer, image, volume_of(image), np.ones((8, 9), np.uint8), Classes((1, 2)), "model")
+    assert list(viewer.layers) == [image, shown, strokes]
+    assert set(viewer.layers.selection) == {strokes}
+    assert viewer.layers.selection.active is strokes
+    assert told == []
+    viewer.layers.selection.active = shown
+    assert "active" in told, "whoever chooses it later is heard"

@@ -144,11 +144,25 @@ def show_labels(
         **look,
         **placement(image, volume),
     )
+    at = _under_paint(viewer, image) if below is None else viewer.layers.index(below)
     active = viewer.layers.selection.active
-    viewer.layers.insert(_under_paint(viewer, image) if below is None else viewer.layers.index(below), layer)
-    if active is not None and is_painted(active) and active in viewer.layers:
-        viewer.layers.selection.active = active
+    if active is None or not is_painted(active):
+        viewer.layers.insert(at, layer)
+    else:
+        insert_unchosen(viewer, at, layer)
     return layer
+
+
+def insert_unchosen(viewer: ViewerModel, index: int, layer: Layer) -> None:
+    """Add a layer while another one, the active one, stays chosen.
+
+    napari chooses a new layer. Nobody is told, of that nor of the way back, since each shows its controls and costs 10 ms.
+    """
+    selection = viewer.layers.selection
+    active = selection.active
+    with selection.events.blocker_all():
+        viewer.layers.insert(index, layer)
+        selection.active = active
 
 
 def is_painted(layer: Layer) -> bool:

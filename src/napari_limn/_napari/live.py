@@ -21,7 +21,7 @@ from napari_limn._napari.layers import (
     show_labels,
 )
 from napari_limn.annotation.classes import Classes
-from napari_limn.annotation.legend import Legend
+from napari_limn.annotation.legend import MOST, Legend
 from napari_limn.annotation.snapshot import Snapshot
 from napari_limn.events import BlockDone, Event, Improved, Viewing
 from napari_limn.inference.flow import Stopped
@@ -191,9 +191,8 @@ class LiveRun:
     def _shown(self) -> Labels:
         """The layer of the preview, below the paint; the person goes on with the layer that was chosen."""
         chosen = self.viewer.layers.selection.active
-        classes = Classes((1, 2)).called(
-            self.legend.names, self.legend.colors
-        )  # until it is known what there is
+        # until it is known what there is; colours that change later make napari compile a shader
+        classes = Classes(tuple(range(1, MOST + 1))).called(self.legend.names, self.legend.colors)
         layer = show_labels(
             self.viewer,
             self.images[0],

@@ -233,7 +233,7 @@ class ReviewWidget(Panel):
             case Planned(plan=plan):
                 self.say(str(plan))
             case BlockDone(box=box, done=done, total=total, seconds=seconds):
-                self.progress.setValue(1000 * done // total)
+                self.advance(done / total)
                 if self._follower is not None:
                     self._follower.block_done(box)
                 if time.monotonic() - self._said_at > _SAY:

@@ -240,7 +240,7 @@ class TrainWidget(Panel):
             self.live_run.heard(event)
         match event:
             case Step(step=step, seconds=seconds, loss=loss, done=done):
-                self.progress.setValue(round(1000 * done))
+                self.advance(done)
                 self.curve.add_loss(seconds, loss)
                 if step == 1:
                     self.say("Training …")
@@ -255,6 +255,11 @@ class TrainWidget(Panel):
             case Repainted(counts=counts):
                 self._notes.clear()
                 self.say("Training with the new strokes …" if counts else "New strokes …")
+
+    def draw(self) -> None:
+        """Draw how far the run is, and the curves."""
+        super().draw()
+        self.curve.update()
 
     def ended(self, result: Model | None) -> None:
         """Say what came of it."""
