@@ -15,6 +15,7 @@ from qtpy.QtCore import QTimer
 from napari_limn._napari.classes import given_legend, set_legend
 from napari_limn._napari.follow import Follower, field_of
 from napari_limn._napari.layers import (
+    active_layer,
     empty_labels,
     image_volume,
     layer_axes,
@@ -190,7 +191,7 @@ class LiveRun:
     # ---- what is shown -------------------------------------------------------------------------------------------
     def _shown(self) -> Labels:
         """The layer of the preview, below the paint; the person goes on with the layer that was chosen."""
-        chosen = self.viewer.layers.selection.active
+        chosen = active_layer(self.viewer)
         # until it is known what there is; colours that change later make napari compile a shader
         classes = Classes(tuple(range(1, MOST + 1))).called(self.legend.names, self.legend.colors)
         layer = show_labels(
