@@ -122,30 +122,9 @@ class TrainWidget(Panel):
             tips["zero"],
             more=True,
         )
-        self.dims = self.value_field(
-            "Network",
-            "dims",
-            spec.dims,
-            Literal[2, 3],
-            tips["dims"],
-            more=True,
-        )
-        self.objects = self.value_field(
-            "Objects",
-            "objects",
-            spec.objects,
-            bool,
-            tips["objects"],
-            more=True,
-        )
-        self.preset = self.value_field(
-            "Size",
-            "preset",
-            spec.preset,
-            Preset,
-            tips["preset"],
-            more=True,
-        )
+        self.dims = self.value_field("Network", "dims", spec.dims, Literal[2, 3], tips["dims"], more=True)
+        self.objects = self.value_field("Objects", "objects", spec.objects, bool, tips["objects"], more=True)
+        self.preset = self.value_field("Size", "preset", spec.preset, Preset, tips["preset"], more=True)
 
     # ---- the run -------------------------------------------------------------------------------------------------
     def start(self) -> None:
