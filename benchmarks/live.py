@@ -27,6 +27,7 @@ from window import Heartbeat, pump
 
 SIDE = 512
 PAUSE = 1.5  # seconds between two strokes
+HAND = 0.2  # from a key or a button of the panel to the canvas: the window gets its events one by one, not all in one beat
 
 
 class Mouse:
@@ -48,8 +49,10 @@ class Mouse:
 
     def stroke(self, points: list[tuple[int, int]], value: int) -> None:
         self.viewer.layers["strokes"].selected_label = value
+        pump(lambda: False, HAND)
         places = [self.point(*p) for p in points]
         QTest.mousePress(self.canvas, Qt.MouseButton.LeftButton, pos=places[0])
+        pump(lambda: False, 0.03)
         for place in places:
             QTest.mouseMove(self.canvas, place)
             pump(lambda: False, 0.03)
@@ -148,6 +151,7 @@ def main(seconds: float) -> None:
     pump(lambda: False, 1)
     heart.gaps.clear()
     train.live.value = True
+    pump(lambda: False, HAND)
     for _ in range(6):
         mouse.stroke(*next(strokes))
     first = time.perf_counter()

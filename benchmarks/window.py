@@ -59,7 +59,7 @@ def main() -> None:
     dock(viewer, train, predict)
     viewer.window.resize(1500, 950)
     heart = Heartbeat()
-    pump(lambda: False, 3)
+    pump(lambda: False, 8)  # PyTorch is being imported
     heart.report("idle")
 
     train.image.value, train.seconds.value = viewer.layers["SEM rat 3"], 30

@@ -10,7 +10,7 @@ import zipfile
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,6 +21,9 @@ from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates
 from napari_limn.network.unet import UNet
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.intensity import IntensitySpec
+
+if TYPE_CHECKING:
+    from napari_limn.annotation.legend import Legend
 
 FORMAT = "napari-limn model"
 FORMAT_VERSION = 1
@@ -166,6 +169,13 @@ class Model:
             state[f"head.{kind}"] = state[f"{heads[depth - 1]}.{kind}"]
         smaller.load_state_dict({name: state[name] for name in smaller.state_dict()})
         return Model(replace(self.spec, network=smaller.spec), smaller.train(self.network.training))
+
+    def called(self, legend: Legend) -> Model:
+        """The same model, its classes with the names and colours of a legend."""
+        classes = self.spec.classes.called(legend.names, legend.colors)
+        return (
+            self if classes == self.spec.classes else replace(self, spec=replace(self.spec, classes=classes))
+        )
 
     def copy(self) -> Model:
         """A model whose weights are its own."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import errno
+import itertools
+import json
 import os
 import re
 from collections import deque
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from napari_limn.annotation.changes import Change
 from napari_limn.annotation.journal import Header, Journal, Record, read_journal, replay
+from napari_limn.annotation.legend import Legend
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.annotation.recording import History, Painted, Recording, difference
 from napari_limn.errors import LimnError
@@ -285,6 +288,72 @@ def test_two_windows_do_not_write_one_journal(tmp_path):
     path = tmp_path / "a.strokes.jsonl"
     with Journal.create(path, header()), pytest.raises(LimnError, match="another window is writing"):
         Journal.resume(path)
+
+
+legends = st.builds(
+    Legend,
+    st.dictionaries(st.integers(1, 9), st.text(min_size=1, max_size=8), max_size=4),
+    st.dictionaries(st.integers(1, 9), st.tuples(*[st.floats(0, 1)] * 4), max_size=4),
+    st.sampled_from(["unlabelled", "background"]),
+)
+
+
+@given(legends)
+def test_a_table_of_classes_goes_through_text_and_comes_back(legend):
+    assert Legend.from_json(json.loads(json.dumps(legend.to_json()))) == legend
+
+
+@given(
+    deeds=st.lists(st.one_of(legends, st.sampled_from(DEEDS)), min_size=1, max_size=14),
+    seed=st.integers(0, 2**31),
+    lost=st.integers(0, 3),
+)
+@settings(max_examples=120, deadline=None)
+def test_the_table_of_classes_is_in_the_journal_as_it_was_last(tmp_path_factory, deeds, seed, lost):
+    path = tmp_path_factory.mktemp("journal") / "cells.tif.strokes.jsonl"
+    data, rng, written = np.zeros(SHAPE, np.uint8), np.random.default_rng(seed), {0: Legend()}
+    recording = Recording(lambda: Journal.create(path, header()), data)
+    layer = Layer(data, recording)
+    for deed in deeds:
+        before = recording.count
+        if isinstance(deed, Legend):
+            recording.keep_legend(deed)
+        else:
+            getattr(layer, deed)(rng)
+        # a table that waited for a stroke comes before it
+        written |= dict.fromkeys(range(before + 1, recording.count + 1), recording.legend)
+    recording.close()
+    if recording.journal is None:
+        assert not path.exists(), "nobody painted"
+        return
+    contents = read_journal(path)
+    assert contents.legend == recording.legend
+    np.testing.assert_array_equal(np.asarray(replay(contents)), data)
+    tables = [r.legend for r in contents.records if r.kind == "classes"]
+    assert all(one != other for one, other in itertools.pairwise([Legend(), *tables])), "said twice"
+    lines = path.read_bytes().splitlines(keepends=True)
+    whole = max(1, len(lines) - lost)
+    path.write_bytes(b"".join(lines[:whole]) + b'{"n":')  # torn amid the next line
+    journal, found = Journal.resume(path)
+    resumed = Recording.resumed(journal, found)
+    assert resumed.legend == found.legend == written.get(whole - 1, Legend())
+    resumed.keep_legend(resumed.legend)
+    resumed.close()
+    assert path.read_bytes() == b"".join(lines[:whole])
+
+
+def test_a_journal_from_before_there_was_a_table_of_classes_is_read(tmp_path):
+    path = tmp_path / "a.strokes.jsonl"
+    layer, _ = painted(path, ["stroke", "stroke"], 0, sparse=False)
+    assert b"classes" not in path.read_bytes()
+    assert read_journal(path).legend == Legend()
+    recording = Recording.resumed(*Journal.resume(path))
+    recording.keep_legend(Legend({1: "axon"}))
+    recording.close()
+    contents = read_journal(path)
+    assert [r.kind for r in contents.records] == ["stroke", "stroke", "classes"]
+    assert contents.legend.names == {1: "axon"}
+    np.testing.assert_array_equal(np.asarray(replay(contents)), layer.data)
 
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import tifffile
 
 from napari_limn.annotation.journal import Journal, read_journal
 from napari_limn.annotation.journal_files import begin_journal, found_journals, header_for, homes, user_folder
+from napari_limn.annotation.legend import Legend
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.annotation.recording import Painted, Recording
 from napari_limn.annotation.saving import saving_events
@@ -121,6 +122,27 @@ def test_info_on_the_command_line(tmp_path, capsys):
     assert (found["undo"], found["redo"], found["values"], found["torn"]) == (1, 1, {"2": 100}, 10)
     assert "3 records (2 stroke, 1 undo)" in text[1]
     assert "cut off by a crash" in text[-1]
+
+
+def test_names_and_colours_are_in_what_is_rebuilt_and_told(tmp_path, capsys):
+    path = painted(header_for(image(), tmp_path / "cells.tif", "strokes", "uint8"))
+    recording = Recording.resumed(*Journal.resume(path))
+    recording.keep_legend(Legend({2: "axon", 7: "fat"}, {2: (0.0, 0.0, 1.0, 1.0)}, "background"))
+    recording.close()
+    for name in ("labels.tif", "labels.ome.zarr"):
+        assert main(["journal", "replay", str(path), "-o", str(tmp_path / name)]) == 0
+        labels = open_volume(tmp_path / name)
+        assert labels.names == {2: "axon"}
+        np.testing.assert_allclose(labels.colors[2], (0, 0, 1, 1), atol=0.01)
+    capsys.readouterr()
+    assert main(["journal", "info", str(path), "--json"]) == 0
+    *text, last = capsys.readouterr().out.splitlines()
+    assert text[-3:] == [
+        "  value 2, “axon”: 100 voxels",
+        "  value 7, “fat”: 0 voxels",
+        "  0 means background",
+    ]
+    assert json.loads(last)["classes"]["names"] == {"2": "axon", "7": "fat"}
 
 
 def test_saving_that_is_cancelled_leaves_no_file(tmp_path):

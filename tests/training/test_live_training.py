@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_limn.annotation.legend import Legend
 from napari_limn.annotation.snapshot import Snapshot
 from napari_limn.events import Improved, Repainted, Scored, Step, Waiting, Warned, Working
 from napari_limn.model import Model
@@ -166,9 +167,10 @@ def test_strokes_without_a_pause_do_not_keep_it_from_learning():
 
 
 def test_a_stroke_of_a_new_class_widens_the_model_and_seconds_go_on():
-    hand = Hand((5, 1), (9, 2))
-    with closing(live_events(IMAGE, hand.paint, SPEC, colors={3: (0, 0, 1, 1)})) as events:
+    hand, legend = Hand((5, 1), (9, 2)), Legend({3: "blue"}, {3: (0, 0, 1, 1)})
+    with closing(live_events(IMAGE, hand.paint, SPEC, legend_now=lambda: legend)) as events:
         first = [e for e in take(events, Waiting) if isinstance(e, (Step, Scored))]
+        legend = legend.with_value(1).renamed(1, "dark")  # the same table all the time, whoever asks
         hand.data[40, 40:60] = 3
         hand.paint.mark(((40, 41), (40, 60)))
         second = [e for e in take(events, Waiting) if isinstance(e, Improved | Step)]
@@ -176,6 +178,7 @@ def test_a_stroke_of_a_new_class_widens_the_model_and_seconds_go_on():
         assert seconds == sorted(seconds)
         model = [e.model for e in second if isinstance(e, Improved)][-1]
         assert model.spec.classes.values == (1, 2, 3)
+        assert model.spec.classes.names == ("dark", "class 2", "blue")
         assert model.spec.classes.color_of[3] == (0, 0, 1, 1)
 
 

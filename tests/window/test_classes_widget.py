@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -291,6 +293,20 @@ def test_predictions_are_left_alone_and_layers_may_go(shown, strokes):
     assert shown.layer is again
 
 
+def test_the_status_bar_names_no_digit_that_the_legend_has_taken(shown, strokes):
+    digits = re.compile(r"<\d>")
+    for mode in ("paint", "fill", "pan_zoom"):
+        strokes.mode = mode
+        assert "use <E> for activate the label eraser" in shown.viewer.help
+        assert not digits.search(shown.viewer.help)
+    shown.hide()
+    assert "use <1> for activate the label eraser" in strokes.help
+    assert len(digits.findall(strokes.help)) > 3
+    strokes.help = "something else"
+    shown.show()
+    assert strokes.help == "something else"
+
+
 def test_a_legend_out_of_sight_holds_nothing(shown, strokes):
     assert len(strokes.keymap) == 10
     shown.hide()
@@ -323,7 +339,7 @@ def test_what_train_says_of_zero_the_legend_says_too(qtbot, shown):
     train.zero.value = "unlabelled"
     assert shown.table.item(0, 2).text() == "not labelled"
     train.objects.value = True
-    assert shown.zero == "background"
+    assert shown.legend.zero == "background"
 
 
 def test_painted_values_of_a_layer_with_lazy_data_are_not_looked_for():

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("napari")
 
 from napari.components import ViewerModel
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea, QWidget
 
@@ -215,3 +215,26 @@ def test_preferences_are_the_start_values(plugin_settings, npe2pm, qtbot):
     assert (train.seconds.value, train.device, predict.device) == (25, "cpu", "cpu")
     assert (predict.memory.value, predict.precision.value) == ("3GB", "float32")
     assert preferred("nothing", 3) == 3
+
+
+@pytest.mark.window
+def test_how_far_a_run_is_is_drawn_with_the_clock_and_not_at_once(qtbot):
+    class Paints(QObject):
+        count = 0
+
+        def eventFilter(self, _, event):
+            self.count += event.type() == QEvent.Type.Paint
+            return False
+
+    train, paints = TrainWidget(ViewerModel()), Paints()
+    qtbot.addWidget(train)
+    with qtbot.waitExposed(train):
+        train.show()
+    qtbot.wait(100)
+    train.progress.installEventFilter(paints)
+    train.advance(0.25)
+    train.advance(0.5)
+    assert train.progress.value() <= 0
+    train.state.ticked.emit()
+    assert (train.progress.value(), paints.count) == (500, 0)
+    qtbot.waitUntil(lambda: paints.count == 1)

@@ -11,17 +11,21 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from napari.utils._proxies import PublicOnlyProxy
 
 from napari_limn import Classes, LimnError
 from napari_limn._napari.layers import (
+    MADE_BY,
     empty_labels,
     image_volume,
+    is_painted,
     layer_axes,
     painted_look,
     placement,
     show_labels,
+    under,
     volume_of,
-)  # fmt: skip
+)
 from napari_limn._napari.reader import get_reader
 from napari_limn._napari.samples import painted_sem, unseen_sem
 from napari_limn.training.spec import preset_network
@@ -207,13 +211,17 @@ def test_the_picture_follows_the_choice_of_the_network(hand):
     assert train.picture.spec == preset_network("fast", 2)
 
 
-def test_a_prediction_lies_between_image_and_paint_and_painting_goes_on():
+@pytest.mark.parametrize(
+    "given", [lambda viewer: viewer, PublicOnlyProxy], ids=["itself", "as plugins get it"]
+)
+def test_a_prediction_lies_between_image_and_paint_and_painting_goes_on(given):
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((8, 9)), name="cells")
     strokes = viewer.add_labels(np.zeros((8, 9), np.uint8), name="strokes")
 
     def predict():
-        return show_labels(viewer, image, volume_of(image), np.ones((8, 9), np.uint8), Classes((1, 2)), "m")
+        look = volume_of(image), np.ones((8, 9), np.uint8), Classes((1, 2)), "m"
+        return show_labels(given(viewer), image, *look)
 
     for _ in range(2):
         layer = predict()
@@ -227,3 +235,37 @@ def test_a_prediction_lies_between_image_and_paint_and_painting_goes_on():
     viewer.add_image(np.zeros((8, 9)), name="other")
     predict()
     assert viewer.layers[-1].name == "cells labels"
+
+
+def test_a_prediction_comes_without_anybody_being_told_that_it_was_chosen():
+    viewer, told = ViewerModel(), []
+    plugins = PublicOnlyProxy(viewer)
+    image = viewer.add_image(np.zeros((8, 9), np.float32), name="cells")
+    strokes = viewer.add_labels(np.zeros((8, 9), np.uint8), name="strokes")
+    viewer.layers.selection.events.connect(lambda event: told.append(event.type))
+    shown = show_labels(plugins, image, volume_of(image), np.ones((8, 9), np.uint8), Classes((1, 2)), "model")
+    assert list(viewer.layers) == [image, shown, strokes]
+    assert set(viewer.layers.selection) == {strokes}
+    assert viewer.layers.selection.active is strokes
+    assert told == []
+    viewer.layers.selection.active = shown
+    assert "active" in told, "whoever chooses it later is heard"
+
+
+def test_maps_of_doubt_lie_where_they_are_seen_above_predictions_and_below_paint():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((8, 9), np.float32), name="cells")
+    strokes = viewer.add_labels(np.zeros((8, 9), np.uint8), name="strokes")
+
+    def predict(kind, below=None):
+        look = volume_of(image), np.ones((8, 9), np.uint8), Classes((1, 2)), "model"
+        show_labels(viewer, image, *look, kind=kind, below=below)
+
+    predict("labels")
+    metadata = {MADE_BY: {"model": "model", "image": "cells"}}
+    doubts = Image(np.zeros((8, 9), np.uint8), name="cells uncertainty", metadata=metadata)
+    viewer.layers.insert(under(viewer, image, is_painted), doubts)
+    predict("labels")
+    predict("live", below=strokes)
+    names = [layer.name for layer in viewer.layers]
+    assert names == ["cells", "cells labels", "cells live", "cells uncertainty", "strokes"]

@@ -8,11 +8,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from napari_limn._napari.classes import names_of
 from napari_limn._napari.shelf import SHELF
 from napari_limn.events import Repainted
 
 pytestmark = pytest.mark.window
 
+BLUE = (0.0, 0.0, 1.0, 1.0)
 TRUTH = np.where(np.indices((200, 240))[1] > 120, 2, 1)
 
 
@@ -101,6 +103,29 @@ def test_strokes_are_followed_by_a_preview_that_gets_right(hand, live):
     turn_off(hand, live)
     assert SHELF[live.name] is live.model
     assert layer in hand.viewer.layers
+
+
+def test_preview_and_model_call_the_classes_as_the_legend_does(hand, live):
+    legend = hand.open_widget("Classes").legend
+    labels = hand.viewer.layers["strokes"]
+    hand.viewer.layers.selection.active = labels
+    legend.rename(1, "dark")
+    paint(hand)
+    preview = until_shown(hand, live)
+    hand.qtbot.waitUntil(lambda: live.model is not None, timeout=30_000)
+    assert live.model.spec.classes.name_of[1] == names_of(preview)[1] == "dark"
+    legend.rename(2, "bright")
+    legend.recolor(2, BLUE)
+    assert names_of(preview) == {1: "dark", 2: "bright"}
+    np.testing.assert_allclose(preview.get_color(2), BLUE)
+    assert SHELF[live.name].spec.classes.name_of == {1: "dark", 2: "bright"}
+    hand.paint([(60, 20), (60, 50)], 3)  # a class more: what was chosen for the others stays
+    hand.qtbot.waitUntil(lambda: 3 in live.model.spec.classes.values, timeout=60_000)
+    assert live.model.spec.classes.name_of == {1: "dark", 2: "bright", 3: "class 3"}
+    np.testing.assert_allclose(preview.get_color(2), BLUE)
+    np.testing.assert_allclose(preview.get_color(3), labels.get_color(3), atol=0.01)
+    turn_off(hand, live)
+    np.testing.assert_allclose(SHELF[live.name].spec.classes.color_of[2], BLUE)
 
 
 def test_undo_while_it_trains_is_noticed(hand, live):

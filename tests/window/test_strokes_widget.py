@@ -12,13 +12,16 @@ import zarr
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_limn._napari.classes import legend_of
 from napari_limn._napari.journal import Journals
 from napari_limn.annotation.journal import read_journal, replay
 from napari_limn.annotation.paint_store import PaintStore
+from napari_limn.cli import main
 from napari_limn.volume.open import open_volume
 
 pytestmark = pytest.mark.window
 
+BLUE = (0.0, 0.0, 1.0, 1.0)
 CONTROL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
 
 
@@ -163,6 +166,54 @@ def test_strokes_are_offered_back_and_undo_reaches_across_sessions(hand, image):
     assert kinds(image) == ["stroke"] * 3 + ["undo"] * 3 + ["redo"] * 2
 
 
+def test_names_and_colours_come_back_with_the_strokes(hand, image, tmp_path):
+    widget, layer = begin(hand, image)
+    legend = hand.open_widget("Classes").legend
+    hand.viewer.layers.selection.active = layer
+    legend.rename(1, "axon")
+    assert not journal(image).exists(), "nobody painted"
+    hand.paint([(50, 50), (60, 90)], 1)
+    hand.paint([(90, 50), (90, 90)], 2)
+    legend.rename(2, "sheath")
+    legend.recolor(2, BLUE)
+    legend.add_class()
+    legend.rename(3, "fat")
+    widget.labels.value = layer
+    hand.press("limn-strokes-undo")
+    hand.press("limn-strokes-redo")
+    legend.set_zero("background")
+    before, told, found = legend_of(layer), kinds(image), read_journal(journal(image)).legend
+    assert (found.names, found.zero) == ({1: "axon", 2: "sheath", 3: "fat"}, "background")
+    assert told[:2] == ["classes", "stroke"], "what was said before the first stroke comes with it"
+    copy = tmp_path / "as after a crash.strokes.jsonl"
+    copy.write_bytes(journal(image).read_bytes())
+    remove(hand, layer)
+
+    hand.press("limn-strokes-offer-back")
+    hand.pump(0.2)
+    back = widget.labels.value
+    assert legend_of(back) == before
+    np.testing.assert_allclose(back.get_color(2), BLUE)
+    assert list(back.features["class"]) == ["background", "axon", "sheath", "fat"]
+    assert legend.legend == before
+    assert kinds(image) == told, "nothing new was said"
+    assert main(["journal", "replay", str(copy), "-o", str(tmp_path / "rebuilt.tif")]) == 0
+    assert open_volume(tmp_path / "rebuilt.tif").names == {1: "axon", 2: "sheath"}
+
+
+def test_colours_of_napari_s_own_come_back_where_nobody_chose_any(hand, image):
+    widget, _ = begin(hand, image)
+    layer = hand.viewer.add_labels(np.zeros((200, 240), np.uint8), scale=(0.5, 0.5), name="mine")
+    hand.viewer.layers.selection.active = layer
+    layer.paint((10, 10), 5)
+    color = layer.get_color(5)
+    assert kinds(image) == ["classes", "stroke"]
+    remove(hand, layer)
+    hand.press("limn-strokes-offer-back")
+    hand.pump(0.2)
+    np.testing.assert_allclose(widget.labels.value.get_color(5), color, atol=1e-3)
+
+
 def test_a_layer_that_a_person_added_is_journalled_with_what_it_held(hand, image):
     hand.drop(image)
     data = np.zeros((200, 240), np.uint16)
@@ -175,8 +226,8 @@ def test_a_layer_that_a_person_added_is_journalled_with_what_it_held(hand, image
     layer.paint((10, 10), 3)
     first, second = replayed(image), read_journal(image.with_name("cells.ome.tif-2.strokes.jsonl"))
     assert first.dtype == np.uint16
-    assert kinds(image) == ["base", "stroke"]
-    assert [r.kind for r in second.records] == ["base", "stroke"]
+    assert kinds(image) == ["base", "classes", "stroke"], "napari's own colours are told"
+    assert [r.kind for r in second.records] == ["base", "classes", "stroke"]
     np.testing.assert_array_equal(np.asarray(replay(second)), layer.data)
 
 

@@ -21,6 +21,8 @@ from napari_limn.annotation.classes import default_color, default_name
 from napari_limn.annotation.legend import MOST, Legend, names_from, painted_values
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from napari.components import ViewerModel
 
     from napari_limn.annotation.classes import RGBA, Classes, Zero
@@ -63,7 +65,23 @@ def legend_of(layer: Labels, painted: set[int] | None = None) -> Legend:
     """The classes of a layer: those with names, those with a colour that somebody chose, and the `painted` ones, if they are few."""
     names, own = names_of(layer), set(_chosen_colors(layer))
     values = set(names).union(*(some for some in (own, painted or set()) if len(some) <= MOST))
-    return Legend.of(values, names, painted_look(layer, values))
+    return Legend.of(values, names, painted_look(layer, values), zero_of(layer))
+
+
+def given_legend(layer: Labels) -> Legend:
+    """What a person said of a layer's classes, for those who train on it: colours of all values, names where they gave some."""
+    return Legend(given_names(layer), painted_look(layer), zero_of(layer))
+
+
+def kept_legend(layer: Labels, painted: Iterable[int]) -> Legend:
+    """What a journal keeps of the classes of a layer: the names that there are, and colours that a new layer would not have.
+
+    `painted` are values whose colours count although nobody named them.
+    """
+    names, own = names_of(layer), set(_chosen_colors(layer))
+    values = {*names, *painted} | (own if len(own) <= MOST else set())
+    shown = {v: _rounded(c) for v, c in painted_look(layer, values).items()}
+    return Legend(names, {v: c for v, c in shown.items() if not _is_default(v, c)}, zero_of(layer))
 
 
 def zero_of(layer: Labels) -> Zero:
@@ -73,18 +91,18 @@ def zero_of(layer: Labels) -> Zero:
 
 def set_zero(layer: Labels, zero: Zero) -> None:
     """Say what a 0 of a layer means: in its metadata, and under the mouse where its values have names."""
-    if zero != zero_of(layer):
+    if names := names_of(layer):
+        set_legend(layer, Legend(names, painted_look(layer, names), zero))
+    elif zero != zero_of(layer):
         layer.metadata = {**layer.metadata, ZERO_MEANS: zero}
-        if names := names_of(layer):
-            set_legend(layer, Legend(names, painted_look(layer, names)), zero)
 
 
-def set_legend(layer: Labels, legend: Legend, zero: Zero = "unlabelled") -> None:
-    """Give a layer the names and colours of a legend; colours of its other values stay.
+def set_legend(layer: Labels, legend: Legend) -> None:
+    """Give a layer the names and colours of a legend, and its meaning of 0; colours of its other values stay.
 
     Only what differs is set, since every change is drawn. Features that somebody else made are left alone.
     """
-    table = class_table(legend.names, ZERO[zero])
+    table = class_table(legend.names, ZERO[legend.zero])
     found = {str(column): list(layer.features[column]) for column in layer.features.columns}
     if found != table and set(found) <= set(table):
         layer.features = table
@@ -92,8 +110,10 @@ def set_legend(layer: Labels, legend: Legend, zero: Zero = "unlabelled") -> None
     changed = any(not np.allclose(color, legend.color(v), atol=1e-3) for v, color in shown.items())
     if changed or (own and not set(shown) <= set(own)):
         _set_colors(layer, legend)
-    if names_of(layer) != legend.names:  # last, since this tells those who listen that all is there
-        layer.metadata = {**layer.metadata, CLASS_NAMES: dict(legend.names)}
+    said: dict[str, object] = {CLASS_NAMES: dict(legend.names)} if names_of(layer) != legend.names else {}
+    said |= {ZERO_MEANS: legend.zero} if zero_of(layer) != legend.zero else {}
+    if said:  # last, since this tells those who listen that all is there
+        layer.metadata = {**layer.metadata, **said}
 
 
 def restore(layer: Labels, classes: Classes) -> bool:
@@ -102,9 +122,8 @@ def restore(layer: Labels, classes: Classes) -> bool:
         return False
     legend = legend_of(layer, painted_values(layer.data))
     chosen = {v: legend.color(v) for v in _chosen_colors(layer) if v in legend.values}
-    legend = Legend(legend.names, {**legend.colors, **classes.color_of, **chosen})
-    set_zero(layer, classes.zero)
-    set_legend(layer, legend.completed(classes.name_of, classes.color_of), classes.zero)
+    legend = Legend(legend.names, {**legend.colors, **classes.color_of, **chosen}, classes.zero)
+    set_legend(layer, legend.completed(classes.name_of, classes.color_of))
     return True
 
 
@@ -141,4 +160,14 @@ def _own_colors(layer: Labels) -> dict[int, RGBA]:
 
 def _chosen_colors(layer: Labels) -> dict[int, RGBA]:
     """Of these, those that are not what a value looks like where nobody chose."""
-    return {v: c for v, c in _own_colors(layer).items() if not np.allclose(c, default_color(v), atol=1e-3)}
+    return {v: c for v, c in _own_colors(layer).items() if not _is_default(v, c)}
+
+
+def _is_default(value: int, color: RGBA) -> bool:
+    return np.allclose(color, default_color(value), atol=1e-3)
+
+
+def _rounded(color: RGBA) -> RGBA:
+    """As a text keeps it; napari's own are float32."""
+    red, green, blue, alpha = (round(c, 4) for c in color)
+    return red, green, blue, alpha

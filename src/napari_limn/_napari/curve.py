@@ -11,7 +11,10 @@ _MOST = 600  # points of a curve; every second one is dropped beyond that
 
 
 class Curve(QWidget):
-    """Loss (left, scaled to its largest) and held-out score (right, 0–1) against time in seconds."""
+    """Loss (left, scaled to its largest) and held-out score (right, 0–1) against time in seconds.
+
+    Points that are added are seen at its next ``update()``: who adds them says when, since all of the window is drawn then.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,12 +35,10 @@ class Curve(QWidget):
         self.losses.append((seconds, self._smooth))
         if len(self.losses) > _MOST:
             del self.losses[1::2]
-        self.update()
 
     def add_score(self, seconds: float, score: float) -> None:
         """Add a point to the score curve."""
         self.scores.append((seconds, score))
-        self.update()
 
     def paintEvent(self, _: QPaintEvent | None) -> None:
         """Draw axes and both curves."""

@@ -83,8 +83,10 @@ class Panel(QWidget):
         self.progress = QProgressBar()
         self.progress.setObjectName(f"{prefix}-progress")
         self.progress.setRange(0, 1000)
+        self._share = 0.0  # of the run that is done
         self.device: DeviceName = preferred("device", "auto")
         self.state = RunState(prefix, self.device)
+        self.state.ticked.connect(self.draw)
         self.status = self.sentence("status")
         self.message = Message(self.status, prefix)
 
@@ -206,13 +208,25 @@ class Panel(QWidget):
     def ended(self, result: Any) -> None:
         """Take what the run returned; None if it was stopped."""
 
+    def advance(self, share: float) -> None:
+        """Take note of how far the run is, 0–1; it is drawn with the next look at the clock."""
+        self._share = share
+
+    def draw(self) -> None:
+        """Draw how far the run is; by itself the bar would draw at once, and apart from everything else."""
+        if (value := round(1000 * self._share)) != self.progress.value():
+            self.progress.setUpdatesEnabled(False)
+            self.progress.setValue(value)
+            self.progress.setUpdatesEnabled(True)
+
     def run(self, events: Generator[Event, None, Any], ended: Callable[[Any], object] | None = None) -> None:
         """Run `events` in a thread; ``heard``, and ``ended`` or the one given, are called in the window's."""
         job = self.job = Job(events)
         self._take = ended or self.ended
         self._notes.clear()
         self.message.offer("")
-        self.progress.setValue(0)
+        self._share = 0.0
+        self.draw()
         self.state.begin()
         self._failed = False
         self._set_running(running=True)
@@ -271,6 +285,7 @@ class Panel(QWidget):
     def _on_finished(self) -> None:
         stopped = self.job is not None and self.job.abort_requested
         self.job = None
+        self.draw()
         self._set_running(running=False)
         self.state.end("Not done" if self._failed else "Stopped" if stopped else "Done")
         if stopped:

@@ -11,11 +11,12 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QMainWindow
 
+from napari_limn._napari.classes import kept_legend, set_legend
 from napari_limn._napari.layers import MADE_BY, colormap, placement, volume_of
 from napari_limn.annotation.classes import default_color
 from napari_limn.annotation.journal import Header, Journal
 from napari_limn.annotation.journal_files import begin_journal, header_for
-from napari_limn.annotation.legend import MOST
+from napari_limn.annotation.legend import MOST, Legend, painted_values
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.annotation.recording import Painted, Recording
 from napari_limn.errors import LimnError
@@ -65,9 +66,15 @@ class Recorder:
         self._data, self._changed, self._outgrown = layer.data, changed, outgrown
         events = layer.events
         self._looked = (events.set_data, events.reload, events.visible, events.data)
+        self._classes_told = (events.metadata, events.colormap)
+        found = painted_values(layer.data) or set()
+        self._values = found if len(found) <= MOST else set[int]()  # more of them number objects
+        recording.keep_legend(kept_legend(layer, self._values))
         events.paint.connect(self._on_paint)
         for event in self._looked:
             event.connect(self._on_shown)
+        for event in self._classes_told:
+            event.connect(self._on_classes)
 
     @property
     def status(self) -> str:
@@ -98,13 +105,27 @@ class Recorder:
         self.layer.events.paint.disconnect(self._on_paint)
         for event in self._looked:
             event.disconnect(self._on_shown)
+        for event in self._classes_told:
+            event.disconnect(self._on_classes)
         if self._fits():
             self.recording.audit(self.layer.data)
         self.recording.close()
 
     def _on_paint(self, event: Any) -> None:
-        self.recording.painted([part for atom in event.value for part in _parts(atom)])
+        parts = [part for atom in event.value for part in _parts(atom)]
+        new = {int(v) for part in parts for v in np.unique(part.values)} - self._values - {0}
+        if new and len(self._values | new) <= MOST:
+            self._values |= new
+            self.recording.keep_legend(kept_legend(self.layer, self._values))
+        self.recording.painted(parts)
         self._changed()
+
+    def _on_classes(self, event: Any = None) -> None:
+        """Names, colours or the meaning of 0 are perhaps others now."""
+        count = self.recording.count
+        self.recording.keep_legend(kept_legend(self.layer, self._values))
+        if self.recording.count != count:
+            self._changed()
 
     def _on_shown(self, event: Any = None) -> None:
         if not self._fits():
@@ -202,16 +223,19 @@ class Journals(QObject):
             recording = Recording.resumed(journal, contents)
             known = recording.known
             small = size_in_bytes(known.shape, known.dtype) <= _PLAIN
-            return self._add(
-                image, np.asarray(known) if small else known.copy(), contents.header.layer, recording
-            )
+            data = np.asarray(known) if small else known.copy()
+            return self._add(image, data, contents.header.layer, recording)
         except BaseException:
             journal.close()
             raise
 
     def _add(self, image: Image, data: Any, name: str, recording: Recording | None) -> Labels:
-        look = colormap({value: default_color(value) for value in range(1, MOST + 1)}, _OTHER)
+        legend = Legend() if recording is None else recording.legend
+        usual = {value: default_color(value) for value in range(1, MOST + 1)}
+        look = colormap(usual | legend.colors, _OTHER)
         layer = Labels(data, name=name, colormap=look, **placement(image, volume_of(image)))
+        if legend != Legend():
+            set_legend(layer, legend)
         self._record(layer, image, recording)
         self.viewer.add_layer(layer)
         self.turned_over.emit()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from napari.settings import get_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,6 +14,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 DIGITS = tuple("0123456789")
+_HELP = re.compile(r"use <([^>]+)> for ([^,]+)")  # napari's words for the keys of its tools
 
 
 class _Borrowed:
@@ -29,16 +33,52 @@ class _Borrowed:
 def borrow_digits(layer: Labels, act: Callable[[int], object]) -> Callable[[], None]:
     """Let the keys 0 to 9 call `act` while a layer is active and nothing else takes them; returns what gives them back.
 
-    They come before napari's own meaning of 1 to 7, the tools, which have letters too. Several may borrow and give back in
-    any order: whoever borrowed last and has not given back has the keys.
+    They come before napari's own meaning of 1 to 7, the tools, which have letters too; meanwhile the status bar names those. Several may
+    borrow and give back in any order: whoever borrowed last and has not given back has the keys.
     """
     keys = {digit: _Borrowed(act, int(digit)) for digit in DIGITS}
     for digit, key in keys.items():
         key.before = layer.bind_key(digit, key, overwrite=True)
-    return partial(_give_back, layer, keys)
+    letters = _Letters(layer)
+    return partial(_give_back, layer, keys, letters)
 
 
-def _give_back(layer: Labels, keys: dict[str, _Borrowed]) -> None:
+class _Letters:
+    """Keeps the help of a layer, which the status bar shows, from naming digits."""
+
+    def __init__(self, layer: Labels) -> None:
+        self._layer, self._before = layer, layer.help
+        layer.events.help.connect(self._on_help)
+        self._on_help()
+
+    def _on_help(self, event: Any = None) -> None:
+        """The first key of each tool is named again whenever another tool is chosen."""
+        if (said := in_letters(self._layer.help)) != self._layer.help:
+            self._before, self._layer.help = self._layer.help, said
+
+    def give_back(self) -> None:
+        self._layer.events.help.disconnect(self._on_help)
+        if self._layer.help == in_letters(self._before):
+            self._layer.help = self._before
+
+
+def in_letters(text: str) -> str:
+    """Help of napari for the tools of a labels layer, each by a key that is no digit; tools that have none are left out.
+
+    Examples
+    --------
+    >>> in_letters("use <2> for activate the paint brush, use <Space> for pan")
+    'use <P> for activate the paint brush, use <Space> for pan'
+    """
+    found = get_settings().shortcuts.shortcuts
+    keys = [[str(key) for key in bound] for name, bound in found.items() if "labels" in name]
+    others = {bound[0]: next((k for k in bound if k not in DIGITS), "") for bound in keys if bound}
+    tools = [(others.get(key, key), what) for key, what in _HELP.findall(text)]
+    return ", ".join(f"use <{key}> for {what}" for key, what in tools if key) if tools else text
+
+
+def _give_back(layer: Labels, keys: dict[str, _Borrowed], letters: _Letters) -> None:
+    letters.give_back()
     for digit, key in keys.items():
         key.live = False
         top = layer.bind_key(digit, None)

@@ -17,7 +17,7 @@ from napari_limn.volume.output import labels_shape
 from napari_limn.volume.volume import Volume, size_in_bytes, stack_channels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -75,6 +75,7 @@ def painted_look(layer: Labels, values: Iterable[int] | None = None) -> dict[int
     if shown.use_selection:  # only the chosen value is in sight, the others have their colours all the same
         shown = shown.model_copy(update={"use_selection": False})
     wanted = {*range(1, 256), int(layer.selected_label)} if values is None else set(values)
+    # one by one: napari compiles code of its own, 0.4 s long, for an array of them
     return {value: _color(shown.map(value), value) for value in wanted - {0}}
 
 
@@ -104,11 +105,17 @@ def empty_labels(image: Volume, dtype: Any) -> Any:
     )
 
 
-def _under_paint(viewer: ViewerModel, image: Layer) -> int:
-    """Where the first layer with paint above an image is; the top if there is none."""
-    start = viewer.layers.index(image) if image in viewer.layers else 0
-    above = range(start + 1, len(viewer.layers))
-    return next((i for i in above if is_painted(viewer.layers[i])), len(viewer.layers))
+def under(viewer: ViewerModel, image: Layer, over: Callable[[Layer], bool]) -> int:
+    """Where the first of the layers above an image is that are to lie `over` a new one; the top if there is none."""
+    layers = list(viewer.layers)  # as they are: napari gives plugins a stand-in of a single one
+    start = layers.index(image) if image in layers else 0
+    return next((i for i in range(start + 1, len(layers)) if over(layers[i])), len(layers))
+
+
+def active_layer(viewer: ViewerModel) -> Layer | None:
+    """The layer that is active, and no stand-in of it."""
+    active = viewer.layers.selection.active
+    return next((layer for layer in viewer.layers if layer == active), None)
 
 
 def show_labels(
@@ -125,7 +132,7 @@ def show_labels(
 ) -> Labels:
     """Show `data` as the prediction for an image layer, in its place in the world and in the painted colours.
 
-    It lies `below` another layer, or between image and paint, and lets the image through; who paints goes on painting. It is called
+    It lies `below` another layer, or between image and paint, below maps too, and lets the image through; who paints goes on painting. It is called
     after the image and the `kind` of prediction. `data` is an array, or with `multiscale` a list of them, the finest first. A
     prediction shown earlier for the same layer is replaced, so that repeated predictions do not pile up.
     """
@@ -143,16 +150,37 @@ def show_labels(
         **look,
         **placement(image, volume),
     )
-    active = viewer.layers.selection.active
-    viewer.layers.insert(_under_paint(viewer, image) if below is None else viewer.layers.index(below), layer)
-    if active is not None and is_painted(active) and active in viewer.layers:
-        viewer.layers.selection.active = active
+    at = under(viewer, image, lambda x: is_map(x) or (is_painted(x) if below is None else x is below))
+    active = active_layer(viewer)
+    if active is not None and is_painted(active):
+        insert_unchosen(viewer, at, layer)
+    else:
+        viewer.layers.insert(at, layer)
     return layer
+
+
+def insert_unchosen(viewer: ViewerModel, index: int, layer: Layer) -> None:
+    """Add a layer while another one, the active one, stays chosen; the new one is where none is.
+
+    napari chooses a new layer. Nobody is told, of that nor of the way back, since each shows its controls and costs 10 ms.
+    """
+    selection = viewer.layers.selection
+    if (active := active_layer(viewer)) is None:
+        viewer.layers.insert(index, layer)
+        return
+    with selection.events.blocker_all():
+        viewer.layers.insert(index, layer)
+        selection.active = active
 
 
 def is_painted(layer: Layer) -> bool:
     """Whether a person paints on a layer: any labels layer that was not made here."""
     return type(layer) is Labels and MADE_BY not in layer.metadata
+
+
+def is_map(layer: Layer) -> bool:
+    """Whether a layer shows something that was computed of every voxel, such as how unsure a model is."""
+    return type(layer) is Image and MADE_BY in layer.metadata
 
 
 def named(names: Mapping[int, str]) -> dict[str, Any]:

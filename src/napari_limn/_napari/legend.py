@@ -18,7 +18,6 @@ from napari_limn._napari.classes import (
     predicted_layers,
     set_legend,
     set_zero,
-    zero_of,
 )
 from napari_limn._napari.keys import borrow_digits
 from napari_limn._napari.table import ClassTable
@@ -58,7 +57,6 @@ class ClassLegend(QWidget):
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self._zero: Zero = "unlabelled"  # as it is shown
         self._layer: Labels | None = None
         self._legend = Legend()
         self._following: list[Callable[[], object]] = []  # undoes what listens to the viewer
@@ -105,13 +103,8 @@ class ClassLegend(QWidget):
 
     @property
     def legend(self) -> Legend:
-        """Names and colours that are shown."""
+        """The table of classes that is shown."""
         return self._legend
-
-    @property
-    def zero(self) -> Zero:
-        """What a 0 of the layer means in training; it lives with the layer, and Train says it too."""
-        return "unlabelled" if self._layer is None else zero_of(self._layer)
 
     @property
     def value(self) -> int:
@@ -137,9 +130,9 @@ class ClassLegend(QWidget):
             legend = legend_of(self._layer, self._painted)
             while len(legend.values) < _FEWEST and not self._numbers_objects:
                 legend, _ = legend.added()
-        if (legend, self.zero) != (self._legend, self._zero) or not self.table.rowCount():
-            self._legend, self._zero = legend, self.zero
-            self.table.fill(legend, ZERO[self.zero])
+        if legend != self._legend or not self.table.rowCount():
+            self._legend = legend
+            self.table.fill(legend, ZERO[legend.zero])
         self._on_chosen()
         self.table.mark(self._painted)
         self._say_what_is_shown()
@@ -188,7 +181,7 @@ class ClassLegend(QWidget):
         before, layer = self._legend, self._layer
         if layer is None:
             return
-        set_legend(layer, legend, self.zero)
+        set_legend(layer, legend)
         for other in predicted_layers(self.viewer):
             follow_legend(other, before, legend)
         self.refresh()
@@ -261,7 +254,7 @@ class ClassLegend(QWidget):
         try:
             self.rename(value, name)
         except LimnError as error:
-            self.table.fill(self._legend, ZERO[self.zero])
+            self.table.fill(self._legend, ZERO[self._legend.zero])
             self._on_chosen()
             self.table.mark(self._painted)
             self._say(str(error))

@@ -12,17 +12,17 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
-from napari_limn._napari.classes import given_names
+from napari_limn._napari.classes import given_legend, set_legend
 from napari_limn._napari.follow import Follower, field_of
 from napari_limn._napari.layers import (
-    colormap,
+    active_layer,
     empty_labels,
     image_volume,
     layer_axes,
-    painted_look,
     show_labels,
 )
 from napari_limn.annotation.classes import Classes
+from napari_limn.annotation.legend import MOST, Legend
 from napari_limn.annotation.snapshot import Snapshot
 from napari_limn.events import BlockDone, Event, Improved, Viewing
 from napari_limn.inference.flow import Stopped
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from qtpy.QtWidgets import QWidget
 
-    from napari_limn.annotation.classes import RGBA
     from napari_limn.inference.view import View, ViewPredictor
     from napari_limn.model import Model
     from napari_limn.training.spec import TrainSpec
@@ -70,6 +69,8 @@ class LiveRun:
         Whether the run is to end; asked in its thread.
     gone
         Called with a sentence when a layer that the run needs was removed.
+    renamed
+        Called when classes of the layer got other names or colours.
     parent
         The widget with which it ends.
     """
@@ -83,29 +84,28 @@ class LiveRun:
         origin: Model | None,
         stopped: Callable[[], bool],
         gone: Callable[[str], object],
+        renamed: Callable[[], object],
         parent: QWidget,
     ) -> None:
         self.viewer, self.images, self.labels = viewer, tuple(images), labels
         self.volume = image_volume(images)
         self.predictor: ViewPredictor | None = None  # made in the run's thread
         self.seen = False  # whether there was a model
-        self._spec, self._origin, self._stopped, self._gone, self._parent = (
-            spec,
-            origin,
-            stopped,
-            gone,
-            parent,
-        )
+        self._spec, self._origin, self._parent = spec, origin, parent
+        self._stopped, self._gone, self._renamed = stopped, gone, renamed
         self._paint = Snapshot(_painted(labels))
         self._field = self._looked_at()
-        self._colors, self._names = painted_look(labels), given_names(labels)
-        self._seen_colors: dict[int, RGBA] = {}
+        self.legend = given_legend(labels)
+        """What the layer says of its classes; the run's thread asks for it."""
+        self._model: Model | None = None
         self._array = empty_labels(self.volume, np.uint8 if origin is None else origin.spec.classes.dtype)
         self.layer = self._shown()  # now: a new layer holds the window up, and later the person paints
         self._follower = Follower(viewer, self.layer, self.volume.axes.without("C").names, parent)
         labels.events.paint.connect(self._on_paint)
         labels.events.data.connect(self._on_data)
         labels.events.set_data.connect(self._on_shown)
+        for event in (labels.events.metadata, labels.events.colormap):
+            event.connect(self._on_classes)
         self._timer = QTimer(parent)
         self._timer.setInterval(_LOOK)
         self._timer.timeout.connect(self._look)
@@ -121,7 +121,7 @@ class LiveRun:
         predictor = self.predictor = ViewPredictor(self.volume, make, self._spec.device, self._check)
         _PREVIEWS[self.layer] = self.images, predictor
         training = live_events(
-            self.volume, self._paint, self._spec, model=self._origin, colors=self._colors, names=self._names
+            self.volume, self._paint, self._spec, model=self._origin, legend_now=lambda: self.legend
         )
         try:
             with _beside_the_window():
@@ -133,7 +133,8 @@ class LiveRun:
         """Show what was predicted."""
         match event:
             case Improved(model=model):
-                self._recolor(model)
+                self.seen, self._model = True, model
+                self._show_classes()
             case Viewing(array=array) if array is not self._array:
                 self._array = self.layer.data = array
             case BlockDone(box=box):
@@ -145,6 +146,8 @@ class LiveRun:
         self.labels.events.paint.disconnect(self._on_paint)
         self.labels.events.data.disconnect(self._on_data)
         self.labels.events.set_data.disconnect(self._on_shown)
+        for event in (self.labels.events.metadata, self.labels.events.colormap):
+            event.disconnect(self._on_classes)
         if not self.seen and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
 
@@ -188,10 +191,9 @@ class LiveRun:
     # ---- what is shown -------------------------------------------------------------------------------------------
     def _shown(self) -> Labels:
         """The layer of the preview, below the paint; the person goes on with the layer that was chosen."""
-        chosen = self.viewer.layers.selection.active
-        classes = Classes(
-            (1, 2), colors=(self._colors[1], self._colors[2])
-        )  # until it is known what there is
+        chosen = active_layer(self.viewer)
+        # until it is known what there is; colours that change later make napari compile a shader
+        classes = Classes(tuple(range(1, MOST + 1))).called(self.legend.names, self.legend.colors)
         layer = show_labels(
             self.viewer,
             self.images[0],
@@ -207,11 +209,18 @@ class LiveRun:
         self.viewer.layers.selection.active = chosen
         return layer
 
-    def _recolor(self, model: Model) -> None:
-        """Show the colours of the classes that there are; napari compiles code of its own, 0.2 s long, for more than 255."""
-        self.seen, colors = True, model.spec.classes.color_of
-        if colors != self._seen_colors:
-            self._seen_colors, self.layer.colormap = colors, colormap(colors)
+    def _on_classes(self, event: Any = None) -> None:
+        """Names or colours are perhaps others now: the preview has them too, and so has the model."""
+        if (legend := given_legend(self.labels)) != self.legend:
+            self.legend = legend
+            self._show_classes()
+            self._renamed()
+
+    def _show_classes(self) -> None:
+        """Show the classes that there are, and no more: napari compiles code of its own, 0.2 s long, for more than 255."""
+        if self._model is not None:
+            classes = self._model.called(self.legend).spec.classes
+            set_legend(self.layer, Legend(classes.name_of, classes.color_of))
 
 
 @contextmanager

@@ -125,7 +125,7 @@ class PredictWidget(Panel):
             case Writing(output=output):
                 self._show(**shown(output.levels)).editable = False  # nobody paints into a file in the making
             case BlockDone(box=box, done=done, total=total):
-                self.progress.setValue(1000 * done // total)
+                self.advance(done / total)
                 if self._follower is not None:
                     self._follower.block_done(box)
                 if time.monotonic() - self._said_at > _SAY:

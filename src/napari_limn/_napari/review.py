@@ -13,7 +13,16 @@ from qtpy.QtWidgets import QHBoxLayout, QWidget
 from napari_limn._napari.auditing import AuditView
 from napari_limn._napari.follow import Follower
 from napari_limn._napari.forms import Panel
-from napari_limn._napari.layers import MADE_BY, empty_labels, image_volume, placement, volume_of
+from napari_limn._napari.layers import (
+    MADE_BY,
+    empty_labels,
+    image_volume,
+    insert_unchosen,
+    is_painted,
+    placement,
+    under,
+    volume_of,
+)
 from napari_limn._napari.shelf import SHELF
 from napari_limn._napari.view import look_at
 from napari_limn.annotation.audit import frame_events
@@ -133,8 +142,8 @@ class ReviewWidget(Panel):
         self.say("Done. Bright is unsure; press Take me there.")
 
     def _show(self, image: Image, volume: Volume, data: Any) -> None:
-        """The layer of doubts, right above its image; the one shown before is replaced."""
-        active, name = self.viewer.layers.selection.active, f"{image.name} uncertainty"
+        """The layer of doubts, above what was predicted and below the paint; the one shown before is replaced."""
+        name = f"{image.name} uncertainty"
         if name in self.viewer.layers and MADE_BY in self.viewer.layers[name].metadata:
             self.viewer.layers.remove(name)
         self.map = Image(
@@ -142,10 +151,7 @@ class ReviewWidget(Panel):
             metadata={MADE_BY: {"model": str(self.model.value), "image": image.name}},
             **placement(image, volume),
         )  # fmt: skip
-        self.viewer.add_layer(self.map)
-        self.viewer.layers.move(len(self.viewer.layers) - 1, self.viewer.layers.index(image) + 1)
-        if active in self.viewer.layers:
-            self.viewer.layers.selection.active = active
+        insert_unchosen(self.viewer, under(self.viewer, image, is_painted), self.map)
         self._follower = Follower(self.viewer, self.map, volume.axes.without("C").names, self)
 
     # ---- audit ---------------------------------------------------------------------------------------------------
@@ -233,7 +239,7 @@ class ReviewWidget(Panel):
             case Planned(plan=plan):
                 self.say(str(plan))
             case BlockDone(box=box, done=done, total=total, seconds=seconds):
-                self.progress.setValue(1000 * done // total)
+                self.advance(done / total)
                 if self._follower is not None:
                     self._follower.block_done(box)
                 if time.monotonic() - self._said_at > _SAY:

@@ -8,7 +8,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 import psutil
-from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtCore import QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
@@ -32,6 +32,9 @@ class RunState(QWidget):
         Where runs compute.
     """
 
+    ticked = Signal()
+    """Emitted twice a second during a run, when clock and memory were looked at; what is drawn then is drawn in one go."""
+
     def __init__(self, prefix: str, device: DeviceName = "auto") -> None:
         super().__init__()
         self._device_name = device
@@ -45,6 +48,7 @@ class RunState(QWidget):
         self._timer = QTimer(self)
         self._timer.setInterval(_TICK)
         self._timer.timeout.connect(self.refresh)
+        self._timer.timeout.connect(self.ticked)
         self._began = self._moved = 0.0
         self._first = self._share = self._promised = 0.0
         self._before = 0
@@ -113,8 +117,9 @@ class RunState(QWidget):
 
     @staticmethod
     def _set(label: QLabel, text: str) -> None:
-        label.setText(text)
-        label.setToolTip(text)
+        if label.text() != text:  # each drawing is one of the whole window
+            label.setText(text)
+            label.setToolTip(text)
 
 
 class Message(QScrollArea):

@@ -165,7 +165,7 @@ class StrokesWidget(Panel):
     def heard(self, event: Event) -> None:
         """Show how far it is."""
         if isinstance(event, BlockDone):
-            self.progress.setValue(1000 * event.done // event.total)
+            self.advance(event.done / event.total)
 
     def ended(self, result: Path | None) -> None:
         """Say where it is; the journal notes it, unless something was painted meanwhile."""

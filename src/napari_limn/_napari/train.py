@@ -11,11 +11,11 @@ from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QFileDialog
 
-from napari_limn._napari.classes import given_names, restore, set_zero, zero_of
+from napari_limn._napari.classes import given_legend, restore, set_zero, zero_of
 from napari_limn._napari.curve import Curve
 from napari_limn._napari.findings import Findings, Look, diagnosing, looked_at, mend_layers, stopping
 from napari_limn._napari.forms import Panel
-from napari_limn._napari.layers import image_volume, painted_look, volume_of
+from napari_limn._napari.layers import image_volume, volume_of
 from napari_limn._napari.live import LiveRun
 from napari_limn._napari.offer import Offer
 from napari_limn._napari.picture import NetworkPicture
@@ -122,30 +122,9 @@ class TrainWidget(Panel):
             tips["zero"],
             more=True,
         )
-        self.dims = self.value_field(
-            "Network",
-            "dims",
-            spec.dims,
-            Literal[2, 3],
-            tips["dims"],
-            more=True,
-        )
-        self.objects = self.value_field(
-            "Objects",
-            "objects",
-            spec.objects,
-            bool,
-            tips["objects"],
-            more=True,
-        )
-        self.preset = self.value_field(
-            "Size",
-            "preset",
-            spec.preset,
-            Preset,
-            tips["preset"],
-            more=True,
-        )
+        self.dims = self.value_field("Network", "dims", spec.dims, Literal[2, 3], tips["dims"], more=True)
+        self.objects = self.value_field("Objects", "objects", spec.objects, bool, tips["objects"], more=True)
+        self.preset = self.value_field("Size", "preset", spec.preset, Preset, tips["preset"], more=True)
 
     # ---- the run -------------------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -162,8 +141,9 @@ class TrainWidget(Panel):
         try:
             layers, spec, origin = self._chosen()
             self.live_run = LiveRun(
-                self.viewer, layers, self.labels.value, spec, origin, self._is_stopping, self._gone, self
-            )
+                self.viewer, layers, self.labels.value, spec, origin, self._is_stopping, self._gone, self._renamed,
+                self,
+            )  # fmt: skip
         except LimnError:
             self._set_live(on=False)
             raise
@@ -178,6 +158,11 @@ class TrainWidget(Panel):
         self._set_live(on=False)
         self.stop()
         self._off_since = why
+
+    def _renamed(self) -> None:
+        """Call the classes of the model as the person does now."""
+        if self.model is not None:
+            self._keep(self.model)
 
     def _on_finished(self) -> None:
         super()._on_finished()
@@ -234,7 +219,7 @@ class TrainWidget(Panel):
             self.live_run.heard(event)
         match event:
             case Step(step=step, seconds=seconds, loss=loss, done=done):
-                self.progress.setValue(round(1000 * done))
+                self.advance(done)
                 self.curve.add_loss(seconds, loss)
                 if step == 1:
                     self.say("Training …")
@@ -249,6 +234,11 @@ class TrainWidget(Panel):
             case Repainted(counts=counts):
                 self._notes.clear()
                 self.say("Training with the new strokes …" if counts else "New strokes …")
+
+    def draw(self) -> None:
+        """Draw how far the run is, and the curves."""
+        super().draw()
+        self.curve.update()
 
     def ended(self, result: Model | None) -> None:
         """Say what came of it."""
@@ -332,9 +322,9 @@ class TrainWidget(Panel):
             self.picture.show_network(replace(network, in_channels=volume.channels))
 
     def _keep(self, model: Model) -> None:
-        self.model = model
+        self.model = model if self.live_run is None else model.called(self.live_run.legend)
         self.save_button.setEnabled(True)
-        SHELF.put(self.name, model)
+        SHELF.put(self.name, self.model)
 
     def _on_model(self, name: str) -> None:
         """Go on from the newest model next time, once no run is under way."""
@@ -366,7 +356,7 @@ def _training(
     image: Volume, labels: Labels, spec: TrainSpec, origin: Model | None
 ) -> Generator[Event, None, Any]:
     """The run; PyTorch is imported in its thread, so the window opens and answers without it."""
-    colors, names, seen = painted_look(labels), given_names(labels), volume_of(labels)
+    legend, seen = given_legend(labels), volume_of(labels)
     data = labels.data[0] if labels.multiscale else labels.data
 
     def events() -> Generator[Event, None, Any]:
@@ -379,8 +369,8 @@ def _training(
                     Volume.of(data, image.axes.without("C"), labels_name),
                     spec,
                     model=origin,
-                    colors=colors,
-                    names=names,
+                    colors=legend.colors,
+                    names=legend.names,
                 )
             )
         except LimnError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -92,6 +92,13 @@ class Classes:
         """Class indices (0 … count − 1) to paint values of :attr:`dtype`."""
         found: NDArray[Any] = np.asarray(self.values, self.dtype)[indices]
         return found
+
+    def called(self, names: Mapping[int, str], colors: Mapping[int, RGBA]) -> Classes:
+        """These classes with other names and colours, where there are some."""
+        called, looks = self.name_of | dict(names), self.color_of | dict(colors)
+        return replace(
+            self, names=tuple(called[v] for v in self.values), colors=tuple(looks[v] for v in self.values)
+        )
 
     def merged(self, other: Classes) -> Classes:
         """These classes and those of `other` that are new; names and colours of `other` win where both have them.

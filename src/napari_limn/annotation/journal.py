@@ -2,7 +2,8 @@
 
 One JSON document a line. The first, the header, says which image was painted on, and the extent, axes and type of the labels;
 each line after it is one change: a number from 1, its time (UTC), its kind, the box around it, and its runs of voxels with the
-values before and after (`annotation.changes`). Every line ends with a checksum over itself and all lines before it, so that
+values before and after (`annotation.changes`). A line of the kind `classes` changes no voxel: it holds the table of classes from
+then on, names, colours and the meaning of 0; the last one counts. Every line ends with a checksum over itself and all lines before it, so that
 nothing can be altered, lost or put elsewhere unnoticed; a last line that a crash cut off is dropped.
 """
 
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_limn.annotation.changes import Change
+from napari_limn.annotation.legend import Legend
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.errors import LimnError
 from napari_limn.specs import from_json, to_json
@@ -37,7 +39,7 @@ VERSION = 1
 
 SUFFIX = ".strokes.jsonl"
 
-Kind = Literal["base", "stroke", "undo", "redo", "edit", "replace", "saved"]
+Kind = Literal["base", "stroke", "undo", "redo", "edit", "replace", "saved", "classes"]
 """What a person did: `base` is what a layer held before its first stroke, `replace` a whole new array, `edit` anything else."""
 
 _CRC = len(b',"crc":"00000000"}\n')
@@ -98,6 +100,8 @@ class Record:
         Number of the record that an undo takes back, or a redo makes again; else 0.
     note
         Of `saved`: where to; else empty.
+    legend
+        Of `classes`: what they are called and how they look from now on; else None.
     """
 
     number: int
@@ -106,6 +110,7 @@ class Record:
     change: Change
     of: int = 0
     note: str = ""
+    legend: Legend | None = None
 
     def line(self, shape: tuple[int, ...]) -> dict[str, Any]:
         """As JSON, without its checksum."""
@@ -113,6 +118,7 @@ class Record:
         found: dict[str, Any] = {"n": self.number, "time": stamp.replace("+00:00", "Z"), "kind": self.kind}
         found |= {"of": self.of} if self.of else {}
         found |= {"note": self.note} if self.note else {}
+        found |= {"classes": self.legend.to_json()} if self.legend is not None else {}
         return found | {"box": self.change.box(shape), "runs": self.change.encoded()}
 
     @classmethod
@@ -122,6 +128,7 @@ class Record:
         return cls(
             int(found["n"]), when, found["kind"], Change.decoded(found["runs"]),
             int(found.get("of", 0)), str(found.get("note", "")),
+            Legend.from_json(found["classes"]) if "classes" in found else None,
         )  # fmt: skip
 
 
@@ -133,6 +140,11 @@ class Contents:
     records: tuple[Record, ...]
     whole: int
     crc: int
+
+    @property
+    def legend(self) -> Legend:
+        """The table of classes as it was last; empty if nobody named or coloured any."""
+        return next((r.legend for r in reversed(self.records) if r.legend is not None), Legend())
 
 
 def read_journal(path: Path) -> Contents:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.annotation.classes import RGBA
+    from napari_limn.annotation.classes import RGBA, Zero
 
 MOST = 32
 """Classes that a legend lists; an array with more values numbers objects, it does not paint classes."""
@@ -27,7 +27,7 @@ _COUNTED = 4096  # values up to here are counted, which is faster than sorting
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """Names and colours of paint values. 0 has none: it is what nobody labelled.
+    """The table of classes: names and colours of paint values, and what a 0 means, which has neither.
 
     Parameters
     ----------
@@ -35,6 +35,8 @@ class Legend:
         Name of each value, 1 or above; these are the values that the legend lists.
     colors
         RGBA, 0–1, of values; a fixed palette where not given.
+    zero
+        What a 0 means in training.
 
     Examples
     --------
@@ -45,15 +47,44 @@ class Legend:
 
     names: dict[int, str] = field(default_factory=dict)
     colors: dict[int, RGBA] = field(default_factory=dict)
+    zero: Zero = "unlabelled"
 
     @classmethod
-    def of(cls, values: Iterable[int], names: Mapping[int, str], colors: Mapping[int, RGBA]) -> Legend:
+    def of(
+        cls,
+        values: Iterable[int],
+        names: Mapping[int, str],
+        colors: Mapping[int, RGBA],
+        zero: Zero = "unlabelled",
+    ) -> Legend:
         """The legend for `values`, with names and colours where they are known."""
         listed = sorted({int(v) for v in values} - {0})
         return cls(
             {v: names.get(v, default_name(v)) for v in listed},
             {v: colors.get(v, default_color(v)) for v in listed},
+            zero,
         )
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Legend:
+        """What :meth:`to_json` gave; KeyError, TypeError or ValueError for anything else."""
+        zero: Zero = "background" if found["zero"] == "background" else "unlabelled"
+        colors = {int(v): tuple(float(c) for c in color) for v, color in found["colors"].items()}
+        if any(len(color) != len("RGBA") for color in colors.values()):
+            raise ValueError("a colour has four parts")
+        return cls(
+            {int(v): str(n) for v, n in found["names"].items()},
+            {v: (c[0], c[1], c[2], c[3]) for v, c in colors.items()},
+            zero,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON, whose keys are text."""
+        return {
+            "zero": self.zero,
+            "names": {str(v): name for v, name in self.names.items()},
+            "colors": {str(v): list(color) for v, color in self.colors.items()},
+        }
 
     @property
     def values(self) -> tuple[int, ...]:
@@ -73,7 +104,7 @@ class Legend:
         """The legend with a value that it may not have listed until now."""
         if value == 0 or value in self.names:
             return self
-        return Legend.of({*self.names, value}, self.names, self.colors)
+        return Legend.of({*self.names, value}, self.names, self.colors, self.zero)
 
     def renamed(self, value: int, name: str) -> Legend:
         """The legend with another name for a value.
@@ -100,7 +131,7 @@ class Legend:
         """The legend with the classes of a model that it lacks, and its names where this one has none of its own."""
         own = {v: n for v, n in self.names.items() if n != default_name(v)}
         called = {**self.names, **{v: n for v, n in names.items() if v != 0}, **own}
-        return Legend.of(called, called, {**colors, **self.colors})
+        return Legend.of(called, called, {**colors, **self.colors}, self.zero)
 
     def _refuse_unlisted(self, value: int) -> None:
         if value not in self.names:

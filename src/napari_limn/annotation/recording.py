@@ -17,6 +17,7 @@ import numpy as np
 
 from napari_limn.annotation.changes import Change
 from napari_limn.annotation.journal import Contents, Journal, Record, replay
+from napari_limn.annotation.legend import Legend
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.errors import LimnError
 from napari_limn.volume.boxes import Box, blocks, overlap, shape_of, shifted, size_of, slices
@@ -130,6 +131,8 @@ class Recording:
     ----------
     known
         The labels that a replay of the journal gives.
+    legend
+        The table of classes; of a layer that nobody paints on it is not written down.
     trouble
         The sentence of a disk that refuses; empty if all is written.
     """
@@ -137,6 +140,7 @@ class Recording:
     def __init__(self, begin: Callable[[], Journal], base: Any) -> None:
         self.known = PaintStore(base.shape, base.dtype)
         self.history, self.trouble = History(), ""
+        self.legend = self._told_legend = Legend()
         self.journal: Journal | None = None
         self._begin, self._count = begin, 0
         self._pending: list[Record] = []  # not in the journal yet
@@ -151,6 +155,7 @@ class Recording:
         found = cls(lambda: journal, PaintStore(contents.header.shape, contents.header.dtype))
         found.journal, found._count = journal, len(contents.records)
         found.known, found.history = replay(contents), History.of(contents.records)
+        found.legend = found._told_legend = contents.legend
         return found
 
     @property
@@ -197,6 +202,13 @@ class Recording:
         return Change.between(
             np.ascontiguousarray(old[inner]), np.ascontiguousarray(new[inner]), cell, self.known.shape
         )
+
+    def keep_legend(self, legend: Legend) -> None:
+        """Write down the table of classes if it is another than before; until there is a stroke, it waits for that."""
+        self.legend = legend
+        if self.journal is not None or self.strokes:
+            self._take_legend()
+            self.write()
 
     def saved(self, path: str) -> None:
         """Write down that the labels as they are now were saved to a file of their own."""
@@ -267,13 +279,21 @@ class Recording:
 
     # ---- written -------------------------------------------------------------------------------------------------
     def _tell(self, kind: Kind, change: Change, of: int = 0) -> Record:
+        self._take_legend()
         record = self._take(kind, change, of)
         self.write()
         return record
 
-    def _take(self, kind: Kind, change: Change, of: int = 0, note: str = "") -> Record:
+    def _take_legend(self) -> None:
+        if self.legend != self._told_legend:
+            self._told_legend = self.legend
+            self._take("classes", Change.joined([]), legend=self.legend)
+
+    def _take(
+        self, kind: Kind, change: Change, of: int = 0, note: str = "", legend: Legend | None = None
+    ) -> Record:
         self._count += 1
-        record = Record(self._count, time.time(), kind, change, of, note)
+        record = Record(self._count, time.time(), kind, change, of, note, legend)
         for place, _, new in change.portions(self.known.shape):
             place.put(self.known, new)
         self.history.take(record)

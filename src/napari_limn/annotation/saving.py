@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.annotation.classes import default_color
+from napari_limn.annotation.classes import default_color, default_name
 from napari_limn.annotation.journal import read_journal, replay
 from napari_limn.annotation.recording import History
 from napari_limn.annotation.strokes import count_values
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari_limn.annotation.classes import RGBA
+    from napari_limn.annotation.legend import Legend
     from napari_limn.events import Event
 
 _BLOCK = (1, 1, 1024, 1024)  # strokes are mostly looked at plane by plane
@@ -54,7 +55,7 @@ def saving_events(
     """
     values = sorted(count_values(labels))
     palette = {v: (colors or {}).get(v, default_color(v)) for v in values}
-    called = {v: (names or {}).get(v, f"class {v}") for v in values}
+    called = {v: (names or {}).get(v, default_name(v)) for v in values}
     output = create_output(path, labels, labels.dtype, _BLOCK, palette, called, overwrite=overwrite)
     began, shard, done = perf_counter(), output.layout.levels[0].shard, False
     total = count_blocks(labels.grid, shard)
@@ -72,7 +73,7 @@ def saving_events(
 
 
 def replay_events(journal: Path, path: Path, *, overwrite: bool = False) -> Generator[Event, None, Path]:
-    """Rebuild the labels of a journal, voxel by voxel, and save them.
+    """Rebuild the labels of a journal, voxel by voxel, and save them with the names and colours of its classes.
 
     Raises
     ------
@@ -81,7 +82,8 @@ def replay_events(journal: Path, path: Path, *, overwrite: bool = False) -> Gene
     """
     contents = read_journal(journal)
     labels = Volume(replay(contents), contents.header.axes, journal.name)
-    return (yield from saving_events(labels, path, overwrite=overwrite))
+    legend = contents.legend
+    return (yield from saving_events(labels, path, legend.colors, legend.names, overwrite=overwrite))
 
 
 def journal_info(path: Path) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def journal_info(path: Path) -> dict[str, Any]:
         If it is none, or damaged.
     """
     contents = read_journal(path)
-    header, records = contents.header, contents.records
+    header, records, legend = contents.header, contents.records, contents.legend
     kinds = Counter(record.kind for record in records)
     history = History.of(records)
     painted = count_values(Volume(replay(contents), header.axes, path.name))
@@ -104,14 +106,24 @@ def journal_info(path: Path) -> dict[str, Any]:
         f"{path.name}: strokes on {header.image}, {header.axes.names} {' × '.join(map(str, header.shape))}, {header.dtype}",
         f"{len(records)} records ({told})" + (f", {span[0]} to {span[1]}" if span else ""),
         f"{len(history.done)} to undo, {len(history.undone)} to redo",
-        *(f"  value {v}: {n:,} voxels" for v, n in sorted(painted.items())),
+        *(
+            f"  {_called(v, legend)}: {painted.get(v, 0):,} voxels"
+            for v in sorted({*painted, *legend.values})
+        ),
+        *(["  0 means background"] if legend.zero == "background" else []),
         *([f"its last {torn} bytes were cut off by a crash and do not count"] if torn else []),
     ]
     return {
         "text": "\n".join(lines), "image": header.path or header.image, "shape": list(header.shape),
         "axes": header.axes.names, "dtype": header.dtype, "records": len(records), "kinds": dict(kinds),
         "undo": len(history.done), "redo": len(history.undone), "values": painted, "time": span, "torn": torn,
+        "classes": legend.to_json(),
     }  # fmt: skip
+
+
+def _called(value: int, legend: Legend) -> str:
+    name = legend.names.get(value, default_name(value))
+    return f"value {value}" if name == default_name(value) else f"value {value}, “{name}”"
 
 
 def _stamp(seconds: float) -> str:

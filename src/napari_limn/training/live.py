@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Found, Improved, Repainted, Scored, Step, Waiting, Working
 from napari_limn.training.data import TrainingSet, gather, worth_knowing
@@ -18,9 +19,8 @@ from napari_limn.volume.open import open_volume
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator
 
-    from napari_limn.annotation.classes import RGBA
     from napari_limn.annotation.snapshot import Snapshot
     from napari_limn.model import Model
     from napari_limn.training.data import Painted
@@ -38,8 +38,7 @@ def live_events(
     spec: TrainSpec | None = None,
     *,
     model: Model | None = None,
-    colors: Mapping[int, RGBA] | None = None,
-    names: Mapping[int, str] | None = None,
+    legend_now: Callable[[], Legend] = Legend,
 ) -> Generator[Event, None, None]:
     """Train until it is closed, with all the paint that there is at any time.
 
@@ -59,15 +58,15 @@ def live_events(
         How to train.
     model
         To begin with.
-    colors, names
-        As of :func:`~napari_limn.training.trainer.train`.
+    legend_now
+        What the classes are called and how they look at the moment; called in the thread that runs this.
 
     Yields
     ------
     Those of a run, with steps and seconds counted on. The model of the last :class:`~napari_limn.events.Improved` is the best.
     """
     load()
-    learner = _Learner(open_volume(image), spec or TrainSpec(), model, colors or {}, names or {})
+    learner = _Learner(open_volume(image), spec or TrainSpec(), model, legend_now)
     watch = _Watch(paint)
     while True:
         for _ in paint.take():
@@ -114,11 +113,10 @@ class _Learner:
         volume: Volume,
         spec: TrainSpec,
         best: Model | None,
-        colors: Mapping[int, RGBA],
-        names: Mapping[int, str],
+        legend_now: Callable[[], Legend],
     ) -> None:
         self._volume, self._spec, self._best = volume, spec, best
-        self._colors, self._names = colors, names
+        self._legend_now = legend_now
         self._run: Run | None = None
         self._before = (0, 0.0)  # steps and seconds of runs before this one
         self.repainted = False  # there is paint, and the person knows, that has not been begun with yet
@@ -152,7 +150,8 @@ class _Learner:
     def _gathered(self, paint: Snapshot) -> Painted:
         labels = Volume.of(paint, self._volume.axes.without("C"), "labels")
         known = self._best.spec.classes if self._best else None
-        return gather(self._volume, labels, self._spec, known, self._colors, self._names)
+        legend = self._legend_now()
+        return gather(self._volume, labels, self._spec, known, legend.colors, legend.names)
 
     def _renewed(self, painted: Painted) -> Run:
         """The run, with this paint from now on; a new one where there are other classes."""
@@ -174,5 +173,6 @@ class _Learner:
             case Step(step=n, seconds=t) | Scored(step=n, seconds=t):
                 return replace(event, step=steps + n, seconds=seconds + t)
             case Improved(model=model):
-                self._best = model
+                self._best = model.called(self._legend_now())
+                return replace(event, model=self._best)
         return event
