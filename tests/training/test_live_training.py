@@ -127,7 +127,7 @@ def test_the_classifier_answers_each_stroke_and_the_judge_comes_after(monkeypatc
     taught = []
     teaching = loop.teaching
     monkeypatch.setattr(
-        loop, "teaching", lambda *of, on: taught.append((of[1].target.copy(), on)) or teaching(*of, on=on)
+        loop, "teaching", lambda *of, how: taught.append((of[1].target.copy(), how)) or teaching(*of, how=how)
     )
     hand = Hand(*((row, value) for row in range(3, 60, 8) for value in (1, 2)))
     network = replace(TINY, pixels=PixelSpec(scales=((1.0, 1.0),)))
@@ -140,9 +140,9 @@ def test_the_classifier_answers_each_stroke_and_the_judge_comes_after(monkeypatc
     kinds = [type(e) for e in heard if isinstance(e, (Improved, Step, Scored))]
     assert kinds[0] is Improved, "the answer to a stroke comes before anything else"
     assert Scored in kinds
-    painted, unheld, again, unheld_again = ((target >= 0).sum() for target, _ in taught)
+    painted, _, unheld, _, again, unheld_again = ((target >= 0).sum() for target, _ in taught)
     assert unheld < painted < again > unheld_again
-    assert [on for _, on in taught] == [False, False, True, True]
+    assert [how for _, how in taught] == ["anew", "on", "anew", "on", "on", "on"]
     answered = next(e for e in heard if isinstance(e, Improved)).model
     weights, before = answered.network.state_dict(), first.network.state_dict()
     assert not all(torch.equal(weights[n], before[n]) for n in weights if n.startswith("pixels."))

@@ -160,17 +160,30 @@ def test_the_loss_is_computed_in_full_precision():
 
 @given(st.integers(0, 10_000))
 @settings(max_examples=20, deadline=None)
-def test_soft_loss_is_the_mean_cross_entropy_of_unlabelled_voxels_by_how_much_is_known(seed):
+def test_soft_loss_is_cross_entropy_and_what_is_not_shared_over_unlabelled_voxels(seed):
     rng = np.random.default_rng(seed)
     logits, target = rng.normal(size=(2, 3, 5, 4)), rng.integers(-1, 3, (2, 5, 4))
     target = np.where(target < 0, IGNORE, target)
     target[0, 0, 0] = IGNORE
     soft = rng.dirichlet(np.ones(3), (2, 5, 4)) * rng.random((2, 5, 4, 1))
-    logs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    asked = target == IGNORE
-    expected = -(soft * np.moveaxis(logs, 1, -1))[asked].sum() / soft[asked].sum()
-    found = soft_loss(torch.tensor(logits), torch.tensor(soft).movedim(-1, 1), torch.tensor(target))
-    assert float(found) == pytest.approx(expected, rel=1e-5)
+    logs = np.moveaxis(logits - np.log(np.exp(logits).sum(1, keepdims=True)), 1, -1)
+    asked = soft[target == IGNORE]
+    entropy = -(asked * logs[target == IGNORE]).sum() / asked.sum()
+    found = np.exp(logs[target == IGNORE]) * asked.sum(1, keepdims=True)
+    shared = (np.minimum(found, asked).sum(0) + 1) / (np.maximum(found, asked).sum(0) + 1)
+    loss = soft_loss(torch.tensor(logits), torch.tensor(soft).movedim(-1, 1), torch.tensor(target))
+    assert float(loss) == pytest.approx(entropy + 1 - shared.mean(), rel=1e-5)
+
+
+def test_soft_loss_sees_a_class_of_few_voxels():
+    """Who calls everything background has nearly the cross-entropy of who is right, but not the loss."""
+    soft = torch.zeros(1, 2, 20, 20)
+    soft[:, 0] = 1
+    soft[:, :, :2, :2] = torch.tensor([0.0, 1.0]).view(1, 2, 1, 1)
+    nobody = torch.full((1, 20, 20), IGNORE)
+    blind = torch.stack([torch.full((1, 20, 20), 3.0), torch.zeros(1, 20, 20)], 1)
+    right = 3 * (2 * soft - 1)
+    assert soft_loss(blind, soft, nobody) > soft_loss(right, soft, nobody) + 0.3
 
 
 def test_soft_loss_where_nothing_is_known_is_zero_with_gradient_zero():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.boxes import Box, clipped, overlap, shape_of, shifted, slices, whole
+from napari_limn.volume.boxes import Box, clipped, overlap, shape_of, whole, within
 from napari_limn.volume.lazy import plain_entries
 
 if TYPE_CHECKING:
@@ -100,16 +100,16 @@ class PaintStore:
         for key in self._keys(box):
             if (chunk := self._chunks.get(key)) is not None:
                 own, shared = self._box(key), overlap(self._box(key), box)
-                found[slices(shifted(shared, _starts(box)))] = chunk[slices(shifted(shared, _starts(own)))]
+                found[within(shared, box)] = chunk[within(shared, own)]
         return found
 
     def write(self, box: Box, labels: NDArray[Any]) -> None:
         """Write labels, of the extent of the box, into it."""
         for key in self._keys(box, new=True):
             own, shared = self._box(key), overlap(self._box(key), box)
-            part = labels[slices(shifted(shared, _starts(box)))]
+            part = labels[within(shared, box)]
             if key in self._chunks or part.any():
-                self._chunk(key)[slices(shifted(shared, _starts(own)))] = part
+                self._chunk(key)[within(shared, own)] = part
 
     def _keys(self, box: Box, *, new: bool = False) -> Iterator[tuple[int, ...]]:
         """Numbers of the chunks that meet a box; unless `new`, perhaps only of those that exist."""
@@ -270,7 +270,3 @@ class Part(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         read = (np.asarray(i) if isinstance(i, Part) else i for i in inputs)
         return getattr(ufunc, method)(*read, **options)
-
-
-def _starts(box: Box) -> tuple[int, ...]:
-    return tuple(start for start, _ in box)

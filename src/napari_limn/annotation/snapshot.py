@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.volume.boxes import blocks, clipped, overlap, shape_of, shifted, size_of, slices
+from napari_limn.volume.boxes import blocks, clipped, overlap, shape_of, shifted, size_of, slices, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,7 +128,7 @@ class Snapshot:
             part = _read(data, piece)
             if part.any():
                 for place in self._places(piece):
-                    self._copy(place, part[slices(shifted(self._box(place), [start for start, _ in piece]))])
+                    self._copy(place, part[within(self._box(place), piece)])
             yield
         self._taken, self._dirty = data, []
 

@@ -3,13 +3,17 @@
 Extremely randomised trees (Geurts 2006, doi:10.1007/s10994-006-6226-1) learn the strokes; a perceptron over the features of single
 voxels then learns to answer as the trees do, at painted voxels and at others around them (model compression, Buciluă 2006,
 doi:10.1145/1150402.1150464). So what is used is a network like any other: it streams, is exact and carries no trees.
+
+What a fitted classifier is sure of counts, with less weight than paint, when it is fitted again (self-training, Scudder 1965,
+doi:10.1109/TIT.1965.1053799): a stroke of one class in a place that looks unlike the others then changes the answer there, and not
+wherever it looks so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
 _TREES, _GROUPS = 100, 10  # in as many groups, so that a person can break off
 _PAINTED = 20_000  # painted voxels of a class that are looked at, at most
 _EACH = 1500  # of which each group of trees sees so many: neighbours along a stroke tell the same
+_SURE = 0.8  # probability from which an answer counts when the classifier is fitted again
+_ECHOES, _ECHO = 4, 0.1  # as many such voxels as this times the painted ones, each with this weight
 _OTHERS = 60_000  # further voxels whose answer the perceptron learns
 TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
 _SEEN = {2: 3_000_000, 3: 1_000_000}  # voxels whose features are computed, at most: about two seconds
@@ -70,6 +76,9 @@ class Rows:
     others: int
 
 
+Fit = Literal["anew", "again", "on"]
+"""How a classifier is fitted, see :func:`teaching`."""
+
 Known = dict[tuple[int, "Box"], Rows]
 """What was computed for tiles: of the image of that number, in that box."""
 
@@ -85,7 +94,7 @@ def _load() -> None:
 
 
 def teaching(
-    classifier: PixelClassifier, sample: Sample, seed: int = 0, *, on: bool = False
+    classifier: PixelClassifier, sample: Sample, seed: int = 0, *, how: Fit = "anew"
 ) -> Generator[Event, None, None]:
     """Fit a classifier to the painted voxels of a sample; can be broken off a few times a second.
 
@@ -97,40 +106,66 @@ def teaching(
         Painted voxels, and others around them.
     seed
         Of the trees and the perceptron.
-    on
-        Whether it was fitted before, to nearly the same strokes: its perceptron then goes on from what it knows, which takes
-        a third of the time.
+    how
+        ``"anew"``; ``"again"``, where it was fitted before: what it is sure of counts too; or ``"on"``, where that was to nearly the
+        same strokes: its perceptron, too, goes on from what it knows, which takes a third of the time.
     """
-    if on:
+    if how == "on":
         sample = sample.thinned(_PAINTED, _OTHERS_ON, np.random.default_rng(seed))
     painted = sample.target != IGNORE
-    answers = yield from _asking_trees(sample, painted, classifier.classes, seed)
+    said = sample.target if how == "anew" else _said(classifier, sample)
+    answers = yield from _asking_trees(sample, said, classifier.classes, seed)
     answers[painted] = np.eye(classifier.classes, dtype=np.float32)[sample.target[painted]]
     random = torch.Generator().manual_seed(seed)
     features = torch.from_numpy(sample.features)
     classifier.standardise(features)
-    if not on:
+    if how != "on":
         classifier.begin(random)
-    steps = _STEPS_ON if on else _STEPS
+    steps = _STEPS_ON if how == "on" else _STEPS
     yield from _learning(classifier, features, torch.from_numpy(answers), random, steps)
 
 
+@torch.inference_mode()
+def _said(classifier: PixelClassifier, sample: Sample) -> NDArray[np.int16]:
+    """Class indices (N,): those painted, elsewhere those that the classifier is sure of, IGNORE for the rest."""
+    bank = torch.from_numpy(np.ascontiguousarray(sample.features.T)).view(
+        1, classifier.features, *(1,) * (classifier.ndim - 1), -1
+    )
+    sure, found = torch.softmax(classifier.logits_of(bank), 1).flatten(2)[0].max(0)
+    guess = torch.where(sure >= _SURE, found, IGNORE).numpy().astype(np.int16)
+    return np.where(sample.target == IGNORE, guess, sample.target)
+
+
 def _asking_trees(
-    sample: Sample, painted: NDArray[np.bool_], classes: int, seed: int
+    sample: Sample, said: NDArray[np.int16], classes: int, seed: int
 ) -> Generator[Event, None, NDArray[np.float32]]:
-    """Probabilities (N, classes) that trees which have learnt the painted voxels give for all."""
+    """Probabilities (N, classes) that trees which have learnt the painted voxels, and what is `said` of others, give for all."""
     from sklearn.ensemble import ExtraTreesClassifier  # takes a second to import
 
-    answers, threads = np.zeros((len(painted), classes), np.float32), torch.get_num_threads()
+    answers, threads = np.zeros((len(said), classes), np.float32), torch.get_num_threads()
     for part in range(seed * _GROUPS, (seed + 1) * _GROUPS):
         yield Working()
-        seen = sample.thinned(_EACH, 0, np.random.default_rng(part))
+        rows, weights = _seen(sample.target, said, np.random.default_rng(part))
+        # no leaf weighs less than a painted voxel: what looks like one follows it, whatever was said before
+        least = min(0.5, 1 / weights.sum()) if len(rows) > (sample.target[rows] != IGNORE).sum() else 0.0
         trees = ExtraTreesClassifier(
-            _TREES // _GROUPS, class_weight="balanced", random_state=part, n_jobs=threads
+            _TREES // _GROUPS, random_state=part, n_jobs=threads, min_weight_fraction_leaf=least
         )
-        trees.fit(seen.features, seen.target)
+        trees.fit(sample.features[rows], said[rows], weights)
         answers[:, trees.classes_] += trees.predict_proba(sample.features).astype(np.float32) / _GROUPS
     return answers
+
+
+def _seen(
+    target: NDArray[np.int16], said: NDArray[np.int16], rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Rows that a group of trees learns, and their weights: every painted class weighs the same, of others all less."""
+    values = [value for value in np.unique(target) if value != IGNORE]
+    rows = [rng.permutation(np.flatnonzero(target == value))[:_EACH] for value in values]
+    count = sum(map(len, rows))
+    weights = [np.full(len(found), count / len(rows) / len(found)) for found in rows]
+    others = rng.permutation(np.flatnonzero((target == IGNORE) & (said != IGNORE)))[: _ECHOES * count]
+    return np.concatenate([*rows, others]), np.concatenate([*weights, np.full(len(others), _ECHO)])
 
 
 def _learning(

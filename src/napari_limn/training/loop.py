@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from napari_limn.network.pixels import PixelClassifier
     from napari_limn.training.augment import Batch
     from napari_limn.training.data import TrainingSet
-    from napari_limn.training.instant import Known, Sample
+    from napari_limn.training.instant import Fit, Known, Sample
     from napari_limn.training.spec import TrainSpec
 
 _EMA = 0.98
 # share of the budget, or steps, after which a network is shown unless it is surely worse than the first answer
 _RIPE, _RIPE_STEPS = 0.5, 150
 _WARM_UP = 0.05
+_ON: tuple[Fit, ...] = ("on",)
+_FRESH: tuple[Fit, ...] = ("anew", "on")  # a new classifier learns from what it said itself, too
 _FIRST_SCORE = 2.0  # seconds; whoever stops early keeps something
 _SCORING_SHARE = 0.1  # of the time, at most
 _APPOINTING_SHARE = 0.2  # of the time, at most, where data change again and again
@@ -186,15 +188,21 @@ class Run:
         if self._classifier is None:
             return
         self._sample = yield from drawing(self._classifier, self.data, self.spec.seed, self._known)
-        yield from teaching(self._classifier, self._sample, self.spec.seed, on=self.best is not None)
+        given: tuple[Fit, ...] = ("again", "on") if self.start.spec.steps else _FRESH
+        for how in given if self.best is None else _ON:
+            yield from teaching(self._classifier, self._sample, self.spec.seed, how=how)
+            yield Improved(self._answered(self._classifier))
+
+    def _answered(self, classifier: PixelClassifier) -> Model:
+        """What is shown now that the classifier has learnt these strokes."""
         for network in (self.network, self.average):
-            _exchange(network, self._classifier)
+            _exchange(network, classifier)
         if self.best is None:
             self.best = self._snapshot(None, self.first_share)
         else:  # with the network that held-out strokes were for, not the one of now
             self.best = self.best.copy()
-            _exchange(self.best.network, self._classifier)
-        yield Improved(self.best)
+            _exchange(self.best.network, classifier)
+        return self.best
 
     # ---- what is shown -------------------------------------------------------------------------------------------
     def _score(self) -> Generator[Event, None, None]:
@@ -223,7 +231,8 @@ class Run:
         verdict = None
         if windows and self._classifier is not None and sample is not None:
             twin = self._twin or deepcopy(self._classifier)
-            yield from teaching(twin, sample.without_held(), self.spec.seed, on=self._twin is not None)
+            for how in _ON if self._twin else _FRESH:
+                yield from teaching(twin, sample.without_held(), self.spec.seed, how=how)
             self._twin = twin
             verdict = judge.classifier(deepcopy(twin).to(self.device))
         if again and proven and self.best is not None:  # what is shown sets the mark for what comes

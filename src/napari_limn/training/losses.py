@@ -65,7 +65,10 @@ def masked_loss(
 
 
 def soft_loss(logits: Tensor, soft: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy against probabilities, over the voxels that nobody labelled.
+    """Cross-entropy against probabilities, and what of each class is not shared, over the voxels that nobody labelled.
+
+    The second part is 1 − the Jaccard index of probabilities (Wang 2023, arXiv:2302.05666), averaged over the classes: a class of few
+    voxels, which the first hardly sees, counts in it as much as the others.
 
     Parameters
     ----------
@@ -78,17 +81,23 @@ def soft_loss(logits: Tensor, soft: Tensor, target: Tensor) -> Tensor:
 
     Returns
     -------
-    Scalar: the mean; 0, with gradient 0, where nothing is known.
+    Scalar: 0, with gradient 0, where nothing is known.
 
     Examples
     --------
     >>> half = torch.full((1, 2, 3), 0.5)
-    >>> float(soft_loss(torch.zeros(1, 2, 3), half, torch.tensor([[0, IGNORE, IGNORE]])))
+    >>> float(soft_loss(torch.zeros(1, 2, 3), half, torch.tensor([[0, IGNORE, IGNORE]])))  # as sure as the target is
     0.6931471824645996
     """
     known = soft * (target == IGNORE)[:, None]  # not picked out: that takes longer than the loss
     logs = torch.log_softmax(logits.float(), 1)
-    return -(known * logs).sum() / known.sum().clamp(min=torch.finfo(known.dtype).tiny)
+    there = known.sum(1, keepdim=True)
+    found = logs.exp() * there
+    axes = (0, *range(2, known.ndim))
+    shared = (torch.minimum(found, known).sum(axes) + _SMOOTH) / (
+        torch.maximum(found, known).sum(axes) + _SMOOTH
+    )
+    return 1 - shared.mean() - (known * logs).sum() / there.sum().clamp(min=torch.finfo(known.dtype).tiny)
 
 
 def _cross_entropy(rows: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
