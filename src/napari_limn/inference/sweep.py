@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_limn.inference.stages import Edge, Spans, Stage
     from napari_limn.network.graph import Graph, Op
 
-_GAPS = 1.2  # of the room for features that the heap keeps, where blocks are of several extents (benchmarks/memory.py)
+_GAPS = 1.3  # of the room for features that the heap keeps, where blocks are of several extents (benchmarks/memory.py)
 
 
 class Sweep:

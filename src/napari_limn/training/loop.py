@@ -188,7 +188,7 @@ class Run:
         if self._classifier is None:
             return
         self._sample = yield from drawing(self._classifier, self.data, self.spec.seed, self._known)
-        given: tuple[Fit, ...] = ("again", "on") if self.start.spec.steps else _FRESH
+        given: tuple[Fit, ...] = ("again",) if self.start.spec.steps else _FRESH
         for how in given if self.best is None else _ON:
             yield from teaching(self._classifier, self._sample, self.spec.seed, how=how)
             yield Improved(self._answered(self._classifier))
