@@ -53,7 +53,7 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path):
     assert (labels.data > 0).mean() < 0.01
 
     train, predict = hand.open_widget("Train"), hand.open_widget("Predict")
-    hand.find("limn-train-seconds").setValue(20)
+    hand.find("limn-train-seconds").setValue(40)
     heartbeat.gaps.clear()
     hand.press("limn-train-start")
     hand.wait_idle(train)
@@ -80,7 +80,7 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path):
     hand.viewer.layers.move(hand.viewer.layers.index(labels), len(hand.viewer.layers))
     hand.paint(strokes_of(2, 40)[17], 2)
     assert hand.find("limn-train-from").currentText() == train.name
-    hand.find("limn-train-seconds").setValue(6)
+    hand.find("limn-train-seconds").setValue(12)
     hand.press("limn-train-start")
     hand.wait_idle(train)
     assert train.model.spec.steps >= first.spec.steps

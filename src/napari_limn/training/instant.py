@@ -147,7 +147,7 @@ def _asking_trees(
         yield Working()
         rows, weights = _seen(sample.target, said, np.random.default_rng(part))
         # no leaf weighs less than a painted voxel: what looks like one follows it, whatever was said before
-        least = min(0.5, 1 / weights.sum()) if len(rows) > (sample.target[rows] != IGNORE).sum() else 0.0
+        least = min(0.5, 1 / weights.sum()) if (sample.target[rows] == IGNORE).any() else 0.0
         trees = ExtraTreesClassifier(
             _TREES // _GROUPS, random_state=part, n_jobs=threads, min_weight_fraction_leaf=least
         )
