@@ -10,7 +10,6 @@ strokes do not prefer, so a bad choice shows in the first of the two.
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import numpy as np
-from learning import SETS, Rows, Task, arguments, read_tool
+from learning import SETS, Rows, Task, arguments, carry_out, read_tool
 
 import napari_limn as limn
 from napari_limn.annotation.patches import PatchSampler
@@ -133,11 +132,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[*SPECS, *PARTS], default=[*SPECS, *PARTS])
     parser.add_argument("-o", "--output", type=Path, default=Path("ablation.json"))
     parser.set_defaults(seeds=2)
-    args = parser.parse_args()
-    if args.table:
-        print(table(json.loads(args.table.read_text())))
-    else:
-        measured(args)
+    carry_out(parser.parse_args(), measured, table)
 
 
 if __name__ == "__main__":

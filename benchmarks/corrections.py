@@ -11,12 +11,11 @@ network goes on from what it was; the forest is fitted anew. Mean IoU over the w
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from learning import SETS, Rows, Task, arguments, read_tool, run_pixels
+from learning import SETS, Rows, Task, arguments, carry_out, read_tool, run_pixels
 from scipy import ndimage
 from sklearn.ensemble import RandomForestClassifier
 
@@ -125,11 +124,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=["forest", "limn"])
     parser.add_argument("-o", "--output", type=Path, default=Path("corrections.json"))
-    args = parser.parse_args()
-    if args.table:
-        print(table(json.loads(args.table.read_text())))
-    else:
-        measured(args)
+    carry_out(parser.parse_args(), measured, table)
 
 
 if __name__ == "__main__":

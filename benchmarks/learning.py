@@ -310,6 +310,18 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def carry_out(
+    args: argparse.Namespace,
+    measured: Callable[[argparse.Namespace], None],
+    table: Callable[[list[dict[str, Any]]], str],
+) -> None:
+    """Print the table of rows that there are, or measure."""
+    if args.table:
+        print(table(json.loads(args.table.read_text())))
+    else:
+        measured(args)
+
+
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--percent", type=float, nargs="+", default=[0.1, 0.5, 2.0])
@@ -320,10 +332,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.plot:
         plot(json.loads(args.plot[0].read_text()), args.plot[1])
-    elif args.table:
-        print(table(json.loads(args.table.read_text())))
     else:
-        measured(args)
+        carry_out(args, measured, table)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,6 @@ class LiveRun:
         self.viewer, self.images, self.labels = viewer, tuple(images), labels
         self.volume = image_volume(images)
         self.predictor: ViewPredictor | None = None  # made in the run's thread
-        self.seen = False  # whether there was a model
         self._spec, self._origin, self._parent = spec, origin, parent
         self._stopped, self._gone, self._renamed = stopped, gone, renamed
         self._paint = Snapshot(_painted(labels))
@@ -133,7 +132,7 @@ class LiveRun:
         """Show what was predicted."""
         match event:
             case Improved(model=model):
-                self.seen, self._model = True, model
+                self._model = model
                 self._show_classes()
             case Viewing(array=array) if array is not self._array:
                 self._array = self.layer.data = array
@@ -148,7 +147,7 @@ class LiveRun:
         self.labels.events.set_data.disconnect(self._on_shown)
         for event in (self.labels.events.metadata, self.labels.events.colormap):
             event.disconnect(self._on_classes)
-        if not self.seen and self.layer in self.viewer.layers:
+        if self._model is None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
 
     # ---- asked in the run's thread -------------------------------------------------------------------------------
