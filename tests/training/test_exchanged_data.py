@@ -63,26 +63,27 @@ def test_a_scoring_that_was_broken_off_goes_on_and_the_judge_follows_the_data(mo
     monkeypatch.setattr(
         loop,
         "teaching",
-        lambda classifier, *of, how: taught.append(classifier) or teaching(classifier, *of, how=how),
+        lambda classifier, *of, **how: taught.append(classifier) or teaching(classifier, *of, **how),
     )
     run = run_of(range(3, 60, 8))
     with closing(run.learning()) as events:
         first(events, Improved)
         first(events, Improved)  # it has learnt from itself
+        first(events, Improved)
         first(events, Working)  # the twin is being taught
-    assert len(taught) == 3
-    assert taught[1] is taught[0]
+    assert len(taught) == 4
+    assert taught[2] is taught[1] is taught[0]
     run.renew(data_of(range(3, 60, 4), run.data)[1])
     first_judged = run.data
     events = run.learning()
     first(events, Improved)
     first(events, Scored)
-    assert len(taught) == 5, "the twin was begun anew"
-    assert taught[4] is taught[2]
+    assert len(taught) == 6, "the twin was begun anew"
+    assert taught[5] is taught[3]
     assert run._judged is not first_judged
     list(events)
     assert run._judged is first_judged
-    assert taught[5] is taught[2], "the twin did not go on from what it knew"
+    assert taught[6] is taught[3], "the twin did not go on from what it knew"
 
 
 def test_what_is_shown_keeps_its_network_when_strokes_are_answered():

@@ -79,12 +79,8 @@ def test_what_held_out_strokes_say_of_the_first_model_comes_next():
     events = []
     drain(training_events(IMAGE, strokes(range(5, 125, 8)), SPEC), events.append)
     kinds = [type(e) for e in events if not isinstance(e, (Step, Working, Found))]
-    assert kinds[:4] == [
-        Improved,
-        Improved,
-        Improved,
-        Scored,
-    ]  # the second learns from what the first is sure of
+    # the second and third learn from what the one before is sure of; the fourth is the first again, with a score
+    assert kinds[:5] == [Improved, Improved, Improved, Improved, Scored]
     assert 0.5 < next(e for e in events if isinstance(e, Scored)).score <= 1
 
 
@@ -142,6 +138,19 @@ def test_a_classifier_that_goes_on_keeps_most_of_what_it_knows():
     assert (logits.flatten(1).argmax(1).numpy() == sample.target)[painted].mean() > 0.95
 
 
+def test_what_was_learnt_before_counts_half():
+    network, data = prepared()
+    sample = drain(drawing(network.pixels, data))
+    drain(teaching(network.pixels, sample))
+    first = drain(teaching(network.pixels, sample, how="on"))
+    second = drain(teaching(network.pixels, sample, how="on", before=first))
+    rest = first.max(1) < 1  # painted voxels are what they are
+    nothing = drain(teaching(network.pixels, sample, how="on", before=np.zeros_like(first)))
+    assert second[rest].sum(1) == pytest.approx(1, abs=1e-4)
+    assert nothing[rest].sum(1) == pytest.approx(0.5, abs=1e-4)
+    assert 0 < np.abs(second - first).mean() < 0.1
+
+
 def test_a_stroke_of_one_class_in_an_unlike_place_does_not_claim_the_place():
     """Where only one class is painted that looks unlike the rest, what was sure before stands beside the stroke."""
     image = IMAGE.copy()
@@ -164,15 +173,34 @@ def test_a_stroke_of_one_class_in_an_unlike_place_does_not_claim_the_place():
 def test_weights_of_what_trees_see():
     target = np.array([0] * 30 + [1] * 10 + [IGNORE] * 60, np.int16)
     said = np.where(np.arange(100) < 90, np.where(target == IGNORE, 0, target), IGNORE).astype(np.int16)
-    rows, weights = instant._seen(target, said, np.random.default_rng(0))
+    weight = np.where(target == IGNORE, 0.1, 1.0)
+    rows, weights = instant._seen(target, instant._Lesson(said, weight), np.random.default_rng(0))
     assert len(set(rows)) == len(rows)
     assert weights[target[rows] == 0].sum() == pytest.approx(20)
     assert weights[target[rows] == 1].sum() == pytest.approx(20)
     others = target[rows] == IGNORE
     assert set(rows[others]) == set(range(40, 90))
-    assert set(weights[others]) == {instant._ECHO}
-    rows, _ = instant._seen(target, target, np.random.default_rng(0))
+    assert set(weights[others]) == {0.1}
+    weight[:3] = 4.0  # corrections
+    rows, weights = instant._seen(target, instant._Lesson(target, weight), np.random.default_rng(0))
     assert sorted(rows) == list(range(40))
+    assert weights[target[rows] == 0].sum() == pytest.approx((27 + 3 * 4) * 20 / 30)
+    assert weights[target[rows] == 1].sum() == pytest.approx(20)
+
+
+def test_a_lesson_after_an_answer():
+    network, data = prepared()
+    sample = drain(drawing(network.pixels, data))
+    drain(teaching(network.pixels, sample))
+    wrong = np.flatnonzero(sample.target == 0)[:7]
+    turned = sample.target.copy()
+    turned[wrong] = 1
+    lesson = instant._Lesson.after(network.pixels, replace(sample, target=turned))
+    painted = turned != IGNORE
+    assert np.array_equal(lesson.said[painted], turned[painted])
+    assert set(np.flatnonzero(lesson.weight == instant._FAULT)) == set(wrong)
+    assert (lesson.weight[~painted] == instant._ECHO).all()
+    assert 0.5 < (lesson.said[~painted] != IGNORE).mean() < 1
 
 
 def test_columns_are_what_the_layers_give():
@@ -204,7 +232,7 @@ def test_training_leaves_the_classifier_as_it_was_taught():
     events = []
     final = drain(training_events(IMAGE, strokes(), replace(SPEC, steps=5)), events.append)
     answers = [e.model for e in events if isinstance(e, Improved)]
-    first = answers[1]  # after it has learnt from itself
+    first = answers[2]  # after it has learnt from itself
     for name, value in first.network.pixels.state_dict().items():
         assert torch.equal(value, final.network.pixels.state_dict()[name])
 
@@ -214,7 +242,7 @@ def test_a_network_that_is_not_shown_is_kept_to_go_on_from():
     events = []
     final = drain(training_events(IMAGE, few, replace(SPEC, steps=5, soft_targets=0.0)), events.append)
     assert any("first answer stays" in e.message for e in events if isinstance(e, Warned))
-    first = [e.model for e in events if isinstance(e, Improved)][1]
+    first = [e.model for e in events if isinstance(e, Improved)][2]
     assert final.spec.network.share == first.spec.network.share == 1.0
     assert final.spec.steps == 5
     assert not torch.equal(final.network.head.weight, first.network.head.weight)
@@ -240,16 +268,21 @@ def test_further_training_begins_with_what_was_shown_before():
     assert next(e.model for e in events if isinstance(e, Improved)).spec.network.share == 0.5
 
 
-def test_corrections_change_the_answer_at_once():
-    model = train(IMAGE, strokes(), SPEC)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_corrections_change_the_answer_at_once(seed):
+    spec = replace(SPEC, seed=seed)
+    model = train(IMAGE, strokes(), spec)
     bright = IMAGE.copy()
     bright[:, :30] += 8  # what nobody has painted yet
     labels = strokes()
     labels[10:60:5, 3:20] = 2
     events = []
-    drain(training_events(bright, labels, SPEC, model=model), events.append)
+    drain(training_events(bright, labels, spec, model=model), events.append)
     first = next(e.model for e in events if isinstance(e, Improved))
-    assert (predict(first, bright)[5:100, 4:24] == 2).mean() > 0.9
+    classifier = UNet(replace(first.spec.network, share=1.0))  # a network of two steps has nothing to say
+    classifier.load_state_dict(first.network.state_dict())
+    alone = Model(replace(first.spec, network=classifier.spec), classifier.eval())
+    assert (predict(alone, bright)[5:100, 4:24] == 2).mean() > 0.8
 
 
 def test_a_model_with_a_classifier_survives_its_file(tmp_path):

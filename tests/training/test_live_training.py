@@ -127,7 +127,9 @@ def test_the_classifier_answers_each_stroke_and_the_judge_comes_after(monkeypatc
     taught = []
     teaching = loop.teaching
     monkeypatch.setattr(
-        loop, "teaching", lambda *of, how: taught.append((of[1].target.copy(), how)) or teaching(*of, how=how)
+        loop,
+        "teaching",
+        lambda *of, how, **more: taught.append((of[1].target.copy(), how)) or teaching(*of, how=how, **more),
     )
     hand = Hand(*((row, value) for row in range(3, 60, 8) for value in (1, 2)))
     network = replace(TINY, pixels=PixelSpec(scales=((1.0, 1.0),)))
@@ -140,9 +142,9 @@ def test_the_classifier_answers_each_stroke_and_the_judge_comes_after(monkeypatc
     kinds = [type(e) for e in heard if isinstance(e, (Improved, Step, Scored))]
     assert kinds[0] is Improved, "the answer to a stroke comes before anything else"
     assert Scored in kinds
-    painted, _, unheld, _, again, unheld_again = ((target >= 0).sum() for target, _ in taught)
+    painted, _, _, unheld, _, again, unheld_again = ((target >= 0).sum() for target, _ in taught)
     assert unheld < painted < again > unheld_again
-    assert [how for _, how in taught] == ["anew", "on", "anew", "on", "on", "on"]
+    assert [how for _, how in taught] == ["anew", "on", "on", "anew", "on", "on", "on"]
     answered = next(e for e in heard if isinstance(e, Improved)).model
     weights, before = answered.network.state_dict(), first.network.state_dict()
     assert not all(torch.equal(weights[n], before[n]) for n in weights if n.startswith("pixels."))

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from napari_limn.volume.boxes import Box
 
 _TREES, _GROUPS = 100, 10  # in as many groups, so that a person can break off
+_OTHER_TREES = 1000  # added to the seed for trees unlike those before
 _PAINTED = 20_000  # painted voxels of a class that are looked at, at most
 _EACH = 1500  # of which each group of trees sees so many: neighbours along a stroke tell the same
 _SURE = 0.8  # probability from which an answer counts when the classifier is fitted again
 _ECHOES, _ECHO = 4, 0.1  # as many such voxels as this times the painted ones, each with this weight
+_FAULT = 4.0  # weight of a painted voxel that the classifier got wrong
 _OTHERS = 60_000  # further voxels whose answer the perceptron learns
 TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
 _SEEN = {2: 3_000_000, 3: 1_000_000}  # voxels whose features are computed, at most: about two seconds
@@ -94,8 +96,13 @@ def _load() -> None:
 
 
 def teaching(
-    classifier: PixelClassifier, sample: Sample, seed: int = 0, *, how: Fit = "anew"
-) -> Generator[Event, None, None]:
+    classifier: PixelClassifier,
+    sample: Sample,
+    seed: int = 0,
+    *,
+    how: Fit = "anew",
+    before: NDArray[np.float32] | None = None,
+) -> Generator[Event, None, NDArray[np.float32] | None]:
     """Fit a classifier to the painted voxels of a sample; can be broken off a few times a second.
 
     Parameters
@@ -109,12 +116,22 @@ def teaching(
     how
         ``"anew"``; ``"again"``, where it was fitted before: what it is sure of counts too; or ``"on"``, where that was to nearly the
         same strokes: its perceptron, too, goes on from what it knows, which takes a third of the time.
+    before
+        What the fit before this one to the same sample returned: the mean of that and of what other trees say now is learnt.
+
+    Returns
+    -------
+    NDArray[np.float32] or None
+        Of a fit ``"on"``, the probabilities (N, classes) that the perceptron has learnt to give.
     """
     if how == "on":
         sample = sample.thinned(_PAINTED, _OTHERS_ON, np.random.default_rng(seed))
     painted = sample.target != IGNORE
-    said = sample.target if how == "anew" else _said(classifier, sample)
-    answers = yield from _asking_trees(sample, said, classifier.classes, seed)
+    lesson = _Lesson.of(sample) if how == "anew" else _Lesson.after(classifier, sample)
+    trees = seed if before is None else seed + _OTHER_TREES
+    answers = yield from _asking_trees(sample, lesson, classifier.classes, trees)
+    if before is not None:
+        answers = 0.5 * answers + 0.5 * before
     answers[painted] = np.eye(classifier.classes, dtype=np.float32)[sample.target[painted]]
     random = torch.Generator().manual_seed(seed)
     features = torch.from_numpy(sample.features)
@@ -123,49 +140,68 @@ def teaching(
         classifier.begin(random)
     steps = _STEPS_ON if how == "on" else _STEPS
     yield from _learning(classifier, features, torch.from_numpy(answers), random, steps)
+    return answers if how == "on" else None
 
 
-@torch.inference_mode()
-def _said(classifier: PixelClassifier, sample: Sample) -> NDArray[np.int16]:
-    """Class indices (N,): those painted, elsewhere those that the classifier is sure of, IGNORE for the rest."""
-    bank = torch.from_numpy(np.ascontiguousarray(sample.features.T)).view(
-        1, classifier.features, *(1,) * (classifier.ndim - 1), -1
-    )
-    sure, found = torch.softmax(classifier.logits_of(bank), 1).flatten(2)[0].max(0)
-    guess = torch.where(sure >= _SURE, found, IGNORE).numpy().astype(np.int16)
-    return np.where(sample.target == IGNORE, guess, sample.target)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lesson:
+    """Class indices (N,) that trees learn, IGNORE where nothing is said, and what each voxel weighs (N,)."""
+
+    said: NDArray[np.int16]
+    weight: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, sample: Sample) -> _Lesson:
+        """What is painted."""
+        return cls(sample.target, np.ones(len(sample.target)))
+
+    @classmethod
+    @torch.inference_mode()
+    def after(cls, classifier: PixelClassifier, sample: Sample) -> _Lesson:
+        """What is painted, more where the classifier said otherwise; elsewhere, less, what it is sure of."""
+        bank = torch.from_numpy(np.ascontiguousarray(sample.features.T)).view(
+            1, classifier.features, *(1,) * (classifier.ndim - 1), -1
+        )
+        sure, found = (
+            part.numpy() for part in torch.softmax(classifier.logits_of(bank), 1).flatten(2)[0].max(0)
+        )
+        painted = sample.target != IGNORE
+        guess = np.where(sure >= _SURE, found, IGNORE)
+        weight = np.where(painted, np.where(found != sample.target, _FAULT, 1.0), _ECHO)
+        return cls(np.where(painted, sample.target, guess).astype(np.int16), weight)
 
 
 def _asking_trees(
-    sample: Sample, said: NDArray[np.int16], classes: int, seed: int
+    sample: Sample, lesson: _Lesson, classes: int, seed: int
 ) -> Generator[Event, None, NDArray[np.float32]]:
-    """Probabilities (N, classes) that trees which have learnt the painted voxels, and what is `said` of others, give for all."""
+    """Probabilities (N, classes) that trees which have learnt the lesson give for all voxels."""
     from sklearn.ensemble import ExtraTreesClassifier  # takes a second to import
 
-    answers, threads = np.zeros((len(said), classes), np.float32), torch.get_num_threads()
+    answers, threads = np.zeros((len(lesson.said), classes), np.float32), torch.get_num_threads()
     for part in range(seed * _GROUPS, (seed + 1) * _GROUPS):
         yield Working()
-        rows, weights = _seen(sample.target, said, np.random.default_rng(part))
+        rows, weights = _seen(sample.target, lesson, np.random.default_rng(part))
         # no leaf weighs less than a painted voxel: what looks like one follows it, whatever was said before
         least = min(0.5, 1 / weights.sum()) if (sample.target[rows] == IGNORE).any() else 0.0
         trees = ExtraTreesClassifier(
             _TREES // _GROUPS, random_state=part, n_jobs=threads, min_weight_fraction_leaf=least
         )
-        trees.fit(sample.features[rows], said[rows], weights)
+        trees.fit(sample.features[rows], lesson.said[rows], weights)
         answers[:, trees.classes_] += trees.predict_proba(sample.features).astype(np.float32) / _GROUPS
     return answers
 
 
 def _seen(
-    target: NDArray[np.int16], said: NDArray[np.int16], rng: np.random.Generator
+    target: NDArray[np.int16], lesson: _Lesson, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Rows that a group of trees learns, and their weights: every painted class weighs the same, of others all less."""
+    """Rows that a group of trees learns, and their weights: every painted class as much as the others, but for its corrections."""
     values = [value for value in np.unique(target) if value != IGNORE]
     rows = [rng.permutation(np.flatnonzero(target == value))[:_EACH] for value in values]
     count = sum(map(len, rows))
-    weights = [np.full(len(found), count / len(rows) / len(found)) for found in rows]
-    others = rng.permutation(np.flatnonzero((target == IGNORE) & (said != IGNORE)))[: _ECHOES * count]
-    return np.concatenate([*rows, others]), np.concatenate([*weights, np.full(len(others), _ECHO)])
+    even = [np.full(len(found), count / len(rows) / len(found)) for found in rows]
+    others = rng.permutation(np.flatnonzero((target == IGNORE) & (lesson.said != IGNORE)))[: _ECHOES * count]
+    every = np.concatenate([*rows, others])
+    return every, np.concatenate([*even, np.ones(len(others))]) * lesson.weight[every]
 
 
 def _learning(

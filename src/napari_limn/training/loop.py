@@ -34,7 +34,8 @@ _EMA = 0.98
 _RIPE, _RIPE_STEPS = 0.5, 150
 _WARM_UP = 0.05
 _ON: tuple[Fit, ...] = ("on",)
-_FRESH: tuple[Fit, ...] = ("anew", "on")  # a new classifier learns from what it said itself, too
+_FRESH: tuple[Fit, ...] = ("anew", "on", "on")  # a new classifier learns from what it said itself, too
+_TWIN: tuple[Fit, ...] = ("anew", "on")
 _FIRST_SCORE = 2.0  # seconds; whoever stops early keeps something
 _SCORING_SHARE = 0.1  # of the time, at most
 _APPOINTING_SHARE = 0.2  # of the time, at most, where data change again and again
@@ -189,8 +190,9 @@ class Run:
             return
         self._sample = yield from drawing(self._classifier, self.data, self.spec.seed, self._known)
         given: tuple[Fit, ...] = ("again",) if self.start.spec.steps else _FRESH
+        said = None
         for how in given if self.best is None else _ON:
-            yield from teaching(self._classifier, self._sample, self.spec.seed, how=how)
+            said = yield from teaching(self._classifier, self._sample, self.spec.seed, how=how, before=said)
             yield Improved(self._answered(self._classifier))
 
     def _answered(self, classifier: PixelClassifier) -> Model:
@@ -231,7 +233,7 @@ class Run:
         verdict = None
         if windows and self._classifier is not None and sample is not None:
             twin = self._twin or deepcopy(self._classifier)
-            for how in _ON if self._twin else _FRESH:
+            for how in _ON if self._twin else _TWIN:
                 yield from teaching(twin, sample.without_held(), self.spec.seed, how=how)
             self._twin = twin
             verdict = judge.classifier(deepcopy(twin).to(self.device))
