@@ -9,7 +9,7 @@ from torch import nn
 
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.judge import Judge
+from napari_limn.training.judge import Judge, share_beside
 from napari_limn.training.scores import likelier, mean_likelihood
 
 SPEC = UNetSpec(width=2, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)))
@@ -58,11 +58,12 @@ def test_a_classifier_is_shown_while_there_is_nothing_else():
 
 
 def test_a_network_that_tells_classes_apart_more_clearly_takes_over():
-    judge, first = judged(Answer(1.5))
-    verdict = judge.network(network_that(Answer(5.0)))
-    assert verdict.better
-    assert verdict.share == 0.0  # even without the classifier
-    assert verdict.score >= first.score
+    for classifier, share in ((1.5, 0.25), (-12.0, 0.0)):  # even without the classifier, where that is wrong
+        judge, first = judged(Answer(classifier))
+        verdict = judge.network(network_that(Answer(5.0)))
+        assert verdict.better
+        assert verdict.share == share
+        assert verdict.score >= first.score
 
 
 def test_a_network_that_has_learnt_nothing_gains_nothing_by_making_the_classifier_less_sure():
@@ -101,6 +102,19 @@ def test_a_ripe_network_is_shown_unless_it_is_surely_worse():
         assert judge.network(network_that(Answer(clear)), ripe=True).better is shown
 
 
+def test_a_network_that_is_taught_what_is_held_out_is_never_shown_alone():
+    for taught, share in ((False, 0.0), (True, 0.25)):
+        judge, _ = judged(Answer(-12.0), taught=taught)
+        assert judge.network(network_that(Answer(5.0)), ripe=True).share == share
+
+
+def test_the_younger_a_network_the_more_the_classifier_counts_beside_it():
+    shares = [share_beside(steps) for steps in range(0, 400, 10)]
+    assert shares[0] == 1
+    assert shares == sorted(shares, reverse=True)
+    assert min(shares) == 0.25 > 0
+
+
 def test_a_network_that_is_taught_what_is_held_out_must_be_ripe():
     judge, _ = judged(Answer(1.5), taught=True)
     green = judge.network(network_that(Answer(5.0)))
@@ -123,7 +137,8 @@ def test_with_nothing_held_out_the_classifier_stays_unless_that_was_asked_for():
     network = UNet(SPEC).eval()
     assert not Judge([]).network(network).better
     asked = Judge([], trusting=True).network(network)
-    assert (asked.share, asked.better) == (0.5, True)
+    assert (asked.share, asked.better) == (0.25, True)
+    assert Judge([], trusting=True).network(network, share=0.9).share == 0.9
     taught = Judge([], taught=True)
     assert not taught.network(network).better
     assert taught.network(network, ripe=True).better

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     Windows = Sequence[tuple[torch.Tensor, torch.Tensor]]
 
-_TOGETHER, _ALONE = 0.5, 0.0  # shares of the classifier beside a network that has learnt something
+_TOGETHER, _ALONE = 0.25, 0.0  # shares of the classifier beside a network that has learnt enough
+_GROWN = 200  # steps after which the classifier would have no share, if the least were not above that
 _LEAST = 1e-3  # a probability counts as no less, so that no single voxel decides
 _TEMPERATURES = tuple(float(x) for x in np.geomspace(1 / 8, 8, 19))  # that logits are multiplied by
 
@@ -66,13 +67,24 @@ class Evidence:
         return mean_iou(self.counts.sum(0))
 
 
+def share_beside(steps: int) -> float:
+    """The share of the classifier beside a network that has learnt for so many steps: the younger, the less a network counts.
+
+    Examples
+    --------
+    >>> [share_beside(steps) for steps in (0, 80, 300)]
+    [1.0, 0.6, 0.25]
+    """
+    return max(_TOGETHER, 1 - steps / _GROWN)
+
+
 class Judge:
     """Remembers what is shown, and lets nothing take its place that held-out strokes do not prefer.
 
     The classifier is shown until a network together with it explains the held-out strokes better by more than one standard
     error, or has had half of its time and is not surely worse; from then on the longest trained of those that they cannot
-    tell from the best. The network alone is shown where it is surely better than both together: strokes say little about
-    borders, and two that err in different places err less.
+    tell from the best. The network alone is shown where it is surely better than both together, unless it was taught: strokes say
+    little about borders, and two that err in different places err less.
 
     Parameters
     ----------
@@ -84,7 +96,7 @@ class Judge:
         Whether, with nothing held out, a network is shown all the same, together with the classifier.
     taught
         Whether the network learns what to say between strokes from a classifier that knows the held-out ones. Then they flatter it,
-        and it is shown only once ripe; but it strays so little that this is safe, even with nothing held out.
+        and it is shown only once ripe, and never alone; but it strays so little that this is safe, even with nothing held out.
     bfloat16
         Whether networks compute in it.
     """
@@ -110,8 +122,8 @@ class Judge:
         self._simple = self._evidence(self._logits)
         return Verdict(1.0, self._simple.score, self._shown is None and not self._proven)
 
-    def network(self, network: UNet, *, ripe: bool = False) -> Verdict:
-        """Judge a network as it is now, by itself and together with its classifier.
+    def network(self, network: UNet, *, ripe: bool = False, share: float = _TOGETHER) -> Verdict:
+        """Judge a network as it is now, by itself and together with its classifier, which then has this `share`.
 
         A `ripe` one, which has had its time, is shown unless it is surely worse: a few held-out strokes can hardly prove that it
         is better. One that is taught by the classifier is not shown before that.
@@ -119,15 +131,14 @@ class Judge:
         if not self.windows:
             if network.pixels is None:
                 return Verdict(_ALONE, None, True)
-            return Verdict(_TOGETHER, None, self._trusting or (ripe and self._taught))
+            return Verdict(share, None, self._trusting or (ripe and self._taught))
         green = self._taught and not ripe and not self._proven
         self._proven = self._proven or ripe
         own = self._computed(network.convolved)
         if self._simple is None:
             return self._progress(self._evidence(own), _ALONE)
-        new, share = self._evidence(self._mixed(own)), _TOGETHER
-        alone = self._evidence(own)
-        if likelier(alone.likelihood, new.likelihood, alone.counts):
+        new, alone = self._evidence(self._mixed(own, share)), self._evidence(own)
+        if not self._taught and likelier(alone.likelihood, new.likelihood, alone.counts):
             new, share = alone, _ALONE
         return Verdict(share, new.score, False) if green else self._progress(new, share)
 
@@ -150,8 +161,8 @@ class Judge:
             return not likelier(old.likelihood, new.likelihood, new.counts)
         return likelier(new.likelihood, old.likelihood, new.counts)
 
-    def _mixed(self, own: list[torch.Tensor]) -> list[torch.Tensor]:
-        return [_TOGETHER * a + (1 - _TOGETHER) * b for a, b in zip(self._logits, own, strict=True)]
+    def _mixed(self, own: list[torch.Tensor], share: float) -> list[torch.Tensor]:
+        return [share * a + (1 - share) * b for a, b in zip(self._logits, own, strict=True)]
 
     @torch.inference_mode()
     def _computed(self, part: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:

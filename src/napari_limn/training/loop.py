@@ -16,7 +16,7 @@ from napari_limn.events import Event, Improved, Scored, Step, Warned
 from napari_limn.model import Model
 from napari_limn.network.unet import UNet
 from napari_limn.training.instant import drawing, teaching
-from napari_limn.training.judge import Judge, Verdict
+from napari_limn.training.judge import Judge, Verdict, share_beside
 from napari_limn.training.losses import masked_loss, soft_loss
 from napari_limn.training.soft_targets import guessing
 
@@ -215,7 +215,8 @@ class Run:
             return  # it has learnt nothing yet
         before = self.seconds
         ripe = self.steps >= _RIPE_STEPS or self._share(self.steps, self.seconds) >= _RIPE
-        yield from self._keep(self._judge.network(self.average, ripe=ripe))
+        share = share_beside(self.start.spec.steps + self.steps)
+        yield from self._keep(self._judge.network(self.average, ripe=ripe, share=share))
         self._next_score = self.seconds + max(_FIRST_SCORE, (self.seconds - before) / _SCORING_SHARE)
 
     def _appoint(self, data: TrainingSet, sample: Sample | None) -> Generator[Event, None, None]:
@@ -238,7 +239,7 @@ class Run:
             self._twin = twin
             verdict = judge.classifier(deepcopy(twin).to(self.device))
         if again and proven and self.best is not None:  # what is shown sets the mark for what comes
-            judge.network(deepcopy(self.best.network).to(self.device))
+            judge.network(deepcopy(self.best.network).to(self.device), share=self.best.spec.network.share)
         self._judge, self._judged = judge, data
         if verdict is not None:
             yield from self._keep(verdict)
