@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Windows = Sequence[tuple[torch.Tensor, torch.Tensor]]
 
 _TOGETHER, _ALONE = 0.25, 0.0  # shares of the classifier beside a network that has learnt enough
-_GROWN = 200  # steps after which the classifier would have no share, if the least were not above that
+_GROWN = 300  # steps after which the classifier would have no share, if the least were not above that
 _LEAST = 1e-3  # a probability counts as no less, so that no single voxel decides
 _TEMPERATURES = tuple(float(x) for x in np.geomspace(1 / 8, 8, 19))  # that logits are multiplied by
 
@@ -72,8 +72,8 @@ def share_beside(steps: int) -> float:
 
     Examples
     --------
-    >>> [share_beside(steps) for steps in (0, 80, 300)]
-    [1.0, 0.6, 0.25]
+    >>> [share_beside(steps) for steps in (0, 75, 300)]
+    [1.0, 0.75, 0.25]
     """
     return max(_TOGETHER, 1 - steps / _GROWN)
 
@@ -137,9 +137,11 @@ class Judge:
         own = self._computed(network.convolved)
         if self._simple is None:
             return self._progress(self._evidence(own), _ALONE)
-        new, alone = self._evidence(self._mixed(own, share)), self._evidence(own)
-        if not self._taught and likelier(alone.likelihood, new.likelihood, alone.counts):
-            new, share = alone, _ALONE
+        new = self._evidence(self._mixed(own, share))
+        if not self._taught:
+            alone = self._evidence(own)
+            if likelier(alone.likelihood, new.likelihood, alone.counts):
+                new, share = alone, _ALONE
         return Verdict(share, new.score, False) if green else self._progress(new, share)
 
     def _progress(self, new: Evidence, share: float) -> Verdict:
