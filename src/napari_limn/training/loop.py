@@ -215,7 +215,8 @@ class Run:
             return  # it has learnt nothing yet
         before = self.seconds
         ripe = self.steps >= _RIPE_STEPS or self._share(self.steps, self.seconds) >= _RIPE
-        share = share_beside(self.start.spec.steps + self.steps)
+        # by the steps of this run: other strokes may lead a network astray that had learnt enough of those before
+        share = share_beside(self.steps)
         yield from self._keep(self._judge.network(self.average, ripe=ripe, share=share))
         self._next_score = self.seconds + max(_FIRST_SCORE, (self.seconds - before) / _SCORING_SHARE)
 
