@@ -278,22 +278,28 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     )
     for line, percent in zip(panels, amounts, strict=True):
         for panel, name in zip(line, sets, strict=True):
-            for who in CONTENDERS:
+            for number, who in enumerate(CONTENDERS):
                 curves = [r["iou"] for r in chosen(rows, set=name, percent=percent, who=who)]
-                times = sorted({float(t) for c in curves for t in c} - {0.0})
-                if times:
-                    panel.plot(
-                        times,
-                        [np.mean([c[str(t)] for c in curves if str(t) in c]) for t in times],
-                        marker=".",
-                        label=who,
-                    )
-            panel.set(title=f"{name}, {percent} %", xscale="log")
-    panels[0][0].legend(fontsize=7)
+                _draw(panel, curves, f"C{number}", across=who in ("forest", "trainable"))
+            panel.set(title=f"{name}, {percent:g} %", xscale="log")
+            panel.set_xticks([5, 20, 60], ["5", "20", "60"], minor=False)
+            panel.minorticks_off()
+    lines = [plt.Line2D([], [], color=f"C{number}", label=who) for number, who in enumerate(CONTENDERS)]
+    figure.legend(handles=lines, loc="upper left", ncols=len(lines), fontsize=8)
     figure.supxlabel("seconds")
     figure.supylabel("mean IoU")
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0, 1, 0.97))
     figure.savefig(path, dpi=80)
+
+
+def _draw(panel: Any, curves: list[dict[str, float]], color: str, *, across: bool) -> None:
+    """Means over seeds; a line `across` for who has one answer, whatever the time."""
+    times = sorted({float(t) for c in curves for t in c} - {0.0})
+    means = [np.mean([c[str(t)] for c in curves if str(t) in c]) for t in times]
+    if across and means:
+        panel.axhline(means[0], color=color)
+    elif times:
+        panel.plot(times, means, marker=".", color=color)
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
