@@ -276,13 +276,14 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure, panels = plt.subplots(
         len(amounts), len(sets), figsize=(3 * len(sets), 2.6 * len(amounts)), squeeze=False
     )
+    times = sorted({float(t) for r in rows for t in r["iou"]} - {0.0})
     for line, percent in zip(panels, amounts, strict=True):
         for panel, name in zip(line, sets, strict=True):
             for number, who in enumerate(CONTENDERS):
                 curves = [r["iou"] for r in chosen(rows, set=name, percent=percent, who=who)]
                 _draw(panel, curves, f"C{number}", across=who in ("forest", "trainable"))
             panel.set(title=f"{name}, {percent:g} %", xscale="log")
-            panel.set_xticks([5, 20, 60], ["5", "20", "60"], minor=False)
+            panel.set_xticks(times, [f"{t:g}" for t in times])
             panel.minorticks_off()
     lines = [plt.Line2D([], [], color=f"C{number}", label=who) for number, who in enumerate(CONTENDERS)]
     figure.legend(handles=lines, loc="upper left", ncols=len(lines), fontsize=8)

@@ -271,8 +271,8 @@ def test_further_training_begins_with_what_was_shown_before():
     assert next(e.model for e in events if isinstance(e, Improved)).spec.network.share == 0.5
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_corrections_change_the_answer_at_once(seed):
+@pytest.mark.parametrize(("seed", "least"), [(0, 0.9), (1, 0.9), (2, 0.85)])
+def test_corrections_change_the_answer_at_once(seed, least):
     spec = replace(SPEC, seed=seed)
     model = train(IMAGE, strokes(), spec)
     bright = IMAGE.copy()
@@ -282,10 +282,7 @@ def test_corrections_change_the_answer_at_once(seed):
     events = []
     drain(training_events(bright, labels, spec, model=model), events.append)
     first = next(e.model for e in events if isinstance(e, Improved))
-    classifier = UNet(replace(first.spec.network, share=1.0))  # a network of two steps has nothing to say
-    classifier.load_state_dict(first.network.state_dict())
-    alone = Model(replace(first.spec, network=classifier.spec), classifier.eval())
-    assert (predict(alone, bright)[5:100, 4:24] == 2).mean() > 0.8
+    assert (predict(first, bright)[5:100, 4:24] == 2).mean() > least
 
 
 def test_a_model_with_a_classifier_survives_its_file(tmp_path):
