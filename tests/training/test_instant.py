@@ -229,6 +229,11 @@ def test_the_same_seed_teaches_the_same_whatever_the_state_of_the_process():
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
+def test_the_largest_seed_is_one_like_any_other():
+    model = train(IMAGE, strokes(), replace(SPEC, seed=(1 << 32) - 1))
+    assert score(predict(model, IMAGE), TRUTH).mean_iou > 0.85
+
+
 def test_training_leaves_the_classifier_as_it_was_taught():
     events = []
     final = drain(training_events(IMAGE, strokes(), replace(SPEC, steps=5)), events.append)

@@ -323,6 +323,8 @@ def test_the_default_network_fits_the_data():
         ({"zero": "air"}, "'air', expected 'unlabelled' or 'background'"),
         ({"dims": 4}, "found 4, expected 2 or 3"),
         ({"batch": 0}, "batch 0"),
+        ({"seed": -1}, "seed: found -1"),
+        ({"seed": 1 << 32}, "seed: found 4294967296"),
         ({"rate": 0}, "rate 0"),
         ({"held_out": 0.6}, "held_out 0.6"),
         ({"patch": (0, 4)}, r"\(0, 4\), expected extents of 1 or more"),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _TREES, _GROUPS = 100, 10  # in as many groups, so that a person can break off
 _OTHER_TREES = 1000  # added to the seed for trees unlike those before
+_SEEDS = 1 << 32  # that trees can be given
 _PAINTED = 20_000  # painted voxels of a class that are looked at, at most
 _EACH = 1500  # of which each group of trees sees so many: neighbours along a stroke tell the same
 _SURE = 0.8  # probability from which an answer counts when the classifier is fitted again
@@ -184,7 +185,7 @@ def _asking_trees(
         # no leaf weighs less than a painted voxel: what looks like one follows it, whatever was said before
         least = min(0.5, 1 / weights.sum()) if (sample.target[rows] == IGNORE).any() else 0.0
         trees = ExtraTreesClassifier(
-            _TREES // _GROUPS, random_state=part, n_jobs=threads, min_weight_fraction_leaf=least
+            _TREES // _GROUPS, random_state=part % _SEEDS, n_jobs=threads, min_weight_fraction_leaf=least
         )
         trees.fit(sample.features[rows], lesson.said[rows], weights)
         answers[:, trees.classes_] += trees.predict_proba(sample.features).astype(np.float32) / _GROUPS

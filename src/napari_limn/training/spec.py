@@ -83,7 +83,7 @@ class TrainSpec:
     steps
         Number of optimiser steps instead of a time budget: the same result every time on one machine.
     seed
-        Of everything random.
+        Of everything random; 0 or more, below 2³².
     zero
         What a 0 in the labels means: ``"unlabelled"``, or ``"background"`` for full masks.
     dims
@@ -156,6 +156,8 @@ class TrainSpec:
                 f"TrainSpec: found batch {self.batch}, rate {self.rate}, held_out {self.held_out}; "
                 "expected a batch of 1 or more, a rate above 0 and a held-out share of 0 to 0.5."
             )
+        if not 0 <= self.seed < 1 << 32:
+            raise LimnError(f"TrainSpec.seed: found {self.seed}, expected 0 to {(1 << 32) - 1}.")
         if not 0 <= self.soft_targets < float("inf"):
             raise LimnError(f"TrainSpec.soft_targets: found {self.soft_targets}, expected 0 or more.")
         for name, choices in (("loss", get_args(Loss)), ("preset", get_args(Preset))):
