@@ -24,6 +24,7 @@ from napari_limn._napari.classes import names_of, predicted_layers
 from napari_limn._napari.docking import Place
 from napari_limn._napari.follow import Follower, shown
 from napari_limn._napari.layers import MADE_BY, colormap, named, painted_look, volume_of
+from napari_limn._napari.listening import call_all, connected
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import overlap, size_of
@@ -52,7 +53,7 @@ class CompareWidget(QWidget):
         self.boxes = Boxes(napari_viewer, self._left_boxes)
         self.difference: Labels | None = None
         self._pair: tuple[Labels, Labels] | None = None
-        self._listening: list[tuple[Any, Callable[..., object]]] = []
+        self._listening: list[Callable[[], object]] = []
         self.first, self.second = (self._choice(name) for name in ("first", "second"))
         self.views = QButtonGroup(self)
         self.show_buttons = {
@@ -143,9 +144,9 @@ class CompareWidget(QWidget):
         self._place.shown()
         self.hideEvent(None)
         dims = self.viewer.dims.events
-        self._listening = [(told, self._on_moved) for told in (dims.current_step, dims.order, dims.ndisplay)]
-        for told, act in self._listening:
-            told.connect(act)
+        self._listening += [
+            connected(told, self._on_moved) for told in (dims.current_step, dims.order, dims.ndisplay)
+        ]
         self.reset_choices()
 
     def hideEvent(self, event: Any) -> None:
@@ -153,9 +154,7 @@ class CompareWidget(QWidget):
         if event is not None:
             super().hideEvent(event)
             self.boxes.end()
-        while self._listening:
-            told, act = self._listening.pop()
-            told.disconnect(act)
+        call_all(self._listening)
 
     def _on_moved(self, event: Any = None) -> None:
         self._count_again.start()

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QMainWindow
 
 from napari_limn._napari.classes import kept_legend, set_legend
 from napari_limn._napari.layers import MADE_BY, colormap, placement, volume_of
+from napari_limn._napari.listening import call_all, connected
 from napari_limn.annotation.classes import default_color
 from napari_limn.annotation.journal import Header, Journal
 from napari_limn.annotation.journal_files import begin_journal, header_for
@@ -64,17 +65,18 @@ class Recorder:
     ) -> None:
         self.layer, self.recording = layer, recording
         self._data, self._changed, self._outgrown = layer.data, changed, outgrown
-        events = layer.events
-        self._looked = (events.set_data, events.reload, events.visible, events.data)
-        self._classes_told = (events.metadata, events.colormap)
         found = painted_values(layer.data) or set()
         self._values = found if len(found) <= MOST else set[int]()  # more of them number objects
-        recording.keep_legend(kept_legend(layer, self._values))
-        events.paint.connect(self._on_paint)
-        for event in self._looked:
-            event.connect(self._on_shown)
-        for event in self._classes_told:
-            event.connect(self._on_classes)
+        self._keep_legend()
+        tells = layer.events
+        self._listening = [
+            connected(tells.paint, self._on_paint),
+            *(
+                connected(t, self._on_shown)
+                for t in (tells.set_data, tells.reload, tells.visible, tells.data)
+            ),
+            *(connected(t, self._on_classes) for t in (tells.metadata, tells.colormap)),
+        ]
 
     @property
     def status(self) -> str:
@@ -102,28 +104,27 @@ class Recorder:
 
     def close(self) -> None:
         """Compare once more, and end."""
-        self.layer.events.paint.disconnect(self._on_paint)
-        for event in self._looked:
-            event.disconnect(self._on_shown)
-        for event in self._classes_told:
-            event.disconnect(self._on_classes)
+        call_all(self._listening)
         if self._fits():
             self.recording.audit(self.layer.data)
         self.recording.close()
+
+    def _keep_legend(self) -> None:
+        self.recording.keep_legend(kept_legend(self.layer, self._values))
 
     def _on_paint(self, event: Any) -> None:
         parts = [part for atom in event.value for part in _parts(atom)]
         new = {int(v) for part in parts for v in np.unique(part.values)} - self._values - {0}
         if new and len(self._values | new) <= MOST:
             self._values |= new
-            self.recording.keep_legend(kept_legend(self.layer, self._values))
+            self._keep_legend()
         self.recording.painted(parts)
         self._changed()
 
     def _on_classes(self, event: Any = None) -> None:
         """Names, colours or the meaning of 0 are perhaps others now."""
         count = self.recording.count
-        self.recording.keep_legend(kept_legend(self.layer, self._values))
+        self._keep_legend()
         if self.recording.count != count:
             self._changed()
 

@@ -20,6 +20,7 @@ from napari_limn._napari.classes import (
     set_zero,
 )
 from napari_limn._napari.keys import borrow_digits
+from napari_limn._napari.listening import call_all, connected
 from napari_limn._napari.table import ClassTable
 from napari_limn.annotation.legend import MOST, Legend, painted_values
 from napari_limn.errors import LimnError
@@ -82,8 +83,8 @@ class ClassLegend(QWidget):
         self._look_again.setInterval(_WAIT)
         self._look_again.timeout.connect(self._mark_painted)
         self._lay_out()
-        self.destroyed.connect(partial(_call_all, self._following))
-        self.destroyed.connect(partial(_call_all, self._holding))
+        self.destroyed.connect(partial(call_all, self._following))
+        self.destroyed.connect(partial(call_all, self._holding))
 
     # ---- the layer -----------------------------------------------------------------------------------------------
     @property
@@ -94,7 +95,7 @@ class ClassLegend(QWidget):
     @layer.setter
     def layer(self, layer: Labels | None) -> None:
         if layer is not self._layer:
-            _call_all(self._holding)
+            call_all(self._holding)
             self._layer = layer
             if self.isVisible():
                 self._take_hold()
@@ -194,7 +195,7 @@ class ClassLegend(QWidget):
         self.hideEvent(None)
         layers = self.viewer.layers
         for told in (layers.selection.events.active, layers.events.inserted, layers.events.removed):
-            self._following.append(_connected(told, self.reset_choices))
+            self._following.append(connected(told, self.reset_choices))
         self.reset_choices()
         self._take_hold()
         self._on_data()
@@ -203,8 +204,8 @@ class ClassLegend(QWidget):
         """Give the keys back."""
         if event is not None:
             super().hideEvent(event)
-        _call_all(self._following)
-        _call_all(self._holding)
+        call_all(self._following)
+        call_all(self._holding)
 
     def _take_hold(self) -> None:
         layer = self._layer
@@ -212,12 +213,12 @@ class ClassLegend(QWidget):
             return
         tells = layer.events
         self._holding += [
-            _connected(tells.metadata, self.refresh),
-            _connected(tells.colormap, self.refresh),
-            _connected(tells.data, self._on_data),
-            _connected(tells.selected_label, self._on_chosen),
-            _connected(tells.paint, self._on_paint),
-            _connected(tells.set_data, self._on_drawn),
+            connected(tells.metadata, self.refresh),
+            connected(tells.colormap, self.refresh),
+            connected(tells.data, self._on_data),
+            connected(tells.selected_label, self._on_chosen),
+            connected(tells.paint, self._on_paint),
+            connected(tells.set_data, self._on_drawn),
             borrow_digits(layer, self.choose),
         ]
 
@@ -291,15 +292,3 @@ class ClassLegend(QWidget):
         button.setObjectName(f"limn-classes-{name}")
         button.clicked.connect(lambda _=False: act())
         return button
-
-
-def _connected(told: Any, act: Callable[..., object]) -> Callable[[], object]:
-    """Call `act` when napari tells something, until what is returned is called."""
-    told.connect(act)
-    return partial(told.disconnect, act)
-
-
-def _call_all(acts: list[Callable[[], object]], *_: Any) -> None:
-    """Undo what was done for a layer; each only once."""
-    while acts:
-        acts.pop()()

@@ -21,6 +21,7 @@ from napari_limn._napari.layers import (
     layer_axes,
     show_labels,
 )
+from napari_limn._napari.listening import call_all, connected
 from napari_limn.annotation.classes import Classes
 from napari_limn.annotation.legend import MOST, Legend
 from napari_limn.annotation.snapshot import Snapshot
@@ -100,11 +101,14 @@ class LiveRun:
         self._array = empty_labels(self.volume, np.uint8 if origin is None else origin.spec.classes.dtype)
         self.layer = self._shown()  # now: a new layer holds the window up, and later the person paints
         self._follower = Follower(viewer, self.layer, self.volume.axes.without("C").names, parent)
-        labels.events.paint.connect(self._on_paint)
-        labels.events.data.connect(self._on_data)
-        labels.events.set_data.connect(self._on_shown)
-        for event in (labels.events.metadata, labels.events.colormap):
-            event.connect(self._on_classes)
+        tells = labels.events
+        self._listening = [
+            connected(tells.paint, self._on_paint),
+            connected(tells.data, self._on_data),
+            connected(tells.set_data, self._on_shown),
+            connected(tells.metadata, self._on_classes),
+            connected(tells.colormap, self._on_classes),
+        ]
         self._timer = QTimer(parent)
         self._timer.setInterval(_LOOK)
         self._timer.timeout.connect(self._look)
@@ -142,11 +146,7 @@ class LiveRun:
     def close(self) -> None:
         """Look no more; the preview stays as it is, unless nothing came of it."""
         self._timer.stop()
-        self.labels.events.paint.disconnect(self._on_paint)
-        self.labels.events.data.disconnect(self._on_data)
-        self.labels.events.set_data.disconnect(self._on_shown)
-        for event in (self.labels.events.metadata, self.labels.events.colormap):
-            event.disconnect(self._on_classes)
+        call_all(self._listening)
         if self._model is None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
 
