@@ -94,10 +94,10 @@ def soft_loss(logits: Tensor, soft: Tensor, target: Tensor) -> Tensor:
     there = known.sum(1, keepdim=True)
     found = logs.exp() * there
     axes = (0, *range(2, known.ndim))
-    shared = (torch.minimum(found, known).sum(axes) + _SMOOTH) / (
-        torch.maximum(found, known).sum(axes) + _SMOOTH
-    )
-    return 1 - shared.mean() - (known * logs).sum() / there.sum().clamp(min=torch.finfo(known.dtype).tiny)
+    both = torch.minimum(found, known).sum(axes)
+    either = found.sum(axes) + known.sum(axes) - both  # the sum of the larger ones
+    entropy = -(known * logs).sum() / there.sum().clamp(min=torch.finfo(known.dtype).tiny)
+    return entropy + 1 - ((both + _SMOOTH) / (either + _SMOOTH)).mean()
 
 
 def _cross_entropy(rows: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
