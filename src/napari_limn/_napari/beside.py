@@ -6,6 +6,8 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from napari_limn._napari.listening import connected
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -56,8 +58,7 @@ class Boxes:
         smaller = 1 / max(shape)  # as much of the image as before, in a smaller box
         camera.zoom *= smaller
         self._undo.append(lambda: setattr(camera, "zoom", camera.zoom / smaller))
-        grid.events.enabled.connect(self.end)
-        self._undo.append(lambda: grid.events.enabled.disconnect(self.end))
+        self._undo.append(connected(grid.events.enabled, self.end))
 
     def end(self, event: Any = None) -> None:
         """Put everything back; nothing if no layers are shown in boxes."""
