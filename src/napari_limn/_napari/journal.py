@@ -21,6 +21,7 @@ from napari_limn.annotation.legend import MOST, Legend, painted_values
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.annotation.recording import Painted, Recording
 from napari_limn.errors import LimnError
+from napari_limn.volume.durable import on_failure
 from napari_limn.volume.output import labels_shape
 from napari_limn.volume.volume import size_in_bytes
 
@@ -220,15 +221,12 @@ class Journals(QObject):
             If the journal is damaged, or another window is writing it.
         """
         journal, contents = Journal.resume(path)
-        try:
+        with on_failure(journal.close):
             recording = Recording.resumed(journal, contents)
             known = recording.known
             small = size_in_bytes(known.shape, known.dtype) <= _PLAIN
             data = np.asarray(known) if small else known.copy()
             return self._add(image, data, contents.header.layer, recording)
-        except BaseException:
-            journal.close()
-            raise
 
     def _add(self, image: Image, data: Any, name: str, recording: Recording | None) -> Labels:
         legend = Legend() if recording is None else recording.legend

@@ -25,7 +25,14 @@ from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.errors import LimnError
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.axes import Axes  # noqa: TC001 - revived from JSON by its annotation
-from napari_limn.volume.durable import append_line, disk_faults, open_alone, sync_file, sync_folder
+from napari_limn.volume.durable import (
+    append_line,
+    disk_faults,
+    on_failure,
+    open_alone,
+    sync_file,
+    sync_folder,
+)
 
 if TYPE_CHECKING:
     import io
@@ -221,14 +228,11 @@ class Journal:
         """
         with disk_faults(path, _KEPT):
             file = _alone(path)
-            try:
+            with on_failure(file.close):
                 _begin_anew(path, file)
                 line, crc = _sealed({"limn strokes": VERSION} | to_json(header), 0)
                 append_line(file, line)
                 sync_folder(path.parent)
-            except BaseException:
-                file.close()
-                raise
         return cls(path, file, header, 0, crc)
 
     @classmethod
@@ -242,13 +246,10 @@ class Journal:
         """
         with disk_faults(path, _KEPT):
             file = _alone(path)
-            try:
+            with on_failure(file.close):
                 found = _parsed(path.name, file.readall() or b"")
                 file.truncate(found.whole)
                 file.seek(found.whole)
-            except BaseException:
-                file.close()
-                raise
         return cls(path, file, found.header, len(found.records), found.crc), found
 
     def add(self, record: Record) -> None:

@@ -11,7 +11,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.durable import append_line, disk_faults, open_alone, put_in_place, sync_folder
+from napari_limn.volume.durable import (
+    append_line,
+    disk_faults,
+    on_failure,
+    open_alone,
+    put_in_place,
+    sync_folder,
+)
 
 if TYPE_CHECKING:
     import io
@@ -95,13 +102,10 @@ class Ledger:
         path = cls.of(output)
         with disk_faults(path):
             file = _locked(path)
-            try:
+            with on_failure(file.close):
                 ledger = cls(path, file, json.loads(json.dumps(dict(fingerprint))))
                 if overwrite or not ledger._resume(file.read()):
                     ledger._begin()
-            except BaseException:
-                file.close()
-                raise
         return ledger
 
     @property

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from napari_limn.errors import LimnError
@@ -16,7 +16,7 @@ if sys.platform != "win32":
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _RESUME = "what was finished stays, and the same command goes on from there"
@@ -44,6 +44,15 @@ def disk_faults(path: Path, then: str = _RESUME) -> Iterator[None]:
         if error.errno not in _MENDS:
             raise
         raise LimnError(f"{path}: {_MENDS[error.errno]}: {then}.") from error
+
+
+@contextmanager
+def on_failure(undo: Callable[[], object]) -> Iterator[None]:
+    """Call `undo` if what is in this block fails or is broken off; the error passes through."""
+    with ExitStack() as stack:
+        stack.callback(undo)
+        yield
+        stack.pop_all()
 
 
 def open_alone(path: Path) -> io.FileIO | None:
@@ -137,8 +146,8 @@ def put_in_place(new: Path, path: Path) -> None:
     """Give `new` the name `path`, durably; a file or folder of that name goes only when the new one is there."""
     old = aside(path)
     remove(old)
-    if path.is_dir():
-        path.rename(old)
+    if path.is_dir() or (new.is_dir() and path.exists()):
+        path.rename(old)  # only a file takes the place of a file in one step
     new.replace(path)
     sync_folder(path.parent)
     remove(old)
