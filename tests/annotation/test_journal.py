@@ -27,6 +27,10 @@ def header(shape=SHAPE, dtype="uint8"):
     return Header("cells", "/data/cells.tif", "", "strokes", shape, dtype, Axes.of("TZYX"[-len(shape) :]))
 
 
+def refuse(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 class Layer:
     """What napari's labels layer does: strokes that are told, undo and redo that are not."""
 
@@ -283,6 +287,22 @@ def test_a_header_that_a_crash_cut_off_is_in_nobodys_way(tmp_path):
     assert read_journal(path).header == header()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a file that is open is not removed there")
+@pytest.mark.parametrize("left", [None, b'{"limn strokes":1,"im'])
+@pytest.mark.parametrize("at_fault", ["volume.durable._write_whole", "annotation.journal.sync_folder"])
+def test_a_header_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch, left, at_fault):
+    path = tmp_path / "a.strokes.jsonl"
+    if left:
+        path.write_bytes(left)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"napari_limn.{at_fault}", refuse)
+        with pytest.raises(LimnError, match="the disk is full; make room"):
+            Journal.create(path, header())
+    assert not list(tmp_path.iterdir())
+    Journal.create(path, header()).close()
+    assert read_journal(path).header == header()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no locks there")
 def test_two_windows_do_not_write_one_journal(tmp_path):
     path = tmp_path / "a.strokes.jsonl"
@@ -362,9 +382,6 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     recording = Recording(lambda: Journal.create(path, header()), data)
     layer, rng = Layer(data, recording), np.random.default_rng(0)
 
-    def refuse(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     with monkeypatch.context() as patch:
         patch.setattr("napari_limn.annotation.journal.append_line", refuse)
         layer.stroke(rng)
@@ -382,6 +399,89 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     assert recording.safe
     contents = read_journal(path)
     assert [r.kind for r in contents.records] == ["stroke", "stroke", "stroke", "undo", "stroke"]
+    np.testing.assert_array_equal(np.asarray(replay(contents)), data)
+
+
+def test_what_could_not_be_begun_while_painting_is_written_at_the_end(tmp_path, monkeypatch):
+    path = tmp_path / "a.strokes.jsonl"
+    data = np.ones(SHAPE, np.uint8)
+    recording = Recording(lambda: Journal.create(path, header()), data)
+    layer, rng = Layer(data, recording), np.random.default_rng(0)
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_limn.annotation.journal.append_line", refuse)
+        layer.stroke(rng)
+        layer.undo(rng)
+        layer.stroke(rng)
+        assert "the disk is full" in recording.trouble
+    assert recording.journal is None
+    recording.close()
+    assert recording.trouble == ""
+    assert recording.safe
+    contents = read_journal(path)
+    assert [r.kind for r in contents.records] == ["base", "stroke", "undo", "stroke"]
+    np.testing.assert_array_equal(np.asarray(replay(contents)), data)
+
+
+def test_a_disk_that_is_full_to_the_end_says_so_and_leaves_no_file(tmp_path, monkeypatch):
+    data = np.zeros(SHAPE, np.uint8)
+    recording = Recording(lambda: Journal.create(tmp_path / "a.strokes.jsonl", header()), data)
+    monkeypatch.setattr("napari_limn.volume.durable._write_whole", refuse)
+    Layer(data, recording).stroke(np.random.default_rng(0))
+    recording.close()
+    assert "the disk is full" in recording.trouble
+    assert not recording.safe
+    assert os.name == "nt" or not list(tmp_path.iterdir())
+
+
+def test_a_layer_that_nobody_painted_on_leaves_no_file_whatever_it_held(tmp_path):
+    path = tmp_path / "a.strokes.jsonl"
+    data = np.ones(SHAPE, np.uint8)
+    recording = Recording(lambda: Journal.create(path, header()), data)
+    recording.keep_legend(Legend({1: "axon"}))
+    recording.look(data)
+    recording.close()
+    assert not path.exists()
+
+
+def moved(path):
+    path.rename(path.with_name("away"))
+
+
+def replaced(path):
+    moved(path)
+    path.write_bytes(b"another")
+
+
+def removed(path):
+    path.with_name("away").hardlink_to(path)
+    path.unlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file that is open is not moved there")
+@pytest.mark.parametrize("amiss", [moved, replaced, removed])
+def test_a_journal_that_is_not_there_any_more_is_told_and_goes_on_once_it_is_back(tmp_path, amiss):
+    path = tmp_path / "a.strokes.jsonl"
+    data = np.zeros(SHAPE, np.uint8)
+    recording = Recording(lambda: Journal.create(path, header()), data)
+    layer, rng = Layer(data, recording), np.random.default_rng(0)
+    layer.stroke(rng)
+    amiss(path)
+    whole = path.with_name("away").read_bytes()
+    for _ in range(2):
+        layer.stroke(rng)
+        assert recording.trouble == (
+            f"{path}: found no journal there any more, expected the one that is being written; put it back, "
+            "or save the labels: the strokes stay in the layer, and are written with the next one."
+        )
+        assert not recording.safe
+    assert path.with_name("away").read_bytes() == whole
+    path.with_name("away").replace(path)
+    layer.stroke(rng)
+    assert recording.trouble == ""
+    recording.close()
+    assert recording.safe
+    contents = read_journal(path)
+    assert [r.kind for r in contents.records] == ["stroke"] * 4
     np.testing.assert_array_equal(np.asarray(replay(contents)), data)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_limn.annotation.journal import Journal, read_journal
+from napari_limn.annotation.journal import Journal, read_journal, replay
 from napari_limn.annotation.journal_files import begin_journal, found_journals, header_for, homes, user_folder
 from napari_limn.annotation.legend import Legend
 from napari_limn.annotation.paint_store import PaintStore
@@ -58,6 +59,52 @@ def test_a_journal_lies_beside_its_image_and_is_found_again(tmp_path):
     assert found_journals(other) == ([], [])
     first.write_bytes(b"damaged\n")
     assert "line 1 is damaged" in found_journals(header)[1][0]
+
+
+@pytest.mark.parametrize("left", [b"", b'{"limn strokes":1,"im'])
+def test_what_a_crash_left_of_a_journal_is_begun_anew(tmp_path, left):
+    header = header_for(image(), tmp_path / "cells.tif", "strokes", "uint8")
+    homes(header)[0].write_bytes(left)
+    assert found_journals(header) == ([], [])
+    path = painted(header)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name] == ["cells.tif.strokes.jsonl"]
+    assert [p for p, _ in found_journals(header)[0]] == [path]
+
+
+def test_journals_are_found_behind_others_that_were_moved_away_or_hold_nothing(tmp_path):
+    header = header_for(image(), tmp_path / "cells.tif", "strokes", "uint8")
+    one, two, three = (painted(header) for _ in range(3))
+    far = three.rename(tmp_path / "cells.tif-12.strokes.jsonl")
+    one.rename(tmp_path / "elsewhere")
+    (tmp_path / "cells.tif-5.strokes.jsonl").touch()
+    (tmp_path / "cells.tif-7.strokes.jsonl").write_bytes(b'{"limn')
+    found, refused = found_journals(header)
+    assert [path for path, _ in found] == [far, two]
+    assert refused == []
+    assert [path for path, _ in found_journals(header, {far})[0]] == [two]
+    assert painted(header) == one
+    assert [path for path, _ in found_journals(header)[0]] == [one, far, two]
+
+
+def test_after_a_full_disk_one_journal_holds_all_strokes(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    header = header_for(image(), tmp_path / "cells.tif", "strokes", "uint8")
+    recording = Recording(lambda: begin_journal(header), PaintStore(header.shape))
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_limn.volume.durable._write_whole", refuse)
+        for y in range(4):
+            recording.painted([Painted(((1, 2), (y, y + 1), (0, 9)), None, 1 + y)])
+            assert "the disk is full" in recording.trouble
+    recording.painted([Painted(BOX, None, 7)])
+    recording.close()
+    assert recording.trouble == ""
+    assert [file.name for file in tmp_path.rglob("*.jsonl")] == ["cells.tif.strokes.jsonl"]
+    ((path, contents),) = found_journals(header)[0]
+    assert path == tmp_path / "cells.tif.strokes.jsonl"
+    assert [r.kind for r in contents.records] == ["stroke"] * 5
+    np.testing.assert_array_equal(np.asarray(replay(contents)), np.asarray(recording.known))
 
 
 def test_images_without_a_file_are_told_apart_by_what_is_in_them(tmp_path):
@@ -164,3 +211,19 @@ def test_a_saved_journal_says_so(tmp_path):
     recording.close()
     last = read_journal(path).records[-1]
     assert (last.kind, last.note, last.change.size) == ("saved", "labels.tif", 0)
+
+
+def test_a_journal_that_may_not_be_read_hides_no_other_and_its_number_is_not_taken(tmp_path, monkeypatch):
+    header = header_for(image(), tmp_path / "cells.tif", "strokes", "uint8")
+    theirs, own = painted(header), painted(header)
+    read = Path.read_bytes
+
+    def refuse(path):
+        if path == theirs:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert own in [path for path, _ in found_journals(header, skip={theirs})[0]]
+    with begin_journal(header) as third:
+        assert third.path not in (theirs, own)

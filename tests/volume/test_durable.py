@@ -12,6 +12,7 @@ from napari_limn.volume.durable import (
     append_line,
     aside,
     disk_faults,
+    is_at,
     on_failure,
     open_alone,
     put_in_place,
@@ -141,6 +142,22 @@ def test_a_file_system_without_locks_does_not_stop_anybody(tmp_path, monkeypatch
         assert file.write(b"one\n") == 4
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a file that is open is not moved there")
+def test_an_open_file_that_was_moved_or_replaced_or_removed_is_not_there_any_more(tmp_path):
+    path, away = tmp_path / "run.jsonl", tmp_path / "away"
+    with open_alone(path) as file:
+        assert is_at(file, path)
+        path.rename(away)
+        assert not is_at(file, path)
+        assert is_at(file, away)
+        path.touch()
+        assert not is_at(file, path)
+        away.replace(path)
+        assert is_at(file, path)
+        path.unlink()
+        assert not is_at(file, path)
+
+
 # ---- lines -----------------------------------------------------------------------------------------------------------
 def test_lines_follow_each_other(tmp_path):
     path = tmp_path / "run.jsonl"
@@ -245,3 +262,12 @@ def test_of_a_linked_folder_only_the_link_is_removed(tmp_path):
     (tmp_path / "labels").symlink_to(folder)
     remove(tmp_path / "labels")
     assert tree(tmp_path) == {"data": {"0": "chunk"}}
+
+
+def test_where_a_disk_does_not_say_an_open_file_counts_as_there(tmp_path):
+    class Silent(type(tmp_path)):
+        def stat(self, **kwargs):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    with open_alone(tmp_path / "run.jsonl") as file:
+        assert is_at(file, Silent(tmp_path / "run.jsonl"))

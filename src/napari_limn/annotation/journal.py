@@ -10,11 +10,13 @@ nothing can be altered, lost or put elsewhere unnoticed; a last line that a cras
 from __future__ import annotations
 
 import json
+import os
 import threading
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -28,9 +30,9 @@ from napari_limn.volume.axes import Axes  # noqa: TC001 - revived from JSON by i
 from napari_limn.volume.durable import (
     append_line,
     disk_faults,
+    is_at,
     on_failure,
     open_alone,
-    sync_file,
     sync_folder,
 )
 
@@ -231,8 +233,9 @@ class Journal:
             with on_failure(file.close):
                 _begin_anew(path, file)
                 line, crc = _sealed({"limn strokes": VERSION} | to_json(header), 0)
-                append_line(file, line)
-                sync_folder(path.parent)
+                with on_failure(partial(_remove, path)):
+                    append_line(file, line)
+                    sync_folder(path.parent)
         return cls(path, file, header, 0, crc)
 
     @classmethod
@@ -258,8 +261,13 @@ class Journal:
         Raises
         ------
         LimnError
-            If the disk refuses: full, read-only, gone. Nothing of the record is in the file then.
+            If the disk refuses: full, read-only, gone; or if the file was moved or removed. Nothing of the record is in it then.
         """
+        if not is_at(self._file, self.path):
+            raise LimnError(
+                f"{self.path}: found no journal there any more, expected the one that is being written; "
+                f"put it back, or save the labels: {_KEPT}."
+            )
         line, crc = _sealed(record.line(self.header.shape), self._crc)
         with disk_faults(self.path, _KEPT):
             append_line(self._file, line, sync=False)
@@ -275,7 +283,7 @@ class Journal:
             self._wake.clear()
             closing, count = self._closing, self.count
             with suppress(OSError):  # the next record tries again; the status tells how many are on the disk
-                sync_file(self.path)
+                os.fsync(self._file.fileno())
                 self.synced = count
 
     def close(self) -> None:
@@ -293,6 +301,12 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _remove(path: Path) -> None:
+    """Leave no empty file behind, where that is possible while it is open."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _begin_anew(path: Path, file: io.FileIO) -> None:

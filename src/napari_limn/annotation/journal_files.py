@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
 import zlib
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 _SHIPPED = Path(__file__).parents[1]  # sample images lie in here
 _MOST = 1000  # journals of one image
+_FIRST_LINE = 1 << 16  # bytes; none is longer
 
 
 def header_for(image: Volume, path: Path | None, layer: str, dtype: str) -> Header:
@@ -77,7 +77,7 @@ def begin_journal(header: Header) -> Journal:
 
 def _begin(first: Path, header: Header) -> Journal:
     for path in _numbered(first):
-        if not path.exists():
+        if not path.exists() or _is_empty(path):
             return Journal.create(path, header)
     raise LimnError(f"{first}: found {_MOST} journals of this image; move some of them away.")
 
@@ -89,6 +89,22 @@ def _numbered(first: Path) -> Iterator[Path]:
         yield first.with_name(f"{stem}{f'-{number}' if number > 1 else ''}{SUFFIX}")
 
 
+def _is_empty(path: Path) -> bool:
+    """Whether a journal holds no more than what a crash left of its first line."""
+    try:
+        return path.stat().st_size < _FIRST_LINE and b"\n" not in path.read_bytes()
+    except OSError:  # somebody else's, which whoever reads it says
+        return False
+
+
+def _there(first: Path) -> list[Path]:
+    """The journals that there are of those numbered from `first` on; some may have been moved away."""
+    with suppress(OSError):
+        names = set(map(os.path.normcase, os.listdir(first.parent)))
+        return [p for p in _numbered(first) if os.path.normcase(p.name) in names and not _is_empty(p)]
+    return []
+
+
 def found_journals(
     header: Header, skip: AbstractSet[Path] = frozenset()
 ) -> tuple[list[tuple[Path, Contents]], list[str]]:
@@ -98,7 +114,7 @@ def found_journals(
     """
     found, refused = [], []
     for first in dict.fromkeys(homes(header)):
-        for path in itertools.takewhile(Path.exists, _numbered(first)):
+        for path in _there(first):
             if path in skip:
                 continue
             try:

@@ -313,9 +313,10 @@ class Recording:
             self.trouble = str(error)
 
     def close(self) -> None:
-        """End the recording, when everything is on the disk."""
-        if self.journal is not None:
+        """End the recording, when everything is on the disk; of a layer that nobody painted on nothing is."""
+        if self.journal is not None or any(record.kind != "base" for record in self._pending):
             self.write()
+        if self.journal is not None:
             self.journal.close()
 
 

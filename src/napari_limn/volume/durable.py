@@ -68,9 +68,19 @@ def open_alone(path: Path) -> io.FileIO | None:
             return None
         except OSError:
             return file  # a file system without locks
-        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        if is_at(file, path):
             return file
         file.close()  # it was replaced while we waited for it
+
+
+def is_at(file: io.FileIO, path: Path) -> bool:
+    """Whether an open file still has this name, as far as can be told: it may have been moved, removed or replaced."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # of a disk that only answers about what is open
+        return True
 
 
 def append_line(file: io.FileIO, line: bytes, *, sync: bool = True) -> None:
