@@ -94,3 +94,12 @@ def test_a_box_is_parted_as_the_whole(dims):
 def test_masks_of_fractions_are_refused():
     with pytest.raises(LimnError, match="found float64, expected whole numbers"):
         foreground(Volume.of(np.zeros((4, 4))), 2).read(((0, 1), (0, 1), (0, 4), (0, 4)))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_negative_numbers_are_refused(dims):
+    objects = np.ones((2, 4, 4), np.int16)
+    objects[1, 2, 3] = -7
+    volume = Volume.of(objects)
+    with pytest.raises(LimnError, match=r"negative label -7.*0 and above.*renumber"):
+        foreground(volume, dims).read(((0, 1), (0, 2), (0, 4), (0, 4)))

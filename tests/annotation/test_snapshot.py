@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from napari_limn.annotation import snapshot as module
 from napari_limn.annotation.snapshot import Snapshot
 from napari_limn.annotation.strokes import find_paint
+from napari_limn.volume.boxes import overlap
 from napari_limn.volume.volume import Volume
 
 shapes = st.one_of(
@@ -103,6 +104,28 @@ def test_only_what_was_marked_and_what_holds_paint_is_read():
     take(snapshot)
     assert data.read <= 5 * 16
     assert content(snapshot)[30, 30] == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([0.002, 0.05, 1.0]))
+def test_boxes_of_any_size_are_read_from_many_tiles_as_from_the_array(seed, share):
+    rng = np.random.default_rng(seed)
+    painted = np.where(rng.random((3, 41, 38)) < share, rng.integers(1, 9, (3, 41, 38)), 0).astype(np.uint8)
+    snapshot = Snapshot(painted)
+    take(snapshot)
+    for most in (1, 3, 5, 9, 20, 45) * 4:
+        start = [int(rng.integers(0, n)) for n in painted.shape]
+        box = tuple(slice(a, a + int(rng.integers(0, most + 1))) for a in start)
+        np.testing.assert_array_equal(snapshot[box], painted[box])
+
+
+def test_of_many_tiles_only_those_in_a_small_box_are_looked_at(monkeypatch):
+    painted = np.ones((400, 400), np.uint8)
+    snapshot, looked = Snapshot(painted), []
+    take(snapshot)
+    monkeypatch.setattr(module, "overlap", lambda *of: looked.append(of) or overlap(*of))
+    assert snapshot[200:206, 17:19].all()
+    assert len(looked) == 2
 
 
 def test_another_array_is_taken_whole_even_of_another_shape():

@@ -90,6 +90,7 @@ def test_every_voxel_of_a_full_mask_counts():
 
 def test_of_a_large_full_mask_an_even_sample_is_kept_and_every_voxel_counted(monkeypatch):
     monkeypatch.setattr(strokes, "_KEEP", 5_000)
+    monkeypatch.setattr(strokes, "_RARE", 100)
     labels = sparse_labels((1, 4, 200, 200), seed=2, share=0.5)
     paint = find_paint(as_volume(labels), "background")
     assert sum(paint.counts.values()) == labels.size
@@ -98,6 +99,23 @@ def test_of_a_large_full_mask_an_even_sample_is_kept_and_every_voxel_counted(mon
     assert len(np.unique(paint.where, axis=0)) == len(paint.where)
     per_quarter = np.bincount(paint.where[:, 2] // 50, minlength=4)
     assert per_quarter.min() > 0.8 * per_quarter.max()
+
+
+@pytest.mark.parametrize("scan", [1 << 22, 20_000])
+def test_of_a_large_full_mask_rare_values_are_kept_too(monkeypatch, scan):
+    monkeypatch.setattr(strokes, "_KEEP", 5_000)
+    monkeypatch.setattr(strokes, "_RARE", 300)
+    monkeypatch.setattr(strokes, "_SCAN", scan)
+    labels = sparse_labels((1, 4, 200, 200), seed=2, share=0.5)
+    labels[0, 3, 7, :50] = 9  # few, and late
+    labels[0, :, :, 150] = 5  # 800
+    paint = find_paint(as_volume(labels), "background")
+    kept = dict(zip(*np.unique(paint.value, return_counts=True), strict=True))
+    assert kept[9] == paint.counts[9] == 50
+    assert 200 < kept[5] < 400 < paint.counts[5]
+    assert abs(len(paint.where) - 5_000 - 350) < 500
+    assert np.array_equal(labels[tuple(paint.where.T)], paint.value)
+    assert len(np.unique(paint.where, axis=0)) == len(paint.where)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64])

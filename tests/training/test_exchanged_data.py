@@ -11,7 +11,7 @@ import torch
 
 from napari_limn.events import Improved, Scored, Step, Working
 from napari_limn.network.spec import PixelSpec, UNetSpec
-from napari_limn.training import loop
+from napari_limn.training import instant, loop
 from napari_limn.training.data import TrainingSet, gather
 from napari_limn.training.loop import Run
 from napari_limn.training.spec import TrainSpec
@@ -108,3 +108,21 @@ def test_pauses_are_not_counted():
     spent = run.seconds
     time.sleep(0.02)
     assert run.seconds == spent > 0
+
+
+def test_soft_targets_reach_the_data_that_came_amid_the_guessing(monkeypatch):
+    monkeypatch.setattr(instant, "_STEPS", 5)
+    monkeypatch.setattr(instant, "_STEPS_ON", 5)
+    asked, guessing = [], loop.guessing
+    monkeypatch.setattr(loop, "guessing", lambda *of: asked.append(of[1]) or guessing(*of))
+    run = run_of(range(3, 60, 8))
+    with closing(run.learning()) as events:
+        next(_ for _ in events if asked)
+    run.renew(data_of(range(3, 60, 4), run.data)[1])
+    assert asked == [old := asked[0]] != [run.data]
+    assert old.soft_targets is run.data.soft_targets is None
+    with closing(run.learning()) as events:
+        first(events, Step)
+    assert asked == [old]
+    assert old.soft_targets is run.data.soft_targets is not None
+    assert run.data.batch().soft is not None

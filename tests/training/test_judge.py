@@ -145,6 +145,19 @@ def test_with_nothing_held_out_the_classifier_stays_unless_that_was_asked_for():
     assert not Judge([]).network(network, ripe=True).better
 
 
+def test_a_classifier_is_judged_as_exactly_where_networks_compute_in_bfloat16():
+    edge = nn.Conv2d(1, 2, 1).requires_grad_(False)
+    edge.weight.copy_(torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1))
+    edge.bias.copy_(torch.tensor([1000.5, -1000.5]))  # steps of 4 around there in bfloat16
+    windows = [(image + 1000, target) for image, target in windows_of((0, 0, 1, 1))]
+    coarse, exact = Judge(windows, bfloat16=True), Judge(windows)
+    assert coarse.classifier(edge) == exact.classifier(edge)
+    assert coarse._simple.score == 1
+    np.testing.assert_array_equal(coarse._simple.likelihood, exact._simple.likelihood)
+    network = network_that(edge)
+    assert Judge(windows, bfloat16=True).network(network).score < Judge(windows).network(network).score == 1
+
+
 def test_likelihood_counts_every_class_alike():
     counts = np.array([[[9, 0], [0, 0]], [[0, 0], [0, 1]]])
     sums = np.array([[-9.0, 0.0], [0.0, -3.0]])

@@ -208,6 +208,18 @@ def test_a_model_that_does_not_fit_is_a_sentence_not_an_error():
         assert "the model expects 2" in take(events, Waiting)[-1].message
 
 
+def test_a_model_over_volumes_on_a_plane_is_a_sentence_not_an_error():
+    from napari_limn.annotation.classes import Classes
+    from napari_limn.model import ModelSpec
+    from napari_limn.network.unet import UNet
+
+    network = UNetSpec(width=2, factors=((1, 2, 2),))
+    model = Model(ModelSpec(network=network, classes=Classes((1, 2))), UNet(network))
+    spec = replace(SPEC, network=None, patch=None)
+    with closing(live_events(IMAGE, Hand((5, 1), (9, 2)).paint, spec, model=model)) as events:
+        assert "single plane, expected a stack for a 3D network" in take(events, Waiting)[-1].message
+
+
 def test_it_says_when_strokes_are_noticed_and_when_they_count_and_warns_once_a_run():
     hand = Hand((5, 1), (9, 2))
     with closing(live_events(IMAGE, hand.paint, replace(SPEC, held_out=0.1))) as events:

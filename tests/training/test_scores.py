@@ -77,6 +77,34 @@ def test_labels_of_every_integer_type_are_compared(dtype):
     assert score(found, true).iou == {0: pytest.approx(2 / 3), 1: 0.5}
 
 
+def test_labels_beyond_the_range_of_32_bits_are_told_apart():
+    labels = np.array([[4_000_000_000, 1, 2]], np.uint32)
+    assert score(labels, labels).iou == {1: 1, 2: 1, 4_000_000_000: 1}
+    mixed = score(np.array([[7, 1, 2]], np.uint8), labels)
+    assert mixed.iou == {1: 1, 2: 1, 4_000_000_000: 0}
+    assert score(labels, np.array([[7, 1, 1]], np.uint8)).iou == {1: 0.5, 7: 0}
+
+
+@given(pairs_of_labels, st.sampled_from([0, 2**31 - 1, 2**31, 2**32, 2**62]))
+@settings(max_examples=25, deadline=None)
+def test_it_does_not_matter_how_large_labels_are(case, shift):
+    found, true = random_pair(*case, low=1)
+    small = score(found, true)
+    large = score(found + np.int64(shift), true + np.int64(shift))
+    assert large.iou == {value + shift: iou for value, iou in small.iou.items()}
+    assert large.dice == {value + shift: dice for value, dice in small.dice.items()}
+    assert large.mean_iou == pytest.approx(small.mean_iou)
+
+
+def test_small_and_large_labels_are_counted_together_over_blocks(monkeypatch):
+    found, true = (each.astype(np.uint32) for each in random_pair(3, 4, (6, 8, 9), low=1))
+    found[3:], true[4:] = found[3:] + 4_000_000_000, true[4:] + 4_000_000_000
+    whole = score(found, true)
+    assert set(whole.iou) == set(np.unique(true).tolist())
+    monkeypatch.setattr(scores, "blocks", lambda grid, block: blocks(grid, (1, 1, 8, 9)))
+    assert score(found, true) == whole
+
+
 def test_a_volume_is_counted_over_all_its_blocks(monkeypatch):
     found, true = random_pair(1, 4, (2, 7, 8, 9))
     whole = score(found, true, "background")
@@ -97,6 +125,16 @@ def test_channels_are_refused():
 def test_a_truth_without_labels_is_refused():
     with pytest.raises(LimnError, match="no labelled voxel in the truth"):
         score(np.ones((4, 4), int), np.zeros((4, 4), int))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_labels_that_are_no_whole_numbers_are_refused(which):
+    pair = [np.ones((4, 4), np.uint8)] * 2
+    pair[which] = np.ones((4, 4), np.float32)
+    with pytest.raises(
+        LimnError, match="found labels of type float32, expected whole numbers; save them as integers"
+    ):
+        score(*pair)
 
 
 def test_negative_labels_are_refused():

@@ -8,16 +8,20 @@ import pytest
 import torch
 
 from napari_limn.annotation.classes import Classes
+from napari_limn.annotation.objects import foreground
 from napari_limn.errors import LimnError
 from napari_limn.events import Improved, Scored, Step, Warned, drain
 from napari_limn.inference.pipeline import PredictSpec, predict
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
+from napari_limn.training import trainer
+from napari_limn.training.data import TrainingSet
 from napari_limn.training.scores import score
 from napari_limn.training.spec import AugmentSpec, TrainSpec, preset_network
 from napari_limn.training.trainer import train, training_events, with_classes
 from napari_limn.volume.axes import Axes
+from napari_limn.volume.boxes import whole
 from napari_limn.volume.volume import Volume
 
 torch.set_num_threads(1)
@@ -219,6 +223,46 @@ def test_further_training_keeps_the_network_and_intensity_of_the_model(trained):
     further = train(IMAGE, STROKES, other, model=model)
     assert further.spec.network == model.spec.network
     assert further.spec.intensity == model.spec.intensity
+
+
+def over_volumes():
+    """A network over volumes that has learnt nothing yet."""
+    return Model(ModelSpec(network=TINY_VOLUME, classes=Classes((2, 5))), UNet(TINY_VOLUME))
+
+
+@pytest.mark.parametrize(
+    "spec", [TrainSpec(steps=1), SHORT, replace(SHORT, dims=3)], ids=["default", "2D", "3D"]
+)
+def test_a_network_over_volumes_is_not_trained_further_on_a_plane(spec):
+    with pytest.raises(LimnError, match="single plane, expected a stack for a 3D network"):
+        train(IMAGE, STROKES, spec, model=over_volumes())
+    stack, strokes = np.stack([IMAGE] * 8), np.stack([STROKES] * 8)
+    with pytest.raises(LimnError, match="single plane, expected a stack for a 3D network"):
+        train([Volume.of(stack, "ZYX"), IMAGE], [strokes, STROKES], spec, model=over_volumes())
+
+
+def test_a_network_over_planes_is_trained_further_whatever_axes_the_spec_asks_for(trained):
+    further = train(IMAGE, STROKES, replace(SHORT, network=None, dims=3, steps=1), model=trained[0])
+    assert further.spec.network == trained[0].spec.network
+
+
+def test_a_network_over_volumes_that_is_trained_further_parts_objects_along_z(monkeypatch):
+    objects = np.zeros((8, 40, 40), np.uint16)
+    objects[:4, 8:24, 8:24], objects[4:, 8:24, 8:24] = 1, 2
+    image = image_of((objects > 0).astype(float), contrast=300)
+    spec = TrainSpec(steps=1, patch=(4, 16, 16), zero="background", objects=True, device="cpu", held_out=0)
+    model = replace(
+        over_volumes(), spec=replace(over_volumes().spec, classes=Classes((0, 1), zero="background"))
+    )
+    seen = []
+    monkeypatch.setattr(
+        trainer, "TrainingSet", lambda painted, *of: seen.append(painted) or TrainingSet(painted, *of)
+    )
+    train(image, objects, spec, model=model)
+    everywhere = whole(seen[0].images[0].grid)
+    learned = seen[0].labels[0].read(everywhere)
+    np.testing.assert_array_equal(learned, foreground(Volume.of(objects), 3).read(everywhere))
+    assert learned.sum() < (objects > 0).sum()
 
 
 def test_one_class_of_corrections_is_enough_for_further_training(trained):

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+import napari_limn as limn
 from napari_limn.annotation.classes import IGNORE, Classes
 from napari_limn.errors import LimnError
 from napari_limn.network.graph import footprint
-from napari_limn.network.spec import UNetSpec
+from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.data import TrainingSet, gather, patch_size
+from napari_limn.training import instant
+from napari_limn.training.data import PaintedTile, TrainingSet, gather, patch_size
 from napari_limn.training.spec import AugmentSpec, TrainSpec, choose_network
 from napari_limn.volume.axes import Axes
+from napari_limn.volume.boxes import blocks
 from napari_limn.volume.volume import Volume
 
 torch.set_num_threads(1)
@@ -309,10 +315,23 @@ def test_the_default_network_fits_the_data():
     assert choose_network(TrainSpec(dims=3), coarse, 2).factors == ((1, 2, 2), (1, 2, 2), (2, 2, 2))
     thin = Volume.of(noise((7, 64, 64)), "ZYX")
     assert choose_network(TrainSpec(dims=3), thin, 2).factors == ((1, 2, 2),) * 3
+
+
+@pytest.mark.parametrize("spec", [TrainSpec(dims=3), TrainSpec(network=VOLUMES)])
+@pytest.mark.parametrize("shapes", [[(64, 64)], [(8, 64, 64), (64, 64)], [(64, 64), (8, 64, 64)]], ids=str)
+def test_no_image_is_a_single_plane_for_a_network_over_volumes(spec, shapes):
+    assert spec.ndim == 3
     with pytest.raises(
         LimnError, match="single plane, expected a stack for a 3D network; choose a 2D network"
     ):
-        choose_network(TrainSpec(dims=3), plane, 2)
+        gather([noise(s) for s in shapes], [striped(s) for s in shapes], spec, None, {}, {})
+
+
+def test_the_axes_of_a_network_that_is_given_count_before_those_asked_for():
+    assert TrainSpec().ndim == 2
+    assert TrainSpec(dims=3, network=PLANES).ndim == 2
+    stack = gather(noise((8, 64, 64)), striped((8, 64, 64)), TrainSpec(network=VOLUMES), None, {}, {})
+    assert stack.images[0].grid == (1, 8, 64, 64)
 
 
 @pytest.mark.parametrize(
@@ -349,6 +368,77 @@ def test_numbered_objects_become_one_class_parted_where_they_touch_with_weights_
     line = weights.max().item()
     assert line == pytest.approx(1 + 10 * np.exp(-4 / 50), rel=1e-4)  # one pixel to either side
     assert (weights[targets == 0] > 1).any()
+
+
+def test_negative_numbers_of_objects_are_refused():
+    objects = np.zeros((64, 64), np.int32)
+    objects[8:20, 8:20], objects[30:40, 30:40] = 1, -1
+    with pytest.raises(LimnError, match=r"negative label -1.*0 and above.*renumber"):
+        gather(noise((64, 64)), objects, TrainSpec(zero="background", objects=True), None, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "extent"),
+    [(PLANES, (3, 90, 140), (1, 1, 32, 40)), (VOLUMES, (20, 60, 110), (1, 7, 32, 40))],
+    ids=["planes", "volumes"],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_painted_tiles_tell_what_can_be_learned_in_each(network, shape, extent, seed):
+    rng = np.random.default_rng(seed)
+    labels = [np.zeros(shape, np.uint8) for _ in range(2)]
+    for own in labels:
+        for _ in range(30):
+            z, y, x = (int(rng.integers(0, n)) for n in shape)
+            own[z, y : y + 3, x : x + 20] = rng.integers(1, 5)
+    images = [Volume.of(noise(shape), "ZYX")] * 2
+    data = data_for(images, labels, network, held_out=0.3, seed=seed, patch=(16,) * network.ndim)
+    expected, held_out = set(), 0
+    for source, box in itertools.product(range(2), blocks(data.grid(0), extent)):
+        target, held = data.targets_of(source, box)
+        if (target != IGNORE).any():
+            found = np.unique(target[(target != IGNORE) & ~held])
+            expected.add(PaintedTile(source, box, tuple(found.tolist())))
+            held_out += len(np.unique(target)) - 1 > len(found)
+    tiles = data.painted_tiles(extent)
+    assert set(tiles) == expected
+    assert len(tiles) == len(expected)
+    assert held_out
+
+
+def two_classes_in_two_planes():
+    """Strokes of two classes, side by side, in two tiles along z and two along x."""
+    labels = np.zeros((64, 96, 96), np.uint8)
+    for plane in (10, 50):
+        labels[plane, 10:14, 10:40], labels[plane, 10:14, 56:86] = 1, 2
+    return noise(labels.shape), labels
+
+
+SOLID = UNetSpec(width=2, factors=((2, 2, 2),), pixels=PixelSpec(scales=((1.0, 1.0, 1.0),)))
+
+
+def test_where_there_is_time_for_few_tiles_they_show_all_classes_that_are_not_held_out(monkeypatch):
+    monkeypatch.setitem(instant._SEEN, 3, 1)
+    spec = TrainSpec(network=SOLID, patch=(8, 32, 32))
+    painted = gather(*two_classes_in_two_planes(), spec, None, {}, {})
+    classifier, before, fewer = UNet(SOLID).pixels, None, 0
+    for seed in range(20):
+        data = before = TrainingSet(painted, SOLID, replace(spec, seed=seed), before)
+        tiles = data.painted_tiles(instant.TILE[3])
+        chosen = instant._chosen(tiles, classifier, seed, {})
+        learned = [target[~held] for target, held in (data.targets_of(t.source, t.box) for t in chosen)]
+        assert {0, 1} <= set(np.concatenate(learned).tolist())
+        fewer += len(chosen) < len(tiles)
+    assert fewer == 20
+
+
+def test_a_volume_trains_though_a_tile_may_hold_nothing_but_what_is_held_out(monkeypatch):
+    monkeypatch.setitem(instant._SEEN, 3, 1)
+    for name, value in {"_STEPS": 5, "_STEPS_ON": 5, "_OTHERS": 500, "_OTHERS_ON": 500}.items():
+        monkeypatch.setattr(instant, name, value)
+    spec = TrainSpec(steps=1, seed=6, network=SOLID, patch=(8, 32, 32), device="cpu", soft_targets=0)
+    model = limn.train(*two_classes_in_two_planes(), spec)
+    assert model.spec.classes.values == (1, 2)
+    assert model.spec.score is not None
 
 
 def test_weights_of_classes_must_be_as_many_as_classes():

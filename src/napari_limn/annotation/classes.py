@@ -161,13 +161,16 @@ def default_color(value: int) -> RGBA:
     return (0.15 + 0.85 * red, 0.15 + 0.85 * green, 0.15 + 0.85 * blue, 1.0)
 
 
+def refuse_negative(values: NDArray[Any]) -> None:
+    """Raise a LimnError for negative labels."""
+    if values.size and (least := int(values.min())) < 0:
+        raise LimnError(f"found the negative label {least}, expected labels of 0 and above; renumber them.")
+
+
 def _check_values(values: tuple[int, ...], zero: Zero) -> None:
     if zero not in ("unlabelled", "background"):
         raise LimnError(f"found {zero!r} as the meaning of 0, expected 'unlabelled' or 'background'.")
-    if values and min(values) < 0:
-        raise LimnError(
-            f"found the negative label {min(values)}, expected labels of 0 and above; renumber them."
-        )
+    refuse_negative(np.asarray(values))
     if not values and zero == "unlabelled":
         raise LimnError(
             "found no painted voxel, expected strokes of at least two classes; paint some, background too."

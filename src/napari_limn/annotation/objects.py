@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import distance_transform_edt, find_objects, minimum_filter
 
+from napari_limn.annotation.classes import refuse_negative
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes
 from napari_limn.volume.boxes import grown
@@ -102,6 +103,7 @@ def objects_in(objects: Volume, box: Box, dims: int) -> NDArray[np.integer[Any]]
     around = read_mirrored(objects, grown(box, one))[0]
     if around.dtype.kind not in "iu":
         raise LimnError(f"{objects.name}: found {around.dtype}, expected whole numbers, one for each object.")
+    refuse_negative(around)
     inner = tuple(slice(e, n - e) for e, n in zip(one, around.shape, strict=True))
     return parted(around, dims)[inner]
 

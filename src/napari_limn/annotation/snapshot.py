@@ -109,12 +109,12 @@ class Snapshot:
     def __getitem__(self, index: Sequence[slice]) -> NDArray[Any]:
         box = tuple((start, stop) for start, stop, _ in map(slice.indices, index, self.shape))
         found = np.zeros(shape_of(box), self.dtype)
-        for place, tile in self._tiles.items():
+        for place in self._known(box):
             own = self._box(place)
             if size_of(shared := overlap(own, box)):
                 origins = ([start for start, _ in each] for each in (box, own))
                 to, from_ = (slices(shifted(shared, origin)) for origin in origins)
-                found[to] = tile[from_]
+                found[to] = self._tiles[place][from_]
         return found
 
     def boxes(self) -> list[Box]:
@@ -149,6 +149,14 @@ class Snapshot:
         return product(
             *(range(a // n, -(-b // n) if b > a else a // n) for (a, b), n in zip(inside, sides, strict=True))
         )
+
+    def _known(self, box: Box) -> list[Place]:
+        """Tiles with paint that share voxels with a box, perhaps others too: the fewer of what there is and what fits."""
+        inside = clipped(box, self.shape)
+        fitting = prod(-(-b // n) - a // n for (a, b), n in zip(inside, _tile(len(self.shape)), strict=True))
+        if fitting < len(self._tiles):
+            return [place for place in self._places(box) if place in self._tiles]
+        return list(self._tiles)
 
     def _box(self, place: Place) -> Box:
         sides = zip(place, _tile(len(place)), strict=True)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from napari_limn.errors import LimnError
+from napari_limn.annotation.classes import refuse_negative
 from napari_limn.volume.boxes import Box, blocks, slices
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _SCAN = 1 << 22  # voxels read at once
 _KEEP = 1 << 21  # painted voxels remembered; of fuller masks an even random sample
+_RARE = 1 << 14  # but of each value about so many, if there are
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +65,7 @@ def find_paint(labels: Volume, zero: Zero, seed: int = 0) -> Paint:
         For negative labels.
     """
     rng = np.random.default_rng(seed)
-    where, value, counts = [], [], dict[int, int]()
+    where, value, drawn, counts = [], [], [], dict[int, int]()
     share = min(1.0, _KEEP / prod(labels.grid)) if zero == "background" else 1.0
     for box, block in _scan(labels, labels.written() if zero == "unlabelled" else None):
         flat = block.reshape(-1)  # along one axis, NumPy finds what is not 0 ten times as fast
@@ -72,17 +73,32 @@ def find_paint(labels: Volume, zero: Zero, seed: int = 0) -> Paint:
         for v, n in tally(flat[at]).items():
             counts[v] = counts.get(v, 0) + n
         if share < 1:
-            at = at[rng.random(at.size, np.float32) < share]
+            numbers = rng.random(at.size, np.float32)
+            keep = np.flatnonzero(_remembered(flat[at], numbers, counts, share))
+            at, numbers = at[keep], numbers[keep]
+            drawn.append(numbers)
         places = np.unravel_index(at, block.shape)
         where.append(
             np.column_stack([p + start for p, (start, _) in zip(places, box, strict=True)]).astype(np.int32)
         )
         value.append(flat[at].astype(np.int64))
-    return _in_raster_order(
-        np.concatenate([np.zeros((0, 4), np.int32), *where]),
-        np.concatenate([np.zeros(0, np.int64), *value]),
-        counts,
-    )
+    found = np.concatenate([np.zeros((0, 4), np.int32), *where])
+    values = np.concatenate([np.zeros(0, np.int64), *value])
+    if share < 1:  # what seemed rare in the first blocks need not be rare
+        kept = _remembered(values, np.concatenate(drawn), counts, share)
+        found, values = found[kept], values[kept]
+    return _in_raster_order(found, values, counts)
+
+
+def _remembered(
+    values: NDArray[Any], numbers: NDArray[np.float32], counts: dict[int, int], share: float
+) -> NDArray[np.bool_]:
+    """Which voxels are kept, by a random number (0–1) of each: an even share, and more of values with small counts."""
+    keep = numbers < share
+    if rare := {v: chance for v, n in counts.items() if (chance := _RARE / n) > share}:
+        others = np.flatnonzero(~keep & np.isin(values, list(rare)))
+        keep[others] = numbers[others] < [rare[int(v)] for v in values[others]]
+    return keep
 
 
 def _in_raster_order(where: NDArray[np.int32], value: NDArray[np.int64], counts: dict[int, int]) -> Paint:
@@ -119,8 +135,7 @@ def tally(values: NDArray[Any]) -> dict[int, int]:
     LimnError
         For negative values: labels are never negative.
     """
-    if values.size and (least := int(values.min())) < 0:
-        raise LimnError(f"found the negative label {least}, expected labels of 0 and above; renumber them.")
+    refuse_negative(values)
     if values.dtype.itemsize <= 2:
         counts = np.bincount(values)
         return {int(v): int(counts[v]) for v in np.flatnonzero(counts)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_limn.annotation.checkup import checkup
+from napari_limn.annotation.checkup import checkup, refuse_flat
 from napari_limn.annotation.classes import IGNORE, Classes, find_classes
 from napari_limn.annotation.objects import REACH, border_weights, foreground, objects_in
 from napari_limn.annotation.patches import PatchSampler
@@ -60,7 +60,7 @@ class Painted:
 
 @dataclass(frozen=True, slots=True)
 class PaintedTile:
-    """Part of an image with paint: the number of the image, its place on the TZYX grid, class indices in it."""
+    """Part of an image with paint: the number of the image, its place on the TZYX grid, class indices to learn from in it."""
 
     source: int
     box: Box
@@ -89,7 +89,8 @@ def gather(
     Raises
     ------
     LimnError
-        If images and labels do not fit one another, or the paint is of fewer than two classes.
+        If images and labels do not fit one another, an image has no z and the network is one over volumes, or the paint is of
+        fewer than two classes.
     """
     sources, painted = _listed(images), _listed(labels)
     if len(sources) != len(painted) or not sources:
@@ -100,11 +101,12 @@ def gather(
     if len({image.channels for image in opened}) > 1:
         found = ", ".join(f"{image.name} {image.channels}" for image in opened)
         raise LimnError(f"found images of different numbers of channels ({found}), expected the same in all.")
+    for image in opened:
+        refuse_flat(image, spec.ndim)
     masks = tuple(open_labels(mask, image) for mask, image in zip(painted, opened, strict=True))
     objects = masks if spec.objects else ()
     if objects:
-        dims = spec.network.ndim if spec.network else spec.dims
-        masks = tuple(foreground(mask, dims) for mask in objects)
+        masks = tuple(foreground(mask, spec.ndim) for mask in objects)
     paints = tuple(find_paint(mask, spec.zero, spec.seed) for mask in masks)
     values = {value for paint in paints for value in paint.counts}
     classes = _classes(values, spec, known, colors, names)
@@ -119,7 +121,7 @@ def gather(
 def worth_knowing(painted: Painted, spec: TrainSpec, known: Classes | None) -> list[Finding]:
     """What a check-up of all the paint finds that does not stop training."""
     found = checkup(
-        painted.images, painted.labels, zero=spec.zero, dims=spec.network.ndim if spec.network else spec.dims,
+        painted.images, painted.labels, zero=spec.zero, dims=spec.ndim,
         known=known.values if known else (), names=painted.classes.name_of, paints=painted.paints,
     )  # fmt: skip
     return [finding for finding in found if not finding.stops]
@@ -243,15 +245,18 @@ class TrainingSet:
         return self._network.ndim
 
     def painted_tiles(self, extent: tuple[int, int, int, int]) -> list[PaintedTile]:
-        """Tiles of at most `extent` (T, Z, Y, X) that hold paint, held out or not, and the class indices in each."""
+        """Tiles of at most `extent` (T, Z, Y, X) that hold paint, and the class indices in each of what is not held out."""
         found = []
         for source, paint in enumerate(self._paints):
-            index = self._classes.to_indices(paint.value)
             place, inverse = np.unique(paint.where // extent, axis=0, return_inverse=True)
-            for number, corner in enumerate((place * extent).tolist()):
+            index = self._classes.to_indices(paint.value)
+            seen = ~self._held[source].excluded(paint.where)
+            classes = [list[int]() for _ in place]
+            for number, one in np.unique(np.column_stack([inverse.ravel(), index])[seen], axis=0).tolist():
+                classes[number].append(one)
+            for corner, own in zip((place * extent).tolist(), classes, strict=True):
                 box = tuple((c, c + n) for c, n in zip(corner, extent, strict=True))
-                classes = tuple(np.unique(index[inverse.ravel() == number]).tolist())
-                found.append(PaintedTile(source, clipped(box, self._images[source].grid), classes))
+                found.append(PaintedTile(source, clipped(box, self._images[source].grid), tuple(own)))
         return found
 
     def grid(self, source: int) -> tuple[int, ...]:

@@ -98,7 +98,7 @@ class Judge:
         Whether the network learns what to say between strokes from a classifier that knows the held-out ones. Then they flatter it,
         and it is shown only once ripe, and never alone; but it strays so little that this is safe, even with nothing held out.
     bfloat16
-        Whether networks compute in it.
+        Whether networks compute in it. Classifiers never do: derivatives are small differences of large numbers.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Judge:
             return Verdict(share, None, self._trusting or (ripe and self._taught))
         green = self._taught and not ripe and not self._proven
         self._proven = self._proven or ripe
-        own = self._computed(network.convolved)
+        own = self._computed(network.convolved, bfloat16=self._bfloat16)
         if self._simple is None:
             return self._progress(self._evidence(own), _ALONE)
         new = self._evidence(self._mixed(own, share))
@@ -167,10 +167,12 @@ class Judge:
         return [share * a + (1 - share) * b for a, b in zip(self._logits, own, strict=True)]
 
     @torch.inference_mode()
-    def _computed(self, part: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
+    def _computed(
+        self, part: Callable[[torch.Tensor], torch.Tensor], *, bfloat16: bool = False
+    ) -> list[torch.Tensor]:
         found = []
         for image, _ in self.windows:
-            with torch.autocast(image.device.type, torch.bfloat16, enabled=self._bfloat16):
+            with torch.autocast(image.device.type, torch.bfloat16, enabled=bfloat16):
                 found.append(part(image).float())
         return found
 

@@ -14,7 +14,7 @@ from napari_limn.training.data import TrainingSet, gather, worth_knowing
 from napari_limn.training.instant import load
 from napari_limn.training.loop import Run
 from napari_limn.training.spec import TrainSpec
-from napari_limn.training.trainer import begin
+from napari_limn.training.trainer import begin, going_on
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.volume import Volume
 
@@ -115,7 +115,7 @@ class _Learner:
         best: Model | None,
         legend_now: Callable[[], Legend],
     ) -> None:
-        self._volume, self._spec, self._best = volume, spec, best
+        self._volume, self._spec, self._best = volume, going_on(spec, best), best
         self._legend_now = legend_now
         self._run: Run | None = None
         self._before = (0, 0.0)  # steps and seconds of runs before this one
@@ -160,9 +160,9 @@ class _Learner:
             run.renew(TrainingSet(painted, run.start.spec.network, run.spec, run.data))
             return run
         start = begin(self._spec, painted, self._best)
-        spec = replace(self._spec, intensity=start.spec.intensity)
         if run is not None:
             self._before = (self._before[0] + run.steps, self._before[1] + run.seconds)
+        spec = going_on(self._spec, start)
         self._run = Run(start, spec, TrainingSet(painted, start.spec.network, spec), run)
         return self._run
 

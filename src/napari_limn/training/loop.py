@@ -246,7 +246,8 @@ class Run:
             yield from self._keep(verdict)
         if self._taught and self._classifier is not None:
             # not the twin: where it misses a kind of background, it would teach the network to miss it
-            data.soft_targets = yield from guessing(self._classifier, data, self.spec.seed)
+            guesses = yield from guessing(self._classifier, data, self.spec.seed)
+            data.soft_targets = self.data.soft_targets = guesses  # which may have been exchanged meanwhile
         self._next_judge = self.seconds + (self.seconds - before) / _APPOINTING_SHARE
 
     def _keep(self, verdict: Verdict) -> Generator[Event, None, None]:

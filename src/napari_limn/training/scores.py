@@ -9,12 +9,15 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from napari_limn.annotation.classes import refuse_negative
 from napari_limn.errors import LimnError
 from napari_limn.volume.boxes import blocks
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.open import open_volume, refuse_fractions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_DIRECT = 1 << 31  # labels up to this: two of them make one whole number of 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ def score(prediction: Any, truth: Any, zero: Literal["auto", "unlabelled", "back
     """
     found, true = open_volume(prediction), open_volume(truth)
     for labels in (found, true):
+        refuse_fractions(labels)
         if labels.channels != 1:
             raise LimnError(
                 f"{labels.name}: found {labels.channels} channels, expected labels, which have none."
@@ -85,14 +89,15 @@ def score(prediction: Any, truth: Any, zero: Literal["auto", "unlabelled", "back
 def _count(found: NDArray[Any], true: NDArray[Any], pairs: dict[tuple[int, int], int]) -> None:
     """Add the joint counts of (found, true) to `pairs`."""
     both = np.stack([found.astype(np.int64), true.astype(np.int64)])
-    if both.min() < 0:
-        raise LimnError(
-            f"found the negative label {both.min()}, expected labels of 0 and above; renumber them."
-        )
-    span = int(both.max()) + 1
+    refuse_negative(both)
+    values, span = None, int(both.max()) + 1
+    if span > _DIRECT:
+        values, both = np.unique(both, return_inverse=True)
+        both, span = both.reshape(2, -1), len(values)
     joint, counts = np.unique(both[0] * span + both[1], return_counts=True)
     for key, n in zip(joint.tolist(), counts.tolist(), strict=True):
-        pair = (key // span, key % span)
+        p, t = divmod(key, span)
+        pair = (p, t) if values is None else (int(values[p]), int(values[t]))
         pairs[pair] = pairs.get(pair, 0) + n
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
-from napari_limn.annotation.checkup import refuse_flat
 from napari_limn.annotation.classes import Zero  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
 from napari_limn.network.spec import PixelSpec, UNetSpec
@@ -142,6 +141,11 @@ class TrainSpec:
     intensity: IntensitySpec = IntensitySpec()
     device: DeviceName = "auto"
 
+    @property
+    def ndim(self) -> int:
+        """Axes of the network: of the given one, or `dims`."""
+        return self.network.ndim if self.network else self.dims
+
     def __post_init__(self) -> None:
         if not self.seconds > 0 or (self.steps is not None and self.steps < 1):
             raise LimnError(
@@ -178,20 +182,12 @@ class TrainSpec:
 
 
 def choose_network(spec: TrainSpec, image: Volume, classes: int) -> UNetSpec:
-    """The network of the spec, or that of its preset for an image; with the channels of the data.
-
-    Raises
-    ------
-    LimnError
-        If a network over volumes meets an image without z.
-    """
+    """The network of the spec, or that of its preset for an image; with the channels of the data."""
     base = spec.network
-    dims = base.ndim if base else spec.dims
-    refuse_flat(image, dims)
     if base is None:
-        base = preset_network(spec.preset, dims, image.axes.spacing, image.grid[1])
+        base = preset_network(spec.preset, spec.dims, image.axes.spacing, image.grid[1])
         if spec.instant:
-            base = replace(base, pixels=pixel_features(dims, image.axes.spacing))
+            base = replace(base, pixels=pixel_features(spec.dims, image.axes.spacing))
     fields = {name: getattr(base, name) for name in UNetSpec.__dataclass_fields__}
     return UNetSpec(**fields | {"in_channels": image.channels, "out_channels": classes})
 

@@ -78,17 +78,24 @@ def training_events(
 
     Close the generator to stop; the model of the last :class:`~napari_limn.events.Improved` is the best until then.
     """
-    spec = spec or TrainSpec()
+    spec = going_on(spec or TrainSpec(), model)
     load()
     known = model.spec.classes if model else None
     painted = gather(images, labels, spec, known, colors or {}, names or {})
     for finding in worth_knowing(painted, spec, known):
         yield Found.of(finding)
     start = begin(spec, painted, model)
-    if model is not None:
-        spec = replace(spec, intensity=model.spec.intensity)
     data = TrainingSet(painted, start.spec.network, spec)
     return (yield from Run(start, spec, data).learning())
+
+
+def going_on(spec: TrainSpec, model: Model | None) -> TrainSpec:
+    """The spec with what `model`, which is trained further, has decided: axes of the network and the intensity recipe."""
+    if model is None:
+        return spec
+    return replace(
+        spec, network=None, dims=3 if model.spec.network.ndim == 3 else 2, intensity=model.spec.intensity
+    )
 
 
 def begin(spec: TrainSpec, painted: Painted, model: Model | None) -> Model:

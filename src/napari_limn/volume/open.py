@@ -94,10 +94,7 @@ def open_labels(source: Any, image: Volume) -> Volume:
         If the labels are not whole numbers or do not fit the image.
     """
     labels = _labels_with_axes_of(image, source)
-    if labels.dtype.kind not in "bui":
-        raise LimnError(
-            f"{labels.name}: found labels of type {labels.dtype}, expected whole numbers; save them as integers."
-        )
+    refuse_fractions(labels)
     if labels.channels != 1 or labels.grid != image.grid:
         raise LimnError(
             f"{labels.name}: found labels of {GRID} size {labels.grid}"
@@ -105,6 +102,14 @@ def open_labels(source: Any, image: Volume) -> Volume:
             + f", expected {image.grid} like the image {image.name}; paint on a labels layer made for this image."
         )
     return labels
+
+
+def refuse_fractions(labels: Volume) -> None:
+    """Raise a LimnError if labels are not whole numbers."""
+    if labels.dtype.kind not in "bui":
+        raise LimnError(
+            f"{labels.name}: found labels of type {labels.dtype}, expected whole numbers; save them as integers."
+        )
 
 
 def _labels_with_axes_of(image: Volume, source: Any) -> Volume:
