@@ -170,8 +170,8 @@ def test_activation_values_count_every_node_of_a_small_network():
 
 def test_activation_values_count_the_classifier_before_the_network_and_what_it_leaves_in_the_heap():
     scales, seen = ((1.0, 1.0), (4.0, 4.0)), (1, 3, 64, 80)
-    spec = UNetSpec(width=16, factors=((2, 2),), pixels=PixelSpec(scales=scales), share=1.0)
-    bank, every = 3 * bank_values((64, 80), (4.0, 4.0), 1), 1 + 3 * features_of(1, 2)
+    spec = UNetSpec(width=16, factors=((2, 2),), pixels=PixelSpec(scales=scales, windows=1), share=1.0)
+    bank, every = 3 * bank_values((64, 80), (4.0, 4.0), 1), 1 + 3 * features_of(1, 2) + 3
     alone, network = activation_values(spec, seen), activation_values(replace(spec, share=0.0), seen)
     assert network == activation_values(replace(spec, pixels=None), seen)
     assert alone == 3 * 64 * 80 * (6 + every) + bank

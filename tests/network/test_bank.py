@@ -9,7 +9,14 @@ from scipy import ndimage
 
 from napari_limn.inference.sweep import Sweep
 from napari_limn.network import bank, pixels
-from napari_limn.network.bank import bank_values, eigenvalues, features_of, gaussian_features, reach
+from napari_limn.network.bank import (
+    bank_values,
+    eigenvalues,
+    features_of,
+    gaussian_features,
+    local_deviation,
+    reach,
+)
 from napari_limn.network.graph import footprint, graph_of, trace
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
@@ -41,6 +48,39 @@ def test_a_constant_image_has_no_features_but_itself_up_to_its_border():
     found = gaussian_features(seen(np.full((20, 30), 3.0)), (2.0, 2.0))[0]
     assert torch.allclose(found[0], torch.full((20, 30), 3.0), atol=1e-5)
     assert found[1:].abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_local_deviation_is_that_of_a_gaussian_window_away_from_the_border(ndim):
+    image, sigma = np.random.default_rng(0).normal(5, 2, size=(24,) * ndim), (1.0,) * ndim
+    x = torch.cat([seen(image), seen(3 * image)], 1)[:, [0, 2, 1, 3]]
+    found = local_deviation(x, sigma)[0].numpy()
+    mean, square = (ndimage.gaussian_filter(each, 1.0, truncate=3.0) for each in (image, image**2))
+    middle = (slice(3, -3),) * ndim
+    assert found.shape == (2, *image.shape)
+    assert np.allclose(found[0][middle], np.sqrt(square - mean**2)[middle], atol=1e-3)
+    assert np.allclose(found[1], 3 * found[0], atol=1e-3)
+
+
+def test_up_to_its_border_a_constant_image_does_not_deviate():
+    found = local_deviation(seen(np.full((20, 30), 3.0)), (2.0, 2.0))
+    assert found.max() < 2e-3
+
+
+def relative(image, windows=1):
+    scales = ((0.7, 0.7), (3.0, 3.0))
+    spec = UNetSpec(factors=((2, 2),), pixels=PixelSpec(scales=scales, windows=windows))
+    with torch.no_grad():
+        found = pixels.PixelClassifier(spec).bank(seen(image)[:, :1])[0]
+    return found[1 + 2 * features_of(1, 2) :]
+
+
+def test_relative_intensities_are_the_same_wherever_the_image_is_darker_by_a_factor():
+    image = np.random.default_rng(0).normal(0, 20, (40, 60))
+    bright, dark = relative(image), relative(0.2 * image - 7)
+    assert len(bright) == 3
+    assert torch.allclose(bright, dark, atol=2e-3)
+    assert not torch.allclose(relative(image / 1000), bright, atol=0.1)  # what hardly varies stays small
 
 
 @settings(max_examples=30, deadline=None)
@@ -77,7 +117,10 @@ def test_a_line_is_filtered_as_a_convolution_does_it(seed, ndim, sigma, longer):
 def test_without_gradients_a_classifier_gives_the_same_piece_by_piece(monkeypatch, ndim):
     monkeypatch.setattr(pixels, "_TOGETHER", 100)
     spec = UNetSpec(
-        in_channels=2, out_channels=3, factors=((2,) * ndim,), pixels=PixelSpec(scales=((1.0,) * ndim,))
+        in_channels=2,
+        out_channels=3,
+        factors=((2,) * ndim,),
+        pixels=PixelSpec(scales=((1.0,) * ndim,), windows=1),
     )
     classifier, x = pixels.PixelClassifier(spec), torch.randn(2, 2, *(9, 11, 13)[:ndim])
     expected = classifier(x)
@@ -104,7 +147,7 @@ def test_what_is_alive_while_features_are_computed_is_as_promised(extent, sigma)
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_a_classifier_sees_as_far_as_its_features_and_is_local(ndim, share):
     scales = ((0.7,) * ndim, (0.2, *(1.6,) * (ndim - 1)))
-    spec = UNetSpec(width=2, factors=((2,) * ndim,), pixels=PixelSpec(scales=scales), share=share)
+    spec = UNetSpec(width=2, factors=((2,) * ndim,), pixels=PixelSpec(scales=scales, windows=2), share=share)
     assert not graph_of(spec).not_local
     farthest = [max(r) for r in zip(*map(reach, scales), strict=True)]
     if share == 1:
@@ -117,16 +160,16 @@ def test_a_classifier_sees_as_far_as_its_features_and_is_local(ndim, share):
 @settings(max_examples=12, deadline=None)
 @given(
     st.sampled_from([2, 3]), st.sampled_from([1.0, 0.5]), st.integers(0, 99),
-    st.lists(st.integers(3, 6), min_size=3, max_size=3), st.integers(1, 3),
+    st.lists(st.integers(3, 6), min_size=3, max_size=3), st.integers(1, 3), st.integers(0, 2),
 )  # fmt: skip
-def test_a_sweep_equals_one_pass(ndim, share, seed, extent, block):
+def test_a_sweep_equals_one_pass(ndim, share, seed, extent, block, windows):
     scales = ((0.7,) * ndim, (0.2, *(1.2,) * (ndim - 1)))
     spec = UNetSpec(
         in_channels=2,
         out_channels=3,
         width=2,
         factors=((2,) * ndim,),
-        pixels=PixelSpec(scales=scales),
+        pixels=PixelSpec(scales=scales, windows=windows),
         share=share,
     )
     torch.manual_seed(seed)

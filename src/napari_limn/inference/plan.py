@@ -19,6 +19,7 @@ from napari_limn.inference.extents import (
 from napari_limn.inference.overlap import Line, kept_bytes, lines_of
 from napari_limn.inference.sweep_plan import LOOSE, OWN, cheapest_sweep
 from napari_limn.network.bank import bank_values, features_of
+from napari_limn.network.pixels import bank_sizes
 from napari_limn.volume.boxes import count_blocks
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def activation_values(spec: UNetSpec, seen: Sequence[int], itemsize: int = 4) ->
     convolved = voxels * _convolved_values(spec) if spec.convolves else 0
     if spec.pixels is None or spec.share == 0:
         return around + convolved
-    every = spec.in_channels + (len(spec.pixels.scales) + 1) * features_of(spec.in_channels, spec.ndim)
+    every = sum(bank_sizes(spec)) + features_of(spec.in_channels, spec.ndim)
     bank = _bank_values(spec, seen) * 4 / itemsize  # computed in float32
     gaps = _GAPS * bank_gaps(seen[-spec.ndim :], bank)
     return around + max(voxels * every + bank, convolved + gaps if convolved else 0)

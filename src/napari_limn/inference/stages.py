@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_limn.errors import LimnError
+from napari_limn.network.bank import gaussian_features, local_deviation
 from napari_limn.network.graph import Op
 from napari_limn.network.moves import STILL
 
@@ -21,7 +22,8 @@ Spans = tuple[Span, ...]
 
 _PASSED = set("dropout dropout2d dropout3d contiguous clone detach to float bfloat16 half".split())  # noqa: SIM905
 _CUTS = {"narrow", "getitem"}
-WINDOWS = {"conv2d", "conv3d", "max_pool2d", "max_pool3d", "avg_pool2d", "avg_pool3d", "gaussian_features"}
+FILTERS = {"gaussian_features": gaussian_features, "local_deviation": local_deviation}
+WINDOWS = {"conv2d", "conv3d", "max_pool2d", "max_pool3d", "avg_pool2d", "avg_pool3d", *FILTERS}
 SPREADS = {"conv_transpose2d", "conv_transpose3d"}
 
 

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from napari_limn.device import channels_last
 from napari_limn.inference.extents import bank_gaps
 from napari_limn.inference.schedule import Schedule
-from napari_limn.inference.stages import SPREADS, WINDOWS, NotStreamableError, Part, stages_of
-from napari_limn.network.bank import bank_values, gaussian_features
+from napari_limn.inference.stages import FILTERS, SPREADS, WINDOWS, NotStreamableError, Part, stages_of
+from napari_limn.network.bank import bank_values
 from napari_limn.network.graph import Slot, Weight
 
 if TYPE_CHECKING:
@@ -213,8 +213,8 @@ class Sweep:
         if op.name in ("conv2d", "conv3d"):
             relu = bool(then) and then[0].name == "relu"
             data, then = self._convolved(op, given[0], relu=relu), then[relu:]
-        elif op.name == "gaussian_features":
-            data = gaussian_features(given[0], op.named()["sigma"], 0)
+        elif op.name in FILTERS:
+            data = FILTERS[op.name](given[0], op.named()["sigma"], 0)
         elif op.name in WINDOWS:
             data = self._pooled(op, given[0])
         elif op.name in SPREADS:

@@ -1,8 +1,8 @@
 """Local features of an image at several scales: Gaussian derivatives and the eigenvalues of what they form.
 
 Responses of Gaussian derivatives (Lindeberg 1998, doi:10.1023/A:1008045108935) with derivatives multiplied by their scale, so that
-features of all scales are of one order; structure tensor after Förstner 1987; Hessian after Frangi 1998. Beyond the border of
-the image there is nothing: what a filter would see there is left out of its weights, so that no false edge appears and a block
+features of all scales are of one order; structure tensor after Förstner 1987; Hessian after Frangi 1998; intensity in deviations
+from its neighbourhood as in divisive normalisation (Jarrett 2009, doi:10.1109/ICCV.2009.5459469). Beyond the border of the image there is nothing: what a filter would see there is left out of its weights, so that no false edge appears and a block
 gives what the whole image gives.
 """
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _TRUNCATE = 3.0  # filters end at so many sigma
 _THIN = 0.3  # of a voxel: below this sigma nothing is seen along an axis
+_EVEN = 0.1  # deviation, of scaled intensity, below which a neighbourhood counts as even
 _PIECE = 32  # samples of a line that are filtered together, at least
 # numbers alive at once while features are computed, over those that come of it (benchmarks/memory.py)
 _ALIVE = 4
@@ -30,6 +31,11 @@ _ALIVE = 4
 def reach(sigma: Sequence[float]) -> tuple[int, ...]:
     """How many voxels the features of a scale look at on each side, along each axis."""
     return tuple(_radius(s) + _radius(_integration(s)) for s in sigma)
+
+
+def window_reach(sigma: Sequence[float]) -> tuple[int, ...]:
+    """How many voxels a Gaussian window looks at on each side, along each axis."""
+    return tuple(_radius(s) for s in sigma)
 
 
 def features_of(channels: int, ndim: int) -> int:
@@ -68,14 +74,74 @@ def gaussian_features(x: Tensor, sigma: Sequence[float], padding: int | None = N
     margin = reach(sigma) if padding is None else (padding,) * ndim
     x = F.pad(x.float(), [m for side in reversed(margin) for m in (side, side)])
     image, ones = x.chunk(2, 1)
-    inside = [
-        ones[0, 0].amax([b for b in range(ndim) if b != a]) if ndim > 1 else ones[0, 0] for a in range(ndim)
-    ]
+    inside = _inside(ones[0, 0])
     batch = image.reshape(-1, 1, *image.shape[2:])
     jet = _jet(batch, inside, sigma)
     inside = [_cropped(along, _radius(s)) for along, s in zip(inside, sigma, strict=True)]
     found = _invariants(jet, inside, sigma)
     return found.reshape(x.shape[0], -1, *found.shape[2:]).to(type_)
+
+
+def smoothed(features: Tensor, ndim: int) -> Tensor:
+    """The smoothed intensity (N, C, …) of each channel among the features (N, C (3 + 2 ndim), …) of a scale."""
+    return features[:, :: 3 + 2 * ndim]
+
+
+def local_deviation(x: Tensor, sigma: Sequence[float], padding: int | None = None) -> Tensor:
+    """Standard deviation of the intensity around each voxel, in a Gaussian window.
+
+    Parameters
+    ----------
+    x, sigma, padding
+        As for :func:`gaussian_features`, but that without `padding` there are as many zeros as :func:`window_reach` tells.
+
+    Returns
+    -------
+    Tensor
+        (N, C, …).
+    """
+    if has_torch_function_unary(x):
+        return handle_torch_function(local_deviation, (x,), x, sigma, padding)
+    ndim, type_ = x.ndim - 2, x.dtype
+    margin = window_reach(sigma) if padding is None else (padding,) * ndim
+    x = F.pad(x.float(), [m for side in reversed(margin) for m in (side, side)])
+    image, ones = x.chunk(2, 1)
+    batch = image.reshape(-1, 1, *image.shape[2:])
+    mean, square = _averaged(torch.cat([batch, batch.square()]), _inside(ones[0, 0]), sigma).chunk(2)
+    found = (square - mean.square()).clamp_min(0).sqrt()
+    return found.reshape(len(x), -1, *found.shape[2:]).to(type_)
+
+
+def relative_intensities(x: Tensor, features: Sequence[Tensor], window: int, deviation: Tensor) -> Tensor:
+    """Intensity in deviations from its neighbourhood: what is bright *here*, however bright the image is elsewhere.
+
+    Parameters
+    ----------
+    x
+        The intensities (N, C, …).
+    features
+        Of every scale, see :func:`gaussian_features`.
+    window
+        Number of the scale whose smoothed intensity is the mean of the neighbourhood.
+    deviation
+        What :func:`local_deviation` gives in that window.
+
+    Returns
+    -------
+    Tensor
+        (N, C (1 + scales), …): of the intensities themselves, then of those that are smoothed.
+    """
+    if has_torch_function_unary(x):  # each voxel by itself
+        return handle_torch_function(
+            relative_intensities, (x, *features, deviation), x, features, window, deviation
+        )
+    ndim = x.ndim - 2
+    mean, width = smoothed(features[window], ndim), deviation.square().add_(_EVEN**2).sqrt_()
+    found = x.new_empty(len(x), (1 + len(features)) * x.shape[1], *x.shape[2:])
+    places = found.view(len(x), 1 + len(features), *x.shape[1:]).unbind(1)
+    for place, value in zip(places, (x, *(smoothed(each, ndim) for each in features)), strict=True):
+        torch.sub(value, mean, out=place).div_(width)
+    return found
 
 
 def _jet(x: Tensor, inside: list[Tensor], sigma: Sequence[float]) -> dict[tuple[int, ...], Tensor]:
@@ -114,7 +180,8 @@ def _invariants(jet: dict[tuple[int, ...], Tensor], inside: list[Tensor], sigma:
     mask = inside[0].view(-1, *[1] * (ndim - 1))
     for a in range(1, ndim):
         mask = mask * inside[a].view(*[1] * a, -1, *[1] * (ndim - 1 - a))
-    tensor = [_integrated(slope[p] * slope[q] * mask, inside, sigma) for p, q in pairs]
+    around = [_integration(s) for s in sigma]
+    tensor = [_averaged(slope[p] * slope[q] * mask, inside, around) for p, q in pairs]
     crop = [_radius(_integration(s)) for s in sigma]
 
     def cut(value: Tensor) -> Tensor:
@@ -148,10 +215,16 @@ def eigenvalues(entries: Sequence[Tensor]) -> list[Tensor]:
     return [first, 3 * mean - first - last, last]
 
 
-def _integrated(x: Tensor, inside: list[Tensor], sigma: Sequence[float]) -> Tensor:
-    """`x` smoothed at the integration scale, as a mean over what lies inside the image."""
+def _inside(ones: Tensor) -> list[Tensor]:
+    """1 where there is image and 0 beyond it, along each axis."""
+    axes = range(ones.ndim)
+    return [ones.amax([b for b in axes if b != a]) if ones.ndim > 1 else ones for a in axes]
+
+
+def _averaged(x: Tensor, inside: list[Tensor], sigma: Sequence[float]) -> Tensor:
+    """`x` smoothed, as a mean over what lies inside the image."""
     for axis, s in enumerate(sigma):
-        kernel = _kernels(_integration(s))[:1].to(x)
+        kernel = _kernels(s)[:1].to(x)
         shape = [1] * len(sigma)
         shape[axis] = -1
         seen = F.conv1d(inside[axis].view(1, 1, -1), kernel[:, None]).clamp_min(1e-6)

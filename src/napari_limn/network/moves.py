@@ -7,7 +7,7 @@ from fractions import Fraction
 from math import floor
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.network.bank import reach
+from napari_limn.network.bank import reach, window_reach
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -122,6 +122,7 @@ _POINTWISE = frozenset(
         "type",
         "detach",
         "channel_norm",
+        "relative_intensities",
     ]
 )
 _OVER_CHANNELS = frozenset(
@@ -142,6 +143,7 @@ _ARGUMENTS = {
     "getitem": "input index",
     "pixel_shuffle": "input factor",
     "gaussian_features": "input sigma padding",
+    "local_deviation": "input sigma padding",
 }
 
 
@@ -199,7 +201,12 @@ class Call:
     _avg_pool = _max_pool
 
     def _gaussian_features(self, after: tuple[int, ...]) -> list[Move]:
-        radii = reach(self.given["sigma"])
+        return self._filter(reach(self.given["sigma"]))
+
+    def _local_deviation(self, after: tuple[int, ...]) -> list[Move]:
+        return self._filter(window_reach(self.given["sigma"]))
+
+    def _filter(self, radii: Sequence[int]) -> list[Move]:
         pads = radii if self.given.get("padding") is None else self.each("padding", 0)
         return [_window(2 * r + 1, 1, p) for r, p in zip(radii, pads, strict=True)]
 

@@ -14,7 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import has_torch_function_unary
 
-from napari_limn.network.bank import features_of, gaussian_features, reach
+from napari_limn.network.bank import (
+    features_of,
+    gaussian_features,
+    local_deviation,
+    reach,
+    relative_intensities,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +31,15 @@ _CONV: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _FAR = 6.0  # standard deviations at which features are clipped: beyond what was painted, nothing is known
 _TOGETHER = 1 << 14  # voxels that go through the perceptron at once
 _LEAST = 1e-6  # deviation of a feature that does not vary
+
+
+def bank_sizes(spec: UNetSpec) -> list[int]:
+    """How many features there are: the intensities, those of each scale, and those in each window."""
+    if spec.pixels is None:
+        return []
+    scales, windows = len(spec.pixels.scales), spec.pixels.windows
+    channels, each = spec.in_channels, features_of(spec.in_channels, spec.ndim)
+    return [channels, *[each] * scales, *[channels * (1 + scales)] * windows]
 
 
 class PixelClassifier(nn.Module):
@@ -38,7 +53,9 @@ class PixelClassifier(nn.Module):
         if spec.pixels is None:
             raise TypeError("a network without a pixel classifier")
         self.scales, self.ndim, self.classes = spec.pixels.scales, spec.ndim, spec.out_channels
-        self.features = spec.in_channels + len(self.scales) * features_of(spec.in_channels, spec.ndim)
+        self.windows = range(len(self.scales) - spec.pixels.windows, len(self.scales))
+        self._sizes = bank_sizes(spec)
+        self.features = sum(self._sizes)
         each = (1, self.features, *(1,) * spec.ndim)
         self.register_buffer("mean", torch.zeros(each))
         self.register_buffer("deviation", torch.ones(each))
@@ -58,17 +75,25 @@ class PixelClassifier(nn.Module):
         return prod(n + 2 * m for n, m in zip(extent, self.margin, strict=True))
 
     def bank(self, x: Tensor) -> Tensor:
-        """The features of (N, C, …), (N, features, …): the intensities themselves, then those of each scale."""
+        """The features of (N, C, …), (N, features, …): the intensities, those of each scale, and what they are in each window."""
         seen = torch.cat([x, torch.ones_like(x)], 1)
         if has_torch_function_unary(x):  # whoever traces the network follows values, not memory
-            return torch.cat([x, *(gaussian_features(seen, sigma) for sigma in self.scales)], 1)
-        # scale by scale into its place: put together at the end, all of them would be there twice
+            traced = [gaussian_features(seen, sigma) for sigma in self.scales]
+            return torch.cat([x, *traced, *(self._relative(x, seen, traced, w) for w in self.windows)], 1)
+        # part by part into its place: put together at the end, all of them would be there twice
         found = x.new_empty(len(x), self.features, *x.shape[2:])
-        found[:, : x.shape[1]] = x
-        each = features_of(x.shape[1], self.ndim)
-        for place, sigma in enumerate(self.scales):
-            found.narrow(1, x.shape[1] + place * each, each).copy_(gaussian_features(seen, sigma))
+        own, *places = torch.split(found, self._sizes, 1)
+        features, relative = places[: len(self.scales)], places[len(self.scales) :]
+        own.copy_(x)
+        for place, sigma in zip(features, self.scales, strict=True):
+            place.copy_(gaussian_features(seen, sigma))
+        for place, window in zip(relative, self.windows, strict=True):
+            place.copy_(self._relative(x, seen, features, window))
         return found
+
+    def _relative(self, x: Tensor, seen: Tensor, features: Sequence[Tensor], window: int) -> Tensor:
+        """What the intensities are in the window of a scale."""
+        return relative_intensities(x, features, window, local_deviation(seen, self.scales[window]))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of `x`."""

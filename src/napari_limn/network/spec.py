@@ -32,10 +32,13 @@ class PixelSpec:
         Standard deviations of the Gaussians along each axis (Y, X or Z, Y, X), in voxels, one tuple a scale.
     hidden
         Units of the layers between features and classes; none makes it linear.
+    windows
+        As many of the last scales are also windows, in whose deviations from its neighbourhood intensity is a feature.
     """
 
     scales: tuple[tuple[float, ...], ...]
     hidden: tuple[int, ...] = (32,)
+    windows: int = 0
 
     def __post_init__(self) -> None:
         if len({len(s) for s in self.scales}) != 1 or any(not x >= 0 for s in self.scales for x in s):
@@ -44,6 +47,10 @@ class PixelSpec:
             )
         if any(n < 1 for n in self.hidden):
             raise LimnError(f"PixelSpec.hidden: found {self.hidden}, expected numbers of units of 1 or more.")
+        if not 0 <= self.windows <= len(self.scales):
+            raise LimnError(
+                f"PixelSpec.windows: found {self.windows}, expected 0 to {len(self.scales)}, the number of scales."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ PRESETS = {
 
 # standard deviations of the pixel classifier's Gaussians, by the axes of the network; measured in benchmarks/
 SCALES = {2: (0.7, 1.0, 1.6, 3.5, 5.0, 10.0), 3: (0.7, 1.6, 3.5, 5.0)}
+_WINDOWS = 3  # of them, the largest, in which intensity is also seen beside its neighbourhood
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +202,9 @@ def pixel_features(dims: int, spacing: tuple[float, float, float] = (1.0, 1.0, 1
     (0.4, 1.6, 1.6)
     """
     ratios = [round(spacing[2] / step, 3) for step in spacing[3 - dims :]]
-    return PixelSpec(scales=tuple(tuple(round(s * r, 3) for r in ratios) for s in SCALES[dims]))
+    return PixelSpec(
+        scales=tuple(tuple(round(s * r, 3) for r in ratios) for s in SCALES[dims]), windows=_WINDOWS
+    )
 
 
 def pooling_factors(spacing: tuple[float, ...], depth: int) -> tuple[tuple[int, ...], ...]:
