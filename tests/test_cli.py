@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from argparse import Namespace
 
 import numpy as np
 import pytest
@@ -10,8 +12,11 @@ import tifffile
 import zarr
 from PIL import Image
 
-from napari_limn.cli import main
-from napari_limn.model import Model
+from napari_limn.annotation.classes import Classes
+from napari_limn.cli import _train_spec, main
+from napari_limn.model import Model, ModelSpec
+from napari_limn.network.spec import UNetSpec
+from napari_limn.network.unet import UNet
 
 FAST = {"steps": 40, "patch": [32, 32], "network": {"width": 4, "factors": [[2, 2], [2, 2]]}}
 
@@ -48,8 +53,8 @@ def run(capsys, *arguments):
     return code, json.loads(last) if last.startswith("{") else None, err
 
 
-def train(capsys, files, out="model.limn", *more):
-    spec = ["--spec", files / "spec.json", "--json", "--quiet"]
+def train(capsys, files, out="model.limn", *more, quiet=True):
+    spec = ["--spec", files / "spec.json", "--json", *(["--quiet"] if quiet else [])]
     return run(
         capsys, "train", files / "image.ome.tif", files / "strokes.tif", "-o", files / out, *spec, *more
     )
@@ -136,21 +141,38 @@ def test_check_says_what_training_would_say_and_how_to_mend_it(capsys, files):
     assert (code, said["stops"]) == (0, False)
 
 
+def test_check_refuses_what_train_refuses(capsys, files):
+    pair = (files / "image.ome.tif", files / "strokes.tif")
+    asked = ("--objects", "--zero", "unlabelled")
+    code, _, said = run(capsys, "check", *pair, *asked)
+    assert (code, said) == (1, run(capsys, "train", *pair, "-o", files / "m.limn", *asked)[2])
+    assert "found 0 as unlabelled, expected masks of every object" in said
+    assert run(capsys, "check", *pair, "--objects", "--zero", "background")[2] == ""
+
+
 def test_training_tells_what_is_worth_knowing(capsys, files):
     strokes = tifffile.imread(files / "strokes.tif")
     strokes[80:82] = 0
     strokes[60:62, 20:] = 0
     tifffile.imwrite(files / "strokes.tif", strokes)
-    code, _, err = train(capsys, files, "model.limn", "--steps", 1)
+    code, _, err = train(capsys, files, "model.limn", "--steps", 1, quiet=False)
     assert code == 0
     assert "class 7: found 30 painted voxels" in err
     _, said, _ = run(capsys, "check", files / "image.ome.tif", files / "strokes.tif", "--json")
     assert said["findings"][0]["sentence"] in err
+    code, said, err = train(capsys, files, "quiet.limn", "--steps", 1)
+    assert (code, said["classes"], err) == (0, [3, 7], "")
 
 
 def test_options_win_over_the_spec_file(capsys, files):
     _, said, _ = train(capsys, files, "other.limn", "--steps", "3")
     assert said["steps"] <= 3
+    spec = {"spec": files / "spec.json"} | dict.fromkeys(
+        ("steps", "seed", "zero", "objects", "preset", "dims")
+    )
+    found = _train_spec(Namespace(**spec, device=None, seconds=2.5))
+    assert (found.steps, found.seconds, found.patch) == (None, 2.5, (32, 32))
+    assert _train_spec(Namespace(**spec, device=None, seconds=None)).steps == FAST["steps"]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +194,6 @@ def test_options_win_over_the_spec_file(capsys, files):
         (["train", "image.ome.tif", "one.tif", "-o", "m.limn"], "paint background as a class"),
         (["predict", "image.ome.tif", "image.ome.tif", "-o", "o.tif"], "expected a .limn model file"),
         (["predict", "m.limn", "image.ome.tif", "-o", "o.tif"], "there is no such model file"),
-        (["predict", "m.limn", "one.tif", "-o", "./one.tif", "--overwrite"], "would replace their own image"),
         (["score", "one.tif", "small.tif"], "expected the same"),
         (["info", "notes.txt"], "expected .tif"),
     ],
@@ -199,6 +220,37 @@ def test_nothing_is_overwritten_unasked(capsys, files):
     assert "--overwrite" in err
     assert (files / "model.limn").read_bytes() == before
     assert train(capsys, files, "model.limn", "--overwrite")[0] == 0
+    image = files / "image.ome.tif"
+    code, _, err = run(capsys, "predict", files / "model.limn", image, "-o", image, "--overwrite")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "the labels would replace their own image; choose another name" in err
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.EACCES, "writing is not permitted"), (errno.EROFS, "the disk is read-only")]
+)
+def test_a_model_that_cannot_be_written_is_refused_before_training(capsys, files, monkeypatch, number, words):
+    def refused(*_, **__):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr("napari_limn.cli.NamedTemporaryFile", refused)
+    monkeypatch.setattr(
+        "napari_limn.training.trainer.training_events", lambda *_, **__: pytest.fail("no need")
+    )
+    code, _, err = train(capsys, files)
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"model.limn: {words}" in err
+    assert err.endswith(": nothing was trained.\n")
+
+
+def test_a_folder_is_no_name_for_a_model_and_a_trial_leaves_nothing(capsys, files):
+    (files / "model.limn").mkdir()
+    code, _, err = train(capsys, files, "model.limn", "--overwrite")
+    assert code == 1
+    assert "model.limn: found a folder, expected the name of a model file; choose another name" in err
+    before = sorted(files.iterdir())
+    assert train(capsys, files, "other.limn", "--spec", files / "none.json")[0] == 1
+    assert sorted(files.iterdir()) == before
 
 
 def test_wrong_usage_is_exit_2(capsys):
@@ -280,12 +332,27 @@ def test_info_certifies_a_model_on_an_image(capsys, files):
     assert "found 3 channels, the model was trained with 1" in err
 
 
+def test_info_of_a_large_model_says_what_its_example_would_need(capsys, tmp_path):
+    spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2)))
+    path = Model(spec, UNet(spec.network)).save(tmp_path / "m.limn")
+    _, said, _ = run(capsys, "info", path, "--json")
+    assert said["plan"]["limit"] == 2_000_000_000
+    _, said, _ = run(capsys, "info", path, "--memory", "3GB", "--json")
+    assert said["plan"]["limit"] == 3_000_000_000
+    code, said, err = run(capsys, "info", path, "--memory", "30MB", "--json")
+    assert (code, said["plan"], err) == (0, None, "")
+    assert run(capsys, "info", path, "--memory", "30MB")[0] == 0
+    main(["info", str(path), "--memory", "30MB"])
+    [line] = [row for row in capsys.readouterr().out.splitlines() if row.startswith("plan for")]
+    assert "2048 voxels in 0.03 GB: found a memory limit of 0.03 GB, the smallest block" in line
+
+
 @pytest.mark.parametrize(("norm", "exact"), [("batch", True), ("instance", False)])
 def test_info_says_whether_tiles_are_exact(capsys, files, norm, exact):
     (files / "spec.json").write_text(
         json.dumps(FAST | {"steps": 2, "network": FAST["network"] | {"norm": norm}})
     )
-    _, _, err = train(capsys, files)
+    _, _, err = train(capsys, files, quiet=False)
     assert ("instance normalisation looks at the whole tile" in err and "max difference" in err) is not exact
     _, said, _ = run(capsys, "info", files / "model.limn", "--json")
     assert said["tile_exact"] is exact

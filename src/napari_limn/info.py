@@ -5,20 +5,31 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from napari_limn.errors import LimnError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from napari_limn.inference.certificate import Certificate
+    from napari_limn.inference.plan import Plan
     from napari_limn.model import Model
+    from napari_limn.network.spec import UNetSpec
     from napari_limn.volume.volume import Volume
 
+_EXAMPLE = {2: (1, 1, 2048, 2048), 3: (1, 256, 512, 512)}  # extent (T, Z, Y, X) of an image to plan for
 _FEW_VALUES = 20  # an integer image with no more values than this is shown as labels
 
 
-def model_info(path: Path) -> dict[str, Any]:
-    """What is in a model file: ``text`` for people, the rest for programs."""
-    from napari_limn.inference.plan import choose_plan
+def model_info(path: Path, memory: int | str = "2GB") -> dict[str, Any]:
+    """What is in a model file: ``text`` for people, the rest for programs; with an example of a plan for so much memory.
+
+    Raises
+    ------
+    LimnError
+        If `path` is no model, or `memory` no amount of it.
+    """
+    from napari_limn.device import parse_bytes
     from napari_limn.model import Model
     from napari_limn.network.graph import footprint, graph_of
     from napari_limn.specs import to_json
@@ -28,9 +39,8 @@ def model_info(path: Path) -> dict[str, Any]:
     not_local = graph_of(spec.network).not_local
     feet = footprint(spec.network)
     weights = sum(p.numel() for p in model.network.parameters())
-    example = choose_plan(
-        spec.network, (1, 1, 2048, 2048) if spec.network.ndim == 2 else (1, 256, 512, 512), 2_000_000_000
-    )
+    limit = parse_bytes(memory)
+    example, planned = _example_plan(spec.network, limit)
     lines = [
         f"{path.name}: {model!r}, {weights:,} weights, {spec.network.in_channels} input channels",
         f"trained for {spec.steps} steps in {spec.seconds:.0f} s, held-out IoU {spec.score if spec.score is None else round(spec.score, 3)}",
@@ -40,12 +50,23 @@ def model_info(path: Path) -> dict[str, Any]:
         "tile-exact: tiles equal one pass over the whole image"
         if not not_local
         else f"not tile-exact: {not_local[0]} and {len(not_local) - 1} more look at the whole tile",
-        f"plan for {' × '.join(map(str, example.grid))} voxels in 2 GB: {example}",
+        f"plan for {' × '.join(map(str, _EXAMPLE[spec.network.ndim]))} voxels in {limit / 1e9:g} GB: {planned}",
     ]
     return {
         "text": "\n".join(lines), "kind": "model", "weights": weights, "spec": to_json(spec),
-        "footprint": [asdict(f) for f in feet], "tile_exact": not not_local, "not_local": list(not_local), "plan": asdict(example),
+        "footprint": [asdict(f) for f in feet], "tile_exact": not not_local, "not_local": list(not_local), "plan": example and asdict(example),
     }  # fmt: skip
+
+
+def _example_plan(network: UNetSpec, limit: int) -> tuple[Plan | None, str]:
+    """A plan for an image of usual extent in `limit` bytes, or None; and what is to be said of it."""
+    from napari_limn.inference.plan import choose_plan
+
+    try:
+        found = choose_plan(network, _EXAMPLE[network.ndim], limit)
+    except LimnError as error:
+        return None, str(error)
+    return found, str(found)
 
 
 def certify_model(path: Path, image: Path, axes: str | None = None) -> dict[str, Any]:

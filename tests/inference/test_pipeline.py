@@ -17,6 +17,7 @@ from napari_limn.inference.engine import BlockEngine
 from napari_limn.inference.pipeline import PredictSpec, check_fit, plan, predict, prediction_events
 from napari_limn.inference.plan import choose_plan
 from napari_limn.inference.run import Run
+from napari_limn.info import certificate
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
@@ -232,6 +233,32 @@ def test_another_number_of_channels_is_refused_with_both(run):
 def test_a_network_over_volumes_refuses_a_single_plane(run):
     with pytest.raises(LimnError, match="found a single plane, the model expects a stack; choose a 2D model"):
         run(model_of(VOLUMES), image_of((20, 20), "YX"))
+
+
+@pytest.mark.parametrize("run", [predict, plan, certificate])
+@pytest.mark.parametrize(
+    ("factors", "norm", "options", "shape", "least"),
+    [
+        (((2, 2),) * 4, "instance", {}, (16, 16), "17 along Y or 17 along X"),
+        (PLANES, "instance", {}, (3, 4), "5 along Y or 5 along X"),
+        (PLANES, "group", {"width": 2}, (4, 4), "5 along Y or 5 along X"),
+        (((1, 3), (2, 2)), "instance", {"skip": "attention"}, (2, 6), "3 along Y or 7 along X"),
+        (VOLUMES, "instance", {}, (2, 4, 4), "3 along Z or 5 along Y or 5 along X"),
+        (((5, 5),), "instance", {"padding": "valid"}, (1, 1), "2 along Y or 2 along X"),
+    ],
+)
+def test_an_image_of_which_the_norm_gets_one_sample_is_refused(run, factors, norm, options, shape, least):
+    spec = UNetSpec(**{"width": 3, "factors": factors, "norm": norm} | options)
+    model = Model(ModelSpec(network=spec, classes=Classes((1, 2))), UNet(spec).eval())
+    axes = "ZYX"[-len(shape) :]
+    with pytest.raises(LimnError) as error:
+        run(model, image_of(shape, axes))
+    found = " × ".join(map(str, shape))
+    assert f"found {found} voxels, of which {norm} normalisation gets a single sample" in str(error.value)
+    assert f"expected at least {least}; choose a larger image" in str(error.value)
+    for axis, part in enumerate(least.split(" or ")):  # each of these suffices
+        larger = [int(part.split()[0]) if axis == a else n for a, n in enumerate(shape)]
+        run(model, image_of(larger, axes))
 
 
 @pytest.mark.parametrize("run", [predict, plan])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -374,6 +375,30 @@ def test_a_journal_without_its_files_holds_nobody_up(tmp_path, patch, suffix):
     Ledger.open(path, {"model": "quite another"}).close()
     assert predict(model, volume, path) == path
     assert files(path.parent) == files(whole.parent)
+
+
+@pytest.mark.parametrize("again", ["journal alone", "overwrite", "files"])
+def test_what_a_journal_says_counts_only_where_the_run_goes_on_from_it(tmp_path, patch, monkeypatch, again):
+    model, volume = set_up("swept plane", patch)
+    path, prepared, seen = tmp_path / "labels.ome.zarr", Run.prepared, []
+    interrupted(prediction_events(model, volume, path, PredictSpec(precision="float32")), 9)
+    if again == "journal alone":
+        shutil.rmtree(path.with_name(path.name + ".partial"))
+    monkeypatch.setattr(Run, "prepared", lambda *args: seen.append(args[-1]) or prepared(*args))
+    assert predict(model, volume, path, overwrite=again == "overwrite") == path
+    assert bool(seen[0]) == (again == "files")
+
+
+@pytest.mark.parametrize("out", ["image.tif", "link.tif"])
+def test_an_image_is_not_replaced_by_its_labels(tmp_path, monkeypatch, out):
+    image = tmp_path / "image.tif"
+    tifffile.imwrite(image, image_of("YX", (90, 70)).data)
+    (tmp_path / "link.tif").symlink_to(image)
+    before = files(tmp_path)
+    monkeypatch.setattr(Volume, "read", lambda *_: pytest.fail("not to be read"))
+    with pytest.raises(LimnError, match="the labels would replace their own image; choose another name"):
+        predict(model_of(PLANES), image, tmp_path / out, overwrite=True)
+    assert files(tmp_path) == before
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

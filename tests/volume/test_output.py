@@ -208,6 +208,7 @@ def test_a_type_that_ome_tiff_does_not_have_is_refused_and_leaves_nothing(tmp_pa
         ("millimeter", "mm", 0.1),
         ("centimeter", "cm", 1.0),
         ("angstrom", "Å", 1e-8),
+        ("inch", "in", 2.54),
     ],
 )
 def test_tiff_voxel_size_in_ome_and_in_the_resolution_tags(tmp_path, unit, symbol, centimetres):
@@ -233,6 +234,16 @@ def test_a_tiff_of_unknown_voxel_size_claims_none(tmp_path):
     with tifffile.TiffFile(path) as tif:
         assert "PhysicalSize" not in tif.ome_metadata
     assert open_tiff(path).axes == Axes.of("ZYX")
+
+
+@pytest.mark.parametrize("scale", [(4.0, 1.0, 1.0), (1.0, 0.5, 3.0)])
+def test_a_tiff_keeps_the_proportions_of_voxels_whose_unit_is_unknown(tmp_path, scale):
+    axes = Axes.of("ZYX", scale)
+    path = finished(tmp_path / "labels.tif", Volume(np.zeros((5, 8, 9)), axes))
+    assert open_tiff(path).axes == axes
+    with tifffile.TiffFile(path) as tif:
+        assert 'Unit="pixel"' in tif.ome_metadata
+        assert tif.pages.first.tags.valueof("ResolutionUnit") != 3
 
 
 @pytest.mark.parametrize("time", ["second", "millisecond", "minute", "hour"])

@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from napari_limn import __version__
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from napari_limn.events import Event
     from napari_limn.model import Model
     from napari_limn.training.spec import TrainSpec
+    from napari_limn.volume.volume import Volume
 
 INTERRUPTED = 130
 
@@ -202,7 +204,9 @@ def _add_info(verbs: Any) -> argparse.ArgumentParser:
     verb.add_argument(
         "--plan", type=Path, metavar="IMAGE", help="blocks, memory and time of a prediction of this image"
     )
-    verb.add_argument("--memory", metavar="2GB", help="most memory to plan with (as of predict)")
+    verb.add_argument(
+        "--memory", metavar="2GB", help="most memory to plan with (with --plan as of predict, else 2GB)"
+    )
     verb.add_argument("--overwrite", action="store_true", help="write over an existing picture")
     verb.set_defaults(run=_info)
     return verb
@@ -222,25 +226,15 @@ def _demo(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _train(args: argparse.Namespace) -> dict[str, Any]:
-    from napari_limn.info import certificate
     from napari_limn.model import Model
     from napari_limn.training.trainer import training_events
-    from napari_limn.volume.homes import refuse_existing
     from napari_limn.volume.open import open_volume
 
     if len(args.pair) not in (0, 2) or not args.pair + args.pairs:
         raise LimnError(
             f"found {len(args.pair)} files, expected IMAGE LABELS (more of them with --pair IMAGE LABELS)."
         )
-    if args.out.suffix.lower() != ".limn":
-        raise LimnError(
-            f"{args.out}: found suffix {args.out.suffix or '(none)'!r}, expected .limn for a model."
-        )
-    if not args.out.parent.is_dir():
-        raise LimnError(
-            f"{args.out.parent}: there is no such folder to write {args.out.name} into; create it first."
-        )
-    refuse_existing(args.out, overwrite=args.overwrite)
+    _refuse_unwritable(args.out, overwrite=args.overwrite)
     pairs = ([args.pair] if args.pair else []) + args.pairs
     images = [open_volume(image, args.axes) for image, _ in pairs]
     start = Model.load(args.start) if args.start else None
@@ -248,11 +242,8 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
     model, stopped = _best_of(run, args)
     model.save(args.out)
     spec = model.spec
-    if not spec.network.tile_exact:
-        seams = certificate(model, images[0])
-        sys.stderr.write(
-            f"napari-limn: {spec.network.norm} normalisation looks at the whole tile, so predictions have seams: {seams}.\n"
-        )
+    if not spec.network.tile_exact and not args.quiet:
+        sys.stderr.write(f"napari-limn: {_seams(model, images[0])}\n")
     score = "not scored" if spec.score is None else f"held-out IoU {spec.score:.3f}"
     return {
         "text": f"{'Stopped; best so far: ' if stopped else ''}{args.out}: {model!r}, {spec.steps} steps, {score}",
@@ -263,6 +254,35 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
         "seconds": round(spec.seconds, 2),
         "classes": list(spec.classes.values),
     }
+
+
+def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
+    """Refuse a name that no model can have, before the time to train one is spent."""
+    from napari_limn.volume.durable import disk_faults
+    from napari_limn.volume.homes import refuse_existing
+
+    if out.suffix.lower() != ".limn":
+        raise LimnError(f"{out}: found suffix {out.suffix or '(none)'!r}, expected .limn for a model.")
+    if not out.parent.is_dir():
+        raise LimnError(f"{out.parent}: there is no such folder to write {out.name} into; create it first.")
+    refuse_existing(out, overwrite=overwrite)
+    if out.is_dir():
+        raise LimnError(f"{out}: found a folder, expected the name of a model file; choose another name.")
+    # a file with a name of its own, since another run may be saving to OUT.partial; it is as long
+    with disk_faults(out, "nothing was trained"), NamedTemporaryFile(prefix=out.name, dir=out.parent):
+        pass
+
+
+def _seams(model: Model, image: Volume) -> str:
+    """What is to be said of a model whose tiles differ from the whole image, or why it takes no image so small."""
+    from napari_limn.info import certificate
+
+    try:
+        found = certificate(model, image)
+    except LimnError as error:
+        return str(error)
+    norm = model.spec.network.norm
+    return f"{norm} normalisation looks at the whole tile, so predictions have seams: {found}."
 
 
 def _train_spec(args: argparse.Namespace) -> TrainSpec:
@@ -284,6 +304,8 @@ def _train_spec(args: argparse.Namespace) -> TrainSpec:
         raise LimnError(
             f"{args.spec}: found a {type(found).__name__}, expected an object with the keys of a TrainSpec."
         )
+    if args.seconds is not None:
+        found.pop("steps", None)  # which would count instead
     return from_json(TrainSpec, found | {k: v for k, v in asked.items() if v is not None})
 
 
@@ -312,8 +334,6 @@ def _predict(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.volume.open import open_volume
 
     began = time.perf_counter()
-    if args.out.resolve() == args.image.resolve():
-        raise LimnError(f"{args.out}: the labels would replace their own image; choose another name.")
     model = Model.load(args.model)
     spec = PredictSpec(
         memory=args.memory, precision=args.precision, device=args.device, prune=args.prune,
@@ -353,4 +373,6 @@ def _info(args: argparse.Namespace) -> dict[str, Any]:
         return certify_model(args.path, args.certify, args.axes)
     if args.plan:
         return plan_model(args.path, args.plan, args.memory, args.axes)
-    return model_info(args.path) if args.path.suffix.lower() == ".limn" else volume_info(args.path, args.axes)
+    if args.path.suffix.lower() == ".limn":
+        return model_info(args.path, args.memory or "2GB")
+    return volume_info(args.path, args.axes)

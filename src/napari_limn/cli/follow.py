@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def followed(
     run: Generator[Event, None, Any], args: argparse.Namespace, listen: Callable[[Event], None] | None = None
 ) -> Any:
-    """Drain a run: warnings to stderr, a progress bar where stderr is a terminal."""
+    """Drain a run: warnings to stderr, a progress bar where stderr is a terminal; neither where nothing is to be said."""
     from tqdm import tqdm
 
     from napari_limn.events import BlockDone, Noted, Scored, Step, Warned, drain
@@ -28,10 +28,9 @@ def followed(
 
         def hear(event: Event) -> None:
             match event:
-                case Warned(message):
-                    sys.stderr.write(f"napari-limn: {message}\n")
-                case Noted(message) if not args.quiet:
-                    sys.stderr.write(f"napari-limn: {message}\n")
+                case Warned(message) | Noted(message):
+                    if not args.quiet:
+                        sys.stderr.write(f"napari-limn: {message}\n")
                 case Step(step=step, loss=loss, done=done):
                     bar.set_postfix_str(f"step {step}, loss {loss:.3f}", refresh=False)
                     bar.update(done - bar.n)

@@ -51,11 +51,14 @@ def add_meaning(verb: argparse.ArgumentParser) -> None:
 def _check(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.annotation.checkup import checkup
     from napari_limn.annotation.findings import findings_json
+    from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.open import open_volume
 
+    zero: Zero = args.zero or ("background" if args.objects else "unlabelled")
+    # refuses what training would
+    spec = TrainSpec(zero=zero, dims=args.dims or 2, objects=bool(args.objects))
     image, labels = open_volume(args.image, args.axes), open_volume(args.labels)
-    zero: Zero = "background" if args.objects or args.zero == "background" else "unlabelled"
-    found = checkup(image, labels, zero=zero, dims=args.dims or 2, objects=bool(args.objects))
+    found = checkup(image, labels, zero=zero, dims=spec.dims, objects=spec.objects)
     lines = [f"{'stops training' if f.stops else 'worth knowing'}: {f}" for f in found]
     stops = any(f.stops for f in found)
     return {

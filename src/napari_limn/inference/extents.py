@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,37 @@ def fitting(n: int, foot: Footprint) -> int:
     if not foot.shrink:
         return up(n, foot.step)
     return foot.smallest + up(max(0, n + 2 * foot.shrink - foot.smallest), foot.step)
+
+
+def refuse_single_sample(spec: UNetSpec, grid: Grid, name: str) -> None:
+    """Refuse an image of which the network's normalisation gets a single sample: of that, nothing is left.
+
+    Raises
+    ------
+    LimnError
+        If the image called `name` is too small for it along every axis.
+    """
+    # groups are eight at most, so of so few channels each is its own
+    each = spec.norm == "instance" or (spec.norm == "group" and 8 % spec.channels(spec.depth) == 0)
+    frame = tuple(enumerate(grid[-spec.ndim :]))
+    if not each or not spec.convolves or any(_coarsest(spec, axis, n) > 1 for axis, n in frame):
+        return
+    found = " × ".join(str(n) for _, n in frame)
+    least = [next(m for m in count(n) if _coarsest(spec, axis, m) > 1) for axis, n in frame]
+    expected = " or ".join(f"{n} along {a}" for n, a in zip(least, "ZYX"[-spec.ndim :], strict=True))
+    raise LimnError(
+        f"{name}: found {found} voxels, of which {spec.norm} normalisation gets a single sample at the coarsest level, "
+        f"expected at least {expected}; choose a larger image, or train a network with batch normalisation."
+    )
+
+
+def _coarsest(spec: UNetSpec, axis: int, n: int) -> int:
+    """Samples along an axis at the coarsest level, of an image of extent `n`."""
+    left = fitting(n, footprint(spec)[axis])
+    for level in range(spec.depth + 1):
+        left //= spec.factors[level - 1][axis] if level else 1
+        left -= 2 * (spec.kernel(level)[axis] - 1) if spec.padding == "valid" else 0
+    return left
 
 
 def feet_on_grid(spec: UNetSpec) -> tuple[Footprint, ...]:

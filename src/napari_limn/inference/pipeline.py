@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Noted, Planned, Warned, Writing, drain
 from napari_limn.inference.certificate import certify
+from napari_limn.inference.extents import refuse_single_sample
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.plan import Plan, with_time
 from napari_limn.inference.run import Run
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model
-from napari_limn.volume.homes import clear_up, make_folder, refuse_existing
+from napari_limn.volume.homes import clear_up, make_folder, refuse_existing, refuse_misplaced
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import LabelOutput, create_output, in_memory
 
@@ -88,11 +89,13 @@ def prediction_events(
     Close the generator to cancel: blocks that are done stay. A file has its name only when it is whole.
     """
     volume, spec = open_volume(image), spec or PredictSpec()
+    path = Path(out) if isinstance(out, str | os.PathLike) else None
+    if path is not None:
+        refuse_misplaced(path, volume)
     model = _opened(model, spec.prune)
     yield from (Warned(text) for text in check_fit(model, volume))
     output = in_memory(volume, model.spec.classes.dtype) if out is None else out
-    path = Path(output) if isinstance(output, str | os.PathLike) else None
-    recorded = Ledger.recorded(path) if path is not None and not overwrite else {}
+    recorded = {} if path is None or _begins(path, overwrite=overwrite) else Ledger.recorded(path)
     run = Run.prepared(model, volume, spec, path, recorded)
     if run.precision.tried is not None:
         yield Noted(f"computing in {run.precision}.")
@@ -131,7 +134,7 @@ def _into_file(run: Run, path: Path, *, overwrite: bool) -> Generator[Event, Non
     classes, kind, block = run.model.spec.classes, run.spec.probabilities, run.plan.block
     layout = run.layout(path)
     partial = path.with_name(path.name + ".partial")
-    anew = overwrite or not (path.exists() or partial.exists())  # a journal alone is nothing to go on from
+    anew = _begins(path, overwrite=overwrite)
     with Ledger.open(path, run.fingerprint | layout.summary, overwrite=anew) as ledger:
         whole = ledger.finished or len(ledger.done) == layout.levels[0].count
         if whole and path.exists() and not partial.exists():
@@ -160,6 +163,11 @@ def _into_file(run: Run, path: Path, *, overwrite: bool) -> Generator[Event, Non
     return done
 
 
+def _begins(path: Path, *, overwrite: bool) -> bool:
+    """Whether a run begins anew; a journal alone is nothing to go on from."""
+    return overwrite or not (path.exists() or path.with_name(path.name + ".partial").exists())
+
+
 def _blending(run: Run) -> Iterator[Event]:
     """Warn of a plan that is not exact, with what was measured."""
     if not run.plan.exact:
@@ -176,7 +184,8 @@ def check_fit(model: Model, volume: Volume) -> list[str]:
     Raises
     ------
     LimnError
-        For another number of channels, or a single plane for a network over volumes.
+        For another number of channels, a single plane for a network over volumes, or an image too small for its
+        normalisation.
     """
     network = model.spec.network
     if volume.channels != network.in_channels:
@@ -186,6 +195,7 @@ def check_fit(model: Model, volume: Volume) -> list[str]:
         )
     if network.ndim == 3 and volume.grid[1] == 1:
         raise LimnError(f"{volume.name}: found a single plane, the model expects a stack; choose a 2D model.")
+    refuse_single_sample(network, volume.grid, volume.name)
     unit = volume.axes.units[volume.axes.names.index("X")]
     ratio = volume.axes.spacing[2] / model.spec.spacing[2]
     if unit == model.spec.unit != "pixel" and not 2 / 3 < ratio < 1.5:

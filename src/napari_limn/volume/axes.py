@@ -24,13 +24,17 @@ _UNITS = {
     "cm": "centimeter",
     "m": "meter",
     "å": "angstrom",
+    "in": "inch",
+    "inches": "inch",
+    "pixels": "pixel",
+    "": "pixel",
     "s": "second",
     "sec": "second",
     "ms": "millisecond",
     "min": "minute",
     "h": "hour",
 }
-_KNOWN = {*_UNITS.values(), "pixel"}
+_KNOWN = {*_UNITS.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +176,20 @@ def unit_name(text: str | None) -> str:
 
     Examples
     --------
-    >>> unit_name("µm"), unit_name("inch"), unit_name(None)
+    >>> unit_name("µm"), unit_name("furlong"), unit_name(None)
     ('micrometer', 'pixel', 'pixel')
+    """
+    return known_unit(text) or "pixel"
+
+
+def known_unit(text: str | None) -> str | None:
+    """As :func:`unit_name`, but None for a unit that has a name and is not known: its numbers say nothing.
+
+    Examples
+    --------
+    >>> known_unit("in"), known_unit("furlong"), known_unit(None)
+    ('inch', None, 'pixel')
     """
     plain = (text or "").strip().lower()
     name = _UNITS.get(plain, plain)
-    return name if name in _KNOWN else "pixel"
+    return name if name in _KNOWN else None

@@ -6,13 +6,21 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import zarr
+from zarr.storage import LocalStore
+
 from napari_limn.errors import LimnError
+from napari_limn.volume.axes import GRID
 from napari_limn.volume.durable import aside, disk_faults, remove
+from napari_limn.volume.omezarr import open_zarr
 from napari_limn.volume.open import TIFF_SUFFIXES, ZARR_SUFFIXES
 from napari_limn.volume.zarr_output import CLASSES, image_levels, list_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from napari_limn.volume.volume import Volume
 
 _LABEL_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,64}")
 
@@ -88,3 +96,53 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
     """
     if path.exists() and not overwrite:
         raise LimnError(f"{path}: exists already; choose another name, or say --overwrite.")
+
+
+def refuse_misplaced(path: Path, image: Volume) -> None:
+    """Refuse a path where labels would destroy their image, or lie in one of another size; only metadata are read.
+
+    Raises
+    ------
+    LimnError
+        If `path` is the image or holds it, lies inside it elsewhere than in its ``labels``, or lies in the labels of an
+        image of another grid; and as :func:`home_of`.
+    """
+    home = home_of(path)
+    for place in _places(image):
+        if _lies_in(place, path):
+            raise LimnError(
+                f"{path}: found {place} there, the labels would replace their own image; choose another name."
+            )
+        if home.kind != "label" and _lies_in(path, place):
+            raise LimnError(
+                f"{path}: found a name inside the image {place}, expected one outside of it, or IMAGE/labels/NAME of an "
+                "OME-Zarr image; choose another name."
+            )
+    if home.kind != "label":
+        return
+    other = open_zarr(home.folder)
+    if image.grid != other.grid and _extents(image) != _extents(other):
+        raise LimnError(
+            f"{path}: found labels of {GRID} size {image.grid} for the image {home.folder.name} of size {other.grid}, "
+            "expected the same; choose a name outside of that image, which ends in .ome.zarr."
+        )
+
+
+def _places(image: Volume) -> Iterator[Path]:
+    """The file or folder of an image, and of each of its arrays."""
+    if image.path is not None:
+        yield image.path
+    for level in (image.data, *image.levels):
+        if isinstance(level, zarr.Array) and isinstance(level.store, LocalStore):
+            yield level.store.root / level.path
+
+
+def _lies_in(path: Path, outer: Path) -> bool:
+    """Whether a path is another or lies in it; the files decide, which may have several names."""
+    path = path.resolve()
+    return outer.exists() and any(p.exists() and p.samefile(outer) for p in (path, *path.parents))
+
+
+def _extents(image: Volume) -> list[int]:
+    """Extents in the order of the array, whatever a person calls its axes."""
+    return [int(n) for n, a in zip(image.data.shape, image.axes.names, strict=True) if a != "C" and n > 1]

@@ -13,7 +13,7 @@ from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, whole
 from napari_limn.volume.durable import disk_faults, remove, sync_up
-from napari_limn.volume.homes import home_of, refuse_existing
+from napari_limn.volume.homes import home_of, refuse_existing, refuse_misplaced
 from napari_limn.volume.lazy import LazyLabels
 from napari_limn.volume.pyramid import Pyramid
 from napari_limn.volume.shards import Layout, make_layout
@@ -295,8 +295,9 @@ def create_output(
     ------
     LimnError
         If the file exists and `overwrite` is not set, there is no such folder, nothing to resume, or too little disk;
-        and as :func:`plan_output`.
+        and as :func:`plan_output` and :func:`~napari_limn.volume.homes.refuse_misplaced`.
     """
+    refuse_misplaced(path, image)
     layout = plan_output(
         path, image, dtype, block, probabilities=probabilities, classes=len(names), order=order
     )

@@ -16,7 +16,7 @@ import tifffile
 import zarr
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.axes import Axes, resolve_names, unit_name
+from napari_limn.volume.axes import Axes, known_unit, resolve_names
 from napari_limn.volume.mapped import MappedArray
 from napari_limn.volume.volume import ArrayLike, Volume
 
@@ -90,15 +90,19 @@ def _reported(path: Path) -> Iterator[None]:
 
 def _refuse_outside_names(tif: tifffile.TiffFile, path: Path) -> None:
     """An OME-TIFF may name the other files of its set; names that leave the folder are refused."""
-    try:
-        elements = ET.fromstring(tif.ome_metadata or "<none/>").iter()  # noqa: S314 expat bounds expansion
-    except ET.ParseError:
-        return  # tifffile cannot follow names either
-    for name in (text for element in elements if (text := element.get("FileName"))):
+    for name in (text for element in _ome(tif).iter() if (text := element.get("FileName"))):
         if Path(name).name != name or "\\" in name or name in ("..", "."):
             raise LimnError(
                 f"{path.name}: refers to the file {name!r} outside its folder; that is not opened."
             )
+
+
+def _ome(tif: tifffile.TiffFile) -> ET.Element:
+    """The OME-XML of a file; an empty element where there is none, or none that can be read, as tifffile has it too."""
+    try:
+        return ET.fromstring(tif.ome_metadata or "<none/>")  # noqa: S314 expat bounds expansion
+    except ET.ParseError:
+        return ET.Element("none")
 
 
 def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, number: int) -> ArrayLike:
@@ -150,25 +154,33 @@ def _spacing(tif: tifffile.TiffFile, names: str) -> tuple[tuple[float, ...], tup
 
 def _ome_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
     """PhysicalSizeX/Y/Z, each with its own unit (default µm), and TimeIncrement (default s)."""
-    images = tifffile.xml2dict(tif.ome_metadata or "").get("OME", {}).get("Image", {})
-    pixels = (images[0] if isinstance(images, list) else images).get("Pixels", {})
-    found = {}
+    found: dict[str, tuple[float, str]] = {}
+    if (pixels := _ome(tif).find("{*}Image/{*}Pixels")) is None:
+        return found
     for axis, key, default in [(a, f"PhysicalSize{a}", "µm") for a in "ZYX"] + [("T", "TimeIncrement", "s")]:
-        if key in pixels:
-            found[axis] = (float(pixels[key]), unit_name(pixels.get(f"{key}Unit", default)))
+        if unit := known_unit(pixels.get(f"{key}Unit", default)):
+            found[axis] = (_number(pixels.get(key, "")), unit)
     return found
 
 
 def _imagej_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
-    """XY from the resolution tags, Z from `spacing`, time from `finterval`, in ImageJ's own unit."""
+    """XY from the resolution tags, Z from `spacing`, time from `finterval`, in ImageJ's own unit; inches mean print."""
     meta = tif.imagej_metadata or {}
-    unit = unit_name(str(meta.get("unit", "")))
-    found = _tag_spacing(tif, unit)
-    if "spacing" in meta:
-        found["Z"] = (float(meta["spacing"]), unit)
-    if "finterval" in meta:
-        found["T"] = (float(meta["finterval"]), "second")
+    found: dict[str, tuple[float, str]] = {}
+    unit = known_unit(str(meta.get("unit", "")))
+    if unit not in (None, "inch"):
+        found = _tag_spacing(tif, unit)
+        found["Z"] = (_number(meta.get("spacing")), unit)
+    found["T"] = (_number(meta.get("finterval")), "second")
     return found
+
+
+def _number(text: object) -> float:
+    """A number as files write it, with a decimal point or comma; NaN for anything else."""
+    try:
+        return float(str(text).replace(",", "."))
+    except ValueError:
+        return float("nan")
 
 
 def _tag_spacing(tif: tifffile.TiffFile, unit: str | None) -> dict[str, tuple[float, str]]:
@@ -188,7 +200,7 @@ def _looks(tif: tifffile.TiffFile) -> tuple[dict[int, RGBA] | None, dict[int, st
     """Colours and names of the label values, for a label file written by this package; None for any other."""
     if MARK not in (tif.ome_metadata or ""):
         return None, None
-    text = tifffile.xml2dict(tif.ome_metadata or "")["OME"]["Image"].get("Description", "")
+    text = _ome(tif).findtext("{*}Image/{*}Description", "")
     try:
         found = json.loads(text)
         colors = {int(value): (c[0], c[1], c[2], c[3]) for value, c in found[MARK].items()}

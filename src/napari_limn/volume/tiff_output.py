@@ -122,7 +122,8 @@ def _metadata(axes: Axes, colors: Mapping[int, RGBA], names: Mapping[int, str]) 
     }
     for name, scale, unit in zip(axes.names, axes.scale, axes.units, strict=True):
         key = "TimeIncrement" if name == "T" else f"PhysicalSize{name}"
-        if unit != "pixel":
+        # OME has pixels in space, not in time; that they are of extent 1 goes without saying
+        if unit != "pixel" or (name != "T" and scale != 1):
             found |= {key: scale, f"{key}Unit": _OME_UNITS.get(unit, unit)}
     return found
 
@@ -134,6 +135,7 @@ _OME_UNITS = {
     "centimeter": "cm",
     "meter": "m",
     "angstrom": "Å",
+    "inch": "in",
     "second": "s",
     "millisecond": "ms",
     "minute": "min",
@@ -146,6 +148,7 @@ _CENTIMETRES = {
     "centimeter": 1.0,
     "meter": 100.0,
     "angstrom": 1e-8,
+    "inch": 2.54,
 }
 
 

@@ -12,6 +12,9 @@ The root names the arrays below it as its own levels, so nothing is stored twice
 
 from __future__ import annotations
 
+import os
+import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import zarr
@@ -19,12 +22,12 @@ from zarr.codecs import ZstdCodec
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes
-from napari_limn.volume.durable import put_in_place, sync_file, sync_folder
+from napari_limn.volume.durable import open_alone, put_in_place, sync_file, sync_folder
 from napari_limn.volume.omezarr import MARK, ome_metadata
 from napari_limn.volume.pyramid import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from napari_limn.volume.shards import Layout, Level
@@ -35,6 +38,8 @@ CLASSES = "classes"
 
 PROBABILITIES = "probabilities"
 """Name of the image of probabilities beside them, one channel a class."""
+
+_PATIENCE = 10.0  # seconds that another run may take to change a list
 
 
 def stored_axes(image: Volume) -> Axes:
@@ -148,14 +153,42 @@ def seal_label(
 
 
 def list_labels(folder: Path, *names: str) -> None:
-    """Put labels on the list of the folder of an image's labels; it is made where there is none."""
+    """Put labels on the list of the folder of an image's labels; it is made where there is none.
+
+    Raises
+    ------
+    LimnError
+        If others keep the list to themselves for too long.
+    """
     folder.mkdir(exist_ok=True)
-    group = zarr.open_group(folder, mode="a", zarr_format=3)
-    listed = list(ome_metadata(group).get("labels") or ())
-    _describe(
-        folder, {"version": "0.5", "labels": [*listed, *(name for name in names if name not in listed)]}
-    )
+    with _alone(folder):
+        group = zarr.open_group(folder, mode="a", zarr_format=3)
+        listed = list(ome_metadata(group).get("labels") or ())
+        _describe(
+            folder, {"version": "0.5", "labels": [*listed, *(name for name in names if name not in listed)]}
+        )
     sync_folder(folder.parent)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until nobody else changes the list of `folder`, and keep them waiting meanwhile."""
+    path, until = folder / ".list.lock", time.monotonic() + _PATIENCE
+    while (file := open_alone(path)) is None:
+        if time.monotonic() > until:
+            raise LimnError(
+                f"{folder}: another run has been changing the list of labels for {_PATIENCE} s; wait for it, then run "
+                "the same command again."
+            )
+        time.sleep(_PATIENCE / 1000)
+    try:
+        yield
+    finally:
+        if os.name == "nt":
+            file.close()  # no open file can be removed there
+        with suppress(PermissionError):  # of Windows, too, where another has it open
+            path.unlink(missing_ok=True)  # who waits for it will notice, and make another
+        file.close()
 
 
 def image_levels(image: Path) -> int:
