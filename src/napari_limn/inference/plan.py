@@ -66,7 +66,7 @@ class Plan:
     --------
     >>> from napari_limn.network.spec import UNetSpec
     >>> str(make_plan(UNetSpec(), (1, 1, 512, 512), limit=2_000_000_000))
-    '1 block of 1 × 1 × 512 × 512, 0.5 GB, exact'
+    '1 block of 1 × 1 × 512 × 512, 0.3 GB, exact'
     """
 
     grid: Grid

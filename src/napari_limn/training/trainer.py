@@ -57,6 +57,7 @@ def train(
 
     Examples
     --------
+    >>> import numpy as np
     >>> image = np.zeros((64, 64), np.float32); image[:32] = 1
     >>> strokes = np.zeros((64, 64), np.uint8); strokes[8, 8:56], strokes[56, 8:56] = 1, 2
     >>> train(image, strokes, TrainSpec(steps=2, patch=(32, 32))).spec.classes.values
