@@ -220,7 +220,7 @@ def test_a_save_that_is_interrupted_leaves_the_old_file(model, saved, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(LimnError, match=r"limn: the disk is full; make room: the model was not saved\."):
         Model(replace(SPEC, steps=999), model.network).save(saved)
     assert saved.read_bytes() == before
     assert os.listdir(saved.parent) == [saved.name]

@@ -20,6 +20,7 @@ from napari_limn.errors import LimnError
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
 from napari_limn.network.unet import UNet
 from napari_limn.specs import from_json, to_json
+from napari_limn.volume.durable import disk_faults
 from napari_limn.volume.intensity import IntensitySpec
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ class Model:
         """Write the model to one file, completely or not at all.
 
         The file is a ``torch.save`` archive of plain values and tensors, so ``weights_only=True`` loads it.
+
+        Raises
+        ------
+        LimnError
+            If the disk is full, read-only or not permitted.
         """
         path = Path(path)
         weights = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
@@ -102,14 +108,15 @@ class Model:
             "sha256": _digest(weights, to_json(self.spec)),
         }
         partial = path.with_name(path.name + ".partial")
-        try:
-            with partial.open("wb") as file:
-                torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with disk_faults(path, "the model was not saved"):
+            try:
+                with partial.open("wb") as file:
+                    torch.save(content, file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
         return path
 
     @staticmethod

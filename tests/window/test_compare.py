@@ -10,13 +10,13 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 from napari.layers import Labels
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
 
 from napari_limn import Classes, LimnError
 from napari_limn._napari.compare import CompareWidget, difference_layer, disagreement, keep
 from napari_limn._napari.correct import ClickCorrector
-from napari_limn._napari.layers import MADE_BY, show_labels, volume_of
+from napari_limn._napari.layers import MADE_BY, hand_over, show_labels, volume_of
 from napari_limn._napari.legend import ClassLegend
 
 RED, GREEN, GREY = (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0), (0.6, 0.6, 0.6, 1.0)
@@ -73,6 +73,28 @@ def test_a_kept_prediction_is_not_replaced(viewer):
     assert first in viewer.layers
     assert third in viewer.layers
     assert second not in viewer.layers
+
+
+def test_what_has_another_name_or_is_of_another_kind_is_kept_too(viewer):
+    viewer.add_labels(np.zeros((4, 20, 30), np.uint8), name="cells labels")
+    second = predict(viewer, np.ones((4, 20, 30)), "model a")
+    image = viewer.layers["cells"]
+    live = show_labels(viewer, image, volume_of(image), second.data, CLASSES, "live", kind="live")
+    keep(second)
+    keep(live)
+    assert (second.name, live.name) == ("cells labels (model a)", "cells live (live)")
+    predict(viewer, np.ones((4, 20, 30)), "model b")
+    show_labels(viewer, image, volume_of(image), second.data, CLASSES, "live", kind="live")
+    assert second in viewer.layers
+    assert live in viewer.layers
+
+
+def test_one_of_two_that_is_painted_on_is_no_prediction_any_more(viewer, widget, two):
+    first, second = two
+    hand_over(second)
+    assert widget.second.value is first  # its only prediction
+    widget.keep(second)
+    assert difference_layer(first, second).name == "cells corrected difference"
 
 
 def test_the_difference_lies_where_the_image_lies_in_the_colours_of_the_second(viewer, two):
@@ -181,6 +203,20 @@ def test_discarding_leaves_nothing_to_compare(viewer, widget, two):
     assert "found one prediction, expected two" in widget.status.text()
 
 
+def test_one_of_two_may_be_given_the_name_of_the_other(viewer, widget, two):
+    first, second = two
+    first.name = second.name  # napari makes another of it, and tells of both
+    assert (widget.first.value, widget.second.value) == two
+    assert (widget.first.current_choice, widget.second.current_choice) == (first.name, second.name)
+
+
+def test_counting_leaves_no_timers_behind(widget, two):
+    before = len(widget.findChildren(QTimer))
+    for _ in range(3):
+        widget.count()
+    assert len(widget.findChildren(QTimer)) == before
+
+
 def state(viewer):
     grid = viewer.canvas.grid
     layers = [(x.name, x.visible, x.opacity, x.name_overlay.visible) for x in viewer.layers]
@@ -254,6 +290,22 @@ def test_boxes_beside_each_other_show_the_same_place(hand):
     hand.press("limn-compare-show-first")
     hand.pump(0.5)
     assert not hand.viewer.canvas.grid.enabled
+
+
+@pytest.mark.window
+def test_the_difference_goes_with_the_panel(hand):
+    hand.viewer.add_image(np.zeros((60, 80)), name="cells")
+    for model, value in (("model a", 1), ("model b", 2)):
+        keep(predict(hand.viewer, np.full((60, 80), value, np.uint8), model))
+    compare = hand.open_widget("Compare")
+    hand.press("limn-compare-show-difference")
+    compare.parentWidget().hide()  # as behind another tab
+    compare.parentWidget().show()
+    hand.pump(0.1)
+    assert "cells difference" in hand.viewer.layers
+    hand.viewer.window.remove_dock_widget(compare)
+    hand.pump(0.1)
+    assert "cells difference" not in hand.viewer.layers
 
 
 # ---- correct ---------------------------------------------------------------------------------------------------------

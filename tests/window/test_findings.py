@@ -61,7 +61,7 @@ def test_go_shows_the_slice_and_select_paints_with_the_class(model):
 
 def test_a_new_layer_fits_the_image(model):
     viewer, image, _ = model
-    new = mend_layers(Remedy(action="layer"), *model)
+    [new] = mend_layers(Remedy(action="layer"), *model)
     assert new in viewer.layers
     assert new.data.shape == image.data.shape
     assert tuple(new.scale) == tuple(image.scale)
@@ -71,10 +71,21 @@ def test_axes_are_named_and_channels_become_layers(model):
     viewer, image, labels = model
     mend_layers(Remedy(action="axes", axes="TYX"), *model)
     assert image.axis_labels == labels.axis_labels == ("t", "y", "x")
-    mend_layers(Remedy(action="axes", axes="CYX"), *model)
-    assert [layer.data.shape for layer in viewer.layers[2:]] == [(64, 64)] * 8
-    assert tuple(viewer.layers[2].scale) == (0.5, 0.5)
+    image.units = ("pixel", "um", "um")
+    new = mend_layers(Remedy(action="axes", axes="CYX"), *model)
+    assert new == viewer.layers[2:]
+    assert [layer.data.shape for layer in new] == [(64, 64)] * 8
+    assert (tuple(new[0].scale), new[0].axis_labels) == ((0.5, 0.5), ("y", "x"))
+    assert new[0].units == image.units[1:]
     assert not image.visible
+
+
+def test_channels_of_a_pyramid_are_pyramids():
+    viewer = ViewerModel()
+    image = viewer.add_image([NOISE[:3], NOISE[:3, ::2, ::2]], multiscale=True, name="stack")
+    new = mend_layers(Remedy(action="axes", axes="CYX"), viewer, image, None)
+    assert [len(layer.data) for layer in new] == [2, 2, 2]
+    np.testing.assert_array_equal(new[1].data[1], NOISE[1, ::2, ::2])
 
 
 def test_every_remedy_has_a_caption():
@@ -126,6 +137,23 @@ def test_findings_come_with_buttons_and_the_controls_stay_where_they_are(hand):
     assert "GB" in hand.find("limn-train-memory").text()
     assert "CPU" in hand.find("limn-train-device").text() or "CUDA" in hand.find("limn-train-device").text()
     assert {c: c.geometry() for c in places} == places, "the controls moved after training"
+
+
+@pytest.mark.window
+def test_channels_that_became_layers_are_trained_on_and_made_once(hand):
+    planes = np.random.default_rng(0).normal(
+        [[[0]], [[90]], [[200]]], 5, (3, 64, 64)
+    )  # with nothing in common
+    hand.viewer.add_image(planes, name="stack")
+    train = hand.open_widget("Train")
+    hand.qtbot.waitUntil(lambda: "They are channels" in remedies(train), timeout=20_000)
+    next(b for b in train.findChildren(QPushButton) if b.text() == "They are channels").click()
+    new = hand.viewer.layers[1:]
+    assert [layer.name for layer in new] == ["stack [0]", "stack [1]", "stack [2]"]
+    assert train.chosen_images(train.image, train.channels) == new
+    hand.qtbot.waitUntil(lambda: "They are channels" not in remedies(train), timeout=20_000)
+    hand.pump(1)
+    assert "They are channels" not in remedies(train)
 
 
 @pytest.mark.window

@@ -11,12 +11,15 @@ pytest.importorskip("napari")
 
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from napari.layers._layer_actions import _duplicate_layer
 from napari.utils._proxies import PublicOnlyProxy
 
 from napari_limn import Classes, LimnError
+from napari_limn._napari.classes import names_of
 from napari_limn._napari.layers import (
     MADE_BY,
     empty_labels,
+    hand_over,
     image_volume,
     is_painted,
     layer_axes,
@@ -127,14 +130,41 @@ def test_a_layer_becomes_a_volume_and_its_labels_come_back_to_its_place():
     assert again is not shown
 
 
-def test_a_layer_of_the_same_name_that_a_person_made_is_not_replaced():
+def test_a_layer_of_the_same_name_that_a_person_made_is_not_replaced_and_predictions_do_not_pile_up():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((10, 12), np.uint8), name="brain")
     mine = viewer.add_labels(np.ones((10, 12), np.uint8), name="brain labels")
-    volume = volume_of(image)
-    show_labels(viewer, image, volume, empty_labels(volume, np.uint8), Classes((1, 2)), "model")
+    for _ in range(3):
+        predict(viewer, image)
     assert mine in viewer.layers
     assert len(viewer.layers) == 3
+
+
+@pytest.mark.parametrize("touch", ["rename", "copy", "hand over", "hand over a renamed one"])
+def test_a_prediction_that_a_person_touched_is_not_replaced(touch):
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((10, 12), np.uint8), name="brain")
+    found = predict(viewer, image)
+    if touch == "copy":
+        viewer.layers.selection.active = found
+        _duplicate_layer(viewer.layers)
+        found = viewer.layers["brain labels copy"]
+    if "rename" in touch:
+        found.name = "mine"
+    if "hand over" in touch:
+        hand_over(found)
+        assert found.name == ("mine" if "rename" in touch else "brain corrected")
+        assert is_painted(found)
+        assert names_of(found) == {1: "class 1", 2: "class 2"}
+    predict(viewer, image)
+    predict(viewer, image)
+    assert found in viewer.layers
+    assert len(viewer.layers) == 3
+
+
+def predict(viewer, image):
+    volume = volume_of(image)
+    return show_labels(viewer, image, volume, empty_labels(volume, np.uint8), Classes((1, 2)), "model")
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QScrollArea
+from qtpy.QtWidgets import QLineEdit, QScrollArea
 
-from napari_limn import samples
+from napari_limn import Classes, Model, ModelSpec, UNetSpec, samples
 from napari_limn._napari.samples import painted_sem
+from napari_limn._napari.shelf import SHELF
+from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.open import open_volume
 
@@ -139,19 +141,36 @@ def test_cancel_keeps_finished_blocks(hand, big_prediction):
 @pytest.fixture
 def big_prediction():
     """A stack that takes a while, and an untrained model for it."""
-    from napari_limn import Classes, Model, ModelSpec, UNetSpec
-    from napari_limn._napari.shelf import SHELF
-    from napari_limn.network.unet import UNet
 
     def prepare(hand, predict):
-        spec = ModelSpec(network=UNetSpec(width=16), classes=Classes((1, 2)))
         hand.viewer.add_image(
             np.random.default_rng(0).integers(0, 255, (60, 700, 700), np.uint8), name="stack"
         )
-        SHELF.put("untrained", Model(spec, UNet(spec.network).eval()))
+        shelved(width=16)
         predict.reset_choices()
 
     return prepare
+
+
+def test_a_prediction_that_cannot_begin_leaves_the_earlier_one(hand):
+    hand.viewer.add_image(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8), name="small")
+    shelved()
+    predict = hand.open_widget("Predict")
+    hand.press("limn-predict-start")
+    hand.wait_idle(predict)
+    first = hand.viewer.layers["small labels"]
+    assert (first.data > 0).all()
+    for memory in ("lots", "1kB"):
+        predict.memory.value = memory
+        hand.press("limn-predict-start")
+        hand.wait_idle(predict)
+        assert "Done" not in hand.find("limn-predict-status").text()
+        assert list(hand.viewer.layers)[1:] == [first]
+    predict.memory.value = "2GB"
+    hand.press("limn-predict-start")
+    hand.wait_idle(predict)
+    assert list(hand.viewer.layers)[1:] == [predict.layer] != [first]
+    assert (predict.layer.data > 0).all()
 
 
 @pytest.mark.parametrize(
@@ -174,9 +193,6 @@ def test_a_mistake_becomes_a_sentence_in_the_window(hand, paint, sentence):
 
 
 def test_a_model_file_can_be_predicted_with_and_trained_further(hand, tmp_path):
-    from napari_limn import Classes, Model, ModelSpec, UNetSpec
-    from napari_limn.network.unet import UNet
-
     network = UNetSpec(width=4, factors=((2, 2),) * 2, out_channels=3)
     spec = ModelSpec(network=network, classes=Classes((1, 2, 3)), steps=7)
     path = Model(spec, UNet(spec.network)).save(tmp_path / "given.limn")
@@ -189,8 +205,57 @@ def test_a_model_file_can_be_predicted_with_and_trained_further(hand, tmp_path):
     hand.wait_idle(train)
     assert train.model.spec.steps >= 7
     assert train.model.spec.network.width == 4
-    train.save(tmp_path / "mine")
-    assert Model.load(tmp_path / "mine.limn").spec.classes.values == (1, 2, 3)
+    train.save(tmp_path / "mine.v2")
+    assert Model.load(tmp_path / "mine.v2.limn").spec.classes.values == (1, 2, 3)
+    assert not (tmp_path / "mine.limn").exists()
+
+
+def shelved(name="untrained", width=4):
+    """An untrained model, on the shelf."""
+    spec = ModelSpec(network=UNetSpec(width=width), classes=Classes((1, 2)))
+    model = Model(spec, UNet(spec.network).eval())
+    SHELF.put(name, model)
+    return model
+
+
+def test_the_dialog_asks_before_a_model_is_replaced_however_its_name_was_typed(hand, tmp_path):
+    train = hand.open_widget("Train")
+    train.model, train.name = shelved(), "untrained"
+    train.save_button.setEnabled(True)
+    precious = tmp_path / "axons.limn"
+    precious.write_bytes(b"precious")
+
+    def typed(name, ask):
+        def in_dialog(dialog):
+            dialog.findChild(QLineEdit, "fileNameEdit").setText(str(tmp_path / name))
+            hand.in_dialog(ask, dialog.accept)
+            dialog.close()
+
+        hand.in_dialog(in_dialog, lambda: hand.press("limn-train-save"))
+        return hand.find("limn-train-status").text()
+
+    asked = []
+    typed("axons", lambda box: (asked.append(box.text()), box.button(box.StandardButton.No).click()))
+    assert "axons.limn already exists" in asked[0]
+    assert precious.read_bytes() == b"precious"
+    (tmp_path / "axons.v2.limn").write_bytes(b"precious")
+    assert "found a file of that name" in typed("axons.v2", lambda _: None)
+    assert "there is no such folder" in typed("nowhere/axons", lambda _: None)
+    typed("other", lambda _: None)
+    assert {path.name for path in tmp_path.iterdir()} == {"axons.limn", "axons.v2.limn", "other.limn"}
+
+
+def test_a_name_that_was_taken_while_a_model_was_trained_is_not_taken_from_it(hand, tmp_path):
+    hand.viewer.add_image(np.zeros((64, 64), np.uint8), name="cells")
+    hand.viewer.add_labels(np.zeros((64, 64), np.uint8))
+    train = hand.open_widget("Train")
+    train._chosen()  # a run begins
+    loaded, made = shelved("cells model"), shelved("made")
+    train._keep(made)
+    train._keep(made)
+    assert SHELF.names == ["cells model 2", "made", "cells model"]
+    assert SHELF["cells model"] is loaded
+    assert SHELF[train.name] is made
 
 
 def test_the_controls_have_the_names_that_contributing_lists(hand):

@@ -119,10 +119,25 @@ def test_an_audit_by_hand_is_taken_up_again(hand, tmp_path):
     hand.wait_idle(review)
     assert "Going on after 12 patches. Patch 13 of 30" in hand.find("limn-review-status").text()
     assert hand.find("limn-review-estimate").text() == said
+    judged = review.view.audit.judged
+    hand.press("limn-review-correct")
+    hand.viewer.layers.selection.active.mode = "pan_zoom"
+    hand.viewer.layers.remove(review.view.corrections)
+    hand.press("limn-review-accept")
+    assert "was removed" in hand.find("limn-review-status").text()
+    assert review.view.audit.judged == judged, "a patch that was being corrected was taken for right"
+    assert hand.find("limn-review-accept").text() == "Accept"
+    hand.press("limn-review-correct")
+    assert review.view.corrections in hand.viewer.layers
+    hand.press("limn-review-accept")
+    assert review.view.audit.judged == judged + 1
+
+    hand.viewer.layers.selection.active.mode = "pan_zoom"
     hand.viewer.layers.remove(prediction)
     hand.press("limn-review-accept")
     assert "are gone" in hand.find("limn-review-status").text()
     assert not hand.find("limn-review-accept").isEnabled()
+    assert box not in hand.viewer.layers
 
 
 def test_cancel_and_mistakes(hand):

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from napari.layers._layer_actions import _duplicate_layer
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
+from napari_limn import Classes, Model, ModelSpec, UNetSpec
 from napari_limn._napari.classes import legend_of
 from napari_limn._napari.journal import Journals
+from napari_limn._napari.shelf import SHELF
 from napari_limn.annotation.journal import read_journal, replay
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.cli import main
+from napari_limn.network.unet import UNet
 from napari_limn.volume.open import open_volume
 
 pytestmark = pytest.mark.window
@@ -229,6 +233,45 @@ def test_a_layer_that_a_person_added_is_journalled_with_what_it_held(hand, image
     assert kinds(image) == ["base", "classes", "stroke"], "napari's own colours are told"
     assert [r.kind for r in second.records] == ["base", "classes", "stroke"]
     np.testing.assert_array_equal(np.asarray(replay(second)), layer.data)
+
+
+def test_corrections_on_a_prediction_or_a_copy_of_it_are_journalled_and_stay(hand, image):
+    hand.drop(image)
+    spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2)))
+    SHELF.put("untrained", Model(spec, UNet(spec.network)))
+    predict = hand.open_widget("Predict")
+    hand.press("limn-predict-start")
+    hand.wait_idle(predict)
+    prediction = predict.layer
+    hand.viewer.layers.selection.active = prediction
+    _duplicate_layer(hand.viewer.layers)
+    copy = hand.viewer.layers[f"{prediction.name} copy"]
+    strokes = hand.open_widget("Strokes")
+    strokes.labels.value = copy
+    assert "shows a prediction" in hand.find("limn-strokes-journal").text()
+    assert not journal(image).exists()
+
+    second = image.with_name("cells.ome.tif-2.strokes.jsonl")
+    for layer, path in ((copy, journal(image)), (prediction, second)):
+        before = layer.data.copy()
+        with layer.block_history():
+            layer.paint((50, 50), 2)
+            layer.paint((50, 52), 1)
+        layer.data_setitem((np.array([150, 150]), np.array([7, 8])), [2, 1])
+        contents = read_journal(path)
+        assert [record.kind for record in contents.records] == ["base", "classes", "stroke", "stroke"]
+        np.testing.assert_array_equal(np.asarray(replay(contents, 1)), before)
+        np.testing.assert_array_equal(np.asarray(replay(contents)), layer.data)
+    assert "2 strokes" in hand.find("limn-strokes-journal").text()
+    prediction.undo()
+    prediction.undo()
+    assert [r.kind for r in read_journal(second).records][4:] == ["undo", "undo"]
+    hand.press("limn-predict-start")
+    hand.wait_idle(predict)
+    hand.pump(0.1)
+    names = [layer.name for layer in hand.viewer.layers]
+    assert names == ["cells", "cells labels", "cells corrected", "cells labels copy"]
+    assert {prediction, copy} < set(hand.viewer.layers)
 
 
 def test_closing_the_window_ends_the_journals(hand, image):

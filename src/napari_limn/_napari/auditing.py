@@ -10,6 +10,7 @@ from napari.layers import Labels, Shapes
 from napari_limn._napari.layers import MADE_BY, empty_labels, placement, volume_of
 from napari_limn._napari.view import look_at, rectangle
 from napari_limn.annotation.audit import SUFFIX, Audit, estimate, joint_counts
+from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import shape_of, slices
 
@@ -93,13 +94,19 @@ class AuditView:
         Raises
         ------
         LimnError
-            If something was painted that is no class of the labels.
+            If something was painted that is no class of the labels, or the layer of corrections was removed.
         """
         if self.patch is None:
             return 0
         box = self.frame.box(self.patch)
         found = true = self._found(box)
-        if self.correcting and self.corrections is not None and self.corrections in self.viewer.layers:
+        if self.correcting:
+            if self.corrections is None or self.corrections not in self.viewer.layers:
+                self.correcting = False
+                raise LimnError(
+                    "the layer with your corrections of this patch was removed; press Correct to paint them again, or Accept if "
+                    "the labels in the box are right as they are."
+                )
             true = volume_of(self.corrections).read(box)[0]
         self._say(joint_counts(found, true, self.frame.values))
         return int(np.count_nonzero(found != true))
@@ -121,7 +128,7 @@ class AuditView:
         """Take the box away."""
         if self._box is not None and self._box in self.viewer.layers:
             self.viewer.layers.remove(self._box)
-        self._box, self.patch = None, None
+        self._box, self.patch, self.correcting = None, None, False
 
     def _say(self, counts: Any) -> None:
         if self.patch is not None:

@@ -21,9 +21,17 @@ from qtpy.QtWidgets import (
 
 from napari_limn._napari.beside import Boxes
 from napari_limn._napari.classes import names_of, predicted_layers
-from napari_limn._napari.docking import Place
-from napari_limn._napari.follow import Follower, shown
-from napari_limn._napari.layers import MADE_BY, colormap, named, painted_look, volume_of
+from napari_limn._napari.docking import Place, is_closed
+from napari_limn._napari.follow import field_of, shown
+from napari_limn._napari.layers import (
+    MADE_BY,
+    being_renamed,
+    colormap,
+    is_untouched,
+    named,
+    painted_look,
+    volume_of,
+)
 from napari_limn._napari.listening import call_all, connected
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
@@ -117,7 +125,7 @@ class CompareWidget(QWidget):
         if first is None or second is None or first is second:
             return
         try:
-            self._say(disagreement(self.viewer, first, second, self))
+            self._say(disagreement(self.viewer, first, second))
         except LimnError as error:
             self._say(str(error))
         if self.difference is not None and self.difference.visible:
@@ -126,6 +134,8 @@ class CompareWidget(QWidget):
     # ---- following the layers ------------------------------------------------------------------------------------
     def reset_choices(self, event: Any = None) -> None:
         """Offer the predictions that are there now; napari calls this when layers come, go or are renamed."""
+        if being_renamed(self.viewer):
+            return
         layers = predicted_layers(self.viewer)
         wanted = _pair_among(layers, self.first.value, self.second.value)
         with (
@@ -156,6 +166,12 @@ class CompareWidget(QWidget):
             self.boxes.end()
         call_all(self._listening)
 
+    def changeEvent(self, event: Any) -> None:
+        """Leave no difference behind where the panel is closed: nothing would follow its pair."""
+        super().changeEvent(event)
+        if is_closed(self, event):
+            self._remove_difference()
+
     def _on_moved(self, event: Any = None) -> None:
         self._count_again.start()
 
@@ -163,12 +179,10 @@ class CompareWidget(QWidget):
         """Another pair, or one that is no more: its difference goes."""
         first, second = self.first.value, self.second.value
         pair = None if first is None or second is None or first is second else (first, second)
-        layer = self.difference
         if pair != self._pair:
             self.boxes.end()
-        if layer is not None and pair != self._pair and layer in self.viewer.layers:
-            self.viewer.layers.remove(layer)
-        if layer not in self.viewer.layers:
+            self._remove_difference()
+        if self.difference not in self.viewer.layers:
             self.difference = None
         self._pair = pair
         for button in self.show_buttons.values():
@@ -180,6 +194,11 @@ class CompareWidget(QWidget):
         else:
             self._say("Counting …")
             self._count_again.start()
+
+    def _remove_difference(self) -> None:
+        layer, self.difference = self.difference, None
+        if layer is not None and layer in self.viewer.layers:
+            self.viewer.layers.remove(layer)
 
     def _left_boxes(self) -> None:
         """No view is the chosen one, until another is."""
@@ -240,15 +259,20 @@ class CompareWidget(QWidget):
 
 def keep(layer: Labels) -> None:
     """Name a prediction after its model, so that the next prediction of its image does not replace it."""
-    made = layer.metadata[MADE_BY]
-    if layer.name == f"{made['image']} labels":
-        layer.name = f"{layer.name} ({made['model']})"
+    if is_untouched(layer):
+        made = layer.metadata[MADE_BY]
+        layer.name = f"{made['image']} {made['kind']} ({made['model']})"
 
 
 def _image_of(viewer: ViewerModel, prediction: Labels) -> list[Image]:
     """The image that a prediction was made of, if it is still there."""
-    name = prediction.metadata[MADE_BY]["image"]
+    name = _name_of_image(prediction)
     return [layer for layer in viewer.layers if layer.name == name and isinstance(layer, Image)]
+
+
+def _name_of_image(prediction: Labels) -> str:
+    """Name of the image that a prediction was made of; of one that was painted on meanwhile, its own."""
+    return str(prediction.metadata.get(MADE_BY, {}).get("image", prediction.name))
 
 
 def _pair_among(
@@ -295,13 +319,11 @@ def difference_layer(first: Labels, second: Labels) -> Labels:
     look["features"]["class"][0] = "the same"
     look["metadata"][MADE_BY] = {"difference": [first.name, second.name]}
     place = {what: getattr(second, what) for what in _PLACEMENT}
-    image = second.metadata[MADE_BY]["image"]
-    return Labels(
-        **shown(pair.difference()), name=f"{image} difference", colormap=colormap(colors), **look, **place
-    )
+    name = f"{_name_of_image(second)} difference"
+    return Labels(**shown(pair.difference()), name=name, colormap=colormap(colors), **look, **place)
 
 
-def disagreement(viewer: ViewerModel, first: Labels, second: Labels, parent: QWidget | None = None) -> str:
+def disagreement(viewer: ViewerModel, first: Labels, second: Labels) -> str:
     """How much of the visible slice differs, in a sentence; of a large one, what can be read at once.
 
     Raises
@@ -313,7 +335,7 @@ def disagreement(viewer: ViewerModel, first: Labels, second: Labels, parent: QWi
     if viewer.dims.ndisplay != 2:
         return "Switch to 2D to see how much of a slice differs."
     plane = _plane(viewer, second, names)
-    view = overlap(plane, Follower(viewer, second, names, parent).view())
+    view = overlap(plane, field_of(viewer, second, names))
     box, level, complete = plane_in_sight(pair, plane, view if size_of(view) else plane)
     found = pair.count(box, level)
     if not found.compared:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 if TYPE_CHECKING:
@@ -84,6 +84,11 @@ class Place:
         for group in sorted(("paint", "run"), key=lambda name: name == self.group):
             members = [d for d in (*_docks(window, dock), dock) if _group(d) == group]
             yield from ((members[0], other) for other in members[1:])
+
+
+def is_closed(widget: QWidget, event: QEvent) -> bool:
+    """Whether a change tells that a widget is taken out of its dock: that is all that napari does at the × of a dock."""
+    return event.type() == QEvent.Type.ParentChange and widget.parent() is None
 
 
 def _dock_and_window(widget: QWidget) -> tuple[QDockWidget, QMainWindow] | None:

@@ -9,13 +9,12 @@ from napari import current_viewer
 from napari.utils.notifications import show_error, show_info
 
 from napari_limn._napari.classes import chosen_strokes, names_of, restore
-from napari_limn._napari.shelf import SHELF
+from napari_limn._napari.shelf import SHELF, SUFFIX
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SUFFIX = ".limn"
 NO_LAYER: list[tuple[Any, ...]] = [(None,)]
 """What tells napari that a file was read and brings no layer."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer
@@ -14,10 +14,10 @@ from napari_limn.annotation.checkup import check_fit, checkup
 from napari_limn.events import Event, Found, Working
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
     from napari.components import ViewerModel
-    from napari.layers import Image, Labels
+    from napari.layers import Image, Labels, Layer
 
     from napari_limn._napari.train import TrainWidget
     from napari_limn.annotation.findings import Finding, Remedy
@@ -177,12 +177,16 @@ def stopping(image: Volume, labels: Volume, spec: TrainSpec) -> Generator[Event,
 
 
 # ---- mending ---------------------------------------------------------------------------------------------------------
-def mend_layers(remedy: Remedy, viewer: ViewerModel, image: Image, labels: Labels | None) -> Any:
-    """Do what a remedy says to the layers; returns the labels layer that is to be painted on now, if it is a new one."""
+def mend_layers(
+    remedy: Remedy, viewer: ViewerModel, image: Image, labels: Labels | None
+) -> list[Labels] | list[Image]:
+    """Do what a remedy says to the layers; returns new ones to go on with: one to paint on, or an image and its further channels."""
     if remedy.action == "layer":
-        return _new_labels(viewer, image)
+        return [_new_labels(viewer, image)]
+    if remedy.action == "axes" and "C" in (remedy.axes or ""):
+        return _split(viewer, image, remedy.axes or "")
     if remedy.action == "axes" and remedy.axes is not None:
-        _name_axes(viewer, image, labels, remedy.axes)
+        _name_axes((image, labels), remedy.axes)
     if remedy.action == "go" and remedy.place is not None:
         _go(viewer, image, remedy.place)
     if labels is not None and remedy.action == "select" and remedy.value is not None:
@@ -191,7 +195,7 @@ def mend_layers(remedy: Remedy, viewer: ViewerModel, image: Image, labels: Label
     if labels is not None and remedy.action == "place":
         for name, value in placement(image, image_volume([image])).items():
             setattr(labels, name, value)
-    return None
+    return []
 
 
 def _new_labels(viewer: ViewerModel, image: Image) -> Labels:
@@ -215,17 +219,19 @@ def _go(viewer: ViewerModel, image: Image, place: tuple[int, int, int, int]) -> 
             viewer.dims.set_point(first + axis, at[name] * image.scale[axis] + image.translate[axis])
 
 
-def _name_axes(viewer: ViewerModel, image: Image, labels: Labels | None, axes: str) -> None:
-    """Name the axes of image and labels; channels become layers of their own, and the image is hidden."""
-    if "C" not in axes:
-        for layer in (image, labels):
-            if layer is not None and layer.ndim == len(axes):
-                layer.axis_labels = tuple(axes.lower())
-        return
+def _name_axes(layers: Iterable[Layer | None], axes: str) -> None:
+    for layer in layers:
+        if layer is not None and layer.ndim == len(axes):
+            layer.axis_labels = tuple(axes.lower())
+
+
+def _split(viewer: ViewerModel, image: Image, axes: str) -> list[Image]:
+    """Make a layer of each channel, in the place of the image, which is hidden."""
+    _name_axes([image], axes)
     at = axes.index("C")
-    keep = [i for i in range(len(axes)) if i != at]
-    viewer.add_image(
+    channels: list[Image] = viewer.add_image(
         image.data, channel_axis=at, name=[f"{image.name} [{c}]" for c in range(image.data.shape[at])],
-        scale=np.asarray(image.scale)[keep], translate=np.asarray(image.translate)[keep],
+        multiscale=image.multiscale, **placement(image, image_volume([image])),
     )  # fmt: skip
     image.visible = False
+    return channels

@@ -24,18 +24,19 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_limn._napari.docking import Place
+from napari_limn._napari.docking import Place, is_closed
 from napari_limn._napari.job import Job
 from napari_limn._napari.keyboard import operable, skipping
-from napari_limn._napari.layers import MADE_BY
+from napari_limn._napari.layers import MADE_BY, being_renamed
 from napari_limn._napari.preferences import preferred
+from napari_limn._napari.shelf import SHELF
 from napari_limn._napari.state import Message, RunState
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Found, Noted, Warned
 from napari_limn.training.spec import pixel_features, preset_network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from magicgui.widgets import FileEdit
     from magicgui.widgets.bases import ValueWidget
@@ -180,16 +181,39 @@ class Panel(QWidget):
         return sorted(found, key=lambda layer: MADE_BY in layer.metadata)
 
     def chosen_images(self, image: Any, channels: Any) -> list[Image]:
-        """The image layer and the further channels."""
-        if image.value is None:
+        """The image layer and the further channels, these in the order of the layer list.
+
+        The fields do not say in which order: that of their rows depends on when each layer came and was renamed, and so may
+        be another in each panel.
+        """
+        first, further = image.value, channels.value
+        if first is None:
             raise LimnError("there is no image layer; drag an image onto the window first.")
-        return [image.value, *(layer for layer in channels.value if layer is not image.value)]
+        return [first, *(layer for layer in self.viewer.layers if layer in further and layer is not first)]
+
+    def note_order(self, model: str, images: Sequence[Image]) -> None:
+        """Warn where a model was trained on these images in another order; call it after :meth:`run`, which forgets what was noted before."""
+        names = tuple(image.name for image in images)
+        if (right := SHELF.in_order(model, names)) != names:
+            self._notes.append(
+                f"found the channels {', '.join(names)}, expected {', '.join(right)} as in training; choose “{right[0]}” as "
+                "Image, and bring the others into that order in the layer list."
+            )
+            self.say(self._said)
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that are there now; napari calls this when they change."""
+        if being_renamed(self.viewer):
+            return
         for widget in self._fields:
             if isinstance(widget, (ComboBox, Select)):
-                widget.reset_choices()
+                _offer_anew(widget)
+
+    def changeEvent(self, event: Any) -> None:
+        """End the run where the panel is closed: there is no button left to stop it with."""
+        super().changeEvent(event)
+        if is_closed(self, event):
+            self.stop()
 
     def showEvent(self, event: Any) -> None:
         """Offer the layers that came before the widget, and get PyTorch ready before it is needed."""
@@ -303,6 +327,24 @@ class Panel(QWidget):
         for button in out:
             button.setEnabled(False)
         self.progress.setRange(0, 1000)
+
+
+def _offer_anew(choice: ComboBox | Select) -> None:
+    """Offer what there is now; what is chosen stays so while it is there, and `changed` is only told of another choice.
+
+    By itself, magicgui forgets the choice of what was renamed.
+    """
+    before = choice.value
+    with choice.changed.blocked():
+        choice.reset_choices()
+        if isinstance(choice, Select):
+            kept = [one for one in before if one in choice.choices]
+        else:
+            kept = before if before in choice.choices else choice.value
+        if choice.value != kept:
+            choice.value = kept
+    if kept != before:
+        choice.changed.emit(kept)
 
 
 def _warm_up() -> None:

@@ -11,8 +11,8 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QMainWindow
 
-from napari_limn._napari.classes import kept_legend, set_legend
-from napari_limn._napari.layers import MADE_BY, colormap, placement, volume_of
+from napari_limn._napari.classes import kept_legend, predicted_layers, set_legend
+from napari_limn._napari.layers import colormap, hand_over, is_painted, placement, volume_of
 from napari_limn._napari.listening import call_all, connected
 from napari_limn.annotation.classes import default_color
 from napari_limn.annotation.journal import Header, Journal
@@ -26,9 +26,10 @@ from napari_limn.volume.output import labels_shape
 from napari_limn.volume.volume import size_in_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from napari.components import ViewerModel
+    from numpy.typing import NDArray
     from qtpy.QtWidgets import QWidget
 
 _PLAIN = 64 << 20  # bytes up to which strokes are a plain numpy array
@@ -71,7 +72,7 @@ class Recorder:
         self._keep_legend()
         tells = layer.events
         self._listening = [
-            connected(tells.paint, self._on_paint),
+            connected(tells.paint, self.painted),
             *(
                 connected(t, self._on_shown)
                 for t in (tells.set_data, tells.reload, tells.visible, tells.data)
@@ -113,7 +114,8 @@ class Recorder:
     def _keep_legend(self) -> None:
         self.recording.keep_legend(kept_legend(self.layer, self._values))
 
-    def _on_paint(self, event: Any) -> None:
+    def painted(self, event: Any) -> None:
+        """Write down the stroke that the layer tells of."""
         parts = [part for atom in event.value for part in _parts(atom)]
         new = {int(v) for part in parts for v in np.unique(part.values)} - self._values - {0}
         if new and len(self._values | new) <= MOST:
@@ -156,6 +158,17 @@ def _parts(atom: Any) -> list[Painted]:
     return Painted.at(
         [p.ravel() for p in np.broadcast_arrays(*places)], np.ravel(values) if np.ndim(values) else values
     )
+
+
+def _before(data: NDArray[Any], atoms: Sequence[Any]) -> NDArray[Any]:
+    """What a layer held before the pieces of a stroke that it holds now."""
+    found = data.copy()
+    for atom in reversed(atoms):
+        if len(atom) == 4:
+            found[atom.slice_key][... if atom.mask is None else atom.mask] = atom.old_values
+        else:
+            found[atom[0]] = atom[1]
+    return found
 
 
 def _is_watched(data: Any) -> bool:
@@ -240,15 +253,20 @@ class Journals(QObject):
         self.turned_over.emit()
         return layer
 
-    def _record(self, layer: Labels, image: Image, recording: Recording | None = None) -> None:
-        """Record a layer from now on; a recording that is given goes on, else one begins with the layer's first stroke."""
+    def _record(
+        self, layer: Labels, image: Image, recording: Recording | None = None, base: Any = None
+    ) -> Recorder:
+        """Record a layer from now on; a recording that is given goes on, else one begins with the layer's first stroke.
+
+        Before that, the layer held `base`, or what it holds now.
+        """
 
         def begin() -> Journal:
             return begin_journal(header_of(image, layer))
 
-        self._recorders[layer] = Recorder(
-            layer, recording or Recording(begin, layer.data), self.changed.emit, self._restart
-        )
+        new = recording or Recording(begin, layer.data if base is None else base)
+        found = self._recorders[layer] = Recorder(layer, new, self.changed.emit, self._restart)
+        return found
 
     def _restart(self, layer: Labels) -> None:
         """Begin another journal for a layer whose data have another extent or type now, if they fit an image."""
@@ -257,11 +275,25 @@ class Journals(QObject):
 
     def _on_layers(self, event: Any = None) -> None:
         """Record the labels layers that a person added, as soon as there is the image that they belong to."""
+        for layer in predicted_layers(self.viewer):
+            layer.events.paint.connect(self._on_correction)  # once, however often it is said
         for layer in self.viewer.layers:
-            if type(layer) is Labels and layer not in self._recorders and MADE_BY not in layer.metadata:
+            if is_painted(layer) and layer not in self._recorders:
                 image = self._image_of(layer)
                 if image is not None and not layer.multiscale and _is_watched(layer.data):
                     self._record(layer, image)
+        self.turned_over.emit()
+
+    def _on_correction(self, event: Any) -> None:
+        """A prediction that a person paints on is their work from this stroke on: it is journalled, and not replaced by another."""
+        layer, data = event.source, event.source.data
+        layer.events.paint.disconnect(self._on_correction)
+        if is_painted(layer):  # since somebody changed its metadata
+            return
+        hand_over(layer)
+        image = self._image_of(layer)
+        if image is not None and isinstance(data, np.ndarray) and _is_watched(data):
+            self._record(layer, image, base=_before(data, event.value)).painted(event)
         self.turned_over.emit()
 
     def _image_of(self, layer: Labels) -> Image | None:

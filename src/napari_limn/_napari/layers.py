@@ -118,6 +118,12 @@ def active_layer(viewer: ViewerModel) -> Layer | None:
     return next((layer for layer in viewer.layers if layer == active), None)
 
 
+def being_renamed(viewer: ViewerModel) -> bool:
+    """Whether two layers have one name: napari gives the renamed one another at once, and tells so; until then, forms would mix them up."""
+    names = [layer.name for layer in viewer.layers]
+    return len(set(names)) < len(names)
+
+
 def show_labels(
     viewer: ViewerModel,
     image: Image,
@@ -136,14 +142,12 @@ def show_labels(
     after the image and the `kind` of prediction. `data` is an array, or with `multiscale` a list of them, the finest first. A
     prediction shown earlier for the same layer is replaced, so that repeated predictions do not pile up.
     """
-    name = f"{image.name} {kind}"
-    if name in viewer.layers and MADE_BY in viewer.layers[name].metadata:
-        viewer.layers.remove(viewer.layers[name])
+    remove_earlier(viewer, image, kind)
     look = named(classes.name_of)
-    look["metadata"] |= {MADE_BY: {"model": model, "image": image.name}}
+    look["metadata"] |= made_by(model, image, kind)
     layer = Labels(
         data,
-        name=name,
+        name=f"{image.name} {kind}",
         colormap=colormap(classes.color_of),
         multiscale=multiscale,
         opacity=_OPACITY,
@@ -156,7 +160,39 @@ def show_labels(
         insert_unchosen(viewer, at, layer)
     else:
         viewer.layers.insert(at, layer)
+    note_name(layer)
     return layer
+
+
+def made_by(model: str, image: Layer, kind: str) -> dict[str, Any]:
+    """Metadata of a layer that a model made of an image; see :func:`note_name`, too."""
+    return {MADE_BY: {"model": model, "image": image.name, "kind": kind}}
+
+
+def note_name(layer: Layer) -> None:
+    """Note the name under which the window shows a layer that was made here: there may have been one of its own name."""
+    layer.metadata[MADE_BY]["name"] = layer.name
+
+
+def is_untouched(layer: Layer) -> bool:
+    """Whether a layer that was made here is as it was shown: not renamed, painted on, or a copy; such a one may be replaced."""
+    return bool(layer.metadata.get(MADE_BY, {}).get("name") == layer.name)
+
+
+def remove_earlier(viewer: ViewerModel, image: Layer, kind: str) -> None:
+    """Remove what was made of an image before, unless somebody touched it."""
+    for layer in filter(is_untouched, list(viewer.layers)):
+        made = layer.metadata[MADE_BY]
+        if (made["image"], made["kind"]) == (image.name, kind):
+            viewer.layers.remove(layer)
+
+
+def hand_over(layer: Labels) -> None:
+    """Let a prediction be a layer that a person paints on; unless they named it, its name tells so."""
+    made, own_name = layer.metadata[MADE_BY], is_untouched(layer)
+    layer.metadata = {key: value for key, value in layer.metadata.items() if key != MADE_BY}
+    if own_name:
+        layer.name = f"{made['image']} corrected"
 
 
 def insert_unchosen(viewer: ViewerModel, index: int, layer: Layer) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from napari.layers import Labels
 from qtpy.QtCore import QTimer
 
 from napari_limn._napari.classes import given_legend, set_legend
@@ -18,6 +17,7 @@ from napari_limn._napari.layers import (
     active_layer,
     empty_labels,
     image_volume,
+    is_untouched,
     layer_axes,
     show_labels,
 )
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from napari.components import ViewerModel
-    from napari.layers import Image
+    from napari.layers import Image, Labels
     from qtpy.QtWidgets import QWidget
 
     from napari_limn.inference.view import View, ViewPredictor
@@ -240,23 +240,28 @@ def _beside_the_window() -> Iterator[None]:
 def take_over(
     viewer: ViewerModel, images: Sequence[Image], volume: Volume, model: Model, data: Any
 ) -> list[Box]:
-    """Copy into `data` what live mode predicted of these image layers with this very model; returns the boxes of it.
-
-    A preview whose run is over is removed: the prediction takes its place.
-    """
-    for layer in list(viewer.layers):
-        shown, predictor = _PREVIEWS.get(layer, ((), None)) if isinstance(layer, Labels) else ((), None)
-        if predictor is None or shown != tuple(images):
-            continue
+    """Copy into `data` what live mode predicted of these image layers with this very model; returns the boxes of it."""
+    for _, predictor in _previews(viewer, images):
         array, boxes = predictor.computed(model)
         output = ArrayOutput(volume, data)
         for box in boxes:
             data[output.place(box)] = array[output.place(box)]
         still = set(predictor.computed(model)[1])  # none, if there was a better model meanwhile
-        if predictor.resting:
-            viewer.layers.remove(layer)
         return [box for box in boxes if box in still]
     return []
+
+
+def put_away(viewer: ViewerModel, images: Sequence[Image]) -> None:
+    """Remove previews of these image layers whose run is over: a prediction takes their place."""
+    for layer, predictor in _previews(viewer, images):
+        if predictor.resting:
+            viewer.layers.remove(layer)
+
+
+def _previews(viewer: ViewerModel, images: Sequence[Image]) -> list[tuple[Labels, ViewPredictor]]:
+    """Previews of these image layers that nobody kept, and what predicts them."""
+    found = [(layer, *_PREVIEWS.get(layer, ((), None))) for layer in viewer.layers if is_untouched(layer)]
+    return [(layer, made) for layer, shown, made in found if made is not None and shown == tuple(images)]
 
 
 def _array_for(array: Any, volume: Volume, dtype: np.dtype[Any]) -> Any:

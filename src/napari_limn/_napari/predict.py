@@ -14,8 +14,9 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_limn._napari.follow import Follower, file_data, show_file, shown
 from napari_limn._napari.forms import Panel
+from napari_limn._napari.journal import journals_of
 from napari_limn._napari.layers import empty_labels, image_volume, show_labels
-from napari_limn._napari.live import take_over
+from napari_limn._napari.live import put_away, take_over
 from napari_limn._napari.preferences import preferred
 from napari_limn._napari.shelf import SHELF
 from napari_limn.events import BlockDone, Event, Planned, Working, Writing
@@ -23,7 +24,7 @@ from napari_limn.inference.spec import PredictSpec
 from napari_limn.specs import described
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
     from napari.viewer import Viewer
 
@@ -85,6 +86,7 @@ class PredictWidget(Panel):
         self.layer: Labels | None = None
         self._follower: Follower | None = None
         self._add: Callable[..., Labels]
+        self._planned: Callable[[], object] | None = None  # what to do when the run knows that it can begin
         self._names, self._path = "", Path()
         self._said_at = 0.0
         SHELF.added.connect(self._on_model)
@@ -95,33 +97,35 @@ class PredictWidget(Panel):
         """Label the image chosen, in memory or into a file."""
         from napari_limn.inference.pipeline import check_fit
 
-        image, model, volume = self._chosen()
+        images, model, volume = self._chosen()
         spec = PredictSpec(memory=self.memory.value, precision=self.precision.value, device=self.device)
         check_fit(model, volume)
         classes = model.spec.classes
         self._names = volume.axes.without("C").names
         self._add = partial(
-            show_labels, self.viewer, image, volume, classes=classes, model=str(self.model.value)
+            show_labels, self.viewer, images[0], volume, classes=classes, model=str(self.model.value)
         )
         self.layer = self._follower = None
+        self._planned = None
         self.say("Planning …")
         if self.out.value is not None:
             self._path = Path(self.out.value)
             self.run(_writing(model, volume, self._path, spec, overwrite=self.overwrite.value), self._written)
         else:
             data = empty_labels(volume, classes.dtype)
-            there = []
-            if spec.precision in ("auto", "float32"):
-                images = self.chosen_images(self.image, self.channels)
-                there = take_over(self.viewer, images, volume, model, data)
-            self._show(data=data)
+            exact = spec.precision in ("auto", "float32")
+            there = take_over(self.viewer, images, volume, model, data) if exact else []
+            self._planned = partial(self._show_in_memory, images, data)
             self.run(_predicting(model, volume, data, spec, there))
+        self.note_order(self.model.value, images)
 
     def heard(self, event: Event) -> None:
         """Show the plan, then blocks as they come."""
         match event:
             case Planned(plan=plan):
                 self.say(str(plan))
+                if self._planned is not None:
+                    self._planned()
             case Writing(output=output):
                 self._show(**shown(output.levels)).editable = False  # nobody paints into a file in the making
             case BlockDone(box=box, done=done, total=total):
@@ -157,13 +161,19 @@ class PredictWidget(Panel):
         self.say(f"Done: {self._path}")
 
     def _show(self, **what: Any) -> Labels:
+        journals_of(self, self.viewer)  # who corrects it with the brush loses nothing
         layer = self.layer = self._add(**what)
         self._follower = Follower(self.viewer, layer, self._names, self)
         return layer
 
-    def _chosen(self) -> tuple[Image, Model, Volume]:
+    def _show_in_memory(self, images: Sequence[Image], data: Any) -> None:
+        """Replace what was shown before, now that the run can begin."""
+        put_away(self.viewer, images)
+        self._show(data=data)
+
+    def _chosen(self) -> tuple[list[Image], Model, Volume]:
         layers = self.chosen_images(self.image, self.channels)
-        return layers[0], SHELF[self.model.value], image_volume(layers)
+        return layers, SHELF[self.model.value], image_volume(layers)
 
     # ---- seams ---------------------------------------------------------------------------------------------------
     def check_seams(self) -> None:

@@ -19,7 +19,10 @@ from napari_limn._napari.layers import (
     image_volume,
     insert_unchosen,
     is_painted,
+    made_by,
+    note_name,
     placement,
+    remove_earlier,
     under,
     volume_of,
 )
@@ -110,6 +113,7 @@ class ReviewWidget(Panel):
         self._show(layers[0], volume, data)
         self.say("Planning …")
         self.run(_doubting(model, volume, data, paint), self._pooled)
+        self.note_order(self.model.value, layers)
 
     def take_me_there(self) -> None:
         """Move the view to the most useful place that was not visited yet."""
@@ -143,15 +147,14 @@ class ReviewWidget(Panel):
 
     def _show(self, image: Image, volume: Volume, data: Any) -> None:
         """The layer of doubts, above what was predicted and below the paint; the one shown before is replaced."""
-        name = f"{image.name} uncertainty"
-        if name in self.viewer.layers and MADE_BY in self.viewer.layers[name].metadata:
-            self.viewer.layers.remove(name)
+        remove_earlier(self.viewer, image, "uncertainty")
         self.map = Image(
-            data, name=name, colormap="magma", blending="additive", opacity=0.7, contrast_limits=(0, 255),
-            metadata={MADE_BY: {"model": str(self.model.value), "image": image.name}},
+            data, name=f"{image.name} uncertainty", colormap="magma", blending="additive", opacity=0.7,
+            contrast_limits=(0, 255), metadata=made_by(str(self.model.value), image, "uncertainty"),
             **placement(image, volume),
         )  # fmt: skip
         insert_unchosen(self.viewer, under(self.viewer, image, is_painted), self.map)
+        note_name(self.map)
         self._follower = Follower(self.viewer, self.map, volume.axes.without("C").names, self)
 
     # ---- audit ---------------------------------------------------------------------------------------------------
@@ -160,10 +163,8 @@ class ReviewWidget(Panel):
         layer = self.prediction.value
         if layer is None:
             raise LimnError("there are no labels to audit; predict first.")
-        if self.view is not None:
-            self.view.close()
-        self.view, self._audited = None, layer
-        self._set_buttons()
+        self._end_audit()
+        self._audited = layer
         self.found.clear()
         self.say("Reading the labels …")
         self.run(frame_events(volume_of(layer), self._classes(layer)[0]), self._framed)
@@ -171,14 +172,16 @@ class ReviewWidget(Panel):
     def accept(self) -> None:
         """The patch is right, as it is or as it was corrected."""
         view = self._view()
-        wrong = view.accept()
+        try:
+            wrong = view.accept()
+        finally:
+            self._set_buttons()
         self._ask(f"Corrected {wrong} pixels. " if wrong else "")
 
     def correct(self) -> None:
         """Let the person paint over a copy of the patch."""
         self._view().correct()
-        self.accept_button.setText("Accept corrected")
-        self.correct_button.setEnabled(False)
+        self._set_buttons()
         self.say("Paint over what is wrong inside the box, then press Accept corrected.")
 
     def skip(self) -> None:
@@ -214,10 +217,15 @@ class ReviewWidget(Panel):
 
     def _view(self) -> AuditView:
         if self.view is None or not self.view.alive:
-            self.view = None
-            self._set_buttons()
+            self._end_audit()
             raise LimnError("the labels that were audited are gone; press Audit to begin with others.")
         return self.view
+
+    def _end_audit(self) -> None:
+        if self.view is not None:
+            self.view.close()
+        self.view = None
+        self._set_buttons()
 
     def _predictions(self) -> list[Labels]:
         """Labels layers, what was predicted first; not those that an audit made."""
@@ -249,10 +257,12 @@ class ReviewWidget(Panel):
     def _set_buttons(self) -> None:
         """Only what can be pressed now is lit."""
         asking = self.view is not None and self.view.patch is not None
+        correcting = self.view is not None and self.view.correcting
         self.take_button.setEnabled(self._pool is not None)
-        self.accept_button.setText("Accept")
+        self.accept_button.setText("Accept corrected" if correcting else "Accept")
         for button in (self.accept_button, self.correct_button, self.skip_button):
             button.setEnabled(asking)
+        self.correct_button.setEnabled(asking and not correcting)
 
     def _explain(self) -> None:
         tips = {

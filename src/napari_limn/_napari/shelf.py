@@ -9,9 +9,12 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_limn.model import Model
+
+SUFFIX = ".limn"
 
 
 class Shelf(QObject):
@@ -23,6 +26,7 @@ class Shelf(QObject):
     def __init__(self) -> None:
         super().__init__()
         self._models: dict[str, Model] = {}
+        self._images: dict[str, tuple[str, ...]] = {}
 
     @property
     def names(self) -> list[str]:
@@ -34,16 +38,22 @@ class Shelf(QObject):
             raise LimnError("no model is chosen; train one, or load a .limn file.")
         return self._models[name]
 
-    def put(self, name: str, model: Model) -> None:
-        """Add a model, or replace the one of that name."""
+    def put(self, name: str, model: Model, images: Sequence[str] = ()) -> None:
+        """Add a model, or replace the one of that name; `images` names the layers that it was trained on, channel by channel."""
         new = name not in self._models
-        self._models[name] = model
+        self._models[name], self._images[name] = model, tuple(images)
         if new:
             self.added.emit(name)
+
+    def in_order(self, name: str, images: Sequence[str]) -> tuple[str, ...]:
+        """Names of layers in the order in which a model was trained on them; as they are given if it was trained on others."""
+        known = self._images.get(name, ())
+        return known if sorted(known) == sorted(images) else tuple(images)
 
     def clear(self) -> None:
         """Forget all models."""
         self._models.clear()
+        self._images.clear()
 
     def load(self, path: Path) -> str:
         """Add the model of a file, as the newest; returns its name.
@@ -67,6 +77,26 @@ class Shelf(QObject):
             number += 1
             name = f"{stem} {number}"
         return name
+
+
+def model_path(path: Path) -> Path:
+    """Where to save a model for which somebody chose `path`: ``.limn`` is added where it is missing.
+
+    Raises
+    ------
+    LimnError
+        If there is no such folder, or by that a file of which nobody was asked would be replaced.
+    """
+    if not path.parent.is_dir():
+        raise LimnError(f"{path.parent}: there is no such folder; make it, or choose another.")
+    if path.suffix.lower() == SUFFIX:
+        return path
+    full = path.with_name(path.name + SUFFIX)
+    if full.exists():
+        raise LimnError(
+            f"{full.name}: found a file of that name, expected none; choose {full.name} itself to replace it."
+        )
+    return full
 
 
 SHELF = Shelf()

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout
 from napari_limn._napari.classes import names_of
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.journal import journals_of
-from napari_limn._napari.layers import painted_look, volume_of
+from napari_limn._napari.layers import is_painted, painted_look, volume_of
 from napari_limn._napari.offer import Offer
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.errors import LimnError
@@ -133,6 +133,10 @@ class StrokesWidget(Panel):
         recording = None if recorder is None else recorder.recording
         if self.labels.value is None:
             self.journal.setText("There is no layer for strokes yet.")
+        elif not is_painted(self.labels.value):
+            self.journal.setText(
+                "This shows a prediction. Paint on it, and it is yours: kept in a journal, and replaced by no other."
+            )
         elif recorder is None:
             self.journal.setText(
                 "What is painted on this layer is kept in no journal: it fits no image, or is not in memory."

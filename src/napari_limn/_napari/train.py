@@ -20,7 +20,7 @@ from napari_limn._napari.live import LiveRun
 from napari_limn._napari.offer import Offer
 from napari_limn._napari.picture import NetworkPicture
 from napari_limn._napari.preferences import preferred
-from napari_limn._napari.shelf import SHELF
+from napari_limn._napari.shelf import SHELF, model_path
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Found, Improved, Repainted, Scored, Step, Waiting
 from napari_limn.specs import described
@@ -106,6 +106,7 @@ class TrainWidget(Panel):
             field.changed.connect(lambda _: self._look.soon())
         self.lay_out(self.curve, self.save_button)
         self.name = ""  # of the latest run
+        self._images: list[str] = []  # that it was trained on
         self.model: Model | None = None
         self.save_button.setEnabled(False)
         SHELF.added.connect(self._on_model)
@@ -195,7 +196,8 @@ class TrainWidget(Panel):
         )
         self._tell_zero()
         self.findings.show_all([f for f in self.findings.shown if not (f.of_paint or f.stops)])
-        self.name, self.model = SHELF.free_name(f"{layers[0].name} model"), None
+        self.name, self.model = f"{layers[0].name} model", None
+        self._images = [layer.name for layer in layers]
         self.curve.clear()
         return layers, spec, origin
 
@@ -278,8 +280,12 @@ class TrainWidget(Panel):
             self.dims.value, self.origin.value = remedy.value, NEW
         elif self.image.value is not None:
             new = mend_layers(remedy, self.viewer, self.image.value, self.labels.value)
-            if new is not None:
-                self.labels.value = new
+            super().reset_choices()
+            match new:
+                case [Labels() as labels]:
+                    self.labels.value = labels
+                case [image, *further]:
+                    self.image.value, self.channels.value = image, further
         self.say("Press Train when you are ready.")
         self._look.soon()
 
@@ -322,9 +328,11 @@ class TrainWidget(Panel):
             self.picture.show_network(replace(network, in_channels=volume.channels))
 
     def _keep(self, model: Model) -> None:
+        if self.model is None:  # the first of this run; another may have come by the name meanwhile
+            self.name = SHELF.free_name(self.name)
         self.model = model if self.live_run is None else model.called(self.live_run.legend)
         self.save_button.setEnabled(True)
-        SHELF.put(self.name, self.model)
+        SHELF.put(self.name, self.model, self._images)
 
     def _on_model(self, name: str) -> None:
         """Go on from the newest model next time, once no run is under way."""
@@ -337,19 +345,23 @@ class TrainWidget(Panel):
         SHELF.load(path)
 
     def save(self, path: Path) -> None:
-        """Save the latest model."""
+        """Save the latest model; ``.limn`` is added to a name without it."""
         if self.model is not None:
-            self.say(f"Saved {self.model.save(path.with_suffix('.limn'))}.")
+            self.say(f"Saved {self.model.save(model_path(path))}.")
 
     def _choose_to_load(self) -> None:
         if found := QFileDialog.getOpenFileName(self, "Load a model", "", "Limn models (*.limn)")[0]:
             self.load(Path(found))
 
     def _choose_to_save(self) -> None:
-        if found := QFileDialog.getSaveFileName(
-            self, "Save the model", f"{self.name}.limn", "Limn models (*.limn)"
-        )[0]:
-            self.save(Path(found))
+        dialog = QFileDialog(self, "Save the model", "", "Limn models (*.limn)")
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setDefaultSuffix("limn")  # so that it asks before that file is replaced
+        dialog.selectFile(f"{self.name}.limn")
+        found = dialog.selectedFiles() if dialog.exec() else []
+        dialog.deleteLater()
+        if found:
+            self.save(Path(found[0]))
 
 
 def _training(
