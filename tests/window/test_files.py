@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
@@ -129,3 +130,17 @@ def test_dropped_predictions_have_their_scale_colours_and_probabilities(hand, mo
     total = np.asarray(rim.data[0], int) + np.asarray(core.data[0], int)
     assert abs(total - 255).max() <= 1
     assert tuple(rim.contrast_limits) == (0, 255)
+
+
+def test_an_image_is_not_overwritten_by_its_own_labels(hand, model, tmp_path):
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 255, (40, 50), np.uint8))
+    before = path.read_bytes()
+    hand.viewer.open(path, plugin="napari-limn")
+    SHELF.put("untrained", model)
+    widget = hand.open_widget("Predict")
+    widget.reset_choices()
+    widget.out.value, widget.overwrite.value = path, True
+    hand.press("limn-predict-start")
+    assert "the labels would replace their own image" in hand.find("limn-predict-status").text()
+    assert path.read_bytes() == before

@@ -255,9 +255,9 @@ def test_corrections_on_a_prediction_or_a_copy_of_it_are_journalled_and_stay(han
     for layer, path in ((copy, journal(image)), (prediction, second)):
         before = layer.data.copy()
         with layer.block_history():
-            layer.paint((50, 50), 2)
-            layer.paint((50, 52), 1)
-        layer.data_setitem((np.array([150, 150]), np.array([7, 8])), [2, 1])
+            layer.paint((50, 50), 3)  # no prediction has these values
+            layer.paint((50, 52), 4)
+        layer.data_setitem((np.array([150, 150]), np.array([7, 8])), [4, 3])
         contents = read_journal(path)
         assert [record.kind for record in contents.records] == ["base", "classes", "stroke", "stroke"]
         np.testing.assert_array_equal(np.asarray(replay(contents, 1)), before)

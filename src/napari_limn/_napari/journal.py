@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QMainWindow
 
 from napari_limn._napari.classes import kept_legend, predicted_layers, set_legend
-from napari_limn._napari.layers import colormap, hand_over, is_painted, placement, volume_of
+from napari_limn._napari.layers import colormap, hand_over, is_painted, path_of, placement, volume_of
 from napari_limn._napari.listening import call_all, connected
 from napari_limn.annotation.classes import default_color
 from napari_limn.annotation.journal import Header, Journal
@@ -27,6 +26,7 @@ from napari_limn.volume.volume import size_in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from napari.components import ViewerModel
     from numpy.typing import NDArray
@@ -303,7 +303,7 @@ class Journals(QObject):
             with suppress(LimnError):  # an image that nothing can be painted for
                 if type(image) is Image and labels_shape(volume_of(image)) == tuple(layer.data.shape):
                     fitting.append(image)
-        return max(fitting, key=lambda image: _path_of(image) is not None, default=None)
+        return max(fitting, key=lambda image: path_of(image) is not None, default=None)
 
     def _on_removed(self, event: Any) -> None:
         if (recorder := self._recorders.pop(event.value, None)) is not None:
@@ -330,9 +330,4 @@ def header_of(image: Image, layer: Labels | None = None) -> Header:
     """What a journal says of an image layer, and of the labels layer on it."""
     name = f"{image.name} strokes" if layer is None else layer.name
     dtype = STROKES if layer is None else np.dtype(layer.data.dtype)
-    return header_for(volume_of(image), _path_of(image), name, str(dtype))
-
-
-def _path_of(image: Image) -> Path | None:
-    found = image.source.path
-    return Path(found).absolute() if found and "://" not in str(found) else None
+    return header_for(volume_of(image), path_of(image), name, str(dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +68,12 @@ def _axis_names(layer: Layer, ndim: int) -> str:
 def image_volume(layers: Sequence[Image]) -> Volume:
     """Image layers as the channels of one volume, in the order given."""
     return stack_channels([volume_of(layer) for layer in layers])
+
+
+def path_of(layer: Layer) -> Path | None:
+    """The file or folder on this machine that a layer was read from."""
+    found = layer.source.path
+    return Path(found).absolute() if found and "://" not in str(found) else None
 
 
 def painted_look(layer: Labels, values: Iterable[int] | None = None) -> dict[int, RGBA]:

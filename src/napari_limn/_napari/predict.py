@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,13 +16,14 @@ from qtpy.QtWidgets import QFileDialog
 from napari_limn._napari.follow import Follower, file_data, show_file, shown
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.journal import journals_of
-from napari_limn._napari.layers import empty_labels, image_volume, show_labels
+from napari_limn._napari.layers import empty_labels, image_volume, path_of, show_labels, volume_of
 from napari_limn._napari.live import put_away, take_over
 from napari_limn._napari.preferences import preferred
 from napari_limn._napari.shelf import SHELF
 from napari_limn.events import BlockDone, Event, Planned, Working, Writing
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.specs import described
+from napari_limn.volume.homes import refuse_misplaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -110,6 +112,8 @@ class PredictWidget(Panel):
         self.say("Planning …")
         if self.out.value is not None:
             self._path = Path(self.out.value)
+            for layer in images:
+                refuse_misplaced(self._path, replace(volume_of(layer), path=path_of(layer)))
             self.run(_writing(model, volume, self._path, spec, overwrite=self.overwrite.value), self._written)
         else:
             data = empty_labels(volume, classes.dtype)
