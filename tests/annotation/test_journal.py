@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections import deque
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -29,6 +30,14 @@ def header(shape=SHAPE, dtype="uint8"):
 
 def refuse(*_, **__):
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@contextmanager
+def full_disk(monkeypatch):
+    """Nothing more can be written to journals for a while."""
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_limn.annotation.journal.append_line", refuse)
+        yield
 
 
 class Layer:
@@ -382,13 +391,11 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     recording = Recording(lambda: Journal.create(path, header()), data)
     layer, rng = Layer(data, recording), np.random.default_rng(0)
 
-    with monkeypatch.context() as patch:
-        patch.setattr("napari_limn.annotation.journal.append_line", refuse)
+    with full_disk(monkeypatch):
         layer.stroke(rng)
         assert recording.journal is None
     layer.stroke(rng)
-    with monkeypatch.context() as patch:
-        patch.setattr("napari_limn.annotation.journal.append_line", refuse)
+    with full_disk(monkeypatch):
         layer.stroke(rng)
         layer.undo(rng)
         assert re.match(r".*the disk is full; make room: the strokes stay in the layer", recording.trouble)
@@ -407,8 +414,7 @@ def test_what_could_not_be_begun_while_painting_is_written_at_the_end(tmp_path, 
     data = np.ones(SHAPE, np.uint8)
     recording = Recording(lambda: Journal.create(path, header()), data)
     layer, rng = Layer(data, recording), np.random.default_rng(0)
-    with monkeypatch.context() as patch:
-        patch.setattr("napari_limn.annotation.journal.append_line", refuse)
+    with full_disk(monkeypatch):
         layer.stroke(rng)
         layer.undo(rng)
         layer.stroke(rng)
