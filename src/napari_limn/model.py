@@ -20,7 +20,7 @@ from napari_limn.errors import LimnError
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
 from napari_limn.network.unet import UNet
 from napari_limn.specs import from_json, to_json
-from napari_limn.volume.durable import disk_faults
+from napari_limn.volume.durable import disk_faults, unfinished
 from napari_limn.volume.intensity import IntensitySpec
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Model:
             "weights": weights,
             "sha256": _digest(weights, to_json(self.spec)),
         }
-        partial = path.with_name(path.name + ".partial")
+        partial = unfinished(path)
         with disk_faults(path, "the model was not saved"):
             try:
                 with partial.open("wb") as file:

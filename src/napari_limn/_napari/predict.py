@@ -23,6 +23,7 @@ from napari_limn._napari.shelf import SHELF
 from napari_limn.events import BlockDone, Event, Planned, Working, Writing
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.specs import described
+from napari_limn.volume.durable import unfinished
 from napari_limn.volume.homes import refuse_misplaced
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class PredictWidget(Panel):
 
     def _written(self, result: Path | None) -> None:
         """Show the finished file; a run that was cancelled when all was done has one, too."""
-        partial = self._path.with_name(self._path.name + ".partial")
+        partial = unfinished(self._path)
         if result is None and (self.layer is None or partial.exists()):
             if self._follower is not None:
                 self._follower.refresh()

@@ -22,7 +22,7 @@ from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, drain
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.boxes import Box, blocks, count_blocks
-from napari_limn.volume.durable import disk_faults
+from napari_limn.volume.durable import disk_faults, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -193,7 +193,7 @@ class Audit:
 
     def save(self, path: Path) -> None:
         """Write the audit, completely or not at all."""
-        partial = path.with_name(path.name + ".partial")
+        partial = unfinished(path)
         with disk_faults(path):
             partial.write_text(json.dumps(to_json(self)))
             partial.replace(path)

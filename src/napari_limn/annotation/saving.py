@@ -14,7 +14,7 @@ from napari_limn.annotation.recording import History
 from napari_limn.annotation.strokes import count_values
 from napari_limn.events import BlockDone
 from napari_limn.volume.boxes import blocks, count_blocks
-from napari_limn.volume.durable import remove
+from napari_limn.volume.durable import remove, unfinished
 from napari_limn.volume.output import create_output
 from napari_limn.volume.volume import Volume
 
@@ -69,7 +69,7 @@ def saving_events(
     finally:
         if not done:
             with suppress(OSError):
-                remove(path.with_name(path.name + ".partial"))
+                remove(unfinished(path))
 
 
 def replay_events(journal: Path, path: Path, *, overwrite: bool = False) -> Generator[Event, None, Path]:

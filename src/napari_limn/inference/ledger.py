@@ -18,6 +18,7 @@ from napari_limn.volume.durable import (
     open_alone,
     put_in_place,
     sync_folder,
+    unfinished,
 )
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Ledger:
 
     def finish(self) -> None:
         """Say that the output is complete; the journal shrinks to a few lines, in one step."""
-        small = self.path.with_name(self.path.name + ".partial")
+        small = unfinished(self.path)
         lines = [self._header(), *({"note": k, "value": v} for k, v in self.notes.items())]
         with disk_faults(self.path):
             with small.open("wb", 0) as file:

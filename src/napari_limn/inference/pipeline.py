@@ -15,6 +15,7 @@ from napari_limn.inference.plan import Plan, with_time
 from napari_limn.inference.run import Run
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model
+from napari_limn.volume.durable import unfinished
 from napari_limn.volume.homes import clear_up, make_folder, refuse_existing, refuse_misplaced
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import LabelOutput, create_output, in_memory
@@ -133,7 +134,7 @@ def _into_file(run: Run, path: Path, *, overwrite: bool) -> Generator[Event, Non
     make_folder(path)
     classes, kind, block = run.model.spec.classes, run.spec.probabilities, run.plan.block
     layout = run.layout(path)
-    partial = path.with_name(path.name + ".partial")
+    partial = unfinished(path)
     anew = _begins(path, overwrite=overwrite)
     with Ledger.open(path, run.fingerprint | layout.summary, overwrite=anew) as ledger:
         whole = ledger.finished or len(ledger.done) == layout.levels[0].count
@@ -165,7 +166,7 @@ def _into_file(run: Run, path: Path, *, overwrite: bool) -> Generator[Event, Non
 
 def _begins(path: Path, *, overwrite: bool) -> bool:
     """Whether a run begins anew; a journal alone is nothing to go on from."""
-    return overwrite or not (path.exists() or path.with_name(path.name + ".partial").exists())
+    return overwrite or not (path.exists() or unfinished(path).exists())
 
 
 def _blending(run: Run) -> Iterator[Event]:

@@ -147,6 +147,11 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def unfinished(path: Path) -> Path:
+    """Where what is to be called `path` is written until it is whole."""
+    return path.with_name(path.name + ".partial")
+
+
 def aside(path: Path) -> Path:
     """Where what `path` makes superfluous waits to be removed: its own name is gone in one step."""
     return path.with_name(path.name + ".replaced")

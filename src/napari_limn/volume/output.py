@@ -12,7 +12,7 @@ import numpy as np
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, whole
-from napari_limn.volume.durable import disk_faults, remove, sync_up
+from napari_limn.volume.durable import disk_faults, remove, sync_up, unfinished
 from napari_limn.volume.homes import home_of, refuse_existing, refuse_misplaced
 from napari_limn.volume.lazy import LazyLabels
 from napari_limn.volume.pyramid import Pyramid
@@ -305,7 +305,7 @@ def create_output(
     refuse_existing(path, overwrite=overwrite)
     if not home.folder.is_dir():
         raise LimnError(f"{home.folder}: there is no such folder to write {path.name} into; create it first.")
-    partial = path.with_name(path.name + ".partial")
+    partial = unfinished(path)
     with disk_faults(path):
         if done:
             _check_done(path, layout, done)
