@@ -454,7 +454,8 @@ def test_numbered_objects_train_a_network_that_parts_them():
 
 
 def test_a_supervised_network_can_be_pruned_saved_and_asked(tmp_path):
-    model = train(IMAGE, STROKES, replace(SPEC, network=replace(TINY, skip="nested", supervised=True)))
+    network = replace(TINY, skip="nested", supervised=True)
+    model = train(IMAGE, STROKES, replace(SPEC, steps=60, network=network))
     path = model.pruned(1).save(tmp_path / "small.limn")
     small = Model.load(path)
     assert small.spec.network.depth == 1

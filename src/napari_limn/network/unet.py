@@ -209,7 +209,6 @@ class UNet(nn.Module):
     def __init__(self, spec: UNetSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.pixels = PixelClassifier(spec) if spec.pixels else None
         widths = [spec.in_channels, *(spec.channels(i) for i in range(spec.depth))]
         self.encoder = nn.ModuleList(Block(spec, widths[i], i) for i in range(spec.depth + 1))
         self.down = nn.ModuleList(_downsample(spec, i) for i in range(spec.depth))
@@ -221,6 +220,8 @@ class UNet(nn.Module):
         self.head = _CONV[spec.ndim](spec.channels(0), scores, 1)
         for part in (self.encoder, self.down, self.nodes, self.side, self.head):
             part.apply(_he_normal)
+        # behind the others, which so begin with the same random weights however many features it has
+        self.pixels = PixelClassifier(spec) if spec.pixels else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of `x`: the network's, the pixel classifier's, or their weighted sum."""

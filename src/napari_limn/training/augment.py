@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from napari_limn.annotation.classes import IGNORE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -54,14 +56,21 @@ def augmented(batch: Batch, rng: np.random.Generator, spec: AugmentSpec) -> Batc
     ndim = batch.targets.ndim - 1
     moves = np.stack([_move(ndim, rng, spec) for _ in batch.images])
     bends = _bends(batch.images, rng, spec.elastic) if spec.elastic else None
-    images = _moved(batch.images, moves, bends, "bilinear", "reflection")
-    labels = _moved((batch.targets - IGNORE).float()[:, None], moves, bends, "nearest", "zeros")[:, 0]
+    extent, less = batch.images.shape[2:], batch.targets.shape[1:]
+    whole = _places(extent, moves, bends)
+    inner = whole if less == extent else _places(less, moves, bends)
+    labels = (batch.targets - IGNORE).float()[:, None]
     weights, soft = batch.weights, batch.soft
     if weights is not None:
-        weights = _moved(weights[:, None], moves, bends, "nearest", "zeros")[:, 0]
+        weights = _at(inner, weights[:, None], "nearest", "zeros")[:, 0]
     if soft is not None:
-        soft = _moved(soft, moves, bends, "bilinear", "zeros")
-    return Batch(_regraded(images, rng, spec), labels.long() + IGNORE, weights, soft)
+        soft = _at(inner, soft, "bilinear", "zeros")
+    return Batch(
+        _regraded(_at(whole, batch.images, "bilinear", "reflection"), rng, spec),
+        _at(inner, labels, "nearest", "zeros")[:, 0].long() + IGNORE,
+        weights,
+        soft,
+    )
 
 
 def _move(ndim: int, rng: np.random.Generator, spec: AugmentSpec) -> NDArray[np.float64]:
@@ -84,27 +93,34 @@ def _bends(images: Tensor, rng: np.random.Generator, spread: float) -> Tensor:
     return field.movedim(1, -1)
 
 
-def _moved(batch: Tensor, moves: NDArray[Any], bends: Tensor | None, mode: str, padding: str) -> Tensor:
-    """Apply a linear map, and the middle of the displacements, to each patch of (N, C, …)."""
-    sizes = np.array(batch.shape[2:], float)
+def _places(extent: Sequence[int], moves: NDArray[Any], bends: Tensor | None) -> Tensor:
+    """Where each voxel of patches of an extent comes from: a linear map of each, and the middle of the displacements."""
+    sizes = np.array(extent, float)
     relative = moves * sizes[None, None, :] / sizes[None, :, None]  # grid_sample measures in half extents
     matrix = np.concatenate(
         [relative[:, ::-1, ::-1], np.zeros((*moves.shape[:2], 1))], axis=2
     )  # and lists x first
-    grid = F.affine_grid(torch.from_numpy(matrix).float(), list(batch.shape), align_corners=False)
+    grid = F.affine_grid(torch.from_numpy(matrix).float(), [len(moves), 1, *extent], align_corners=False)
     if bends is not None:
-        height, width = batch.shape[-2:]
+        height, width = extent[-2:]
         top, left = ((n - m) // 2 for n, m in zip(bends.shape[1:3], (height, width), strict=True))
         middle = bends[:, top : top + height, left : left + width] * 2 / torch.tensor([width, height])
-        grid[..., :2] += middle if batch.ndim == 4 else middle[:, None]
-    return F.grid_sample(batch, grid, mode=mode, padding_mode=padding, align_corners=False)
+        grid[..., :2] += middle if len(extent) == 2 else middle[:, None]
+    return grid
+
+
+def _at(places: Tensor, batch: Tensor, mode: str, padding: str) -> Tensor:
+    """What patches (N, C, …) hold at these places."""
+    return F.grid_sample(batch, places, mode=mode, padding_mode=padding, align_corners=False)
 
 
 def _regraded(images: Tensor, rng: np.random.Generator, spec: AugmentSpec) -> Tensor:
+    """Images of another contrast and brightness, with noise."""
     each = (*images.shape[:2], *(1,) * (images.ndim - 2))
-    gain = np.exp(rng.uniform(-spec.gain, spec.gain, each))
-    offset = rng.uniform(-spec.offset, spec.offset, each)
-    noise = rng.uniform(0, spec.noise, (len(images), *each[1:])) * rng.standard_normal(
-        images.shape, np.float32
-    )
-    return images * torch.from_numpy(gain).float() + torch.from_numpy(offset + noise).float()
+    gain = torch.from_numpy(np.exp(rng.uniform(-spec.gain, spec.gain, each)).astype(np.float32))
+    offset = torch.from_numpy(rng.uniform(-spec.offset, spec.offset, each).astype(np.float32))
+    width = torch.from_numpy(rng.uniform(0, spec.noise, (len(images), *each[1:])).astype(np.float32))
+    # drawn by torch, in a third of the time
+    random = torch.Generator().manual_seed(int(rng.integers(1 << 63)))
+    noise = torch.randn(images.shape, generator=random)
+    return noise.mul_(width).addcmul_(images, gain).add_(offset)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from napari_limn.training.spec import TrainSpec
 
 _EMA = 0.98
+_FUSED = ("cpu", "cuda")  # devices for which there is an optimiser that goes over all weights at once
 # share of the budget, or steps, after which a network is shown unless it is surely worse than the first answer
 _RIPE, _RIPE_STEPS = 0.5, 150
 _WARM_UP = 0.05
@@ -61,6 +62,7 @@ class Run:
         layout = channels_last(start.spec.network.ndim)
         self.network = deepcopy(start.network).to(self.device, memory_format=layout).train()  # type: ignore[call-overload]
         self.average = deepcopy(self.network).eval()
+        self._followed = [network.state_dict().values() for network in (self.average, self.network)]
         given = spec.class_weights
         self.class_weights = torch.tensor(given, device=self.device) if given else None
         # the share with which the model begins that is trained further; of a new one, the classifier alone
@@ -85,7 +87,8 @@ class Run:
     def optimizer(self) -> torch.optim.Optimizer:
         """Of the network's weights; made at the first step, since the first answer does not wait for its import."""
         learning = [p for name, p in self.network.named_parameters() if not name.startswith("pixels.")]
-        return torch.optim.AdamW(learning, lr=self.spec.rate, weight_decay=1e-2)
+        fused = self.device.type in _FUSED
+        return torch.optim.AdamW(learning, lr=self.spec.rate, weight_decay=1e-2, fused=fused)
 
     @property
     def _taught(self) -> bool:
@@ -167,9 +170,7 @@ class Run:
     def _follow(self) -> None:
         """Move the averaged weights, and the statistics of batch norm, towards the trained ones."""
         keep = min(_EMA, self.steps / (self.steps + 9))
-        for mean, value in zip(
-            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
-        ):
+        for mean, value in zip(*self._followed, strict=True):
             if mean.is_floating_point():
                 mean.lerp_(value, 1 - keep)
             else:
