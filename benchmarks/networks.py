@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 
 PLANES = {
-    "padded, batch norm (default)": {},
+    "width 16, depth 4": {},
     "unpadded, no norm (2015)": {"padding": "valid", "norm": "none"},
     "no norm": {"norm": "none"},
     "channel norm": {"norm": "channel"},
@@ -119,7 +119,8 @@ def settings(change: dict, args: argparse.Namespace) -> tuple:
         strokes, truth = np.minimum(strokes, 2), np.minimum(truth, 2)
     base = preset_network("balanced", args.dims, change.get("spacing", (2.24, 1.0, 1.0)), image.grid[1])
     fields = {k: v for k, v in change.items() if k in base.__dataclass_fields__}
-    factors = base.factors[: change.get("depth", 9)]
+    factors = base.factors if args.dims == 3 else ((2, 2),) * 4  # the default row of each table
+    factors = factors[: change.get("depth", len(factors))]
     network = limn.UNetSpec(**{"width": 16, "factors": factors} | fields)
     spec = limn.TrainSpec(
         network=network, augment=limn.AugmentSpec(**change.get("augment", {})), seed=args.seed,

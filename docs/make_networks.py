@@ -53,7 +53,9 @@ Most people never choose: the preset does. Whoever wants to puts a few words int
 ```
 
 and trains with `napari-limn train … --spec FILE.json`, or passes `limn.TrainSpec(network=limn.UNetSpec(skip="attention"))`
-in Python. Everything below can be combined. `napari-limn info MODEL.limn --figure net.png` draws what came of it.
+in Python. Everything below can be combined. A network named here trains by itself, without first answer and soft targets
+([learning.md](learning.md)), and has depth 4 unless `factors` says otherwise; with few strokes a preset is mostly better. All tables below are of
+networks by themselves. `napari-limn info MODEL.limn --figure net.png` draws what came of it.
 
 ## The family
 

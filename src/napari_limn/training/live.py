@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LOOK = 0.25  # seconds between two looks for new paint at least
 _LOOKING = 0.1  # share of the time that they may take
 _REST = 0.05  # seconds of sleep at a time while there is nothing to learn
-_APART = 2.2  # seconds from one answer to new paint to the next, so that there is a preview every 3 s
+_APART = 2.2  # seconds from one answer to new paint to the next, so that there is a preview every 2 to 3 s
 _LEARNING = 0.5  # of the time that an answer takes, at least, goes into learning before the next
 
 

@@ -109,13 +109,13 @@ class TrainSpec:
     augment
         How patches vary.
     instant
-        Whether a pixel classifier answers first, and the network takes over when held-out strokes say so; only for
+        Whether a pixel classifier answers first, and the network joins it when held-out strokes allow; only for
         networks that are chosen here, not for one given in `network`.
     soft_targets
         Weight of what the pixel classifier says of voxels that nobody painted, beside the loss of the painted ones; 0 leaves
         them out.
     held_out
-        Share of the paint that scores and never trains, 0–0.5.
+        Share of the paint that scores and that the network is not trained on, 0–0.5; the first answer learns all of it.
     intensity
         How grey values are scaled.
     device
