@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -55,6 +56,17 @@ def test_the_optimiser_goes_on_and_batches_are_drawn_on():
     assert [e.step for e in steps] == list(range(2, 12))
     assert steps[-1].done == 1
     assert (run.optimizer, run.network) == (optimizer, network)
+
+
+def test_the_last_step_is_scored_however_long_whoever_listens_takes(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    run, events = run_of(range(3, 60, 8), replace(SPEC, steps=None, seconds=10.0)), []
+    for event in run.learning():
+        events.append(event)
+        clock[0] += 1.5 * isinstance(event, Step)
+    last = max(number for number, event in enumerate(events) if isinstance(event, Step))
+    assert any(isinstance(event, Scored) for event in events[last:])
 
 
 def test_a_scoring_that_was_broken_off_goes_on_and_the_judge_follows_the_data(monkeypatch):

@@ -122,12 +122,15 @@ class Run:
         self._since = time.perf_counter()
         try:
             yield from self._answer()
-            while self._due or self._scoring or self.done < 1 or self.steps == self._begins[0]:
+            # read once a step: whatever takes the time of an event in between, the last step is scored
+            spent = self.done == 1 and self.steps > self._begins[0]
+            while self._due or self._scoring or not spent or self.done < 1:
                 if self._scoring is None and self._due:
                     self._scoring, self._due = self._score(), False
                 if self._scoring is None:
                     loss = self._step()
-                    self._due = (done := self.done) == 1 or self._is_due()
+                    spent = (done := self.done) == 1
+                    self._due = spent or self._is_due()
                     yield Step(self.steps, self.seconds, loss, done)
                 elif (event := next(self._scoring, None)) is not None:
                     yield event
