@@ -74,6 +74,13 @@ def test_a_patch_of_another_number_of_axes_is_refused():
         patch_size(VOLUMES, (32, 32), Volume.of(noise((8, 64, 64))))
 
 
+@pytest.mark.parametrize("network", [PLANES, VALID, VOLUMES])
+def test_instance_norm_has_more_than_one_sample_to_look_at_in_the_smallest_patch(network):
+    network = replace(network, norm="instance")
+    data = data_for(noise((8, 128, 128)), striped((8, 128, 128)), network, patch=(1,) * network.ndim)
+    assert UNet(network).train()(data.batch().images).isfinite().all()
+
+
 CASES = {
     "plane": (PLANES, (128, 128), "YX", (32, 32)),
     "rgb": (UNetSpec(width=2, factors=PLANES.factors, in_channels=3), (128, 128, 3), "YXC", (32, 32)),

@@ -345,6 +345,8 @@ def patch_size(network: UNetSpec, asked: tuple[int, ...] | None, image: Volume) 
     sizes = []
     for least, foot in zip(wanted, footprint(network), strict=True):
         first = foot.smallest - 2 * foot.shrink if foot.shrink else foot.step
+        if network.norm == "instance":  # one sample at the coarsest level has no deviation to divide by
+            first += foot.step
         sizes.append(first + foot.step * max(0, -(-(least - first) // foot.step)))
     t, z, y, x = _on_grid(sizes, 1)
     return t, z, y, x
