@@ -439,6 +439,30 @@ def test_a_disk_that_is_full_to_the_end_says_so_and_leaves_no_file(tmp_path, mon
     assert os.name == "nt" or not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.ENOTCONN])
+def test_a_disk_that_went_away_never_reaches_the_brush_and_the_journal_is_given_back(
+    tmp_path, monkeypatch, code
+):
+    def gone(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    path = tmp_path / "a.strokes.jsonl"
+    data = np.zeros(SHAPE, np.uint8)
+    recording = Recording(lambda: Journal.create(path, header()), data)
+    layer, rng = Layer(data, recording), np.random.default_rng(0)
+    layer.stroke(rng)
+    with monkeypatch.context() as patch:
+        patch.setattr("napari_limn.annotation.journal.append_line", gone)
+        layer.stroke(rng)
+        assert recording.trouble == (
+            f"the disk with the strokes does not answer ({os.strerror(code)}); connect it again."
+        )
+        recording.close()
+    journal, contents = Journal.resume(path)
+    journal.close()
+    assert [record.kind for record in contents.records] == ["stroke"]
+
+
 def test_a_layer_that_nobody_painted_on_leaves_no_file_whatever_it_held(tmp_path):
     path = tmp_path / "a.strokes.jsonl"
     data = np.ones(SHAPE, np.uint8)

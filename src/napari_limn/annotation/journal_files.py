@@ -64,7 +64,7 @@ def begin_journal(header: Header) -> Journal:
     """
     beside, own = homes(header)
     if beside != own and os.access(beside.parent, os.W_OK):
-        with suppress(LimnError):  # a disk that refuses after all
+        with suppress(LimnError, OSError):  # a disk that refuses after all
             return _begin(beside, header)
     try:
         own.parent.mkdir(parents=True, exist_ok=True)
@@ -136,6 +136,15 @@ def _read(path: Path, changed: int, size: int) -> Contents:
 
 def _same_image(one: Header, other: Header) -> bool:
     return (one.shape, one.axes.names, one.identity) == (other.shape, other.axes.names, other.identity)
+
+
+def writable(path: Path) -> Path:
+    """The path of something to be kept beside an image; in the user's data folder, which is made, where that is read-only."""
+    if os.access(path.parent, os.W_OK):
+        return path
+    own = user_folder()
+    own.mkdir(parents=True, exist_ok=True)
+    return own / path.name
 
 
 def user_folder() -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -311,13 +312,16 @@ class Recording:
             self.trouble = ""
         except LimnError as error:
             self.trouble = str(error)
+        except OSError as error:  # a share or a stick that went away
+            self.trouble = f"the disk with the strokes does not answer ({error.strerror}); connect it again."
 
     def close(self) -> None:
         """End the recording, when everything is on the disk; of a layer that nobody painted on nothing is."""
         if self.journal is not None or any(record.kind != "base" for record in self._pending):
             self.write()
         if self.journal is not None:
-            self.journal.close()
+            with suppress(OSError):  # of a disk that went away; the lock is given back all the same
+                self.journal.close()
 
 
 def _cells(boxes: Sequence[Box]) -> list[Box]:
