@@ -21,6 +21,7 @@ from napari_limn._napari.preferences import preferred
 from napari_limn._napari.state import _clock
 from napari_limn._napari.train import TrainWidget
 from napari_limn.annotation.findings import Remedy
+from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.specs import described
 from napari_limn.training.spec import TrainSpec
@@ -65,6 +66,14 @@ def test_a_new_layer_fits_the_image(model):
     assert new in viewer.layers
     assert new.data.shape == image.data.shape
     assert tuple(new.scale) == tuple(image.scale)
+
+
+def test_a_new_layer_for_a_large_image_can_be_journalled():
+    viewer = ViewerModel()
+    plane = np.broadcast_to(np.zeros((1, 1, 1), np.uint8), (3000, 1000, 1000))
+    image = viewer.add_image(plane, contrast_limits=(0, 1))
+    [new] = mend_layers(Remedy(action="layer"), viewer, image, None)
+    assert isinstance(new.data, PaintStore)
 
 
 def test_axes_are_named_and_channels_become_layers(model):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 import tifffile
@@ -213,6 +215,11 @@ def test_large_labels_go_to_disk(monkeypatch):
     labels = empty_labels(volume, np.uint16)
     assert isinstance(labels, zarr.Array)
     assert (labels.shape, labels.dtype) == ((3, 40, 50), np.uint16)
+    folder = labels.store.root
+    assert folder.is_dir()
+    del labels
+    gc.collect()
+    assert not folder.exists(), "labels that nobody holds any more stay on the disk"
 
 
 def test_sample_data_are_real_images_with_strokes():

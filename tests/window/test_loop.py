@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QLineEdit, QScrollArea
 from napari_limn import Classes, Model, ModelSpec, UNetSpec, samples
 from napari_limn._napari.samples import painted_sem
 from napari_limn._napari.shelf import SHELF
+from napari_limn._napari.train import NEW
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.open import open_volume
@@ -105,6 +106,23 @@ def test_stop_answers_at_once_and_keeps_the_best_model(hand):
     assert "Stopped" in hand.find("limn-train-status").text()
     assert hand.find("limn-train-start").isEnabled()
     assert train.model.spec.steps > 0
+
+
+def test_a_run_that_gives_no_model_leaves_the_one_before_to_be_saved(hand, tmp_path):
+    open_sample(hand)
+    train = hand.open_widget("Train")
+    train.model, train.name = shelved(), "untrained"
+    train.save_button.setEnabled(True)
+    lonely = np.zeros_like(hand.viewer.layers[-1].data)
+    lonely[10:20, 10:20] = 1
+    hand.viewer.add_labels(lonely, name="lonely")
+    train.labels.value, train.origin.value = hand.viewer.layers["lonely"], NEW
+    hand.press("limn-train-start")
+    hand.wait_idle(train)
+    assert "Done" not in hand.find("limn-train-status").text()
+    train.save(tmp_path / "kept.limn")
+    assert Model.load(tmp_path / "kept.limn").spec.network.width == 4
+    assert train.name == "untrained"
 
 
 def test_a_panel_does_not_scroll_when_a_run_begins_and_ends(hand):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 import pytest
 import tifffile
@@ -138,6 +140,76 @@ def test_an_audit_by_hand_is_taken_up_again(hand, tmp_path):
     assert "are gone" in hand.find("limn-review-status").text()
     assert not hand.find("limn-review-accept").isEnabled()
     assert box not in hand.viewer.layers
+
+
+def audited(hand, folder):
+    """An audit of a prediction in a file's image, at its first patch; the panel and the prediction."""
+    tifffile.imwrite(folder / "image.tif", np.ones((300, 320), np.uint8))
+    hand.drop(folder / "image.tif")
+    labels = np.ones((300, 320), np.uint8)
+    labels[100:200] = 2
+    metadata = {MADE_BY: {"model": "untrained", "image": "image"}}
+    shelve()
+    prediction = hand.viewer.add_labels(labels, name="image labels", metadata=metadata)
+    review = hand.open_widget("Review")
+    hand.press("limn-review-audit")
+    hand.wait_idle(review)
+    return review, prediction
+
+
+def test_an_audit_notices_paint_on_the_labels_themselves(hand, tmp_path):
+    review, prediction = audited(hand, tmp_path)
+    index = tuple(slice(a, b) for a, b in review.view.frame.box(review.view.patch)[2:])
+    before = prediction.data[index].copy()
+    prediction.data[index] = 3 - before
+    hand.press("limn-review-accept")
+    assert "are not those that the audit began with" in hand.find("limn-review-status").text()
+    assert review.view.audit.judged == 0
+    prediction.data[index] = before
+    hand.press("limn-review-accept")
+    assert review.view.audit.judged == 1
+
+
+def test_an_audit_in_a_read_only_folder_is_kept_with_the_user(hand, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_limn.annotation.journal_files.os.access", lambda *_: False)
+    monkeypatch.setattr("napari_limn.annotation.journal_files.user_folder", lambda: tmp_path / "own")
+    review, _ = audited(hand, tmp_path)
+    hand.press("limn-review-accept")
+    assert review.view.audit.judged == 1
+    assert [path.parent for path in tmp_path.rglob("*.audit.json")] == [tmp_path / "own"]
+
+
+def test_a_verdict_that_cannot_be_kept_does_not_count(hand, tmp_path, monkeypatch):
+    review, _ = audited(hand, tmp_path)
+    patch = review.view.patch
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as context:
+        context.setattr("pathlib.Path.write_text", full)
+        hand.press("limn-review-accept")
+        assert "the disk is full" in hand.find("limn-review-status").text()
+    assert (review.view.audit.judged, review.view.patch) == (0, patch)
+    hand.press("limn-review-accept")
+    assert review.view.audit.judged == 1
+
+
+def test_previews_are_not_audited_and_predictions_are_no_strokes(hand):
+    hand.viewer.add_image(np.random.default_rng(0).random((90, 100), np.float32), name="image")
+    labels = np.ones((90, 100), np.uint8)
+    for kind in ("live", "prediction"):
+        metadata = {MADE_BY: {"model": "untrained", "image": "image", "kind": kind}}
+        hand.viewer.add_labels(labels, name=kind, metadata=metadata)
+    shelve()
+    review = hand.open_widget("Review")
+    assert review.prediction.choices == (hand.viewer.layers["prediction"],)
+    review.labels.value = hand.viewer.layers["prediction"]
+    hand.press("limn-review-start")
+    hand.wait_idle(review)
+    assert review._paint is None
+    hand.press("limn-review-take")
+    assert "Place 1" in hand.find("limn-review-status").text()
 
 
 def test_cancel_and_mistakes(hand):

@@ -100,6 +100,13 @@ class AuditView:
             return 0
         box = self.frame.box(self.patch)
         found = true = self._found(box)
+        if [np.count_nonzero(found == value) for value in self.frame.values] != [
+            *self.frame.found[self.patch]
+        ]:
+            raise LimnError(
+                "the labels in the box are not those that the audit began with; undo what was painted on them and press Correct, "
+                "or press Audit to begin with the labels of now."
+            )
         if self.correcting:
             if self.corrections is None or self.corrections not in self.viewer.layers:
                 self.correcting = False
@@ -132,9 +139,10 @@ class AuditView:
 
     def _say(self, counts: Any) -> None:
         if self.patch is not None:
-            self.audit = self.audit.said(self.patch, counts)
-            if self.path is not None:
-                self.audit.save(self.path)
+            audit = self.audit.said(self.patch, counts)
+            if self.path is not None:  # a verdict that cannot be kept does not count
+                audit.save(self.path)
+            self.audit = audit
 
     def _found(self, box: Box) -> NDArray[Any]:
         found: NDArray[Any] = self._volume.read(box)[0]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_limn._napari.job import Job
-from napari_limn._napari.layers import empty_labels, image_volume, placement
+from napari_limn._napari.journal import empty_strokes
+from napari_limn._napari.layers import image_volume, placement
 from napari_limn.annotation.checkup import check_fit, checkup
 from napari_limn.events import Event, Found, Working
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_limn._napari.train import TrainWidget
     from napari_limn.annotation.findings import Finding, Remedy
+    from napari_limn.model import Model
     from napari_limn.specs import DeviceName
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.volume import Volume
@@ -170,9 +171,12 @@ def diagnosing(device: DeviceName) -> Generator[Event, None, str]:
     return str(diagnose(device))
 
 
-def stopping(image: Volume, labels: Volume, spec: TrainSpec) -> Generator[Event, None, None]:
-    """Tell what stops a training, in the words of the error, with what mends it."""
-    found = checkup(image, labels, zero=spec.zero, dims=spec.dims, objects=spec.objects, shown=True)
+def stopping(
+    image: Volume, labels: Volume, spec: TrainSpec, model: Model | None = None
+) -> Generator[Event, None, None]:
+    """Tell what stops a training, of a model further or anew, in the words of the error, with what mends it."""
+    known, dims = (model.spec.classes.values, model.spec.network.ndim) if model else ((), spec.dims)
+    found = checkup(image, labels, zero=spec.zero, dims=dims, objects=spec.objects, known=known, shown=True)
     yield from (Found.of(finding) for finding in found if finding.stops)
 
 
@@ -200,10 +204,7 @@ def mend_layers(
 
 def _new_labels(viewer: ViewerModel, image: Image) -> Labels:
     """An empty layer to paint on, as large as the image and in its place."""
-    volume = image_volume([image])
-    layer = viewer.add_labels(
-        empty_labels(volume, np.dtype(np.uint8)), name="strokes", **placement(image, volume)
-    )
+    layer = viewer.add_labels(empty_strokes(image), name="strokes", **placement(image, image_volume([image])))
     layer.mode = "paint"
     found: Labels = layer
     return found

@@ -175,6 +175,25 @@ def _is_watched(data: Any) -> bool:
     return isinstance(data, PaintStore) or (isinstance(data, np.ndarray) and data.nbytes <= _WATCHED)
 
 
+def empty_strokes(image: Image) -> Any:
+    """What a new layer to paint on holds, for an image of any size, so that it can be journalled.
+
+    Raises
+    ------
+    LimnError
+        If a plane of the image is too large to be painted on in napari.
+    """
+    volume = volume_of(image)
+    shape = labels_shape(volume)
+    if volume.grid[-1] * volume.grid[-2] > _PLANE:
+        raise LimnError(
+            f"{image.name}: found planes of {volume.grid[-2]} × {volume.grid[-1]} pixels, expected at most "
+            f"{_PLANE / 1e6:.0f} million to paint on; cut the image into parts."
+        )
+    small = size_in_bytes(shape, STROKES) <= _PLAIN
+    return np.zeros(shape, STROKES) if small else PaintStore(shape, STROKES)
+
+
 class Journals(QObject):
     """The journals of one window: of each labels layer that fits an image, from its first stroke on.
 
@@ -214,16 +233,7 @@ class Journals(QObject):
         LimnError
             If a plane of the image is too large to be painted on in napari.
         """
-        volume = volume_of(image)
-        shape = labels_shape(volume)
-        if volume.grid[-1] * volume.grid[-2] > _PLANE:
-            raise LimnError(
-                f"{image.name}: found planes of {volume.grid[-2]} × {volume.grid[-1]} pixels, expected at most "
-                f"{_PLANE / 1e6:.0f} million to paint on; cut the image into parts."
-            )
-        small = size_in_bytes(shape, STROKES) <= _PLAIN
-        data: Any = np.zeros(shape, STROKES) if small else PaintStore(shape, STROKES)
-        return self._add(image, data, f"{image.name} strokes", None)
+        return self._add(image, empty_strokes(image), f"{image.name} strokes", None)
 
     def bring_back(self, image: Image, path: Path) -> Labels:
         """Add the layer that a journal of this image holds, and go on with that journal.

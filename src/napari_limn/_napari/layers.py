@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,14 +104,10 @@ def empty_labels(image: Volume, dtype: Any) -> Any:
         min(n, 512) if name in "YX" else 1
         for n, name in zip(shape, image.axes.without("C").names, strict=True)
     )
-    return zarr.create_array(
-        tempfile.mkdtemp(prefix="limn-", suffix=".zarr"),
-        shape=shape,
-        chunks=chunks,
-        dtype=dtype,
-        fill_value=0,
-        overwrite=True,
-    )
+    folder = tempfile.mkdtemp(prefix="limn-", suffix=".zarr")
+    array = zarr.create_array(folder, shape=shape, chunks=chunks, dtype=dtype, fill_value=0, overwrite=True)
+    weakref.finalize(array, shutil.rmtree, folder, ignore_errors=True)
+    return array
 
 
 def under(viewer: ViewerModel, image: Layer, over: Callable[[Layer], bool]) -> int:

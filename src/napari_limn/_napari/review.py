@@ -29,6 +29,7 @@ from napari_limn._napari.layers import (
 from napari_limn._napari.shelf import SHELF
 from napari_limn._napari.view import look_at
 from napari_limn.annotation.audit import frame_events
+from napari_limn.annotation.journal_files import writable
 from napari_limn.annotation.places import find_places
 from napari_limn.annotation.strokes import find_paint
 from napari_limn.errors import LimnError
@@ -105,7 +106,11 @@ class ReviewWidget(Panel):
         layers = self.chosen_images(self.image, self.channels)
         model, volume = SHELF[self.model.value], image_volume(layers)
         check_fit(model, volume)
-        strokes = None if self.labels.value is None else self.labels.value
+        strokes = self.labels.value
+        if strokes is not None and not is_painted(
+            strokes
+        ):  # of a prediction every voxel would pass for paint
+            strokes = None
         paint = None if strokes is None else open_labels(volume_of(strokes), volume)
         data = empty_labels(volume, "uint8")
         self._pool, self._visited, self._spacing = None, [], volume.axes.spacing
@@ -195,7 +200,7 @@ class ReviewWidget(Panel):
             return
         image = self.image.value
         source = image.source.path if image is not None else None
-        beside = Path(source) if source is not None and Path(source).exists() else None
+        beside = writable(Path(source)) if source is not None and Path(source).exists() else None
         self.view = AuditView(self.viewer, self._audited, frame, beside, self._classes(self._audited)[1])
         went_on = self.view.audit.judged
         self._ask(f"Going on after {went_on} patches. " if went_on else "")
@@ -228,8 +233,9 @@ class ReviewWidget(Panel):
         self._set_buttons()
 
     def _predictions(self) -> list[Labels]:
-        """Labels layers, what was predicted first; not those that an audit made."""
-        layers = [layer for layer in self.layers(Labels) if "audit" not in layer.metadata.get(MADE_BY, {})]
+        """Labels layers, what was predicted first; not those that an audit made, nor a preview that goes on changing."""
+        made = {layer: layer.metadata.get(MADE_BY, {}) for layer in self.layers(Labels)}
+        layers = [layer for layer, how in made.items() if "audit" not in how and how.get("kind") != "live"]
         return sorted(layers, key=lambda layer: MADE_BY not in layer.metadata)
 
     def _classes(self, layer: Labels) -> tuple[tuple[int, ...] | None, dict[int, str]]:

@@ -105,9 +105,10 @@ class TrainWidget(Panel):
         for field in (self.image, self.labels, self.dims):
             field.changed.connect(lambda _: self._look.soon())
         self.lay_out(self.curve, self.save_button)
-        self.name = ""  # of the latest run
+        self.name = ""  # of the latest model
         self._images: list[str] = []  # that it was trained on
-        self.model: Model | None = None
+        self.model: Model | None = None  # which can be saved, even if a run since then has given none
+        self._coming = ""  # name for the first model of a run; empty once it is there
         self.save_button.setEnabled(False)
         SHELF.added.connect(self._on_model)
         self.say("Paint a few strokes of each class, background too, then press Train.")
@@ -162,7 +163,7 @@ class TrainWidget(Panel):
 
     def _renamed(self) -> None:
         """Call the classes of the model as the person does now."""
-        if self.model is not None:
+        if self.model is not None and not self._coming:
             self._keep(self.model)
 
     def _on_finished(self) -> None:
@@ -196,7 +197,7 @@ class TrainWidget(Panel):
         )
         self._tell_zero()
         self.findings.show_all([f for f in self.findings.shown if not (f.of_paint or f.stops)])
-        self.name, self.model = f"{layers[0].name} model", None
+        self._coming = f"{layers[0].name} model"
         self._images = [layer.name for layer in layers]
         self.curve.clear()
         return layers, spec, origin
@@ -235,6 +236,8 @@ class TrainWidget(Panel):
                 self.say(message)
             case Repainted(counts=counts):
                 self._notes.clear()
+                if not counts:  # what still holds of the paint is said again
+                    self.findings.show_all([f for f in self.findings.shown if not f.of_paint])
                 self.say("Training with the new strokes …" if counts else "New strokes …")
 
     def draw(self) -> None:
@@ -246,7 +249,7 @@ class TrainWidget(Panel):
         """Say what came of it."""
         if result is not None:
             self._keep(result)
-        if self.model is None:
+        if self.model is None or self._coming:
             self.say("Stopped before there was a model; give it a few seconds.")
             return
         score = self.model.spec.score
@@ -328,8 +331,8 @@ class TrainWidget(Panel):
             self.picture.show_network(replace(network, in_channels=volume.channels))
 
     def _keep(self, model: Model) -> None:
-        if self.model is None:  # the first of this run; another may have come by the name meanwhile
-            self.name = SHELF.free_name(self.name)
+        if self._coming:  # another may have come by the name meanwhile
+            self.name, self._coming = SHELF.free_name(self._coming), ""
         self.model = model if self.live_run is None else model.called(self.live_run.legend)
         self.save_button.setEnabled(True)
         SHELF.put(self.name, self.model, self._images)
@@ -386,7 +389,7 @@ def _training(
                 )
             )
         except LimnError:
-            yield from stopping(image, seen, spec)
+            yield from stopping(image, seen, spec, origin)
             raise
 
     labels_name = labels.name

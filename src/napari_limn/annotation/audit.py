@@ -194,7 +194,7 @@ class Audit:
     def save(self, path: Path) -> None:
         """Write the audit, completely or not at all."""
         partial = unfinished(path)
-        with disk_faults(path):
+        with disk_faults(path, "what was said of the patches before stays; then say it of this one again"):
             partial.write_text(json.dumps(to_json(self)))
             partial.replace(path)
 
