@@ -38,6 +38,8 @@ class Nothing:
     def finish(self) -> None:
         return None
 
+    held_bytes = 0
+
 
 class Late:
     """An array each read of which takes some seconds longer."""

@@ -31,9 +31,9 @@ class Clock:
         monkeypatch.setattr(module.time, "perf_counter", lambda: self.now)
 
 
-def model_of(seed):
+def model_of(seed, width=2):
     torch.manual_seed(seed)
-    spec = ModelSpec(network=UNetSpec(width=2, factors=((2, 2),)), classes=Classes((1, 2)))
+    spec = ModelSpec(network=UNetSpec(width=width, factors=((2, 2),)), classes=Classes((1, 2)))
     return Model(spec, UNet(spec.network).eval())
 
 
@@ -102,6 +102,17 @@ def test_a_better_model_is_seen_in_place_of_the_old_one(clock):
     assert sum(isinstance(e, Viewing) for e in events) == 1
     assert len(predicting.computed(models[1])[1]) == 16
     assert predicting.computed(models[0])[1] == []
+
+
+def test_another_network_is_taken_up_though_the_view_has_left_the_block_of_before(clock):
+    corner = ((0, 1), (0, 1), (0, 5), (0, 5))
+    predicting, view = predictor(clock, 0.0), View(corner)
+    list(predicting.improve(model_of(0)))
+    list(predicting.compute(predicting.next_turn(view), lambda: view))
+    view = View(((0, 1), (0, 1), (40, 50), (50, 60)))
+    list(predicting.improve(model_of(1, width=3)))
+    assert predicting.model.spec.network.width == 3
+    assert any(isinstance(e, BlockDone) for e in predicting.compute(predicting.next_turn(view), lambda: view))
 
 
 def test_a_field_of_a_few_blocks_comes_at_once_and_training_gets_its_time_afterwards(clock):

@@ -17,6 +17,7 @@ from napari_limn.cli import _train_spec, main
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
+from napari_limn.volume.volume import Volume
 
 FAST = {"steps": 40, "patch": [32, 32], "network": {"width": 4, "factors": [[2, 2], [2, 2]]}}
 
@@ -287,6 +288,18 @@ def test_info_on_an_image_with_negative_values_says_what_it_is(capsys, tmp_path)
     code, said, err = run(capsys, "info", tmp_path / "ct.tif", "--json")
     assert (code, err) == (0, "")
     assert said["dtype"] == "int16"
+
+
+def test_info_does_not_read_an_image_to_its_end(capsys, tmp_path, monkeypatch):
+    read = []
+    reading = Volume.read
+    monkeypatch.setattr(Volume, "read", lambda self, box: read.append(box) or reading(self, box))
+    noise = np.random.default_rng(0).integers(0, 1 << 16, (40, 2000, 2000), np.uint16)
+    zarr.create_array(tmp_path / "a.zarr", data=noise, chunks=(1, 500, 500))
+    code, said, _ = run(capsys, "info", tmp_path / "a.zarr", "--json")
+    assert code == 0
+    assert "values" not in said
+    assert len(read) == 1
 
 
 def test_info_draws_the_network_of_a_model(capsys, files):

@@ -37,6 +37,14 @@ def test_what_a_library_says_becomes_one_line_and_exit_1(monkeypatch, capsys):
     )
 
 
+def test_an_error_without_words_has_its_name(monkeypatch):
+    def broken(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(room, "train", broken)
+    assert room.self_test("cpu") == (False, "MemoryError: ")
+
+
 def test_what_is_not_installed_is_said(monkeypatch):
     monkeypatch.setattr(room, "_PACKAGES", ("numpy", "no-such-package"))
     monkeypatch.setattr(room, "self_test", lambda _: (True, "fine"))

@@ -148,7 +148,7 @@ def self_test(name: DeviceName = "auto") -> tuple[bool, str]:
         OSError,
         MemoryError,
     ) as error:  # what PyTorch, a driver or the memory may say
-        return False, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        return False, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
     right = found.shape == image.shape and set(np.unique(found)) <= {1, 2}
     took = time.perf_counter() - began
     return right, f"2 steps of training and {image.shape[0]} × {image.shape[1]} labels in {took:.1f} s"

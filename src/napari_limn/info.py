@@ -155,7 +155,7 @@ def volume_info(path: Path, axes: str | None = None) -> dict[str, Any]:
         ),
     ]
     if volume.channels == 1 and volume.dtype.kind in "bu" and volume.dtype.itemsize <= 2:
-        counts = count_values(volume)
+        counts = count_values(volume, _FEW_VALUES)  # an image is not read to its end
         if len(counts) <= _FEW_VALUES:
             found["values"] = counts
             lines += [f"  value {v}: {n:,} voxels" for v, n in sorted(counts.items())]

@@ -159,6 +159,8 @@ class Counting:
     def finish(self):
         return self
 
+    held_bytes = 0
+
 
 @pytest.mark.parametrize(("factors", "grid"), [(PLANES, (2, 3, 37, 50)), (VOLUMES, (2, 7, 21, 30))])
 def test_every_voxel_is_written_exactly_once(factors, grid):

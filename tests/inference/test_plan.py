@@ -14,6 +14,7 @@ from napari_limn.inference.plan import (
     choose_plan,
     feet_on_grid,
     make_plan,
+    plan_beside,
     with_time,
 )
 from napari_limn.inference.sweep_plan import cheapest_sweep, least_alive
@@ -92,6 +93,17 @@ def test_a_limit_that_is_too_small_is_refused_with_both_numbers(spec):
     assert needed > 0.05
     assert "raise the limit" in sentence
     assert make_plan(spec, GRID, int(needed * 1e9 + 1e7)).peak_bytes <= needed * 1e9 + 1e7
+
+
+@each_spec
+def test_a_limit_that_does_not_leave_room_for_the_output_is_refused_with_what_both_need(spec):
+    most = make_plan(spec, GRID, 1 << 50).peak_bytes
+    with pytest.raises(LimnError, match=r"limit of ([\d.]+) GB.* needs ([\d.]+) GB") as error:
+        plan_beside(lambda _: 10 * most, spec, GRID, 2 * most)
+    limit, needed = (float(n) for n in re.findall(r"([\d.]+) GB", str(error.value)))
+    assert limit == round(2 * most / 1e9, 2)
+    assert needed > limit
+    assert plan_beside(lambda _: 10 * most, spec, GRID, int((needed + 0.01) * 1e9)).peak_bytes > 10 * most
 
 
 @given(

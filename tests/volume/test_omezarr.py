@@ -152,6 +152,22 @@ def test_a_plain_array(tmp_path, zarr_format):
     assert open_zarr(path, "CYX").channels == 4
 
 
+@pytest.mark.parametrize(
+    ("named", "names", "channels"),
+    [
+        (("c", "y", "x"), "CYX", 4),
+        (("time", "y", "x"), "TYX", 1),
+        (None, "ZYX", 1),
+        ((None, "y", "x"), "ZYX", 1),
+        (("dim_0", "dim_1", "dim_2"), "ZYX", 1),
+    ],
+)
+def test_a_plain_array_may_name_its_axes(tmp_path, named, names, channels):
+    zarr.create_array(tmp_path / "a.zarr", shape=(4, 8, 10), dtype="uint16", dimension_names=named)
+    volume = open_zarr(tmp_path / "a.zarr")
+    assert (volume.axes.names, volume.channels) == (names, channels)
+
+
 def test_a_group_without_an_image_names_its_members(tmp_path):
     group = zarr.create_group(tmp_path / "a.zarr")
     with pytest.raises(

@@ -256,6 +256,16 @@ def test_a_tiff_over_time(tmp_path, time):
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "labels.tif"), labels)
 
 
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.zarr"])
+def test_labels_lie_where_their_image_does(tmp_path, name):
+    axes = Axes("ZYX", (2.0, 0.5, 0.5), ("micrometer",) * 3, (0.0, 100.0, -2.5))
+    image = Volume(np.zeros((2, 20, 30), np.uint8), axes)
+    out = create_output(tmp_path / name, image, np.uint8, (1, 1, 20, 30), {1: (1.0, 0.0, 0.0, 1.0)}, {})
+    for z in range(2):
+        out.write(((0, 1), (z, z + 1), (0, 20), (0, 30)), np.ones((1, 1, 20, 30), np.uint8))
+    assert open_volume(out.finish()).axes == axes
+
+
 def test_colours_come_back_from_a_tiff(tmp_path, image):
     volume = open_tiff(finished(tmp_path / "labels.tif", image))
     assert volume.colors == COLORS

@@ -111,8 +111,8 @@ def _in_raster_order(where: NDArray[np.int32], value: NDArray[np.int64], counts:
     return Paint(where[order], value[order], counts)
 
 
-def count_values(labels: Volume) -> dict[int, int]:
-    """How often each value but 0 occurs in a volume; nothing else of it is kept.
+def count_values(labels: Volume, most: int | None = None) -> dict[int, int]:
+    """How often each value but 0 occurs in a volume; of more than `most` values, as far as it was read until they were met.
 
     Raises
     ------
@@ -124,6 +124,8 @@ def count_values(labels: Volume) -> dict[int, int]:
         flat = block.reshape(-1)
         for v, n in tally(flat[np.flatnonzero(flat)]).items():
             counts[v] = counts.get(v, 0) + n
+        if most is not None and len(counts) > most:
+            break
     return counts
 
 

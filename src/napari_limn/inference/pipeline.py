@@ -90,21 +90,23 @@ def prediction_events(
     Close the generator to cancel: blocks that are done stay. A file has its name only when it is whole.
     """
     volume, spec = open_volume(image), spec or PredictSpec()
-    path = Path(out) if isinstance(out, str | os.PathLike) else None
-    if path is not None:
-        refuse_misplaced(path, volume)
+    target = Path(out) if isinstance(out, str | os.PathLike) else out
+    if isinstance(target, Path):
+        refuse_misplaced(target, volume)
     model = _opened(model, spec.prune)
     yield from (Warned(text) for text in check_fit(model, volume))
-    output = in_memory(volume, model.spec.classes.dtype) if out is None else out
-    recorded = {} if path is None or _begins(path, overwrite=overwrite) else Ledger.recorded(path)
-    run = Run.prepared(model, volume, spec, path, recorded)
+    output = in_memory(volume, model.spec.classes.dtype) if target is None else target
+    recorded = {}
+    if isinstance(target, Path) and not _begins(target, overwrite=overwrite):
+        recorded = Ledger.recorded(target)
+    run = Run.prepared(model, volume, spec, output, recorded)
     if run.precision.tried is not None:
         yield Noted(f"computing in {run.precision}.")
     if run.runtime.told:
         yield Noted(f"computing {run.runtime.told}")
     yield Planned(run.plan)
-    if isinstance(output, (str, os.PathLike)):
-        return (yield from _into_file(run, Path(output), overwrite=overwrite))
+    if isinstance(output, Path):
+        return (yield from _into_file(run, output, overwrite=overwrite))
     yield from _blending(run)
     yield from run.blocks(output)
     return output.finish()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
+from napari_limn.errors import LimnError
 from napari_limn.inference.extents import (
     Grid,
     bank_gaps,
@@ -172,10 +173,15 @@ def plan_beside(
     spec, grid, limit, itemsize
         And errors, as of :func:`choose_plan`.
     """
-    room = limit
+    room = needed = limit
     while True:
-        found = choose_plan(spec, grid, room, itemsize)
-        peak = found.peak_bytes + held(found)
+        try:
+            found = choose_plan(spec, grid, room, itemsize)
+        except LimnError as error:
+            if room == limit:
+                raise
+            raise too_little(limit, needed) from error
+        needed = peak = found.peak_bytes + held(found)
         if peak <= limit:
             return replace(found, peak_bytes=peak, limit=limit)
         room = found.peak_bytes - 1  # the next smaller one; with its blocks the output may hold less, too

@@ -6,7 +6,7 @@ import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial as bound
-from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,7 +29,6 @@ from napari_limn.volume.output import plan_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -71,9 +70,14 @@ class Run:
 
     @classmethod
     def prepared(
-        cls, model: Model, volume: Volume, spec: PredictSpec, out: Path | None, recorded: Mapping[str, Any]
+        cls,
+        model: Model,
+        volume: Volume,
+        spec: PredictSpec,
+        out: Path | LabelOutput,
+        recorded: Mapping[str, Any],
     ) -> Run:
-        """Decide what the spec leaves open, and as an earlier run did where there is a record of it."""
+        """Decide what the spec leaves open, and as an earlier run into `out` did where there is a record of it."""
         steady_heap()  # before the first thread that reads
         device = choose_device(spec.device)
         scaling = fit_scaling(volume, model.spec.intensity)
@@ -284,10 +288,12 @@ def _layout(model: Model, volume: Volume, kind: Probabilities | None, path: Path
     )
 
 
-def _held(model: Model, volume: Volume, kind: Probabilities | None, out: Path | None, plan: Plan) -> int:
-    """Bytes that the output holds: the labels in memory, or half-filled shards of a file."""
-    if out is None:
-        return prod(volume.grid) * model.spec.classes.dtype.itemsize
+def _held(
+    model: Model, volume: Volume, kind: Probabilities | None, out: Path | LabelOutput, plan: Plan
+) -> int:
+    """Bytes that the output holds: labels in memory, or half-filled shards of a file."""
+    if not isinstance(out, Path):
+        return out.held_bytes
     return _layout(model, volume, kind, out, plan).buffer_bytes
 
 

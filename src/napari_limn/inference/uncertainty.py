@@ -75,6 +75,11 @@ class UncertaintyOutput:
         """Always: nothing is kept from one run to the next."""
         return True
 
+    @property
+    def held_bytes(self) -> int:
+        """Of the array; the pool is small."""
+        return 0 if self._array is None else self._array.held_bytes
+
     def forget_unfinished(self) -> None:
         """Start anew: blocks come again, and each may count once only."""
         self._pool.sums[:] = 0

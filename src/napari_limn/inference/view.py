@@ -123,9 +123,9 @@ class ViewPredictor:
         if intensity not in self._scalings:
             self._scalings[intensity] = fit_scaling(self.volume, intensity)
         evaluator = Evaluator(model, self.volume, self._scalings[intensity], self._device, torch.float32)
-        evaluator.check = self._before_each_layer
         if spec.tile_exact and spec not in self._graphs:
             self._graphs[spec] = trace(evaluator.network, spec.in_channels, graph_of(spec).traced)
+        evaluator.check = self._before_each_layer  # which does not concern the tracing
         block = view_block(spec, self.volume.grid)
         if self._ready is not None and block != self._ready.block:
             self._age.clear()

@@ -31,7 +31,7 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
     """
     node = _open(path, path.name)
     if isinstance(node, zarr.Array):
-        names = resolve_names("?" * node.ndim, node.shape, axes)
+        names = resolve_names(_letters(node), node.shape, axes)
         return Volume(node, Axes.of(names), path.name)
     with _reported(path):
         group = _image_group(node, path)
@@ -45,6 +45,12 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
         return Volume(
             levels[0], frame, path.name, tuple(levels[1:]), _label_colors(meta), names=_label_names(meta)
         )
+
+
+def _letters(array: zarr.Array[Any]) -> str:
+    """The first letter of each axis as a Zarr 3 array names it; "?" where it does not."""
+    given = getattr(array.metadata, "dimension_names", None) or (None,) * array.ndim
+    return "".join(name[0] if name else "?" for name in given)
 
 
 def channel_looks(path: Path) -> list[tuple[str, str]]:

@@ -75,6 +75,11 @@ class LabelOutput(Protocol):
         """Declare the output complete; returns the array, or the path of the file."""
         ...
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory that it takes at most, which counts towards the limit of a run."""
+        ...
+
 
 class ArrayOutput:
     """Labels into an array in the axes of the image: numpy, or anything that takes slices.
@@ -114,6 +119,11 @@ class ArrayOutput:
     def finish(self) -> Any:
         """The array."""
         return self.array
+
+    @property
+    def held_bytes(self) -> int:
+        """Of the array, unless it lies on the disk."""
+        return self.array.nbytes if isinstance(self.array, np.ndarray) else 0
 
 
 class FileOutput:
@@ -177,6 +187,11 @@ class FileOutput:
     def forget_unfinished(self) -> None:
         """See :meth:`LabelOutput.forget_unfinished`."""
         self._pyramid.forget_unfinished()
+
+    @property
+    def held_bytes(self) -> int:
+        """Of half-filled shards."""
+        return self.layout.buffer_bytes
 
     def finish(self) -> Path:
         """Give the file its name.

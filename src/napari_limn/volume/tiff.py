@@ -31,6 +31,9 @@ MARK = "napari-limn labels"
 NAMES = "napari-limn classes"
 """Key beside it; holds the names of the label values."""
 
+ORIGIN = "napari-limn origin"
+"""Key beside it; holds the place of the first voxel along each axis that is not at 0, in the unit of the axis."""
+
 
 def open_tiff(path: Path, axes: str | None = None) -> Volume:
     """Open the first series of a TIFF lazily.
@@ -53,10 +56,10 @@ def open_tiff(path: Path, axes: str | None = None) -> Volume:
         declared = series.axes if len(series.axes) == len(shape) else series.get_axes(squeeze=False)
         names = resolve_names(declared, shape, axes)
         scale, units = _spacing(tif, names)
-        origin = (0.0,) * len(names)
         if not all(isinstance(level, MappedArray) for level in levels):
             closing.pop_all()  # the store goes on reading from the open file
-        frame, (colors, called) = Axes(names, scale, units, origin), _looks(tif)
+        colors, called, origin = _looks(tif)
+        frame = Axes(names, scale, units, tuple(origin.get(name, 0.0) for name in names))
         return Volume(levels[0], frame, path.name, tuple(levels[1:]), colors, names=called)
 
 
@@ -196,15 +199,17 @@ def _tag_spacing(tif: tifffile.TiffFile, unit: str | None) -> dict[str, tuple[fl
     return found
 
 
-def _looks(tif: tifffile.TiffFile) -> tuple[dict[int, RGBA] | None, dict[int, str] | None]:
-    """Colours and names of the label values, for a label file written by this package; None for any other."""
+def _looks(tif: tifffile.TiffFile) -> tuple[dict[int, RGBA] | None, dict[int, str] | None, dict[str, float]]:
+    """Colours and names of the label values, and the origin, of a label file written by this package; nothing of any other."""
+    nothing: tuple[None, None, dict[str, float]] = None, None, {}
     if MARK not in (tif.ome_metadata or ""):
-        return None, None
+        return nothing
     text = _ome(tif).findtext("{*}Image/{*}Description", "")
     try:
         found = json.loads(text)
         colors = {int(value): (c[0], c[1], c[2], c[3]) for value, c in found[MARK].items()}
         names = {int(value): str(name) for value, name in found.get(NAMES, {}).items()}
+        origin = {str(axis): float(at) for axis, at in found.get(ORIGIN, {}).items()}
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-        return None, None
-    return colors, names or None
+        return nothing
+    return colors, names or None, {axis: at for axis, at in origin.items() if np.isfinite(at)}

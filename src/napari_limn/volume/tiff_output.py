@@ -19,7 +19,7 @@ import zarr
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.durable import aside, put_in_place, remove, sync_file
-from napari_limn.volume.tiff import MARK, NAMES
+from napari_limn.volume.tiff import MARK, NAMES, ORIGIN
 from napari_limn.volume.volume import size_in_bytes
 
 if TYPE_CHECKING:
@@ -114,8 +114,13 @@ def _tiles(labels: zarr.Array[Any], tile: tuple[int, int]) -> Iterator[NDArray[A
 
 
 def _metadata(axes: Axes, colors: Mapping[int, RGBA], names: Mapping[int, str]) -> dict[str, Any]:
-    """Axes, voxel size and units for the OME-XML; colours and names in its description."""
-    looks = {MARK: {int(v): list(c) for v, c in colors.items()}, NAMES: {int(v): n for v, n in names.items()}}
+    """Axes, voxel size and units for the OME-XML; colours, names and origin in its description."""
+    looks: dict[str, Any] = {
+        MARK: {int(v): list(c) for v, c in colors.items()},
+        NAMES: {int(v): n for v, n in names.items()},
+    }
+    if away := {name: at for name, at in zip(axes.names, axes.translate, strict=True) if at}:
+        looks[ORIGIN] = away
     found: dict[str, Any] = {
         "axes": axes.names,
         "Description": json.dumps(looks),
