@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import zarr
@@ -16,7 +18,7 @@ from qtpy.QtTest import QTest
 from napari_limn import Classes, LimnError
 from napari_limn._napari.compare import CompareWidget, difference_layer, disagreement, keep
 from napari_limn._napari.correct import ClickCorrector
-from napari_limn._napari.layers import MADE_BY, hand_over, show_labels, volume_of
+from napari_limn._napari.layers import MADE_BY, hand_over, note_file, refuse_kept, show_labels, volume_of
 from napari_limn._napari.legend import ClassLegend
 
 RED, GREEN, GREY = (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0), (0.6, 0.6, 0.6, 1.0)
@@ -189,6 +191,29 @@ def test_another_pair_has_another_difference(viewer, widget, two):
     assert "cells difference" not in viewer.layers
     widget.show_only("difference")
     assert (np.asarray(viewer.layers["cells difference"].data) == 2).all()
+
+
+def test_a_difference_follows_a_file_that_is_finished(viewer, widget, two):
+    _, second = two
+    QTest.mouseClick(widget.show_buttons["difference"], Qt.MouseButton.LeftButton)
+    assert np.asarray(widget.difference.data[1, 5]).all()
+    finished = np.ones((4, 20, 30), np.uint8)
+    finished[2, 7] = 2
+    second.data = finished
+    found = np.asarray(widget.difference.data)
+    assert found[2, 7].all()
+    assert not found[1].any()
+    assert widget.difference.visible
+    assert [layer.name for layer in viewer.layers].count(widget.difference.name) == 1
+
+
+def test_a_kept_layer_forbids_writing_over_its_file(viewer, two, tmp_path):
+    first, _ = two
+    for layer in two:
+        note_file(layer, tmp_path / f"{layer.metadata[MADE_BY]['model']}.ome.zarr")
+    refuse_kept(viewer, tmp_path / "model b.ome.zarr")
+    with pytest.raises(LimnError, match=f"layer “{re.escape(first.name)}”, which was kept"):
+        refuse_kept(viewer, tmp_path / "model a.ome.zarr")
 
 
 def test_discarding_leaves_nothing_to_compare(viewer, widget, two):

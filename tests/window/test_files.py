@@ -8,6 +8,7 @@ import tifffile
 import torch
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
+from napari_limn._napari.compare import keep
 from napari_limn._napari.follow import Follower
 from napari_limn._napari.shelf import SHELF
 from napari_limn.inference.pipeline import PredictSpec, predict
@@ -68,6 +69,12 @@ def test_a_file_is_shown_while_it_is_written_and_stays_when_done(hand, writing, 
     hand.wait_idle(widget)
     assert "complete already" in hand.find("limn-predict-status").text()
     assert (np.asarray(widget.layer.data[0]) > 0).all()
+
+    keep(widget.layer)
+    widget.overwrite.value = True
+    hand.press("limn-predict-start")
+    hand.wait_idle(widget)
+    assert "was kept and would show the new labels" in hand.find("limn-predict-status").text()
 
 
 def test_a_cancelled_file_goes_on_from_where_it_was(hand, writing, tmp_path):

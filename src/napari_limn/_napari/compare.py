@@ -61,6 +61,8 @@ class CompareWidget(QWidget):
         self.boxes = Boxes(napari_viewer, self._left_boxes)
         self.difference: Labels | None = None
         self._pair: tuple[Labels, Labels] | None = None
+        self._data: list[Any] = []  # of the pair
+        self._following: list[Callable[[], object]] = []
         self._listening: list[Callable[[], object]] = []
         self.first, self.second = (self._choice(name) for name in ("first", "second"))
         self.views = QButtonGroup(self)
@@ -175,16 +177,24 @@ class CompareWidget(QWidget):
     def _on_moved(self, event: Any = None) -> None:
         self._count_again.start()
 
-    def _on_pair(self) -> None:
+    def _on_pair(self, event: Any = None) -> None:
         """Another pair, or one that is no more: its difference goes."""
         first, second = self.first.value, self.second.value
         pair = None if first is None or second is None or first is second else (first, second)
+        data = [layer.data for layer in pair or ()]
+        again = False
         if pair != self._pair:
             self.boxes.end()
             self._remove_difference()
+            call_all(self._following)
+            self._following += [connected(layer.events.data, self._on_pair) for layer in pair or ()]
+        elif any(now is not before for now, before in zip(data, self._data, strict=True)):
+            # a file in the making is finished: what was shown of it is no more
+            again = self.difference is not None and self.difference.visible
+            self._remove_difference()
         if self.difference not in self.viewer.layers:
             self.difference = None
-        self._pair = pair
+        self._pair, self._data = pair, data
         for button in self.show_buttons.values():
             button.setEnabled(pair is not None)
         if pair is None:
@@ -194,6 +204,8 @@ class CompareWidget(QWidget):
         else:
             self._say("Counting …")
             self._count_again.start()
+        if again:
+            self.show_only("difference")
 
     def _remove_difference(self) -> None:
         layer, self.difference = self.difference, None

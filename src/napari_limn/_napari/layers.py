@@ -179,6 +179,28 @@ def note_name(layer: Layer) -> None:
     layer.metadata[MADE_BY]["name"] = layer.name
 
 
+def note_file(layer: Layer, path: Path) -> None:
+    """Note the file that a layer which was made here shows."""
+    if MADE_BY in layer.metadata:
+        layer.metadata[MADE_BY]["file"] = str(path)
+
+
+def refuse_kept(viewer: ViewerModel, path: Path) -> None:
+    """Refuse to write over a file that a layer shows which the person kept.
+
+    Raises
+    ------
+    LimnError
+        If there is such a layer: it would show the new labels.
+    """
+    for layer in viewer.layers:
+        if layer.metadata.get(MADE_BY, {}).get("file") == str(path) and not is_untouched(layer):
+            raise LimnError(
+                f"{path}: found in the layer “{layer.name}”, which was kept and would show the new labels; choose another name, or "
+                "discard that layer."
+            )
+
+
 def is_untouched(layer: Layer) -> bool:
     """Whether a layer that was made here is as it was shown: not renamed, painted on, or a copy; such a one may be replaced."""
     return bool(layer.metadata.get(MADE_BY, {}).get("name") == layer.name)

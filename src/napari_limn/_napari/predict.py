@@ -16,7 +16,15 @@ from qtpy.QtWidgets import QFileDialog
 from napari_limn._napari.follow import Follower, file_data, show_file, shown
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.journal import journals_of
-from napari_limn._napari.layers import empty_labels, image_volume, path_of, show_labels, volume_of
+from napari_limn._napari.layers import (
+    empty_labels,
+    image_volume,
+    note_file,
+    path_of,
+    refuse_kept,
+    show_labels,
+    volume_of,
+)
 from napari_limn._napari.live import put_away, take_over
 from napari_limn._napari.preferences import preferred
 from napari_limn._napari.shelf import SHELF
@@ -112,7 +120,9 @@ class PredictWidget(Panel):
         self._planned = None
         self.say("Planning …")
         if self.out.value is not None:
-            self._path = Path(self.out.value)
+            self._path = Path(self.out.value).absolute()
+            if self.overwrite.value:
+                refuse_kept(self.viewer, self._path)
             for layer in images:
                 refuse_misplaced(self._path, replace(volume_of(layer), path=path_of(layer)))
             self.run(_writing(model, volume, self._path, spec, overwrite=self.overwrite.value), self._written)
@@ -163,6 +173,8 @@ class PredictWidget(Panel):
             self._show(**file_data(self._path, self._names))
         else:
             show_file(self.layer, self._path, self._names)
+        if self.layer is not None:
+            note_file(self.layer, self._path)
         self.say(f"Done: {self._path}")
 
     def _show(self, **what: Any) -> Labels:
