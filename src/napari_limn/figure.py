@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from napari_limn.errors import LimnError
-from napari_limn.training.spec import PATCH
+from napari_limn.training.spec import CONTEXT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +66,8 @@ def stage_sizes(spec: UNetSpec, size: tuple[int, ...]) -> dict[Node, tuple[int, 
 
 
 def usual_tile(spec: UNetSpec) -> tuple[int, ...]:
-    """Extent of a tile as in training: 160 pixels a side, 64 voxels in 3D, or as little more as the network takes."""
-    return tuple(_legal(spec, axis, PATCH[spec.ndim]) for axis in range(spec.ndim))
+    """Extent of a tile as in scoring: 160 pixels a side, 64 voxels in 3D, or as little more as the network takes."""
+    return tuple(_legal(spec, axis, CONTEXT[spec.ndim]) for axis in range(spec.ndim))
 
 
 def _legal(spec: UNetSpec, axis: int, least: int) -> int:

@@ -15,7 +15,7 @@ from napari_limn.network.unet import UNet
 from napari_limn.training import instant
 from napari_limn.training.data import TrainingSet, gather
 from napari_limn.training.instant import drawing, teaching
-from napari_limn.training.judge import share_beside
+from napari_limn.training.judge import age, share_beside
 from napari_limn.training.scores import score
 from napari_limn.training.spec import TrainSpec, choose_network, pixel_features
 from napari_limn.training.trainer import train, training_events
@@ -264,8 +264,9 @@ def test_with_nothing_held_out_a_network_taught_by_the_classifier_joins_it_at_ha
     assert {share for step, share in shares if step < 10} == {1.0}
     late = [(step, share) for step, share in shares if step >= 10]
     assert late
-    assert all(share == share_beside(step) < 1 for step, share in late)
-    assert final.spec.network.share == share_beside(20)
+    size = spec.patch or (64, 64)
+    assert all(share == share_beside(age(step, size)) < 1 for step, share in late)
+    assert final.spec.network.share == share_beside(age(20, size))
 
 
 def test_further_training_begins_with_what_was_shown_before():

@@ -15,7 +15,7 @@ from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training import instant
 from napari_limn.training.data import PaintedTile, TrainingSet, gather, patch_size
-from napari_limn.training.spec import AugmentSpec, TrainSpec, choose_network
+from napari_limn.training.spec import CONTEXT, AugmentSpec, TrainSpec, choose_network
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import blocks
 from napari_limn.volume.volume import Volume
@@ -60,7 +60,9 @@ def test_the_patch_is_the_least_legal_one_that_is_not_below_what_was_asked(netwo
 
 def test_default_patches_of_planes_and_of_volumes_with_a_coarse_z():
     deep = UNetSpec(factors=((2, 2),) * 4)
-    assert patch_size(deep, None, Volume.of(noise((300, 300)))) == (1, 1, 160, 160)
+    plane = Volume.of(noise((300, 300)))
+    assert patch_size(deep, None, plane) == (1, 1, 64, 64)
+    assert patch_size(deep, None, plane, CONTEXT) == (1, 1, 160, 160)
     coarse = Volume.of(noise((40, 64, 64)), Axes.of("ZYX", (4.0, 1.0, 1.0)))
     assert patch_size(VOLUMES, None, coarse) == (1, 16, 64, 64)
     thin = Volume.of(noise((6, 64, 64)), "ZYX")
@@ -72,6 +74,15 @@ def test_a_patch_of_another_number_of_axes_is_refused():
         LimnError, match=r"TrainSpec.patch: found \(32, 32\), expected 3 extents for a 3D network"
     ):
         patch_size(VOLUMES, (32, 32), Volume.of(noise((8, 64, 64))))
+
+
+def test_held_out_strokes_are_scored_with_more_around_them_and_a_card_gets_large_patches(monkeypatch):
+    labels = striped((300, 300))
+    small = data_for(noise((300, 300)), labels, patch=None, held_out=0.3, device="cpu")
+    assert small.size == (1, 1, 64, 64)
+    assert {image.shape[-2:] for image, _ in small.windows()} == {(160, 160)}
+    monkeypatch.setattr("napari_limn.training.data.choose_device", lambda _: torch.device("cuda"))
+    assert data_for(noise((300, 300)), labels, patch=None).size == (1, 1, 160, 160)
 
 
 @pytest.mark.parametrize("network", [PLANES, VALID, VOLUMES])

@@ -14,10 +14,11 @@ from napari_limn.annotation.classes import IGNORE, Classes, find_classes
 from napari_limn.annotation.objects import REACH, border_weights, foreground, objects_in
 from napari_limn.annotation.patches import PatchSampler
 from napari_limn.annotation.strokes import HoldOut, Paint, find_paint, hold_out, hull
+from napari_limn.device import choose_device
 from napari_limn.errors import LimnError
 from napari_limn.network.graph import footprint
 from napari_limn.training.augment import Batch, augmented
-from napari_limn.training.spec import PATCH
+from napari_limn.training.spec import CONTEXT, PATCH
 from napari_limn.volume.boxes import clipped, grown, shape_of, within
 from napari_limn.volume.cache import cached
 from napari_limn.volume.intensity import fit_scaling
@@ -176,7 +177,10 @@ class TrainingSet:
         self.soft_targets: SoftTargets | None = after.soft_targets if after else None
         z, y, x = painted.images[0].axes.spacing
         self._pixels = (1.0, z / x, y / x, 1.0)  # extent of a voxel along T, Z, Y and X
-        self.size = patch_size(network, spec.patch, painted.images[0])
+        self._scored = patch_size(network, spec.patch, painted.images[0], CONTEXT)
+        # a graphics card is not busy with a small patch
+        small = choose_device(spec.device).type == "cpu"
+        self.size = patch_size(network, spec.patch, painted.images[0]) if small else self._scored
         feet = footprint(network)
         self._shrink = _on_grid([f.shrink for f in feet], 0)
         self._steps = _on_grid([f.step for f in feet], 1)
@@ -192,7 +196,7 @@ class TrainingSet:
         )
         self._paints = paints
         self._sampler = PatchSampler(paints, self._held, painted.classes, self.size)
-        margins = [s + g for s, g in zip(self.size, self._shrink, strict=True)]
+        margins = [max(sides) + g for *sides, g in zip(self.size, self._scored, self._shrink, strict=True)]
         hulls = [
             hull(p.where, tuple(margins), i.grid) if len(p.where) else None
             for p, i in zip(paints, painted.images, strict=True)
@@ -300,7 +304,7 @@ class TrainingSet:
         for source, held in enumerate(self._held):
             for region in held.boxes:
                 inside = clipped(region, self._images[source].grid)
-                box = _around(inside, self.size, self._steps)
+                box = _around(inside, self._scored, self._steps)
                 found.append((self.image_of(source, box), self._flat(self._target(source, box, inside))))
         return found
 
@@ -329,19 +333,21 @@ class TrainingSet:
         return np.asarray(target[..., 0, 0, :, :] if self._network.ndim == 2 else target[..., 0, :, :, :])
 
 
-def patch_size(network: UNetSpec, asked: tuple[int, ...] | None, image: Volume) -> tuple[int, int, int, int]:
+def patch_size(
+    network: UNetSpec, asked: tuple[int, ...] | None, image: Volume, usual: Mapping[int, int] = PATCH
+) -> tuple[int, int, int, int]:
     """Extent (T, Z, Y, X) of the output of a patch: the least that the network allows and that is not below `asked`.
 
-    The default is 160 pixels a side over planes and 64 voxels over volumes, fewer along a coarse z.
+    Where nothing is asked, `usual` tells the voxels a side by the axes of the network; fewer are taken along a coarse z.
     """
     if asked is not None and len(asked) != network.ndim:
         raise LimnError(
             f"TrainSpec.patch: found {asked}, expected {network.ndim} extents for a {network.ndim}D network."
         )
-    wanted = asked or (PATCH[2],) * 2
+    wanted = asked or (usual[2],) * 2
     if network.ndim == 3 and asked is None:
         z, y, x = image.axes.spacing
-        wanted = (min(image.grid[1], round(PATCH[3] * min(y, x) / z)), PATCH[3], PATCH[3])
+        wanted = (min(image.grid[1], round(usual[3] * min(y, x) / z)), usual[3], usual[3])
     sizes = []
     for least, foot in zip(wanted, footprint(network), strict=True):
         first = foot.smallest - 2 * foot.shrink if foot.shrink else foot.step

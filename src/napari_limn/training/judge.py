@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     Windows = Sequence[tuple[torch.Tensor, torch.Tensor]]
 
 _TOGETHER, _ALONE = 0.25, 0.0  # shares of the classifier beside a network that has learnt enough
+_SIDE = 160  # of the patches that ages are told in
 _GROWN = 300  # steps after which the classifier would have no share, if the least were not above that
 _LEAST = 1e-3  # a probability counts as no less, so that no single voxel decides
 _TEMPERATURES = tuple(float(x) for x in np.geomspace(1 / 8, 8, 19))  # that logits are multiplied by
@@ -67,8 +69,19 @@ class Evidence:
         return mean_iou(self.counts.sum(0))
 
 
-def share_beside(steps: int) -> float:
-    """The share of the classifier beside a network that has learnt for so many steps: the younger, the less a network counts.
+def age(steps: int, size: Sequence[int]) -> float:
+    """Steps with patches of `size`, in steps with 160 × 160 voxels that teach about as much: by the root of the number of voxels.
+
+    Examples
+    --------
+    >>> [round(age(100, size)) for size in ((160, 160), (64, 64), (32, 32, 32))]
+    [100, 40, 113]
+    """
+    return steps * sqrt(prod(size)) / _SIDE
+
+
+def share_beside(steps: float) -> float:
+    """The share of the classifier beside a network of such an :func:`age`: the younger, the less a network counts.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from napari_limn.events import Event, Improved, Scored, Step, Warned
 from napari_limn.model import Model
 from napari_limn.network.unet import UNet
 from napari_limn.training.instant import drawing, teaching
-from napari_limn.training.judge import Judge, Verdict, share_beside
+from napari_limn.training.judge import Judge, Verdict, age, share_beside
 from napari_limn.training.losses import masked_loss, soft_loss
 from napari_limn.training.soft_targets import guessing
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _EMA = 0.98
 _FUSED = ("cpu", "cuda")  # devices for which there is an optimiser that goes over all weights at once
-# share of the budget, or steps, after which a network is shown unless it is surely worse than the first answer
+# share of the budget, or age, after which a network is shown unless it is surely worse than the first answer
 _RIPE, _RIPE_STEPS = 0.5, 150
 _WARM_UP = 0.05
 _ON: tuple[Fit, ...] = ("on",)
@@ -218,9 +218,10 @@ class Run:
         if not self.start.spec.steps and not self.steps:
             return  # it has learnt nothing yet
         before = self.seconds
-        ripe = self.steps >= _RIPE_STEPS or self._share(self.steps, self.seconds) >= _RIPE
         # by the steps of this run: other strokes may lead a network astray that had learnt enough of those before
-        share = share_beside(self.steps)
+        learnt = age(self.steps, self.data.size)
+        ripe = learnt >= _RIPE_STEPS or self._share(self.steps, self.seconds) >= _RIPE
+        share = share_beside(learnt)
         yield from self._keep(self._judge.network(self.average, ripe=ripe, share=share))
         self._next_score = self.seconds + max(_FIRST_SCORE, (self.seconds - before) / _SCORING_SHARE)
 

@@ -6,6 +6,7 @@ Few strokes leave a network free to say anything between them. Answering there a
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from napari_limn.volume.boxes import Box
 
 _MOST = {2: 6_000_000, 3: 2_000_000}  # voxels that are looked at, margins included: a few seconds
-_ELSEWHERE = 16  # patches of planes without paint
+_ELSEWHERE, _PATCHES = 400_000, 16  # voxels, and patches, of planes without paint, at least
 
 
 class SoftTargets:
@@ -77,7 +78,8 @@ def guessing(
         yield Working()
         tile = painted[i]
         found.add(tile.source, tile.box, _asked(classifier, data, tile.source, tile.box))
-    for source, box in data.boxes_elsewhere(min(_ELSEWHERE, _affordable(data.size, classifier)), rng):
+    wanted = max(_PATCHES, _ELSEWHERE // prod(data.size))
+    for source, box in data.boxes_elsewhere(min(wanted, _affordable(data.size, classifier)), rng):
         yield Working()
         inside = clipped(box, data.grid(source))
         soft = np.zeros((classifier.classes, *shape_of(box)), np.float16)
