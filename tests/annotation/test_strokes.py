@@ -118,6 +118,22 @@ def test_of_a_large_full_mask_rare_values_are_kept_too(monkeypatch, scan):
     assert len(np.unique(paint.where, axis=0)) == len(paint.where)
 
 
+@pytest.mark.parametrize("scan", [1 << 22, 2_000])
+@pytest.mark.parametrize("zero", ["unlabelled", "background"])
+def test_of_paint_everywhere_a_sample_is_kept_whatever_0_means(monkeypatch, scan, zero):
+    monkeypatch.setattr(strokes, "_KEEP", 5_000)
+    monkeypatch.setattr(strokes, "_RARE", 300)
+    monkeypatch.setattr(strokes, "_SCAN", scan)
+    labels = np.random.default_rng(0).integers(1, 3, (1, 4, 200, 200)).astype(np.uint8)
+    labels[0, 0, 3, :60] = 7
+    paint = find_paint(as_volume(labels), zero)
+    assert paint.counts == {v: int((labels == v).sum()) for v in (1, 2, 7)}
+    assert abs(len(paint.where) - 5_060) < 500
+    assert (paint.value == 7).sum() == 60
+    assert np.array_equal(labels[tuple(paint.where.T)], paint.value)
+    assert (np.diff(np.ravel_multi_index(tuple(paint.where.T), labels.shape)) > 0).all()
+
+
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64])
 def test_negative_labels_are_refused(dtype):
     labels = np.zeros((1, 1, 4, 4), dtype)

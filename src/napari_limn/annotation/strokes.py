@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    _Part = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]
+
     from napari_limn.annotation.classes import Zero
     from napari_limn.volume.volume import Volume
 
@@ -57,37 +59,48 @@ class Paint:
 def find_paint(labels: Volume, zero: Zero, seed: int = 0) -> Paint:
     """Scan a label volume block by block; the volume is never in memory as a whole.
 
-    Of an array that knows where it is 0, only the rest is read, unless 0 is a class.
+    Of an array that knows where it is 0, only the rest is read, unless 0 is a class. Of more than some 2 million painted voxels an even
+    random sample is remembered, and of each value about 16,000 at least.
 
     Raises
     ------
     LimnError
         For negative labels.
     """
-    rng = np.random.default_rng(seed)
-    where, value, drawn, counts = [], [], [], dict[int, int]()
+    rng, counts = np.random.default_rng(seed), dict[int, int]()
+    parts: list[_Part] = []
     share = min(1.0, _KEEP / prod(labels.grid)) if zero == "background" else 1.0
     for box, block in _scan(labels, labels.written() if zero == "unlabelled" else None):
         flat = block.reshape(-1)  # along one axis, NumPy finds what is not 0 ten times as fast
         at = np.arange(flat.size) if zero == "background" else np.flatnonzero(flat)
         for v, n in tally(flat[at]).items():
             counts[v] = counts.get(v, 0) + n
+        numbers = rng.random(at.size, np.float32)
         if share < 1:
-            numbers = rng.random(at.size, np.float32)
-            keep = np.flatnonzero(_remembered(flat[at], numbers, counts, share))
+            keep = _remembered(flat[at], numbers, counts, share)
             at, numbers = at[keep], numbers[keep]
-            drawn.append(numbers)
         places = np.unravel_index(at, block.shape)
-        where.append(
-            np.column_stack([p + start for p, (start, _) in zip(places, box, strict=True)]).astype(np.int32)
+        where = np.column_stack([p + start for p, (start, _) in zip(places, box, strict=True)]).astype(
+            np.int32
         )
-        value.append(flat[at].astype(np.int64))
-    found = np.concatenate([np.zeros((0, 4), np.int32), *where])
-    values = np.concatenate([np.zeros(0, np.int64), *value])
-    if share < 1:  # what seemed rare in the first blocks need not be rare
-        kept = _remembered(values, np.concatenate(drawn), counts, share)
-        found, values = found[kept], values[kept]
-    return _in_raster_order(found, values, counts)
+        parts.append((where, flat[at].astype(np.int64), numbers))
+        if sum(len(part[0]) for part in parts) > 2 * _KEEP + _RARE * len(counts):
+            share = _KEEP / sum(counts.values())
+            parts = [_joined(parts, counts, share)]
+    # what seemed rare in the first blocks need not be rare
+    found, value, _ = _joined(parts, counts, _KEEP / max(_KEEP, sum(counts.values())))
+    return _in_raster_order(found, value, counts)
+
+
+def _joined(parts: list[_Part], counts: dict[int, int], share: float) -> _Part:
+    """All parts (places, values, and a random number of each) as one, of which a share is kept."""
+    where = np.concatenate([np.zeros((0, 4), np.int32), *(part[0] for part in parts)])
+    value = np.concatenate([np.zeros(0, np.int64), *(part[1] for part in parts)])
+    numbers = np.concatenate([np.zeros(0, np.float32), *(part[2] for part in parts)])
+    if share == 1:
+        return where, value, numbers
+    keep = _remembered(value, numbers, counts, share)
+    return where[keep], value[keep], numbers[keep]
 
 
 def _remembered(
