@@ -64,9 +64,9 @@ def test_default_patches_of_planes_and_of_volumes_with_a_coarse_z():
     assert patch_size(deep, None, plane) == (1, 1, 64, 64)
     assert patch_size(deep, None, plane, CONTEXT) == (1, 1, 160, 160)
     coarse = Volume.of(noise((40, 64, 64)), Axes.of("ZYX", (4.0, 1.0, 1.0)))
-    assert patch_size(VOLUMES, None, coarse) == (1, 16, 64, 64)
+    assert patch_size(VOLUMES, None, coarse) == (1, 8, 32, 32)
     thin = Volume.of(noise((6, 64, 64)), "ZYX")
-    assert patch_size(VOLUMES, None, thin) == (1, 6, 64, 64)
+    assert patch_size(VOLUMES, None, thin) == (1, 6, 32, 32)
 
 
 def test_a_patch_of_another_number_of_axes_is_refused():
