@@ -66,12 +66,7 @@ def begin_journal(header: Header) -> Journal:
     if beside != own and os.access(beside.parent, os.W_OK):
         with suppress(LimnError, OSError):  # a disk that refuses after all
             return _begin(beside, header)
-    try:
-        own.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LimnError(
-            f"{own.parent}: the folder for strokes cannot be made ({error.strerror}); make it writable."
-        ) from error
+    _make(own.parent)
     return _begin(own, header)
 
 
@@ -143,8 +138,18 @@ def writable(path: Path) -> Path:
     if os.access(path.parent, os.W_OK):
         return path
     own = user_folder()
-    own.mkdir(parents=True, exist_ok=True)
+    _make(own)
     return own / path.name
+
+
+def _make(folder: Path) -> None:
+    """Make the user's data folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LimnError(
+            f"{folder}: the folder for strokes cannot be made ({error.strerror}); make it writable."
+        ) from error
 
 
 def user_folder() -> Path:

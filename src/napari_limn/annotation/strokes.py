@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    _Part = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]
-
     from napari_limn.annotation.classes import Zero
     from napari_limn.volume.volume import Volume
+
+    _Part = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]
 
 _SCAN = 1 << 22  # voxels read at once
 _KEEP = 1 << 21  # painted voxels remembered; of fuller masks an even random sample
