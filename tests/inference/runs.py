@@ -20,6 +20,7 @@ from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume import output, shards
 from napari_limn.volume.boxes import count_blocks
+from napari_limn.volume.output import in_memory
 from napari_limn.volume.volume import Volume
 
 PLANES, VOLUMES = ((2, 2), (2, 2)), ((1, 2, 2), (2, 2, 2))
@@ -89,7 +90,7 @@ def set_up(name, patch):
 
 def limits_of(model, volume, out=None):
     """Memory limits, each the least for its blocks, from those for the largest blocks to those for the smallest."""
-    limits = [10**14]
+    limits, out = [10**14], out or in_memory(volume, model.spec.classes.dtype)
     with suppress(LimnError):
         while True:
             spec = PredictSpec(memory=limits[-1] - 1, device="cpu")

@@ -33,6 +33,7 @@ from napari_limn.network.spec import CHOICES, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import blocks
 from napari_limn.volume.intensity import fit_scaling
+from napari_limn.volume.output import in_memory
 
 if not vino.version():  # not pytest.importorskip, which would import it with its telemetry
     pytest.skip("OpenVINO is not installed", allow_module_level=True)
@@ -241,7 +242,7 @@ def test_sweeps_blends_and_plans_without_room_stay_with_torch(patch):
     model, volume = model_of(PLANES), image_of("YX", (90, 70))
     for kind, limit in (("swept", 1 << 30), ("tiled", 1_000_000)):
         planned(patch, plan_of(model, volume.grid, kind, (1, 1, 16, 16), limit=limit))
-        run = Run.prepared(model, volume, PredictSpec(device="cpu"), None, {})
+        run = Run.prepared(model, volume, PredictSpec(device="cpu"), in_memory(volume, np.uint8), {})
         assert run.runtime == Runtime()
 
 
@@ -250,7 +251,7 @@ def test_its_memory_is_in_the_plan(patch):
     model, volume = tiled(patch)
     plan = plan_of(model, volume.grid, "tiled", (1, 1, 40, 50), limit=10**6)
     planned(patch, replace(plan, limit=1 << 30))
-    run = Run.prepared(model, volume, PredictSpec(device="cpu"), None, {})
+    run = Run.prepared(model, volume, PredictSpec(device="cpu"), in_memory(volume, np.uint8), {})
     assert run.runtime.served
     spec = model.spec.network
     assert run.plan.peak_bytes == run.runtime.peak_bytes(spec, plan, 4)

@@ -25,6 +25,7 @@ from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import slices
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.open import open_volume
+from napari_limn.volume.output import in_memory
 from napari_limn.volume.volume import Volume
 
 torch.set_num_threads(1)
@@ -67,6 +68,7 @@ def expected_labels(model, volume):
 
 def few_blocks(model, volume, wanted=4, out=None):
     """A memory limit under which the run into `out` takes at least `wanted` blocks."""
+    out = out or in_memory(volume, model.spec.classes.dtype)
     for limit in limits_of(model, volume, out):
         spec = PredictSpec(memory=limit, device="cpu")
         if Run.prepared(model, volume, spec, out, {}).plan.blocks >= wanted:
