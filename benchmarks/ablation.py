@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import numpy as np
-from learning import SETS, Rows, Task, arguments, carry_out, read_tool
+from learning import SETS, Rows, Task, arguments, carry_out, read_tool, sharing
 
 import napari_limn as limn
 from napari_limn.annotation.patches import PatchSampler
-from napari_limn.network.unet import UNet
 from napari_limn.training.spec import AugmentSpec, pixel_features, preset_network
 
 if TYPE_CHECKING:
@@ -87,10 +86,7 @@ def run(task: Task, change: Change, steps: int) -> tuple[float, float]:
     """Mean IoU of the network alone, and of what is shown."""
     spec = limn.TrainSpec(**{"steps": steps, "seed": task.seed} | change)
     model = limn.train(task.image, task.strokes, spec)
-    alone = UNet(replace(model.spec.network, share=0.0))
-    alone.load_state_dict(model.network.state_dict())
-    network = limn.Model(replace(model.spec, network=alone.spec), alone.eval())
-    first, last = (task.score(limn.predict(m, task.image)) for m in (network, model))
+    first, last = (task.score(limn.predict(m, task.image)) for m in (sharing(model, 0.0), model))
     return first, last
 
 

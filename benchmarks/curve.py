@@ -10,20 +10,17 @@ over the classes, background included. By steps, so the load of the machine does
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from learning import SETS, Rows, Task, arguments, carry_out, chosen, read_tool, run_pixels
+from learning import SETS, Rows, Task, arguments, carry_out, chosen, mean_iou, read_tool, run_pixels, sharing
 from sklearn.ensemble import RandomForestClassifier
 
 import napari_limn as limn
 
 if TYPE_CHECKING:
     import argparse
-
-    from napari_limn.model import Model
 
 WHO = ("forest", "classifier", "network", "shown")
 ALL = 100.0  # percent: every pixel
@@ -48,12 +45,7 @@ class Halved(Task):
             self.strokes = np.where(self.test, 0, self.truth + 1).astype(np.uint8)
 
     def score(self, labels: np.ndarray) -> float:
-        found, truth = np.asarray(labels).reshape(self.truth.shape)[self.test], self.truth[self.test] + 1
-        values = np.unique(truth)
-        hits = [((found == v) & (truth == v)).sum() for v in values]
-        return float(
-            np.mean([h / ((found == v) | (truth == v)).sum() for h, v in zip(hits, values, strict=True)])
-        )
+        return mean_iou(np.asarray(labels).reshape(self.truth.shape)[self.test], self.truth[self.test])
 
 
 def forest(task: Halved, tool: Any) -> float:
@@ -64,14 +56,6 @@ def forest(task: Halved, tool: Any) -> float:
     found = run_pixels(task, tool.features, RandomForestClassifier(100, random_state=0, n_jobs=-1))
     task.strokes = whole
     return task.score(found)
-
-
-def sharing(model: Model, share: float) -> Model:
-    """The model with another share of its pixel classifier."""
-    other = model.copy()
-    network = replace(model.spec.network, share=share)
-    other.network.spec = network
-    return limn.Model(replace(model.spec, network=network), other.network)
 
 
 def with_limn(task: Halved, steps: int) -> dict[str, float]:

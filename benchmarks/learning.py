@@ -18,6 +18,7 @@ import importlib.util
 import json
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ import tifffile
 
 import napari_limn as limn
 from napari_limn.events import Improved
+from napari_limn.network.unet import UNet
 from napari_limn.training.trainer import training_events
 
 if TYPE_CHECKING:
@@ -55,16 +57,28 @@ class Task:
         self.seed = seed
 
     def score(self, labels: np.ndarray) -> float:
-        found = np.asarray(labels).reshape(self.truth.shape).astype(int) - 1
-        values = np.unique(self.truth)
-        hits = [((found == v) & (self.truth == v)).sum() for v in values]
-        unions = [((found == v) | (self.truth == v)).sum() for v in values]
-        return float(np.mean(np.divide(hits, unions)))
+        return mean_iou(np.asarray(labels).reshape(self.truth.shape), self.truth)
 
     @property
     def painted(self) -> np.ndarray:
         """Strokes, (Z, Y, X)."""
         return self.strokes.reshape(len(self.planes), *self.planes.shape[-2:])
+
+
+def mean_iou(labels: np.ndarray, truth: np.ndarray) -> float:
+    """Over the classes of the truth, whose values are one less than those of labels."""
+    found = labels.astype(int) - 1
+    values = np.unique(truth)
+    hits = [((found == v) & (truth == v)).sum() for v in values]
+    unions = [((found == v) | (truth == v)).sum() for v in values]
+    return float(np.mean(np.divide(hits, unions)))
+
+
+def sharing(model: limn.Model, share: float) -> limn.Model:
+    """The model with another share of its pixel classifier."""
+    other = UNet(replace(model.spec.network, share=share))
+    other.load_state_dict(model.network.state_dict())
+    return limn.Model(replace(model.spec, network=other.spec), other.eval())
 
 
 def walls(mask: Path) -> np.ndarray:

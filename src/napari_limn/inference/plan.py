@@ -173,15 +173,15 @@ def plan_beside(
     spec, grid, limit, itemsize
         And errors, as of :func:`choose_plan`.
     """
-    room = needed = limit
+    room = peak = limit
     while True:
         try:
             found = choose_plan(spec, grid, room, itemsize)
         except LimnError as error:
             if room == limit:
                 raise
-            raise too_little(limit, needed) from error
-        needed = peak = found.peak_bytes + held(found)
+            raise too_little(limit, peak) from error
+        peak = found.peak_bytes + held(found)
         if peak <= limit:
             return replace(found, peak_bytes=peak, limit=limit)
         room = found.peak_bytes - 1  # the next smaller one; with its blocks the output may hold less, too
