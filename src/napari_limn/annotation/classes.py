@@ -85,6 +85,11 @@ class Classes:
     def to_indices(self, labels: NDArray[Any]) -> NDArray[np.int16]:
         """Paint values to class indices; anything that is no class of these becomes :data:`IGNORE`."""
         values = np.asarray(self.values)
+        if labels.dtype == np.uint8:  # in a third of the time
+            known = np.full(1 + np.iinfo(np.uint8).max, IGNORE, np.int16)
+            fits = values < len(known)
+            known[values[fits]] = np.flatnonzero(fits)
+            return known[labels]
         place = np.searchsorted(values, labels).clip(max=len(values) - 1)
         return np.where(values[place] == labels, place, IGNORE).astype(np.int16)
 

@@ -54,7 +54,7 @@ def augmented(batch: Batch, rng: np.random.Generator, spec: AugmentSpec) -> Batc
     ignored, and nothing is known of it.
     """
     ndim = batch.targets.ndim - 1
-    moves = np.stack([_move(ndim, rng, spec) for _ in batch.images])
+    moves = _moves(len(batch.images), ndim, rng, spec)
     bends = _bends(batch.images, rng, spec.elastic) if spec.elastic else None
     extent, less = batch.images.shape[2:], batch.targets.shape[1:]
     whole = _places(extent, moves, bends)
@@ -73,17 +73,21 @@ def augmented(batch: Batch, rng: np.random.Generator, spec: AugmentSpec) -> Batc
     )
 
 
-def _move(ndim: int, rng: np.random.Generator, spec: AugmentSpec) -> NDArray[np.float64]:
-    """A random linear map of the patch about its centre, in voxels, axes in the order of the patch."""
-    move = np.diag(np.where(rng.random(ndim) < 0.5, -1.0, 1.0))
-    if rng.random() < spec.warped:
-        angle = rng.uniform(-np.pi, np.pi)
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        size = np.exp(rng.uniform(-spec.stretch, spec.stretch))
-        ratio = np.exp(rng.uniform(-spec.shear, spec.shear))
-        shear = rng.uniform(-spec.shear, spec.shear)
-        move[-2:, -2:] = turn @ np.array([[size, shear], [0, size * ratio]]) @ move[-2:, -2:]
-    return move
+def _moves(count: int, ndim: int, rng: np.random.Generator, spec: AugmentSpec) -> NDArray[np.float64]:
+    """Random linear maps of patches about their centres, in voxels, axes in the order of the patch: (N, axes, axes)."""
+    moves = np.eye(ndim) * np.where(rng.random((count, ndim)) < 0.5, -1.0, 1.0)[:, None]
+    warped = rng.random(count) < spec.warped
+    angle = rng.uniform(-np.pi, np.pi, count)
+    cos, sin = np.cos(angle), np.sin(angle)
+    size = np.exp(rng.uniform(-spec.stretch, spec.stretch, count))
+    ratio = np.exp(rng.uniform(-spec.shear, spec.shear, count))
+    shear = rng.uniform(-spec.shear, spec.shear, count)
+    # a turn after a stretch along both axes and a shear
+    warps = np.array(
+        [[cos * size, cos * shear - sin * size * ratio], [sin * size, sin * shear + cos * size * ratio]]
+    )
+    moves[warped, -2:, -2:] = (warps.transpose(2, 0, 1) @ moves[:, -2:, -2:])[warped]
+    return moves
 
 
 def _bends(images: Tensor, rng: np.random.Generator, spread: float) -> Tensor:
@@ -97,16 +101,24 @@ def _places(extent: Sequence[int], moves: NDArray[Any], bends: Tensor | None) ->
     """Where each voxel of patches of an extent comes from: a linear map of each, and the middle of the displacements."""
     sizes = np.array(extent, float)
     relative = moves * sizes[None, None, :] / sizes[None, :, None]  # grid_sample measures in half extents
-    matrix = np.concatenate(
-        [relative[:, ::-1, ::-1], np.zeros((*moves.shape[:2], 1))], axis=2
-    )  # and lists x first
-    grid = F.affine_grid(torch.from_numpy(matrix).float(), [len(moves), 1, *extent], align_corners=False)
+    first, *others = (
+        _along(axis, n, torch.from_numpy(relative[:, ::-1, axis].astype(np.float32)), len(extent))
+        for axis, n in enumerate(extent)
+    )
+    grid = sum(others, first)
     if bends is not None:
         height, width = extent[-2:]
         top, left = ((n - m) // 2 for n, m in zip(bends.shape[1:3], (height, width), strict=True))
         middle = bends[:, top : top + height, left : left + width] * 2 / torch.tensor([width, height])
         grid[..., :2] += middle if len(extent) == 2 else middle[:, None]
     return grid
+
+
+def _along(axis: int, extent: int, columns: Tensor, ndim: int) -> Tensor:
+    """What an axis of the patch adds to places (N, …, axes): `columns` (N, axes), x first, times the voxels' centres."""
+    centres = (2 * torch.arange(extent) + 1) / extent - 1
+    shape = [extent if other == axis else 1 for other in range(ndim)]
+    return centres.view(1, *shape, 1) * columns.view(len(columns), *[1] * ndim, ndim)
 
 
 def _at(places: Tensor, batch: Tensor, mode: str, padding: str) -> Tensor:

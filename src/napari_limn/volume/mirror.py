@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_limn.volume.boxes import contains, whole
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -29,6 +31,8 @@ def read_mirrored(volume: Volume, box: Box) -> NDArray[Any]:
     >>> read_mirrored(row, ((0, 1), (0, 1), (0, 1), (-2, 6))).ravel().tolist()
     [2, 1, 0, 1, 2, 3, 2, 1]
     """
+    if contains(whole(volume.grid), box):
+        return volume.read(box)
     places = [mirrored(start, stop, n) for (start, stop), n in zip(box, volume.grid, strict=True)]
     part = volume.read(tuple((int(p.min()), int(p.max()) + 1) for p in places))
     for axis, place in enumerate(places, start=1):
