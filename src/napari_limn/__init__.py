@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# OpenMP threads that wait in a loop starve the window, and each other where several programs run; PyTorch reads this
-# when it is first loaded
+# OpenMP threads that wait in a loop starve the window, and each other where several programs run; those that fall asleep at
+# once take half as long again for a training step of small patches. So they wait for some microseconds, where the runtime can
+# be told to (GNU's). PyTorch reads this when it is first loaded
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __all__ = [
     "AugmentSpec",

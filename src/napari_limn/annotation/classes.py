@@ -89,7 +89,7 @@ class Classes:
             known = np.full(1 + np.iinfo(np.uint8).max, IGNORE, np.int16)
             fits = values < len(known)
             known[values[fits]] = np.flatnonzero(fits)
-            return known[labels]
+            return known.take(labels)
         place = np.searchsorted(values, labels).clip(max=len(values) - 1)
         return np.where(values[place] == labels, place, IGNORE).astype(np.int16)
 

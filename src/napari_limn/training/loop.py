@@ -34,6 +34,7 @@ _FUSED = ("cpu", "cuda")  # devices for which there is an optimiser that goes ov
 # share of the budget, or age, after which a network is shown unless it is surely worse than the first answer
 _RIPE, _RIPE_STEPS = 0.5, 150
 _WARM_UP = 0.05
+_FADED = 0.25  # of the weight of soft targets, that stays however old the network is
 _ON: tuple[Fit, ...] = ("on",)
 _FRESH: tuple[Fit, ...] = ("anew", "on", "on")  # a new classifier learns from what it said itself, too
 _TWIN = _FRESH[:2]
@@ -167,7 +168,9 @@ class Run:
         loss = masked_loss(self.spec.loss, logits, batch.targets, batch.weights, self.class_weights)
         if batch.soft is None:
             return loss
-        return loss + self.spec.soft_targets * soft_loss(logits, batch.soft, batch.targets)
+        # a grown network is better than its teacher, and too much like it if that goes on
+        fade = max(_FADED, min(1.0, _RIPE_STEPS / max(1.0, age(self.steps, self.data.size))))
+        return loss + fade * self.spec.soft_targets * soft_loss(logits, batch.soft, batch.targets)
 
     @torch.no_grad()
     def _follow(self) -> None:

@@ -114,8 +114,8 @@ class TrainSpec:
         Whether a pixel classifier answers first, and the network joins it when held-out strokes allow; only for
         networks that are chosen here, not for one given in `network`.
     soft_targets
-        Weight of what the pixel classifier says of voxels that nobody painted, beside the loss of the painted ones; 0 leaves
-        them out.
+        Weight of what the pixel classifier says of voxels that nobody painted, beside the loss of the painted ones; it falls to a
+        quarter as the network grows older. 0 leaves them out.
     held_out
         Share of the paint that scores and that the network is not trained on, 0–0.5; the first answer learns all of it.
     intensity
