@@ -30,6 +30,15 @@ def test_every_label_that_is_no_class_is_ignored(values, labels):
     assert Classes(values).to_indices(np.array(labels)).tolist() == expected
 
 
+@given(values=several_values | st.sets(st.integers(1, 300), min_size=2).map(lambda v: tuple(sorted(v))))
+@settings(max_examples=40, deadline=None)
+def test_bytes_find_the_classes_that_longer_numbers_find(values):
+    labels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    found = Classes(values).to_indices(labels)
+    assert found.dtype == np.int16
+    assert found.tolist() == Classes(values).to_indices(labels.astype(np.int64)).tolist()
+
+
 def test_zero_is_ignored_when_unlabelled_and_a_class_when_background():
     labels = np.array([[0, 4], [9, 0]], np.uint8)
     assert find_classes({0, 4, 9}).to_indices(labels).tolist() == [[IGNORE, 0], [1, IGNORE]]

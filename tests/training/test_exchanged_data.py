@@ -138,3 +138,17 @@ def test_soft_targets_reach_the_data_that_came_amid_the_guessing(monkeypatch):
     assert asked == [old]
     assert old.soft_targets is run.data.soft_targets is not None
     assert run.data.batch().soft is not None
+
+
+def test_soft_targets_count_less_as_the_network_grows_but_never_nothing():
+    run = run_of(range(3, 60, 8))
+    with closing(run.learning()) as events:
+        first(events, Step)
+    batch = run.data.batch()
+    logits = torch.randn((*batch.targets.shape[:1], 2, *batch.targets.shape[1:]))
+    hard = run._loss(logits, replace(batch, soft=None))
+    soft = []
+    for run.steps in (0, 750, 1500, 3000, 100_000):  # with 32², five steps are one of 160²
+        soft.append(float(run._loss(logits, batch) - hard))
+    assert soft[0] > 0
+    np.testing.assert_allclose(np.divide(soft, soft[0]), [1, 1, 0.5, 0.25, 0.25], rtol=1e-4)
