@@ -12,6 +12,7 @@ from napari_limn import Classes, Model, ModelSpec, UNetSpec, samples
 from napari_limn._napari.samples import painted_sem
 from napari_limn._napari.shelf import SHELF
 from napari_limn._napari.train import NEW
+from napari_limn.errors import LimnError
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.open import open_volume
@@ -148,12 +149,35 @@ def test_cancel_keeps_finished_blocks(hand, big_prediction):
     big_prediction(hand, predict)
     hand.press("limn-predict-start")
     hand.qtbot.waitUntil(lambda: predict.progress.value() > 0, timeout=60_000)
+    assert not predict.layer.editable, "the next block would cover paint"
     hand.press("limn-predict-cancel")
     hand.wait_idle(predict, 5)
     assert "Cancelled" in hand.find("limn-predict-status").text()
+    assert predict.layer.editable
     labels = np.asarray(predict.layer.data)
     assert (labels[0] > 0).all(), "the first block is gone"
     assert (labels[-1] == 0).all(), "the run was not cancelled"
+
+
+def test_a_prediction_that_breaks_can_be_painted_on_afterwards(hand, big_prediction, monkeypatch):
+    predict = hand.open_widget("Predict")
+    big_prediction(hand, predict)
+
+    def breaking(*_):
+        raise LimnError("the image is gone.")
+
+    def break_off():
+        if predict.progress.value() > 0:
+            monkeypatch.setattr("napari_limn.volume.output.ArrayOutput.write", breaking)
+            return True
+        return False
+
+    hand.press("limn-predict-start")
+    hand.qtbot.waitUntil(break_off, timeout=60_000)
+    assert not predict.layer.editable
+    hand.wait_idle(predict, 30)
+    assert hand.find("limn-predict-status").text().startswith("the image is gone.")
+    assert predict.layer.editable
 
 
 @pytest.fixture

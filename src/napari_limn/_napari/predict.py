@@ -97,7 +97,9 @@ class PredictWidget(Panel):
         self.layer: Labels | None = None
         self._follower: Follower | None = None
         self._add: Callable[..., Labels]
-        self._planned: Callable[[], object] | None = None  # what to do when the run knows that it can begin
+        self._planned: Callable[[], object] | None = (
+            None  # in memory: what to do when the run knows that it can begin
+        )
         self._names, self._path = "", Path()
         self._said_at = 0.0
         SHELF.added.connect(self._on_model)
@@ -153,6 +155,7 @@ class PredictWidget(Panel):
 
     def ended(self, result: Any) -> None:
         """Show the last blocks."""
+        self._open_to_paint()
         if self._follower is not None:
             self._follower.refresh()
         self.say(
@@ -160,6 +163,17 @@ class PredictWidget(Panel):
             if result is None
             else "Done. Paint corrections, and train again."
         )
+
+    def failed(self, error: Exception) -> None:
+        """Show an error; the blocks that were done stay, and may be corrected where no file holds them."""
+        if self._planned is not None:
+            self._open_to_paint()
+        super().failed(error)
+
+    def _open_to_paint(self) -> None:
+        """From now on no block comes."""
+        if self.layer is not None:
+            self.layer.editable = True
 
     def _written(self, result: Path | None) -> None:
         """Show the finished file; a run that was cancelled when all was done has one, too."""
@@ -186,7 +200,7 @@ class PredictWidget(Panel):
     def _show_in_memory(self, images: Sequence[Image], data: Any) -> None:
         """Replace what was shown before, now that the run can begin."""
         put_away(self.viewer, images)
-        self._show(data=data)
+        self._show(data=data).editable = False  # a later block would cover paint
 
     def _chosen(self) -> tuple[list[Image], Model, Volume]:
         layers = self.chosen_images(self.image, self.channels)
