@@ -28,7 +28,7 @@ __version__ = "0.1.0"
 # once take half as long again for a training step of small patches. So they wait for some microseconds, where the runtime can
 # be told to (GNU's). PyTorch reads this when it is first loaded
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 __all__ = [
     "AugmentSpec",
