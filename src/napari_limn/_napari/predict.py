@@ -97,9 +97,7 @@ class PredictWidget(Panel):
         self.layer: Labels | None = None
         self._follower: Follower | None = None
         self._add: Callable[..., Labels]
-        self._planned: Callable[[], object] | None = (
-            None  # in memory: what to do when the run knows that it can begin
-        )
+        self._planned: Callable[[], object] | None = None  # in memory: what to do once the run can begin
         self._names, self._path = "", Path()
         self._said_at = 0.0
         SHELF.added.connect(self._on_model)
