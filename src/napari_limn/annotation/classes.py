@@ -85,7 +85,7 @@ class Classes:
     def to_indices(self, labels: NDArray[Any]) -> NDArray[np.int16]:
         """Paint values to class indices; anything that is no class of these becomes :data:`IGNORE`."""
         values = np.asarray(self.values)
-        if labels.dtype == np.uint8:  # in a third of the time
+        if labels.dtype == np.uint8:  # a table of all takes a quarter of the time, or less
             known = np.full(1 + np.iinfo(np.uint8).max, IGNORE, np.int16)
             fits = values < len(known)
             known[values[fits]] = np.flatnonzero(fits)

@@ -101,10 +101,8 @@ def _places(extent: Sequence[int], moves: NDArray[Any], bends: Tensor | None) ->
     """Where each voxel of patches of an extent comes from: a linear map of each, and the middle of the displacements."""
     sizes = np.array(extent, float)
     relative = moves * sizes[None, None, :] / sizes[None, :, None]  # grid_sample measures in half extents
-    first, *others = (
-        _along(axis, n, torch.from_numpy(relative[:, ::-1, axis].astype(np.float32)), len(extent))
-        for axis, n in enumerate(extent)
-    )
+    columns = torch.from_numpy(relative[:, ::-1].astype(np.float32))  # and lists x first
+    first, *others = (_along(axis, n, columns[..., axis]) for axis, n in enumerate(extent))
     grid = sum(others, first)
     if bends is not None:
         height, width = extent[-2:]
@@ -114,11 +112,12 @@ def _places(extent: Sequence[int], moves: NDArray[Any], bends: Tensor | None) ->
     return grid
 
 
-def _along(axis: int, extent: int, columns: Tensor, ndim: int) -> Tensor:
-    """What an axis of the patch adds to places (N, …, axes): `columns` (N, axes), x first, times the voxels' centres."""
+def _along(axis: int, extent: int, column: Tensor) -> Tensor:
+    """What an axis of the patch adds to places (N, …, axes): `column` (N, axes), x first, times the voxels' centres."""
+    count, ndim = column.shape
     centres = (2 * torch.arange(extent) + 1) / extent - 1
     shape = [extent if other == axis else 1 for other in range(ndim)]
-    return centres.view(1, *shape, 1) * columns.view(len(columns), *[1] * ndim, ndim)
+    return centres.view(1, *shape, 1) * column.view(count, *[1] * ndim, ndim)
 
 
 def _at(places: Tensor, batch: Tensor, mode: str, padding: str) -> Tensor:

@@ -169,7 +169,7 @@ class Run:
         if batch.soft is None:
             return loss
         # a grown network is better than its teacher, and too much like it if that goes on
-        fade = max(_FADED, min(1.0, _RIPE_STEPS / max(1.0, age(self.steps, self.data.size))))
+        fade = max(_FADED, _RIPE_STEPS / max(_RIPE_STEPS, age(self.steps, self.data.size)))
         return loss + fade * self.spec.soft_targets * soft_loss(logits, batch.soft, batch.targets)
 
     @torch.no_grad()
