@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import numpy as np
-from learning import SETS, Rows, Task, arguments, carry_out, read_tool, sharing
+from learning import Rows, Task, arguments, carry_out, read_tool, sharing
 
 import napari_limn as limn
 from napari_limn.annotation.patches import PatchSampler
@@ -72,6 +72,7 @@ def by_paint(
 
 PARTS: dict[str, tuple[str, Any]] = {  # what no spec says
     "weights not averaged": ("napari_limn.training.loop._EMA", 0.0),
+    "gradients not clipped": ("torch.nn.utils.clip_grad_norm_", lambda *_: None),
     "rate constant": (
         "napari_limn.training.loop._schedule",
         lambda done, begun: min(1.0, (begun + 1e-3) / 0.05),
@@ -94,7 +95,9 @@ def measured(args: argparse.Namespace) -> None:
     tool, rows = read_tool(args.tool), Rows(args.output)
     for seed in range(args.first, args.first + args.seeds):
         for name in args.sets:
-            task = Task(tool, args.data / name, SETS.get(name, "foreground"), args.percent, seed)
+            task = Task(tool, args.data, name, args.percent, seed)
+            if not task.complete:
+                continue
             for what in args.only:
                 with ExitStack() as stack:
                     if what in PARTS:

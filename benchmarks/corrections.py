@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from learning import SETS, Rows, Task, arguments, carry_out, read_tool, run_pixels
+from learning import Rows, Task, arguments, carry_out, read_tool, run_pixels
 from scipy import ndimage
 from sklearn.ensemble import RandomForestClassifier
 
@@ -97,7 +97,9 @@ def measured(args: argparse.Namespace) -> None:
     for seed in range(args.first, args.first + args.seeds):
         for name in args.sets:
             for who in args.only:
-                task = Task(tool, args.data / name, SETS.get(name, "foreground"), args.percent, seed)
+                task = Task(tool, args.data, name, args.percent, seed)
+                if not task.complete:
+                    continue
                 scores = rounds(task, tool, who, args)
                 rows.add(set=name, percent=args.percent, seed=seed, who=who, iou=scores)
 

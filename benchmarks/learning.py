@@ -6,7 +6,8 @@
     python benchmarks/learning.py --table learning.json
 
 STROKES.py is the stroke simulator with the forest baseline (functions ``paint``, ``features``, ``read_classes``); DATA holds a
-folder a set, with images/NAME.tif and masks/NAME.tif. A seed chooses the image of the set and the strokes. Every contender learns the
+folder a set, with images/NAME.tif and masks/NAME.tif. What is in no list here is taken for numbered objects; ``--sets NAME:semantic`` says that masks hold
+classes, ``NAME:walls`` that borders of objects are looked for. A seed chooses the image of the set and the strokes. Every contender learns the
 same strokes on one image (of a stack, on one slice) and labels all of it: mean IoU over the classes, background included. Seconds are wall
 time of a run, so run it alone on the machine; one run is asked what it shows at each of the times.
 """
@@ -45,9 +46,11 @@ SETS = {  # how a mask becomes classes
 
 
 class Task:
-    """One image with its truth, and strokes on it."""
+    """One image of a set with its truth, and strokes on it; `name` is that of the set, and maybe how its masks become classes."""
 
-    def __init__(self, tool: Any, folder: Path, classes: str, percent: float, seed: int) -> None:
+    def __init__(self, tool: Any, data: Path, name: str, percent: float, seed: int) -> None:
+        name, _, classes = name.partition(":")
+        folder, classes = data / name, classes or SETS.get(name, "foreground")
         files = [f for f in sorted((folder / "images").glob("*.tif")) if f.stem != "3d"]
         self.image = files[seed * len(files) // 3 % len(files)]
         mask = folder / "masks" / self.image.name
@@ -58,6 +61,11 @@ class Task:
 
     def score(self, labels: np.ndarray) -> float:
         return mean_iou(np.asarray(labels).reshape(self.truth.shape), self.truth)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every class has a stroke."""
+        return bool(np.isin(np.unique(self.truth) + 1, self.strokes).all())
 
     @property
     def painted(self) -> np.ndarray:
@@ -240,9 +248,9 @@ def measured(args: argparse.Namespace) -> None:
     for percent in args.percent:
         for name in args.sets:
             for seed in range(args.first, args.first + args.seeds):
-                task = Task(tool, args.data / name, SETS.get(name, "foreground"), percent, seed)
-                if len(np.unique(task.strokes)) <= len(np.unique(task.truth)) - 1:
-                    continue  # a class without a stroke
+                task = Task(tool, args.data, name, percent, seed)
+                if not task.complete:
+                    continue
                 for who in args.only:
                     found = {str(t): round(v, 4) for t, v in CONTENDERS[who](task, tool, args.at)}
                     rows.add(set=name, percent=percent, seed=seed, who=who, iou=found)
