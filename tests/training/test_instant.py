@@ -204,6 +204,29 @@ def test_a_lesson_after_an_answer():
     assert 0.5 < (lesson.said[~painted] != IGNORE).mean() < 1
 
 
+def test_after_a_whole_training_corrections_weigh_more_and_what_was_less_sure_is_held():
+    network, data = prepared()
+    sample = drain(drawing(network.pixels, data))
+    drain(teaching(network.pixels, sample))
+    turned = np.where(sample.target == 0, 1, sample.target).astype(np.int16)
+    lesson = instant._Lesson.after(network.pixels, replace(sample, target=turned), again=True)
+    assert set(lesson.weight[sample.target == 0]) == {instant._FAULT_AGAIN}
+    said = (sample.target == IGNORE) & (lesson.said != IGNORE)
+    assert 0 < lesson.doubt[said].min() <= lesson.doubt[said].max() <= np.sqrt(1 - instant._SURE) + 1e-6
+
+
+def test_what_is_drawn_of_answers_follows_their_doubt():
+    target = np.array([0, 1] + [IGNORE] * 400, np.int16)
+    said = np.where(target == IGNORE, 0, target)
+    doubt = np.where(np.arange(402) % 2, 0.4, 0.002).astype(np.float32)
+    lesson = instant._Lesson(said, np.ones(402), doubt)
+    rows = np.concatenate([instant._seen(target, lesson, np.random.default_rng(s))[0] for s in range(20)])
+    others = rows[target[rows] == IGNORE]
+    assert len(others) == 20 * 2 * instant._ECHOES
+    assert (others % 2).mean() > 0.95
+    assert len(set(others)) > 100  # drawn, not ranked
+
+
 def test_columns_are_what_the_layers_give():
     network, _ = prepared()
     x = torch.randn(network.pixels.features, 7)

@@ -39,7 +39,10 @@ _PAINTED = 20_000  # painted voxels of a class that are looked at, at most
 _EACH = 1500  # of which each group of trees sees so many: neighbours along a stroke tell the same
 _SURE = 0.8  # probability from which an answer counts when the classifier is fitted again
 _ECHOES, _ECHO = 4, 0.1  # as many such voxels as this times the painted ones, each with this weight
-_FAULT = 4.0  # weight of a painted voxel that the classifier got wrong
+_FAULT, _FAULT_AGAIN = (
+    4.0,
+    16.0,
+)  # weight of a painted voxel that the classifier got wrong; after a whole training
 _OTHERS = 60_000  # further voxels whose answer the perceptron learns
 TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
 _SEEN = {2: 3_000_000, 3: 1_000_000}  # voxels whose features are computed, at most: about two seconds
@@ -115,8 +118,9 @@ def teaching(
     seed
         Of the trees and the perceptron.
     how
-        ``"anew"``; ``"again"``, where it was fitted before: what it is sure of counts too; or ``"on"``, where that was to nearly the
-        same strokes: its perceptron, too, goes on from what it knows, which takes a third of the time.
+        ``"anew"``; ``"again"``, where it was fitted before and then corrected: what it is sure of counts too, rather where it was less
+        sure of that, for such answers a correction would change elsewhere; or ``"on"``, where that was to nearly the same strokes: its
+        perceptron, too, goes on from what it knows, which takes a third of the time.
     before
         What the fit before this one to the same sample returned: the mean of that and of what other trees say now is learnt.
 
@@ -128,7 +132,7 @@ def teaching(
     if how == "on":
         sample = sample.thinned(_PAINTED, _OTHERS_ON, np.random.default_rng(seed))
     painted = sample.target != IGNORE
-    lesson = _Lesson.of(sample) if how == "anew" else _Lesson.after(classifier, sample)
+    lesson = _Lesson.of(sample) if how == "anew" else _Lesson.after(classifier, sample, again=how == "again")
     trees = seed if before is None else seed + _OTHER_TREES
     answers = yield from _asking_trees(sample, lesson, classifier.classes, trees)
     if before is not None:
@@ -146,10 +150,11 @@ def teaching(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Lesson:
-    """Class indices (N,) that trees learn, IGNORE where nothing is said, and what each voxel weighs (N,)."""
+    """Class indices (N,) that trees learn, IGNORE where nothing is said, what each voxel weighs (N,), and how readily it is drawn (N,)."""
 
     said: NDArray[np.int16]
     weight: NDArray[np.float64]
+    doubt: NDArray[np.float32] | None = None  # None: all alike
 
     @classmethod
     def of(cls, sample: Sample) -> _Lesson:
@@ -158,7 +163,7 @@ class _Lesson:
 
     @classmethod
     @torch.inference_mode()
-    def after(cls, classifier: PixelClassifier, sample: Sample) -> _Lesson:
+    def after(cls, classifier: PixelClassifier, sample: Sample, *, again: bool = False) -> _Lesson:
         """What is painted, more where the classifier said otherwise; elsewhere, less, what it is sure of."""
         bank = torch.from_numpy(np.ascontiguousarray(sample.features.T)).view(
             1, classifier.features, *(1,) * (classifier.ndim - 1), -1
@@ -168,8 +173,10 @@ class _Lesson:
         )
         painted = sample.target != IGNORE
         guess = np.where(sure >= _SURE, found, IGNORE)
-        weight = np.where(painted, np.where(found != sample.target, _FAULT, 1.0), _ECHO)
-        return cls(np.where(painted, sample.target, guess).astype(np.int16), weight)
+        fault = _FAULT_AGAIN if again else _FAULT
+        weight = np.where(painted, np.where(found != sample.target, fault, 1.0), _ECHO)
+        doubt = np.sqrt(np.maximum(1 - sure, 1e-6)) if again else None
+        return cls(np.where(painted, sample.target, guess).astype(np.int16), weight, doubt)
 
 
 def _asking_trees(
@@ -200,7 +207,12 @@ def _seen(
     rows = [rng.permutation(np.flatnonzero(target == value))[:_EACH] for value in values]
     count = sum(map(len, rows))
     even = [np.full(len(found), count / len(rows) / len(found)) for found in rows]
-    others = rng.permutation(np.flatnonzero((target == IGNORE) & (lesson.said != IGNORE)))[: _ECHOES * count]
+    others = np.flatnonzero((target == IGNORE) & (lesson.said != IGNORE))
+    if lesson.doubt is None:
+        others = rng.permutation(others)
+    else:  # in an order in which each is next by its weight (Efraimidis 2006, doi:10.1016/j.ipl.2005.11.003)
+        others = others[np.argsort(rng.exponential(size=len(others)) / lesson.doubt[others])]
+    others = others[: _ECHOES * count]
     every = np.concatenate([*rows, others])
     return every, np.concatenate([*even, np.ones(len(others))]) * lesson.weight[every]
 
