@@ -46,3 +46,23 @@ def test_the_tutorial_has_ten_steps_and_its_pictures_are_there_and_small():
     assert max(sizes) <= 300_000
     assert sum(sizes) <= 2_500_000
     assert (DOCS / "window.png").stat().st_size <= 300_000
+
+
+PAGES = [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md"), DOCS.parent / "benchmarks" / "README.md"]
+
+
+def anchors(page):
+    """The headings of a page as links name them: GitHub's rule."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS.parent).as_posix())
+def test_links_between_pages_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
