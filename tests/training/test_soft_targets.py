@@ -135,6 +135,22 @@ def test_patches_of_planes_without_paint_carry_soft_targets_alone():
         assert float(batch.soft[-1].sum(0).mean()) == pytest.approx(1, abs=1e-2)
 
 
+def test_classes_take_turns_beside_patches_of_planes_without_paint(monkeypatch):
+    image = np.random.default_rng(0).normal(0, 0.1, (12, 40, 60)).astype(np.float32)
+    labels = np.zeros(image.shape, np.uint8)
+    for value in range(1, 5):
+        labels[5, 4:9, 12 * value : 12 * value + 5] = value
+    painted = gather(image, labels, TrainSpec(held_out=0.0), None, {}, {})
+    network = UNetSpec(width=4, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)), out_channels=4)
+    data = TrainingSet(painted, network, TrainSpec(held_out=0.0, batch=4, patch=(32, 32)))
+    data.soft_targets = drain(guessing(UNet(network).eval().pixels, data))
+    turns, draw = [], data._sampler.draw
+    monkeypatch.setattr(data._sampler, "draw", lambda turn, rng: (turns.append(turn), draw(turn, rng))[1])
+    for _ in range(4):
+        data.batch()
+    assert [turn % 4 for turn in turns] == [0, 1, 2, 3] * 3
+
+
 def test_a_single_plane_has_no_elsewhere():
     data, classifier = painted_set(2, held_out=0.0)
     assert drain(guessing(classifier, data)).elsewhere == []

@@ -206,9 +206,9 @@ class TrainingSet:
 
     def batch(self) -> Batch:
         """The next batch; with weights where there are objects, with soft targets once :attr:`soft_targets` are there."""
-        patches = [self._around_paint() for _ in range(self._batch)]
-        if self._batch > 1 and self.soft_targets and self.soft_targets.elsewhere:
-            patches[-1] = self._elsewhere(self.soft_targets)
+        known = self.soft_targets if self._batch > 1 else None
+        elsewhere = [self._elsewhere(known)] if known and known.elsewhere else []
+        patches = [self._around_paint() for _ in range(self._batch - len(elsewhere))] + elsewhere
         images, targets, weights, soft = zip(*patches, strict=True)
         more = [torch.from_numpy(np.stack(part)) if part[0] is not None else None for part in (weights, soft)]
         return augmented(Batch(*_tensors(images, targets), *more), self._rng, self._augment)
