@@ -85,6 +85,12 @@ def test_held_out_strokes_are_scored_with_more_around_them_and_a_card_gets_large
     assert data_for(noise((300, 300)), labels, patch=None).size == (1, 1, 160, 160)
 
 
+def test_batch_norm_has_more_than_one_sample_to_look_at_in_a_batch_of_one():
+    data = data_for(noise((128, 128)), striped((128, 128)), patch=(1, 1), batch=1)
+    assert UNet(PLANES).train()(data.batch().images).isfinite().all()
+    assert data_for(noise((128, 128)), striped((128, 128)), patch=(1, 1), batch=2).size == (1, 1, 4, 4)
+
+
 @pytest.mark.parametrize("network", [PLANES, VALID, VOLUMES])
 def test_instance_norm_has_more_than_one_sample_to_look_at_in_the_smallest_patch(network):
     network = replace(network, norm="instance")
@@ -276,6 +282,28 @@ def test_one_of_several_images_may_be_without_paint():
     labels = striped()
     data = data_for([noise((128, 128))] * 2, [labels, np.zeros_like(labels)])
     assert data.windows()
+
+
+@pytest.mark.parametrize("network", [PLANES, VOLUMES])
+def test_of_many_images_with_one_stroke_of_each_class_whole_strokes_are_held_out(network):
+    images, labels = [], []
+    for number in range(8):
+        shape = (2, 64, 64 + 8 * number)[-network.ndim :]
+        mask = np.zeros(shape, np.uint8)
+        plane = mask.reshape(-1, *shape[-2:])[0]
+        plane[10, 10:40], plane[40, 10:40] = 1, 2
+        images.append(noise(shape, number))
+        labels.append(mask)
+    data = data_for(images, labels, network, patch=None, held_out=0.4)
+    held = [(number, box) for number, out in enumerate(data._held) for box in out.boxes]
+    assert len({number for number, _ in held}) >= 2
+    for number, box in held:
+        inside = data._labels[number].read(box)[0]
+        assert inside.size == (inside > 0).sum() == 30  # a stroke of this image
+    where = np.array([[0, 0, y, x] for y in (10, 40) for x in range(10, 40)])
+    left = [~out.excluded(where) for out in data._held]
+    assert sum(keep[:30].sum() for keep in left) >= 4 * 30
+    assert sum(keep[30:].sum() for keep in left) >= 4 * 30
 
 
 def test_painting_on_while_training_does_not_change_what_is_learned():

@@ -177,10 +177,12 @@ class TrainingSet:
         self.soft_targets: SoftTargets | None = after.soft_targets if after else None
         z, y, x = painted.images[0].axes.spacing
         self._pixels = (1.0, z / x, y / x, 1.0)  # extent of a voxel along T, Z, Y and X
-        self._scored = patch_size(network, spec.patch, painted.images[0], CONTEXT)
+        self._scored = patch_size(network, spec.patch, painted.images[0], CONTEXT, batch=spec.batch)
         # a graphics card is not busy with a small patch
         small = choose_device(spec.device).type == "cpu"
-        self.size = patch_size(network, spec.patch, painted.images[0]) if small else self._scored
+        self.size = (
+            patch_size(network, spec.patch, painted.images[0], batch=spec.batch) if small else self._scored
+        )
         feet = footprint(network)
         self._shrink = _on_grid([f.shrink for f in feet], 0)
         self._steps = _on_grid([f.step for f in feet], 1)
@@ -190,7 +192,7 @@ class TrainingSet:
         paints = [paint.among(painted.classes.values) for paint in painted.paints]
         cell, gap = _CELL[network.ndim], _GAP[network.ndim]
         self._held = (
-            [hold_out(p, cell, gap, spec.held_out, seed=spec.seed) for p in paints]
+            _held_out(paints, [image.grid for image in painted.images], cell, gap, spec)
             if spec.held_out
             else [HoldOut()] * len(paints)
         )
@@ -333,8 +335,36 @@ class TrainingSet:
         return np.asarray(target[..., 0, 0, :, :] if self._network.ndim == 2 else target[..., 0, :, :, :])
 
 
+def _held_out(
+    paints: Sequence[Paint],
+    grids: Sequence[tuple[int, ...]],
+    cell: tuple[int, ...],
+    gap: tuple[int, int, int, int],
+    spec: TrainSpec,
+) -> list[HoldOut]:
+    """Strokes of all images together, as if these were moments of one: of an image with one object none could be spared."""
+    stops = np.cumsum([grid[0] for grid in grids])
+    starts = stops - [grid[0] for grid in grids]
+    where = [
+        paint.where + np.array([start, 0, 0, 0], np.int32)
+        for paint, start in zip(paints, starts, strict=True)
+    ]
+    every = Paint(np.concatenate(where), np.concatenate([paint.value for paint in paints]), {})
+    held: list[list[Box]] = [[] for _ in paints]
+    for (first, last), *rest in hold_out(every, cell, gap, spec.held_out, seed=spec.seed).boxes:
+        source = int(np.searchsorted(stops, first, side="right"))
+        start = int(starts[source])
+        held[source].append(((first - start, last - start), *rest))
+    return [HoldOut(tuple(boxes), gap) for boxes in held]
+
+
 def patch_size(
-    network: UNetSpec, asked: tuple[int, ...] | None, image: Volume, usual: Mapping[int, int] = PATCH
+    network: UNetSpec,
+    asked: tuple[int, ...] | None,
+    image: Volume,
+    usual: Mapping[int, int] = PATCH,
+    *,
+    batch: int = 2,
 ) -> tuple[int, int, int, int]:
     """Extent (T, Z, Y, X) of the output of a patch: the least that the network allows and that is not below `asked`.
 
@@ -351,7 +381,8 @@ def patch_size(
     sizes = []
     for least, foot in zip(wanted, footprint(network), strict=True):
         first = foot.smallest - 2 * foot.shrink if foot.shrink else foot.step
-        if network.norm == "instance":  # one sample at the coarsest level has no deviation to divide by
+        if network.norm == "instance" or (network.norm == "batch" and batch == 1):
+            # one sample at the coarsest level has no deviation to divide by
             first += foot.step
         sizes.append(first + foot.step * max(0, -(-(least - first) // foot.step)))
     t, z, y, x = _on_grid(sizes, 1)
