@@ -16,6 +16,7 @@ from napari_limn.training import instant
 from napari_limn.training.data import TrainingSet, gather
 from napari_limn.training.instant import drawing, teaching
 from napari_limn.training.judge import age, share_beside
+from napari_limn.training.loop import Run
 from napari_limn.training.scores import score
 from napari_limn.training.spec import TrainSpec, choose_network, pixel_features
 from napari_limn.training.trainer import train, training_events
@@ -98,7 +99,6 @@ def test_a_sample_knows_every_stroke_and_which_are_held_out():
 
 def test_more_strokes_cost_features_around_them_only(monkeypatch):
     seen = []
-    monkeypatch.setattr(instant, "_OTHERS", 100)
     features_of = TrainingSet.features_of
     monkeypatch.setattr(
         TrainingSet, "features_of", lambda *of: seen.append(shape_of(of[2])[-2:]) or features_of(*of)
@@ -213,6 +213,38 @@ def test_after_a_whole_training_corrections_weigh_more_and_what_was_less_sure_is
     assert set(lesson.weight[sample.target == 0]) == {instant._FAULT_AGAIN}
     said = (sample.target == IGNORE) & (lesson.said != IGNORE)
     assert 0 < lesson.doubt[said].min() <= lesson.doubt[said].max() <= np.sqrt(1 - instant._SURE) + 1e-6
+
+
+def test_several_threads_say_the_same_to_the_last_bit():
+    network, data = prepared()
+    sample = drain(drawing(network.pixels, data))
+    drain(teaching(network.pixels, sample))
+    lesson = instant._Lesson.after(network.pixels, sample)
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    painted = lesson.said != IGNORE
+    trees = ExtraTreesClassifier(30, min_samples_leaf=7, random_state=0).fit(
+        sample.features[painted], lesson.said[painted]
+    )
+    found = [instant._asked(trees, sample.features, threads) for threads in (1, 2, 3)]
+    assert 0.05 < ((found[0] > 0) & (found[0] < 1)).mean()
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    assert np.allclose(found[0], trees.predict_proba(sample.features), atol=1e-6)
+
+
+def test_a_twin_of_corrections_of_one_class_knows_the_other_from_before():
+    spec = replace(SPEC, network=None, steps=4, held_out=0.3)
+    model = train(IMAGE, strokes(), spec)
+    corrections = np.where(strokes(range(10, 120, 10)) == 2, 2, 0).astype(np.uint8)
+    painted = gather(IMAGE, corrections, spec, model.spec.classes, {}, {})
+    data = TrainingSet(painted, model.spec.network, spec)
+    assert data.holds_out
+    run = Run(model, spec, data)
+    drain(run.learning())
+    bank = data.features_of(0, ((0, 1), (0, 1), (0, 128), (0, 128)), run._twin)
+    found = run._twin.logits_of(torch.from_numpy(bank)[None]).argmax(1)[0].numpy() + 1
+    assert (found == TRUTH).mean() > 0.9
 
 
 def test_what_is_drawn_of_answers_follows_their_doubt():

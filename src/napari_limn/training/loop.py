@@ -9,8 +9,10 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
+from napari_limn.annotation.classes import IGNORE
 from napari_limn.device import channels_last, choose_device, fast_bfloat16
 from napari_limn.events import Event, Improved, Scored, Step, Warned
 from napari_limn.model import Model
@@ -36,6 +38,7 @@ _RIPE, _RIPE_STEPS = 0.5, 150
 _WARM_UP = 0.05
 _FADED = 0.25  # of the weight of soft targets, that stays however old the network is
 _ON: tuple[Fit, ...] = ("on",)
+_AGAIN: tuple[Fit, ...] = ("again",)
 _FRESH: tuple[Fit, ...] = ("anew", "on", "on")  # a new classifier learns from what it said itself, too
 _TWIN = _FRESH[:2]
 _FIRST_SCORE = 2.0  # seconds; whoever stops early keeps something
@@ -196,7 +199,7 @@ class Run:
         if self._classifier is None:
             return
         self._sample = yield from drawing(self._classifier, self.data, self.spec.seed, self._known)
-        given: tuple[Fit, ...] = ("again",) if self.start.spec.steps else _FRESH
+        given = _AGAIN if self.start.spec.steps else _FRESH
         said = None
         for how in given if self.best is None else _ON:
             said = yield from teaching(self._classifier, self._sample, self.spec.seed, how=how, before=said)
@@ -242,9 +245,10 @@ class Run:
         )
         verdict = None
         if windows and self._classifier is not None and sample is not None:
-            twin = self._twin or deepcopy(self._classifier)
-            for how in _ON if self._twin else _TWIN:
-                yield from teaching(twin, sample.without_held(), self.spec.seed, how=how)
+            seen = sample.without_held()
+            twin, fits = self._twin_for(seen, self._classifier)
+            for how in fits:
+                yield from teaching(twin, seen, self.spec.seed, how=how)
             self._twin = twin
             verdict = judge.classifier(deepcopy(twin).to(self.device))
         if again and proven and self.best is not None:  # what is shown sets the mark for what comes
@@ -257,6 +261,17 @@ class Run:
             guesses = yield from guessing(self._classifier, data, self.spec.seed)
             data.soft_targets = self.data.soft_targets = guesses  # which may have been exchanged meanwhile
         self._next_judge = self.seconds + (self.seconds - before) / _APPOINTING_SHARE
+
+    def _twin_for(self, seen: Sample, classifier: PixelClassifier) -> tuple[PixelClassifier, tuple[Fit, ...]]:
+        """Who has not seen what is held out, and how it is taught the rest."""
+        if self._twin:
+            return self._twin, _ON
+        known = self.start.network.pixels
+        painted = np.setdiff1d(seen.target, [IGNORE])
+        if self.start.spec.steps and known is not None and len(painted) < known.classes:
+            # from corrections of one class it would learn that there is no other
+            return deepcopy(known), _AGAIN
+        return deepcopy(classifier), _TWIN
 
     def _keep(self, verdict: Verdict) -> Generator[Event, None, None]:
         """Keep the averaged model, with the classifier's share of the verdict, if that is for it.

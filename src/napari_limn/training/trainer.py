@@ -102,8 +102,8 @@ def going_on(spec: TrainSpec, model: Model | None) -> TrainSpec:
 def begin(spec: TrainSpec, painted: Painted, model: Model | None) -> Model:
     """The model that training begins with: a new one, or `model` with room for classes that it did not know."""
     first = painted.images[0]
+    torch.manual_seed(spec.seed)
     if model is None:
-        torch.manual_seed(spec.seed)
         network = choose_network(spec, first, painted.classes.count)
         unit = first.axes.units[first.axes.names.index("X")]
         return Model(
