@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -114,16 +115,17 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Differences to the recipe as it is, network alone and shown, mean over sets and seeds, and by set."""
     sets = list(dict.fromkeys(row["set"] for row in rows))
     lines = ["| | network alone | shown | " + " | ".join(sets) + " |", "|" + "---|" * (len(sets) + 3)]
-    base = {(row["set"], row["seed"]): row for row in rows if row["what"] == "as it is"}
+    case = itemgetter("set", "percent", "seed")
+    base = {case(row): row for row in rows if row["what"] == "as it is"}
     for what in dict.fromkeys(row["what"] for row in rows):
         cells = [
             [
                 tuple(
-                    row[key] - (0 if what == "as it is" else base[name, row["seed"]][key])
+                    row[key] - (0 if what == "as it is" else base[case(row)][key])
                     for key in ("alone", "shown")
                 )
                 for row in rows
-                if (row["what"], row["set"]) == (what, name) and (name, row["seed"]) in base
+                if (row["what"], row["set"]) == (what, name) and case(row) in base
             ]
             for name in sets
         ]

@@ -93,13 +93,14 @@ def walls(mask: Path) -> np.ndarray:
     """Borders of numbered objects as class 1."""
     from skimage.segmentation import find_boundaries
 
-    return np.stack([find_boundaries(plane, mode="thick") for plane in tifffile.imread(mask)]).astype(
-        np.uint8
-    )
+    numbers = tifffile.imread(mask)
+    planes = numbers.reshape(-1, *numbers.shape[-2:])
+    found = np.stack([find_boundaries(plane, mode="thick") for plane in planes])
+    return found.reshape(numbers.shape).astype(np.uint8)
 
 
 def run_limn(task: Task, tool: Any, at: list[float]) -> Iterator[tuple[float, float]]:
-    """What is shown after each of the times."""
+    """What is shown after each of the times; where that is nothing yet, 0."""
     began = time.perf_counter()
     spec = limn.TrainSpec(seconds=max(at), seed=task.seed)
     shown = [
@@ -109,8 +110,8 @@ def run_limn(task: Task, tool: Any, at: list[float]) -> Iterator[tuple[float, fl
     ]
     yield 0.0, shown[0][0]  # when the first answer came
     for seconds in at:
-        models = [model for when, model in shown if when <= seconds + 1] or [shown[0][1]]
-        yield seconds, task.score(limn.predict(models[-1], task.image))
+        models = [model for when, model in shown if when <= seconds]
+        yield seconds, task.score(limn.predict(models[-1], task.image)) if models else 0.0
 
 
 def run_pixels(task: Task, features: Callable[[np.ndarray], np.ndarray], forest: Any) -> np.ndarray:

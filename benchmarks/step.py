@@ -12,6 +12,8 @@ import time
 from statistics import median
 from typing import TYPE_CHECKING
 
+import torch
+
 import napari_limn as limn
 from napari_limn import samples
 from napari_limn.training.data import TrainingSet, gather
@@ -40,10 +42,12 @@ def ratio(preset: str, rounds: int) -> tuple[float, float]:
     while not run.steps:  # from then on there are soft targets
         next(learning)
     learning.close()
-    batch = data.batch()
+    batch = data.batch().to(run.device)
 
     def bare() -> None:
-        masked_loss("cross_entropy", run.network.convolved(batch.images), batch.targets).backward()
+        with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bfloat16):
+            logits = run.network.convolved(batch.images)
+        masked_loss("cross_entropy", logits, batch.targets).backward()
 
     steps, bares = [], []
     for _ in range(rounds + 2):
