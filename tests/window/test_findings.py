@@ -18,11 +18,16 @@ from napari_limn._napari.findings import caption, mend_layers
 from napari_limn._napari.keyboard import controls
 from napari_limn._napari.predict import PredictWidget
 from napari_limn._napari.preferences import preferred
+from napari_limn._napari.shelf import SHELF
 from napari_limn._napari.state import _clock
-from napari_limn._napari.train import TrainWidget
+from napari_limn._napari.train import NEW, TrainWidget
+from napari_limn.annotation.classes import Classes
 from napari_limn.annotation.findings import Remedy
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.inference.spec import PredictSpec
+from napari_limn.model import Model, ModelSpec
+from napari_limn.network.spec import UNetSpec
+from napari_limn.network.unet import UNet
 from napari_limn.specs import described
 from napari_limn.training.spec import TrainSpec
 
@@ -146,6 +151,19 @@ def test_findings_come_with_buttons_and_the_controls_stay_where_they_are(hand):
     assert "GB" in hand.find("limn-train-memory").text()
     assert "CPU" in hand.find("limn-train-device").text() or "CUDA" in hand.find("limn-train-device").text()
     assert {c: c.geometry() for c in places} == places, "the controls moved after training"
+
+
+@pytest.mark.window
+def test_an_image_is_looked_at_with_the_axes_of_the_model_that_is_trained_further(hand):
+    network = UNetSpec(width=2, factors=((2, 2),))
+    spec = ModelSpec(network=network, classes=Classes((1, 2)), intensity=TrainSpec().intensity)
+    SHELF.put("planes", Model(spec, UNet(network)))
+    hand.viewer.add_image(NOISE[0], name="plane")
+    train = hand.open_widget("Train")
+    train.origin.value, train.dims.value = NEW, 3
+    hand.qtbot.waitUntil(lambda: [f.kind for f in train.findings.shown] == ["depth"], timeout=20_000)
+    train.origin.value = "planes"
+    hand.qtbot.waitUntil(lambda: not train.findings.shown, timeout=20_000)
 
 
 @pytest.mark.window

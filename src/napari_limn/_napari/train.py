@@ -102,7 +102,7 @@ class TrainWidget(Panel):
         self.findings = Findings("limn-train", self._mend)
         self.message.add(self.findings)
         self._look = Look(self, self._looked)
-        for field in (self.image, self.labels, self.dims):
+        for field in (self.image, self.labels, self.dims, self.origin):
             field.changed.connect(lambda _: self._look.soon())
         self.lay_out(self.curve, self.save_button)
         self.name = ""  # of the latest model
@@ -186,7 +186,7 @@ class TrainWidget(Panel):
         layers = self.chosen_images(self.image, self.channels)
         if self.labels.value is None:
             raise LimnError("there is no labels layer; add one and paint strokes of at least two classes.")
-        origin = None if self.origin.value in (NEW, None) else SHELF[self.origin.value]
+        origin = self._origin
         spec = TrainSpec(
             seconds=self.seconds.value,
             zero=self._zero,
@@ -300,8 +300,15 @@ class TrainWidget(Panel):
         with suppress(LimnError):
             if self.image.value is not None:
                 labels = None if self.labels.value is None else volume_of(self.labels.value)
-                return looked_at(image_volume([self.image.value]), labels, self.dims.value)
+                model = self._origin
+                axes = model.spec.network.ndim if model else self.dims.value
+                return looked_at(image_volume([self.image.value]), labels, axes)
         return None
+
+    @property
+    def _origin(self) -> Model | None:
+        """The model that is trained further; None where that is a new one."""
+        return SHELF[self.origin.value] if self.origin.value in SHELF.names else None
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that are there now, and draw the network for the image that is then chosen."""
@@ -318,13 +325,13 @@ class TrainWidget(Panel):
 
     def _restore(self) -> None:
         """Give the strokes the names and colours of the model that is trained further, if nobody named them."""
-        if self.labels.value is not None and self.origin.value in SHELF.names:
-            restore(self.labels.value, SHELF[self.origin.value].spec.classes)
+        if self.labels.value is not None and (model := self._origin):
+            restore(self.labels.value, model.spec.classes)
 
     def _draw(self) -> None:
         """Show the network that would be trained."""
-        if self.origin.value not in (NEW, None):
-            self.picture.show_network(SHELF[self.origin.value].spec.network)
+        if model := self._origin:
+            self.picture.show_network(model.spec.network)
         elif self.image.value is not None:
             volume = image_volume([self.image.value])
             network = preset_network(self.preset.value, self.dims.value, volume.axes.spacing, volume.grid[1])
