@@ -332,6 +332,23 @@ def test_further_training_begins_with_what_was_shown_before():
     assert next(e.model for e in events if isinstance(e, Improved)).spec.network.share == 0.5
 
 
+def test_further_training_does_not_fall_back_on_a_classifier_that_is_surely_worse(monkeypatch):
+    spec, rows = replace(SPEC, steps=100, held_out=0.3), range(6, 124, 6)
+    learnt = train(IMAGE, strokes(rows), spec)
+    grown = replace(learnt.spec.network, share=0.25)
+    network = UNet(grown)
+    network.load_state_dict(learnt.network.state_dict())
+    model = Model(replace(learnt.spec, network=grown), network.eval())
+
+    monkeypatch.setattr(Run, "_twin_for", lambda *_: (UNet(grown).pixels, ()))  # who knows nothing
+    events = []
+    drain(training_events(IMAGE, strokes(rows), replace(spec, steps=2), model=model), events.append)
+    scores = [e for e in events if isinstance(e, Scored)]
+    assert scores
+    assert not any(e.best for e in scores)
+    assert {e.model.spec.network.share for e in events if isinstance(e, Improved)} == {0.25}
+
+
 @pytest.mark.parametrize(("seed", "least"), [(0, 0.9), (1, 0.9), (2, 0.85)])
 def test_corrections_change_the_answer_at_once(seed, least):
     spec = replace(SPEC, seed=seed)

@@ -224,8 +224,7 @@ class Run:
         if not self.start.spec.steps and not self.steps:
             return  # it has learnt nothing yet
         before = self.seconds
-        # by the steps of this run: other strokes may lead a network astray that had learnt enough of those before
-        learnt = age(self.steps, self.data.size)
+        learnt = age(self.start.spec.steps + self.steps, self.data.size)
         ripe = learnt >= _RIPE_STEPS or self._share(self.steps, self.seconds) >= _RIPE
         share = share_beside(learnt)
         yield from self._keep(self._judge.network(self.average, ripe=ripe, share=share))
@@ -233,7 +232,7 @@ class Run:
 
     def _appoint(self, data: TrainingSet, sample: Sample | None) -> Generator[Event, None, None]:
         """A judge for these data, who knows what the classifier is worth: a twin tells that has not seen what is held out."""
-        before, again = self.seconds, self._judged is not None
+        before = self.seconds
         windows = [(x.to(self.device), y) for x, y in data.windows()]
         proven = (self.best.spec.network.share if self.best else self.first_share) < 1
         judge = Judge(
@@ -251,7 +250,7 @@ class Run:
                 yield from teaching(twin, seen, self.spec.seed, how=how)
             self._twin = twin
             verdict = judge.classifier(deepcopy(twin).to(self.device))
-        if again and proven and self.best is not None:  # what is shown sets the mark for what comes
+        if proven and self.best is not None:  # what is shown sets the mark for what comes
             judge.network(deepcopy(self.best.network).to(self.device), share=self.best.spec.network.share)
         self._judge, self._judged = judge, data
         if verdict is not None:
