@@ -289,7 +289,7 @@ def _cell(rows: list[dict[str, Any]], name: str, percent: float, who: str, at: s
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """IoU against seconds, a panel for each set and amount."""
+    """IoU against seconds, a panel for each set and amount; dashed, rows of another budget, who are called NAME, and what is other."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -303,8 +303,10 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     for line, percent in zip(panels, amounts, strict=True):
         for panel, name in zip(line, sets, strict=True):
             for number, who in enumerate(CONTENDERS):
-                curves = [r["iou"] for r in chosen(rows, set=name, percent=percent, who=who)]
-                _draw(panel, curves, f"C{number}", across=who in ("forest", "trainable"))
+                for each in dict.fromkeys(r["who"] for r in rows if r["who"].split(",")[0] == who):
+                    curves = [r["iou"] for r in chosen(rows, set=name, percent=percent, who=each)]
+                    style = {"color": f"C{number}", "linestyle": "-" if each == who else "--"}
+                    _draw(panel, curves, style, across=who in ("forest", "trainable"))
             panel.set(title=f"{name}, {percent:g} %", xscale="log")
             panel.set_xticks(times, [f"{t:g}" for t in times])
             panel.minorticks_off()
@@ -316,14 +318,14 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=80)
 
 
-def _draw(panel: Any, curves: list[dict[str, float]], color: str, *, across: bool) -> None:
+def _draw(panel: Any, curves: list[dict[str, float]], style: dict[str, str], *, across: bool) -> None:
     """Means over seeds; a line `across` for who has one answer, whatever the time."""
     times = sorted({float(t) for c in curves for t in c} - {0.0})
     means = [np.mean([c[str(t)] for c in curves if str(t) in c]) for t in times]
     if across and means:
-        panel.axhline(means[0], color=color)
+        panel.axhline(means[0], **style)
     elif times:
-        panel.plot(times, means, marker=".", color=color)
+        panel.plot(times, means, marker=".", **style)
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
