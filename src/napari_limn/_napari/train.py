@@ -186,7 +186,6 @@ class TrainWidget(Panel):
         layers = self.chosen_images(self.image, self.channels)
         if self.labels.value is None:
             raise LimnError("there is no labels layer; add one and paint strokes of at least two classes.")
-        origin = self._origin
         spec = TrainSpec(
             seconds=self.seconds.value,
             zero=self._zero,
@@ -200,7 +199,7 @@ class TrainWidget(Panel):
         self._coming = f"{layers[0].name} model"
         self._images = [layer.name for layer in layers]
         self.curve.clear()
-        return layers, spec, origin
+        return layers, spec, self._origin
 
     @property
     def _zero(self) -> Zero:
@@ -300,8 +299,7 @@ class TrainWidget(Panel):
         with suppress(LimnError):
             if self.image.value is not None:
                 labels = None if self.labels.value is None else volume_of(self.labels.value)
-                model = self._origin
-                axes = model.spec.network.ndim if model else self.dims.value
+                axes = self._origin.spec.network.ndim if self._origin else self.dims.value
                 return looked_at(image_volume([self.image.value]), labels, axes)
         return None
 

@@ -16,7 +16,7 @@ from napari_limn.annotation.classes import refuse_negative
 from napari_limn.volume.boxes import Box, blocks, slices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -267,6 +267,27 @@ def hold_out(
             lost, held = lost | around, held | here
             chosen.append(box)
     return HoldOut(tuple(chosen), gap) if count(held).all() else HoldOut()
+
+
+def hold_out_together(
+    paints: Sequence[Paint],
+    grids: Sequence[tuple[int, ...]],
+    cell: tuple[int, ...],
+    gap: tuple[int, int, int, int],
+    share: float = 0.1,
+    seed: int = 0,
+) -> list[HoldOut]:
+    """The same of several images of these extents (T, Z, Y, X), as if they were moments of one: an image with one object can spare none."""
+    stops = np.cumsum([grid[0] for grid in grids])
+    starts = np.concatenate([[0], stops[:-1]])
+    where = [p.where + np.array([start, 0, 0, 0], np.int32) for p, start in zip(paints, starts, strict=True)]
+    every = Paint(np.concatenate(where), np.concatenate([paint.value for paint in paints]), {})
+    held: list[list[Box]] = [[] for _ in paints]
+    for (first, last), *rest in hold_out(every, cell, gap, share, seed=seed).boxes:
+        source = int(np.searchsorted(stops, first, side="right"))
+        start = int(starts[source])
+        held[source].append(((first - start, last - start), *rest))
+    return [HoldOut(tuple(boxes), gap) for boxes in held]
 
 
 _JUDGED = 300_000  # painted voxels by which the choice is made

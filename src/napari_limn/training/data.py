@@ -13,7 +13,7 @@ from napari_limn.annotation.checkup import checkup, refuse_flat
 from napari_limn.annotation.classes import IGNORE, Classes, find_classes
 from napari_limn.annotation.objects import REACH, border_weights, foreground, objects_in
 from napari_limn.annotation.patches import PatchSampler
-from napari_limn.annotation.strokes import HoldOut, Paint, find_paint, hold_out, hull
+from napari_limn.annotation.strokes import HoldOut, Paint, find_paint, hold_out_together, hull
 from napari_limn.device import choose_device
 from napari_limn.errors import LimnError
 from napari_limn.network.graph import footprint
@@ -192,7 +192,9 @@ class TrainingSet:
         paints = [paint.among(painted.classes.values) for paint in painted.paints]
         cell, gap = _CELL[network.ndim], _GAP[network.ndim]
         self._held = (
-            _held_out(paints, [image.grid for image in painted.images], cell, gap, spec)
+            hold_out_together(
+                paints, [i.grid for i in painted.images], cell, gap, spec.held_out, seed=spec.seed
+            )
             if spec.held_out
             else [HoldOut()] * len(paints)
         )
@@ -333,29 +335,6 @@ class TrainingSet:
     def _flat(self, target: NDArray[Any]) -> NDArray[Any]:
         """(…, T, Z, Y, X) to the axes of the network."""
         return np.asarray(target[..., 0, 0, :, :] if self._network.ndim == 2 else target[..., 0, :, :, :])
-
-
-def _held_out(
-    paints: Sequence[Paint],
-    grids: Sequence[tuple[int, ...]],
-    cell: tuple[int, ...],
-    gap: tuple[int, int, int, int],
-    spec: TrainSpec,
-) -> list[HoldOut]:
-    """Strokes of all images together, as if these were moments of one: of an image with one object none could be spared."""
-    stops = np.cumsum([grid[0] for grid in grids])
-    starts = stops - [grid[0] for grid in grids]
-    where = [
-        paint.where + np.array([start, 0, 0, 0], np.int32)
-        for paint, start in zip(paints, starts, strict=True)
-    ]
-    every = Paint(np.concatenate(where), np.concatenate([paint.value for paint in paints]), {})
-    held: list[list[Box]] = [[] for _ in paints]
-    for (first, last), *rest in hold_out(every, cell, gap, spec.held_out, seed=spec.seed).boxes:
-        source = int(np.searchsorted(stops, first, side="right"))
-        start = int(starts[source])
-        held[source].append(((first - start, last - start), *rest))
-    return [HoldOut(tuple(boxes), gap) for boxes in held]
 
 
 def patch_size(

@@ -40,10 +40,8 @@ _PAINTED = 20_000  # painted voxels of a class that are looked at, at most
 _EACH = 1500  # of which each group of trees sees so many: neighbours along a stroke tell the same
 _SURE = 0.8  # probability from which an answer counts when the classifier is fitted again
 _ECHOES, _ECHO = 4, 0.1  # as many such voxels as this times the painted ones, each with this weight
-_FAULT, _FAULT_AGAIN = (
-    4.0,
-    16.0,
-)  # weight of a painted voxel that the classifier got wrong; after a whole training
+_FAULT = 4.0  # weight of a painted voxel that the classifier got wrong
+_FAULT_AGAIN = 16.0  # the same after a whole training
 _OTHERS = 60_000  # further voxels whose answer the perceptron learns
 TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
 _SEEN = {2: 3_000_000, 3: 1_000_000}  # voxels whose features are computed, at most: about two seconds
