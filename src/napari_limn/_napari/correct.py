@@ -9,6 +9,7 @@ from napari.layers import Labels
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_limn._napari.classes import names_of
+from napari_limn._napari.layers import finest
 from napari_limn.annotation.classes import default_name
 from napari_limn.annotation.regions import Region, region_at
 from napari_limn.errors import LimnError
@@ -173,7 +174,7 @@ def region_of(
     LimnError
         If the place lies outside the layer.
     """
-    data = layer.data[0] if layer.multiscale else layer.data
+    data = finest(layer)
     point = tuple(round(float(x)) for x in layer.world_to_data(position))
     rows_at, columns_at = (len(data.shape) + a for a in axes)
 

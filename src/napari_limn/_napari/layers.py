@@ -41,7 +41,7 @@ CLASS_NAMES = "napari-limn classes"
 
 def volume_of(layer: Layer) -> Volume:
     """A layer as a volume: finest level, with the layer's scale, translate and units."""
-    data = layer.data[0] if layer.multiscale else layer.data
+    data = finest(layer)
     rgb = isinstance(layer, Image) and layer.rgb
     names = _axis_names(layer, len(data.shape) - rgb) + ("C" if rgb else "")
     tail = (1.0,) if rgb else ()
@@ -234,6 +234,11 @@ def insert_unchosen(viewer: ViewerModel, index: int, layer: Layer) -> None:
     with selection.events.blocker_all():
         viewer.layers.insert(index, layer)
         selection.active = active
+
+
+def finest(layer: Image | Labels) -> Any:
+    """The array of a layer; of a pyramid its finest level."""
+    return layer.data[0] if layer.multiscale else layer.data
 
 
 def is_painted(layer: Layer) -> bool:

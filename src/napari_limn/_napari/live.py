@@ -16,6 +16,7 @@ from napari_limn._napari.follow import Follower, field_of
 from napari_limn._napari.layers import (
     active_layer,
     empty_labels,
+    finest,
     image_volume,
     is_untouched,
     layer_axes,
@@ -93,7 +94,7 @@ class LiveRun:
         self.predictor: ViewPredictor | None = None  # made in the run's thread
         self._spec, self._origin, self._parent = spec, origin, parent
         self._stopped, self._gone, self._renamed = stopped, gone, renamed
-        self._paint = Snapshot(_painted(labels))
+        self._paint = Snapshot(finest(labels))
         self._field = self._looked_at()
         self.legend = given_legend(labels)
         """What the layer says of its classes; the run's thread asks for it."""
@@ -178,7 +179,7 @@ class LiveRun:
 
     def _on_data(self, event: Any = None) -> None:
         """Another array, or the same one painted by a program."""
-        self._paint.replace(_painted(self.labels))
+        self._paint.replace(finest(self.labels))
 
     def _on_shown(self, event: Any = None) -> None:
         """What is on the screen was drawn anew: perhaps since somebody wrote into the array."""
@@ -267,10 +268,6 @@ def _previews(viewer: ViewerModel, images: Sequence[Image]) -> list[tuple[Labels
 def _array_for(array: Any, volume: Volume, dtype: np.dtype[Any]) -> Any:
     """The array that is shown already, if it holds labels of that type."""
     return array if array.dtype == dtype else empty_labels(volume, dtype)
-
-
-def _painted(labels: Labels) -> Any:
-    return labels.data[0] if labels.multiscale else labels.data
 
 
 def _box_of(atom: Any, shape: tuple[int, ...]) -> Box:

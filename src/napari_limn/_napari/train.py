@@ -15,7 +15,7 @@ from napari_limn._napari.classes import given_legend, restore, set_zero, zero_of
 from napari_limn._napari.curve import Curve
 from napari_limn._napari.findings import Findings, Look, diagnosing, looked_at, mend_layers, stopping
 from napari_limn._napari.forms import Panel
-from napari_limn._napari.layers import image_volume, volume_of
+from napari_limn._napari.layers import finest, image_volume, volume_of
 from napari_limn._napari.live import LiveRun
 from napari_limn._napari.offer import Offer
 from napari_limn._napari.picture import NetworkPicture
@@ -377,7 +377,7 @@ def _training(
 ) -> Generator[Event, None, Any]:
     """The run; PyTorch is imported in its thread, so the window opens and answers without it."""
     legend, seen = given_legend(labels), volume_of(labels)
-    data = labels.data[0] if labels.multiscale else labels.data
+    data, name = finest(labels), labels.name
 
     def events() -> Generator[Event, None, Any]:
         from napari_limn.training.trainer import training_events
@@ -386,7 +386,7 @@ def _training(
             return (
                 yield from training_events(
                     image,
-                    Volume.of(data, image.axes.without("C"), labels_name),
+                    Volume.of(data, image.axes.without("C"), name),
                     spec,
                     model=origin,
                     colors=legend.colors,
@@ -397,5 +397,4 @@ def _training(
             yield from stopping(image, seen, spec, origin)
             raise
 
-    labels_name = labels.name
     return events()
