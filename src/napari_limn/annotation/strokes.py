@@ -185,10 +185,6 @@ class HoldOut:
         """Which of the places (N, 4) training must not see: those in a region or its gap."""
         return _inside(where, self.boxes, self.gap)
 
-    def held(self, where: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """Which of the places (N, 4) score the model."""
-        return _inside(where, self.boxes, (0, 0, 0, 0))
-
     def blank(self, box: Box, labels: NDArray[Any], fill: int) -> None:
         """Overwrite, in `labels` (…, T, Z, Y, X) at `box`, what training must not see."""
         for region in self.boxes:
