@@ -165,3 +165,14 @@ def test_a_small_range_on_a_large_offset_is_kept(dtype):
 def test_ranges_beyond_float32_are_scaled_too(top):
     array = np.linspace(0, top, 64).reshape(8, 8)
     np.testing.assert_allclose(fitted_and_applied(array).ravel(), np.linspace(0, 1, 64), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8"])
+def test_a_few_values_far_beyond_the_percentiles_are_cut_to_what_features_can_hold(dtype):
+    """As after a deconvolution: nearly nothing but in a few voxels."""
+    array = np.zeros((64, 64), dtype)
+    array[:, 1:] = np.arange(63) if dtype == "i8" else np.arange(63) * 1e-25
+    array[0, :2] = (10**12, -(10**12))
+    scaled = fit_scaling(Volume.of(array)).apply(array[None])[0]
+    np.testing.assert_array_equal(scaled[0, :2], [1e6, -1e6])
+    assert -0.1 < scaled[1:].min() < 0.1 < 0.9 < scaled[1:].max() < 1.1

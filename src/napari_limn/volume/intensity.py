@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from napari_limn.volume.volume import Volume
 
+_MOST = 1e6  # a scaled value is no larger: features take its fourth power, which float32 has to hold
 _SAMPLE = 1 << 21
 _IN_FLIGHT = 1 << 22  # voxels read at once, at most (or one plane)
 _PLANES = 16
@@ -46,7 +47,7 @@ class Scaling:
     width: tuple[float, ...]
 
     def apply(self, part: NDArray[Any]) -> NDArray[np.float32]:
-        """Scale `part`, channels first; values that are not finite become 0."""
+        """Scale `part`, channels first; values that are not finite become 0, and none is more than a million either way."""
         tail = (-1,) + (1,) * (part.ndim - 1)
         # float32 holds whole numbers only up to 2**24
         kind: type[Any] = np.float32 if part.dtype == np.float32 or part.dtype.itemsize < 4 else np.float64
@@ -58,6 +59,8 @@ class Scaling:
             scaled: NDArray[np.float32] = found.astype(np.float32, copy=False)
         if part.dtype.kind == "f":
             np.nan_to_num(scaled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        if part.dtype.kind == "f" or part.dtype.itemsize > 2:
+            np.clip(scaled, -_MOST, _MOST, out=scaled)
         return scaled
 
 
