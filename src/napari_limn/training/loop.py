@@ -189,9 +189,8 @@ class Run:
     def _answer(self) -> Generator[Event, None, None]:
         """Fit the pixel classifier to all strokes: what is shown until the network is better."""
         if not self.data.holds_out and self.spec.held_out:
-            stays = (
-                ", and the first answer stays" if self._classifier is not None and not self._taught else ""
-            )
+            alone = self._classifier is not None and not self._taught and self.first_share == 1
+            stays = ", and the first answer stays" if alone else ""
             yield Warned(
                 f"There is too little paint to hold any out, so nothing scores the model{stays}; "
                 "paint more strokes of each class."
@@ -250,8 +249,11 @@ class Run:
                 yield from teaching(twin, seen, self.spec.seed, how=how)
             self._twin = twin
             verdict = judge.classifier(deepcopy(twin).to(self.device))
-        if proven and self.best is not None:  # what is shown sets the mark for what comes
-            judge.network(deepcopy(self.best.network).to(self.device), share=self.best.spec.network.share)
+        if proven and self.best is not None:
+            # what is shown sets the mark for what comes, and stays unless it is surely worse than the classifier
+            shown = deepcopy(self.best.network).to(self.device)
+            stays = judge.network(shown, share=self.best.spec.network.share).better
+            verdict = verdict and replace(verdict, better=not stays)
         self._judge, self._judged = judge, data
         if verdict is not None:
             yield from self._keep(verdict)
