@@ -210,6 +210,17 @@ def test_further_training_adds_up_and_begins_with_a_score(trained):
     assert not same_weights(no_score, model)
 
 
+def test_the_more_steps_a_model_had_the_less_the_first_ones_of_further_training_move_it(trained):
+    model, spec = trained[0], replace(SHORT, held_out=0.0)
+
+    def moved(steps):
+        before = Model(replace(model.spec, steps=steps), model.network)
+        after = train(IMAGE, STROKES, spec, model=before)
+        return float((weights(after)["head.weight"] - weights(model)["head.weight"]).norm())
+
+    assert 0 < moved(1000) < moved(1) / 4
+
+
 def test_further_training_leaves_the_model_it_began_with_as_it_was(trained):
     model, _ = trained
     before = {name: tensor.clone() for name, tensor in weights(model).items()}

@@ -177,8 +177,12 @@ class Run:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Move the averaged weights, and the statistics of batch norm, towards the trained ones."""
-        keep = min(_EMA, self.steps / (self.steps + 9))
+        """Move the averaged weights, and the statistics of batch norm, towards the trained ones.
+
+        Those of a model that is trained further are an average already, which few steps do not push aside.
+        """
+        steps = self.start.spec.steps + self.steps
+        keep = min(_EMA, steps / (steps + 9))
         for mean, value in zip(*self._followed, strict=True):
             if mean.is_floating_point():
                 mean.lerp_(value, 1 - keep)
