@@ -156,6 +156,16 @@ def test_spacing_is_z_y_x_whatever_the_order():
     assert Axes.of("XY", scale=(0.25, 0.5)).spacing == (1.0, 0.5, 0.25)
 
 
+def test_spacing_is_in_the_unit_of_x_where_lengths_have_several():
+    units = ("micrometer", "nanometer", "nanometer")
+    assert Axes("ZYX", (0.5, 100.0, 100.0), units, (0.0,) * 3).spacing == pytest.approx((500.0, 100.0, 100.0))
+    assert Axes("ZYX", (2.0, 3.0, 4.0), ("pixel", "nanometer", "nanometer"), (0.0,) * 3).spacing == (
+        2.0,
+        3.0,
+        4.0,
+    )
+
+
 def test_without_drops_one_axis_and_everything_that_belongs_to_it():
     axes = Axes(
         "ZCYX", (1.0, 2.0, 3.0, 4.0), ("micrometer", "pixel", "meter", "second"), (5.0, 6.0, 7.0, 8.0)

@@ -36,6 +36,17 @@ _UNITS = {
 }
 _KNOWN = {*_UNITS.values()}
 
+CENTIMETRES = {
+    "micrometer": 1e-4,
+    "nanometer": 1e-7,
+    "millimeter": 0.1,
+    "centimeter": 1.0,
+    "meter": 100.0,
+    "angstrom": 1e-8,
+    "inch": 2.54,
+}
+"""Units of length."""
+
 
 @dataclass(frozen=True, slots=True)
 class Axes:
@@ -87,9 +98,16 @@ class Axes:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel size along Z, Y and X; 1 where there is no Z."""
-        z, y, x = (self.scale[self.names.index(a)] if a in self.names else 1.0 for a in "ZYX")
+        """Voxel size along Z, Y and X in the unit of X, if lengths are given in several; 1 where there is no Z."""
+        z, y, x = (self._size(a) if a in self.names else 1.0 for a in "ZYX")
         return z, y, x
+
+    def _size(self, name: str) -> float:
+        own, unit = self.units[self.names.index(name)], self.units[self.names.index("X")]
+        size = self.scale[self.names.index(name)]
+        if own == unit or own not in CENTIMETRES or unit not in CENTIMETRES:
+            return size
+        return size * CENTIMETRES[own] / CENTIMETRES[unit]
 
     def without(self, name: str) -> Axes:
         """The same axes without `name`; unchanged where it is not among them."""

@@ -17,7 +17,7 @@ import tifffile
 import zarr
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.axes import GRID
+from napari_limn.volume.axes import CENTIMETRES, GRID
 from napari_limn.volume.durable import aside, put_in_place, remove, sync_file
 from napari_limn.volume.tiff import MARK, NAMES, ORIGIN
 from napari_limn.volume.volume import size_in_bytes
@@ -146,23 +146,14 @@ _OME_UNITS = {
     "minute": "min",
     "hour": "h",
 }
-_CENTIMETRES = {
-    "micrometer": 1e-4,
-    "nanometer": 1e-7,
-    "millimeter": 0.1,
-    "centimeter": 1.0,
-    "meter": 100.0,
-    "angstrom": 1e-8,
-    "inch": 2.54,
-}
 
 
 def _resolution(axes: Axes) -> dict[str, Any]:
     """Resolution tags (pixels a centimetre) for readers that know no OME-XML."""
     sizes = {
-        a: s * _CENTIMETRES[u]
+        a: s * CENTIMETRES[u]
         for a, s, u in zip(axes.names, axes.scale, axes.units, strict=True)
-        if u in _CENTIMETRES
+        if u in CENTIMETRES
     }
     if not {"Y", "X"} <= set(sizes):
         return {}
