@@ -113,6 +113,21 @@ def test_a_line_is_filtered_as_a_convolution_does_it(seed, ndim, sigma, longer):
     assert np.allclose(torch.stack(bank._along(x, kernels, axis)), expected, atol=1e-5)
 
 
+def test_a_feature_that_does_not_vary_where_it_was_learnt_says_nothing_where_it_does():
+    spec = UNetSpec(width=2, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)))
+    classifier = UNet(spec).pixels
+    features = torch.rand(50, classifier.features)
+    features[:, 0] = 3.0
+    classifier.standardise(features)
+    line = torch.rand(1, classifier.features, 1, 1)
+    shown = []
+    for value in (3.0, -7.0, 1e12):
+        line[:, 0] = value
+        shown.append(classifier.standard(line).clone())
+    for other in shown[1:]:
+        assert torch.allclose(other, shown[0], atol=0.01)
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_without_gradients_a_classifier_gives_the_same_piece_by_piece(monkeypatch, ndim):
     monkeypatch.setattr(pixels, "_TOGETHER", 100)

@@ -13,7 +13,7 @@ from napari_limn.model import Model
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training import instant
-from napari_limn.training.data import TrainingSet, gather
+from napari_limn.training.data import PaintedTile, TrainingSet, gather
 from napari_limn.training.instant import drawing, teaching
 from napari_limn.training.judge import age, share_beside
 from napari_limn.training.loop import Run
@@ -231,6 +231,46 @@ def test_several_threads_say_the_same_to_the_last_bit():
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
     assert np.allclose(found[0], trees.predict_proba(sample.features), atol=1e-6)
+
+
+def test_a_model_that_was_stopped_before_its_first_step_is_corrected_like_any_other():
+    events = training_events(IMAGE, strokes(), SPEC)
+    first = [e.model for e, _ in zip((e for e in events if isinstance(e, Improved)), range(3), strict=False)][
+        -1
+    ]
+    events.close()
+    assert first.spec.steps == 0
+    corrections = np.where(strokes((60,)) == 2, 2, 0)
+    after = train(IMAGE, corrections, replace(SPEC, held_out=0.0), model=first)
+    assert score(predict(after, IMAGE), TRUTH).mean_iou > 0.9
+
+
+def test_a_class_that_is_about_to_be_forgotten_is_named():
+    model = train(IMAGE, strokes(), SPEC)
+    noise = IMAGE[:, :64]
+    events = []
+    few = np.where(strokes()[:, :64] == 1, 1, 0)
+    drain(training_events(noise, few, SPEC, model=model), events.append)
+    told = [e.message for e in events if isinstance(e, Warned)]
+    assert any("class 2: found neither strokes nor anything like it" in message for message in told)
+    events.clear()
+    drain(training_events(IMAGE, np.where(strokes() == 1, 1, 0), SPEC, model=model), events.append)
+    assert not any("forget" in e.message for e in events if isinstance(e, Warned)), (
+        "it is there, though not painted"
+    )
+
+
+def test_of_filled_areas_some_of_each_class_are_looked_at_and_more_paint_changes_none(monkeypatch):
+    monkeypatch.setattr(instant, "_FILLED", 30)
+    tile = PaintedTile(0, ((0, 1), (0, 1), (0, 20), (0, 20)), (0, 1))
+    target = np.full(400, IGNORE)
+    target[:100], target[100:110] = 0, 1
+    few = instant._some_of_each(target, tile, 0)
+    assert np.bincount(target[few]).tolist() == [30, 10]
+    target[200:300] = 1
+    more = instant._some_of_each(target, tile, 0)
+    assert np.bincount(target[more]).tolist() == [30, 30]
+    assert set(few[target[few] == 0]) == set(more[target[more] == 0])
 
 
 def test_a_twin_of_corrections_of_one_class_knows_the_other_from_before():

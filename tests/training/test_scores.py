@@ -112,6 +112,14 @@ def test_a_volume_is_counted_over_all_its_blocks(monkeypatch):
     assert score(found, true, "background") == whole
 
 
+def test_of_a_plane_that_is_too_large_rows_are_compared(monkeypatch):
+    found, true = random_pair(2, 3, (2, 7, 9))
+    whole = score(found, true, "background")
+    for most in (1, 20, 70):
+        monkeypatch.setattr(scores, "_AT_ONCE", most)
+        assert score(found, true, "background") == whole
+
+
 def test_different_extents_are_refused_with_both():
     with pytest.raises(LimnError, match=r"size \(1, 1, 4, 5\).*\(1, 1, 5, 4\); expected the same"):
         score(np.ones((4, 5), int), np.ones((5, 4), int))

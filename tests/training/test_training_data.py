@@ -14,7 +14,8 @@ from napari_limn.network.graph import footprint
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training import instant
-from napari_limn.training.data import PaintedTile, TrainingSet, gather, patch_size
+from napari_limn.training.data import PaintedTile, TrainingSet, gather
+from napari_limn.training.geometry import patch_size
 from napari_limn.training.spec import CONTEXT, AugmentSpec, TrainSpec, choose_network
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import blocks

@@ -185,6 +185,10 @@ class HoldOut:
         """Which of the places (N, 4) training must not see: those in a region or its gap."""
         return _inside(where, self.boxes, self.gap)
 
+    def held(self, where: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+        """Which of the places (N, 4) score the model."""
+        return _inside(where, self.boxes, (0, 0, 0, 0))
+
     def blank(self, box: Box, labels: NDArray[Any], fill: int) -> None:
         """Overwrite, in `labels` (…, T, Z, Y, X) at `box`, what training must not see."""
         for region in self.boxes:
@@ -234,7 +238,7 @@ def hold_out(
     Returns
     -------
     HoldOut
-        Empty where some class cannot be held out without losing more than half of its paint.
+        Of a class that has none to spare, nothing. Empty where that leaves fewer than two of several classes to tell apart.
 
     Notes
     -----
@@ -262,7 +266,8 @@ def hold_out(
         if drawn and not (here & held).any() and (count(lost | around) <= total / 2).all():
             lost, held = lost | around, held | here
             chosen.append(box)
-    return HoldOut(tuple(chosen), gap) if count(held).all() else HoldOut()
+    told = np.count_nonzero(count(held))
+    return HoldOut(tuple(chosen), gap) if told >= min(2, len(values)) else HoldOut()
 
 
 def hold_out_together(

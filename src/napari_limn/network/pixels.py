@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 _CONV: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _FAR = 6.0  # standard deviations at which features are clipped: beyond what was painted, nothing is known
 _TOGETHER = 1 << 14  # voxels that go through the perceptron at once
-_LEAST = 1e-6  # deviation of a feature that does not vary
+_LEAST = 1e-6  # deviation below which a feature does not vary
+_MUTE = 1e15  # deviation that is given to such a one
 
 
 def bank_sizes(spec: UNetSpec) -> list[int]:
@@ -125,9 +126,10 @@ class PixelClassifier(nn.Module):
         return ((features - self.mean) / self.deviation).clamp(-_FAR, _FAR)
 
     def standardise(self, features: Tensor) -> None:
-        """Take mean and deviation from features (N, F)."""
+        """Take mean and deviation from features (N, F); one that does not vary says nothing, wherever it may vary later."""
         self.mean.copy_(features.mean(0).view_as(self.mean))
-        self.deviation.copy_(features.std(0).clamp_min(_LEAST).view_as(self.deviation))
+        deviation = features.std(0)
+        self.deviation.copy_(deviation.masked_fill(deviation < _LEAST, _MUTE).view_as(self.deviation))
 
     @torch.no_grad()
     def begin(self, random: torch.Generator) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from napari_limn.device import choose_device
 from napari_limn.errors import LimnError
 from napari_limn.network.graph import footprint
 from napari_limn.training.augment import Batch, augmented
-from napari_limn.training.spec import CONTEXT, PATCH
+from napari_limn.training.geometry import around, on_grid, patch_size
+from napari_limn.training.spec import CONTEXT
 from napari_limn.volume.boxes import clipped, grown, shape_of, within
 from napari_limn.volume.cache import cached
 from napari_limn.volume.intensity import fit_scaling
@@ -184,8 +185,8 @@ class TrainingSet:
             patch_size(network, spec.patch, painted.images[0], batch=spec.batch) if small else self._scored
         )
         feet = footprint(network)
-        self._shrink = _on_grid([f.shrink for f in feet], 0)
-        self._steps = _on_grid([f.step for f in feet], 1)
+        self._shrink = on_grid([f.shrink for f in feet], 0)
+        self._steps = on_grid([f.step for f in feet], 1)
         self._scalings: list[Scaling] = (
             after._scalings if after else [fit_scaling(image, spec.intensity) for image in painted.images]
         )
@@ -246,6 +247,14 @@ class TrainingSet:
         """Whether anything is held out to score by."""
         return any(held.boxes for held in self._held)
 
+    def unscored(self) -> list[str]:
+        """Names of the painted classes of which nothing is held out."""
+        painted, held = set[int](), set[int]()
+        for paint, out in zip(self._paints, self._held, strict=True):
+            painted |= set(paint.counts)
+            held |= set(np.unique(paint.value[out.held(paint.where)]).tolist())
+        return [self._classes.name_of[value] for value in sorted(painted - held)]
+
     # ---- for whoever fits a pixel classifier -------------------------------------------------------------------
     @property
     def ndim(self) -> int:
@@ -279,20 +288,30 @@ class TrainingSet:
             room = [g - n for g, n in zip(self.grid(source), self.size, strict=True)]
             start = [int(rng.integers(min(0, more), max(0, more) + 1)) for more in room]
             box = tuple((a, a + n) for a, n in zip(start, self.size, strict=True))
-            where = self._paints[source].where[:, :2]
             first, stop = np.transpose(box[:2])
-            if not ((where >= first) & (where < stop)).all(1).any():
+            planes = self._painted_planes[source]
+            if not ((planes >= first) & (planes < stop)).all(1).any():
                 found.append((source, box))
         return found[:count]
 
+    @cached_property
+    def _painted_planes(self) -> list[NDArray[np.intp]]:
+        """Of each image, the T and Z (N, 2) of planes that hold paint."""
+        found = []
+        for paint, image in zip(self._paints, self._images, strict=True):
+            series = image.grid[:2]
+            number = np.unique(np.ravel_multi_index(tuple(paint.where[:, :2].T), series))
+            found.append(np.stack(np.unravel_index(number, series), 1))
+        return found
+
     def features_of(self, source: int, box: Box, classifier: PixelClassifier) -> NDArray[np.float32]:
         """The features of a box in an image, (F, [Z,] Y, X)."""
-        margin = _on_grid(classifier.margin, 0)
-        around = clipped(grown(box, margin), self._images[source].grid)
-        part = self._scalings[source].apply(self._images[source].read(around))
+        margin = on_grid(classifier.margin, 0)
+        seen = clipped(grown(box, margin), self._images[source].grid)
+        part = self._scalings[source].apply(self._images[source].read(seen))
         with torch.inference_mode():
             bank = classifier.bank(torch.from_numpy(part[:, 0, 0] if self.ndim == 2 else part[:, 0])[None])
-        inside = within(box, around)[-self.ndim :]
+        inside = within(box, seen)[-self.ndim :]
         found: NDArray[np.float32] = bank[0].numpy()[(slice(None), *inside)]
         return found
 
@@ -308,7 +327,7 @@ class TrainingSet:
         for source, held in enumerate(self._held):
             for region in held.boxes:
                 inside = clipped(region, self._images[source].grid)
-                box = _around(inside, self._scored, self._steps)
+                box = around(inside, self._scored, self._steps)
                 found.append((self.image_of(source, box), self._flat(self._target(source, box, inside))))
         return found
 
@@ -335,52 +354,6 @@ class TrainingSet:
     def _flat(self, target: NDArray[Any]) -> NDArray[Any]:
         """(…, T, Z, Y, X) to the axes of the network."""
         return np.asarray(target[..., 0, 0, :, :] if self._network.ndim == 2 else target[..., 0, :, :, :])
-
-
-def patch_size(
-    network: UNetSpec,
-    asked: tuple[int, ...] | None,
-    image: Volume,
-    usual: Mapping[int, int] = PATCH,
-    *,
-    batch: int = 2,
-) -> tuple[int, int, int, int]:
-    """Extent (T, Z, Y, X) of the output of a patch: the least that the network allows and that is not below `asked`.
-
-    Where nothing is asked, `usual` tells the voxels a side by the axes of the network; fewer are taken along a coarse z.
-    """
-    if asked is not None and len(asked) != network.ndim:
-        raise LimnError(
-            f"TrainSpec.patch: found {asked}, expected {network.ndim} extents for a {network.ndim}D network."
-        )
-    wanted = asked or (usual[2],) * 2
-    if network.ndim == 3 and asked is None:
-        z, y, x = image.axes.spacing
-        wanted = (min(image.grid[1], round(usual[3] * min(y, x) / z)), usual[3], usual[3])
-    sizes = []
-    for least, foot in zip(wanted, footprint(network), strict=True):
-        first = foot.smallest - 2 * foot.shrink if foot.shrink else foot.step
-        if network.norm == "instance" or (network.norm == "batch" and batch == 1):
-            # one sample at the coarsest level has no deviation to divide by
-            first += foot.step
-        sizes.append(first + foot.step * max(0, -(-(least - first) // foot.step)))
-    t, z, y, x = _on_grid(sizes, 1)
-    return t, z, y, x
-
-
-def _on_grid(values: Sequence[int], fill: int) -> tuple[int, ...]:
-    """Values of the network's axes as values on the TZYX grid."""
-    return (fill,) * (4 - len(values)) + tuple(values)
-
-
-def _around(box: Box, size: tuple[int, ...], steps: tuple[int, ...]) -> Box:
-    """A box of `size`, or as many `steps` larger as it takes, with `box` in its middle."""
-    found = []
-    for (start, stop), n, step in zip(box, size, steps, strict=True):
-        extent = n + step * max(0, ceil((stop - start - n) / step))
-        first = (start + stop - extent) // 2
-        found.append((first, first + extent))
-    return tuple(found)
 
 
 def _tensors(

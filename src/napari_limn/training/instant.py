@@ -37,11 +37,13 @@ _TREES, _GROUPS = 100, 10  # in as many groups, so that a person can break off
 _OTHER_TREES = 1000  # added to the seed for trees unlike those before
 _SEEDS = 1 << 32  # that trees can be given
 _PAINTED = 20_000  # painted voxels of a class that are looked at, at most
+_FILLED = 4000  # of them in one tile
 _EACH = 1500  # of which each group of trees sees so many: neighbours along a stroke tell the same
 _SURE = 0.8  # probability from which an answer counts when the classifier is fitted again
 _ECHOES, _ECHO = 4, 0.1  # as many such voxels as this times the painted ones, each with this weight
 _FAULT = 4.0  # weight of a painted voxel that the classifier got wrong
 _FAULT_AGAIN = 16.0  # the same after a whole training
+_SHOWN = 50  # voxels of a class that was not painted, from which it is remembered
 _OTHERS = 60_000  # further voxels whose answer the perceptron learns
 TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
 _SEEN = {2: 3_000_000, 3: 1_000_000}  # voxels whose features are computed, at most: about two seconds
@@ -145,6 +147,13 @@ def teaching(
     steps = _STEPS_ON if how == "on" else _STEPS
     yield from _learning(classifier, features, torch.from_numpy(answers), random, steps)
     return answers if how == "on" else None
+
+
+def unseen(classifier: PixelClassifier, sample: Sample) -> list[int]:
+    """Class indices of which a sample shows next to nothing, painted or surely found: fitted to it again, the classifier forgets them."""
+    lesson = _Lesson.after(classifier, sample)
+    shown = np.bincount(lesson.said[lesson.said != IGNORE], minlength=classifier.classes)
+    return [k for k in range(classifier.classes) if shown[k] < _SHOWN and not (sample.target == k).any()]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -261,7 +270,7 @@ def drawing(
     for tile in tiles:
         yield Working()
         target, held = (a.ravel() for a in data.targets_of(tile.source, tile.box))
-        painted = np.flatnonzero(target != IGNORE)
+        painted = _some_of_each(target, tile, seed)
         rows = known.get((tile.source, tile.box))
         if rows is None:
             drawn = _random(tile, seed).permutation(len(target))[:others]
@@ -273,6 +282,14 @@ def drawing(
         parts.append((rows.features[wanted], target[place], held[place]))
     sample = Sample(*map(np.concatenate, zip(*parts, strict=True)))
     return sample.thinned(_PAINTED, len(sample.target), np.random.default_rng(seed))
+
+
+def _some_of_each(target: NDArray[Any], tile: PaintedTile, seed: int) -> NDArray[np.int64]:
+    """Places (M,) of painted voxels of a tile, of each class a few thousand at most: features of filled areas would need gigabytes."""
+    order = _random(tile, seed).permutation(len(target))  # more paint changes nothing for what there was
+    told = target[order]
+    each = [order[told == value][:_FILLED] for value in np.unique(told) if value != IGNORE]
+    return np.sort(np.concatenate([order[:0], *each]))
 
 
 def _drawn(

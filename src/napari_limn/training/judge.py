@@ -124,6 +124,7 @@ class Judge:
         bfloat16: bool = False,
     ) -> None:
         self.windows, self._proven, self._bfloat16 = windows, proven, bfloat16
+        self._marked = proven  # the first network then stays the mark: the best of many would be the luckiest
         self._trusting, self._taught = trusting or proven, taught
         self._simple: Evidence | None = None  # of the classifier alone
         self._logits: list[torch.Tensor] = []  # of the classifier, for each window
@@ -162,7 +163,7 @@ class Judge:
         better = self._beats_classifier(new) and (
             self._shown is None or not_worse(new.counts, self._shown.counts)
         )
-        if better and (self._shown is None or new.score > self._shown.score):
+        if better and (self._shown is None or (not self._marked and new.score > self._shown.score)):
             self._shown = new
         return Verdict(share, new.score, better)
 

@@ -17,7 +17,7 @@ from napari_limn.device import channels_last, choose_device, fast_bfloat16
 from napari_limn.events import Event, Improved, Scored, Step, Warned
 from napari_limn.model import Model
 from napari_limn.network.unet import UNet
-from napari_limn.training.instant import drawing, teaching
+from napari_limn.training.instant import drawing, teaching, unseen
 from napari_limn.training.judge import Judge, Verdict, age, share_beside
 from napari_limn.training.losses import masked_loss, soft_loss
 from napari_limn.training.soft_targets import guessing
@@ -72,6 +72,8 @@ class Run:
         # the share with which the model begins that is trained further; of a new one, the classifier alone
         self.first_share = start.spec.network.share if start.spec.steps else 1.0
         self.best: Model | None = None
+        # one that was stopped before its first step has a classifier that knows something
+        self._further = start.spec.steps > 0 or start.spec.seconds > 0
         self.steps = 0
         self._ran = 0.0
         self._since: float | None = None
@@ -192,21 +194,44 @@ class Run:
     # ---- the first answer ----------------------------------------------------------------------------------------
     def _answer(self) -> Generator[Event, None, None]:
         """Fit the pixel classifier to all strokes: what is shown until the network is better."""
-        if not self.data.holds_out and self.spec.held_out:
-            alone = self._classifier is not None and not self._taught and self.first_share == 1
-            stays = ", and the first answer stays" if alone else ""
-            yield Warned(
-                f"There is too little paint to hold any out, so nothing scores the model{stays}; "
-                "paint more strokes of each class."
-            )
+        if self.spec.held_out:
+            yield from self._warned_of_scores()
         if self._classifier is None:
             return
         self._sample = yield from drawing(self._classifier, self.data, self.spec.seed, self._known)
-        given = _AGAIN if self.start.spec.steps else _FRESH
+        given = _AGAIN if self._further else _FRESH
+        if given == _AGAIN and self.best is None:
+            yield from self._warned_of_forgetting(self._classifier, self._sample)
         said = None
         for how in given if self.best is None else _ON:
             said = yield from teaching(self._classifier, self._sample, self.spec.seed, how=how, before=said)
             yield Improved(self._answered(self._classifier))
+
+    def _warned_of_scores(self) -> Generator[Event, None, None]:
+        """Say what scores will not tell."""
+        if not self.data.holds_out:
+            alone = self._classifier is not None and not self._taught and self.first_share == 1
+            stays = ", and the first answer stays" if alone and self.spec.zero == "unlabelled" else ""
+            yield Warned(
+                f"There is too little paint to hold any out, so nothing scores the model{stays}; "
+                "paint more strokes of each class."
+            )
+        elif names := self.data.unscored():
+            yield Warned(
+                f"{', '.join(names)}: too little paint to hold any out, so the score says nothing of it; paint more strokes of it."
+            )
+
+    def _warned_of_forgetting(
+        self, classifier: PixelClassifier, sample: Sample
+    ) -> Generator[Event, None, None]:
+        """Name the classes that the strokes of now, and what lies around them, show nothing of."""
+        values = self.start.spec.classes.values
+        names = [self.start.spec.classes.name_of[values[k]] for k in unseen(classifier, sample)]
+        if names:
+            yield Warned(
+                f"{', '.join(names)}: found neither strokes nor anything like it near the new strokes, so the model is going to "
+                "forget it; paint some of it, or train on all images at once (napari-limn train, or Python)."
+            )
 
     def _answered(self, classifier: PixelClassifier) -> Model:
         """What is shown now that the classifier has learnt these strokes."""
@@ -241,7 +266,7 @@ class Run:
         judge = Judge(
             windows,
             proven=proven,
-            trusting=self.spec.held_out == 0,
+            trusting=self.spec.held_out == 0 or self.spec.zero == "background",
             taught=self._taught,
             bfloat16=self.bfloat16,
         )
@@ -273,7 +298,7 @@ class Run:
             return self._twin, _ON
         known = self.start.network.pixels
         painted = np.setdiff1d(seen.target, [IGNORE])
-        if self.start.spec.steps and known is not None and len(painted) < known.classes:
+        if self._further and known is not None and len(painted) < known.classes:
             # from corrections of one class it would learn that there is no other
             return deepcopy(known), _AGAIN
         return deepcopy(classifier), _TWIN

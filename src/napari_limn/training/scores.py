@@ -17,6 +17,7 @@ from napari_limn.volume.open import open_volume, refuse_fractions
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_AT_ONCE = 1 << 24  # voxels that are compared at once, or a row of them
 _DIRECT = 1 << 31  # labels up to this: two of them make one whole number of 64 bits
 
 
@@ -76,7 +77,8 @@ def score(prediction: Any, truth: Any, zero: Literal["auto", "unlabelled", "back
         )
     pairs: dict[tuple[int, int], int] = {}
     *_, y, x = true.grid
-    for box in blocks(true.grid, (1, max(1, (1 << 24) // (y * x)), y, x)):
+    rows = max(1, min(y, _AT_ONCE // x))
+    for box in blocks(true.grid, (1, max(1, _AT_ONCE // (rows * x)), rows, x)):
         _count(found.read(box).ravel(), true.read(box).ravel(), pairs)
     drop = zero == "unlabelled" or (zero == "auto" and not any(p == 0 for p, _ in pairs))
     pairs = {k: n for k, n in pairs.items() if not (drop and k[1] == 0)}
