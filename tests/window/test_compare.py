@@ -20,6 +20,12 @@ from napari_limn._napari.compare import CompareWidget, difference_layer, disagre
 from napari_limn._napari.correct import ClickCorrector
 from napari_limn._napari.layers import MADE_BY, hand_over, note_file, refuse_kept, show_labels, volume_of
 from napari_limn._napari.legend import ClassLegend
+from napari_limn._napari.reader import get_reader
+from napari_limn.annotation.saving import saving_events
+from napari_limn.events import drain
+from napari_limn.volume.volume import Volume
+
+da = pytest.importorskip("dask.array")
 
 RED, GREEN, GREY = (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0), (0.6, 0.6, 0.6, 1.0)
 CLASSES = Classes((1, 2), names=("rim", "core"), colors=(RED, GREEN))
@@ -401,6 +407,21 @@ def test_strokes_on_disk_are_painted_too(viewer, corrector, tmp_path):
     assert not np.asarray(data).any()
 
 
+@pytest.mark.parametrize("name", ["s.tif", "s.ome.zarr"])
+def test_strokes_that_were_saved_and_opened_again_are_painted_too(viewer, corrector, tmp_path, name):
+    painted = np.zeros((4, 20, 30), np.uint8)
+    painted[0, 3] = 2
+    drain(saving_events(Volume.of(painted, "ZYX", "s"), tmp_path / name))
+    [(data, look, _)] = get_reader(str(tmp_path / name))(str(tmp_path / name))
+    strokes = corrector.legend.layer = viewer.add_labels(data, **look)
+    corrector.legend.choose(2)
+    corrector.correct(place(viewer, 1, 6, 12))
+    bar = np.asarray(viewer.layers["cells labels"].data) == 2
+    np.testing.assert_array_equal(strokes.data == 2, bar | (painted == 2))
+    strokes.undo()
+    np.testing.assert_array_equal(strokes.data, painted)
+
+
 def test_what_cannot_be_corrected_is_one_sentence(viewer, corrector):
     with pytest.raises(LimnError, match="no predicted region under the mouse"):
         corrector.correct((3, -50, -50))
@@ -415,6 +436,9 @@ def test_what_cannot_be_corrected_is_one_sentence(viewer, corrector):
         [np.zeros((8, 8), np.uint8), np.zeros((4, 4), np.uint8)], multiscale=True, name="levels"
     )
     with pytest.raises(LimnError, match="levels: this layer cannot be painted on"):
+        corrector.correct(place(viewer, 1, 6, 12))
+    corrector.legend.layer = viewer.add_labels(da.zeros((4, 20, 30), dtype=np.uint8), name="lazy")
+    with pytest.raises(LimnError, match="lazy: found labels that are read from a file piece by piece"):
         corrector.correct(place(viewer, 1, 6, 12))
     corrector.legend.layer = None
     with pytest.raises(LimnError, match="no labels layer to paint on"):

@@ -77,6 +77,29 @@ def test_a_file_is_shown_while_it_is_written_and_stays_when_done(hand, writing, 
     assert "was kept and would show the new labels" in hand.find("limn-predict-status").text()
 
 
+def test_a_corrected_file_is_written_over_and_the_corrections_stay(hand, model, tmp_path):
+    hand.viewer.add_image(np.random.default_rng(0).random((200, 220), np.float32), name="cells")
+    SHELF.put("untrained", model)
+    widget = hand.open_widget("Predict")
+    widget.out.value, widget.overwrite.value = tmp_path / "labels.ome.zarr", True
+    hand.press("limn-predict-start")
+    hand.wait_idle(widget)
+    layer = widget.layer
+    layer.paint((20, 20), 2)
+    layer.paint((60, 20), 1)
+    corrected = np.asarray(layer.data).copy()
+    torch.manual_seed(5)
+    SHELF.put("other", Model(model.spec, UNet(model.spec.network).eval()))
+    hand.press("limn-predict-start")
+    hand.wait_idle(widget)
+    assert "Done" in hand.find("limn-predict-status").text()
+    assert (np.asarray(widget.layer.data) != corrected).mean() > 0.01
+    np.testing.assert_array_equal(layer.data, corrected)
+    strokes = hand.open_widget("Strokes")
+    strokes.labels.value = layer
+    assert "2 strokes" in hand.find("limn-strokes-journal").text()
+
+
 def test_a_cancelled_file_goes_on_from_where_it_was(hand, writing, tmp_path):
     _, widget = writing((12, 1500, 1400))
     hand.press("limn-predict-start")

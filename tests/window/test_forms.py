@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -13,11 +15,17 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDockWidget
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
+from napari_limn._napari.classes import set_legend
 from napari_limn._napari.forms import Panel
+from napari_limn._napari.layers import MADE_BY
 from napari_limn._napari.predict import PredictWidget
 from napari_limn._napari.samples import painted_sem
 from napari_limn._napari.shelf import SHELF
-from napari_limn._napari.train import TrainWidget
+from napari_limn._napari.train import NEW, TrainWidget
+from napari_limn.annotation.findings import Finding
+from napari_limn.annotation.legend import Legend
+from napari_limn.errors import LimnError
+from napari_limn.events import Waiting
 from napari_limn.network.unet import UNet
 
 
@@ -77,6 +85,108 @@ def test_channels_in_another_order_than_in_training_are_told_of(qtbot, viewer):
         predict.start()
         assert predict.status.text().removeprefix("Planning …").strip().startswith(told)
         assert bool(predict._notes) == bool(told)
+
+
+def test_strokes_take_the_place_of_a_prediction_that_was_chosen_for_want_of_them(qtbot, viewer):
+    train = opened(qtbot, viewer, TrainWidget)
+    (image,) = images(viewer, "a")
+    made = {MADE_BY: {"name": "a labels", "image": "a", "kind": "labels", "model": "m"}}
+    first = viewer.add_labels(np.ones((64, 64), np.uint8), name="a labels", metadata=made)
+    assert train.labels.value is first
+    with pytest.raises(LimnError, match="found a prediction that nobody corrected"):
+        train._chosen()
+    strokes = viewer.add_labels(np.zeros((64, 64), np.uint8), name="strokes")
+    assert train.labels.value is strokes
+    train.labels.value = first  # on purpose
+    viewer.add_labels(np.zeros((64, 64), np.uint8), name="more")
+    assert train.labels.value is first
+    first.name = "kept"
+    assert train._chosen()[0] == [image]
+
+
+def test_what_0_means_is_what_was_said_of_the_layer_chosen(qtbot, viewer):
+    train = opened(qtbot, viewer, TrainWidget)
+    images(viewer, "a")
+    train.zero.value = "background"
+    strokes, masks = (viewer.add_labels(np.zeros((64, 64), np.uint8), name=name) for name in "sm")
+    assert train.labels.value is strokes
+    assert train.zero.value == "background", "what was said before there was a layer"
+    train.zero.value = "unlabelled"
+    train.labels.value = masks
+    train.zero.value = "background"
+    train.labels.value = strokes
+    assert train._chosen()[1].zero == "unlabelled"
+    train.labels.value = masks
+    assert train._chosen()[1].zero == "background"
+
+
+def test_classes_that_are_renamed_after_a_run_are_so_in_the_model(qtbot, viewer):
+    train = opened(qtbot, viewer, TrainWidget)
+    images(viewer, "a")
+    strokes = viewer.add_labels(np.ones((64, 64), np.uint8), name="strokes")
+    train._chosen()
+    train._keep(untrained(1))
+    set_legend(strokes, Legend.of([1, 2], {1: "axon"}, {2: (0.0, 0.0, 1.0, 1.0)}))
+    for model in (train.model, SHELF[train.name]):
+        assert model.spec.classes.name_of[1] == "axon"
+        assert model.spec.classes.color_of[2] == pytest.approx((0.0, 0.0, 1.0, 1.0))
+
+
+def test_what_start_from_shows_can_be_saved_from_any_panel(qtbot, viewer, tmp_path):
+    empty = opened(qtbot, viewer, TrainWidget)
+    assert not empty.save_button.isEnabled()
+    for name, width in (("first", 4), ("second", 8)):
+        spec = ModelSpec(network=UNetSpec(width=width), classes=Classes((1, 2)))
+        SHELF.put(name, Model(spec, UNet(spec.network).eval()))
+    assert empty.save_button.isEnabled()
+    train = opened(qtbot, viewer, TrainWidget)
+    assert train.save_button.isEnabled()
+    train.origin.value = "first"
+    train.save(tmp_path / "saved")
+    assert Model.load(tmp_path / "saved.limn").spec.network.width == 4
+    train.origin.value = NEW
+    assert not train.save_button.isEnabled()
+
+
+def test_what_was_said_of_paint_goes_with_the_layer(qtbot, viewer):
+    train = opened(qtbot, viewer, TrainWidget)
+    images(viewer, "a")
+    viewer.add_labels(np.zeros((64, 64), np.uint8), name="s")
+    for kind in ("few", "axes"):
+        train.findings.add(Finding(kind, False, f"said of {kind}."))
+    viewer.add_labels(np.zeros((64, 64), np.uint8), name="t")
+    assert len(train.findings.shown) == 2
+    train.labels.value = viewer.layers["t"]
+    assert [f.kind for f in train.findings.shown] == ["axes"]
+
+
+def test_live_on_labels_of_other_axes_is_refused_in_a_sentence(qtbot, viewer):
+    train = opened(qtbot, viewer, TrainWidget)
+    for depth in (4, 1):
+        stack = viewer.add_image(np.zeros((depth, 64, 64), np.uint8), name="stack")
+        plane = viewer.add_labels(np.zeros((64, 64), np.uint8), name="plane")
+        with pytest.raises(LimnError, match="paint on a labels layer made for this image"):
+            train.go_live()
+        assert not train.live.value
+        assert train.job is None
+        for layer in (stack, plane):
+            viewer.layers.remove(layer)
+
+
+def test_an_error_is_not_covered_by_the_stop_that_came_with_it(qtbot, viewer):
+    panel, go = opened(qtbot, viewer, TrainWidget), threading.Event()
+
+    def events():
+        yield Waiting("…")
+        go.wait(10)
+        raise LimnError("found this, expected that.")
+
+    panel.run(events())
+    qtbot.waitUntil(lambda: panel.status.text() == "…", timeout=10_000)
+    panel.stop()
+    go.set()
+    qtbot.waitUntil(lambda: panel.job is None, timeout=10_000)
+    assert panel.status.text() == "found this, expected that."
 
 
 def untrained(channels):

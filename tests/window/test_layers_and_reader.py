@@ -84,8 +84,22 @@ def test_labels_written_here_open_as_labels_in_their_colours(tmp_path):
         output.finish()
         [(array, look, kind)] = read(tmp_path / name)
         assert kind == "labels"
+        assert isinstance(array, np.ndarray), (
+            "these could be painted on only in part, and would not be journalled"
+        )
+        assert array.flags.writeable
         layer = Labels(array, **look)
         np.testing.assert_allclose(layer.get_color(3), (1, 0, 0, 1))
+
+
+def test_large_labels_open_lazily(tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_limn._napari.reader.PLAIN", 47)
+    image = open_volume(np.zeros((6, 8), np.uint8))
+    output = create_output(tmp_path / "labels.tif", image, "uint8", (1, 1, 6, 8), {}, {})
+    output.write(((0, 1), (0, 1), (0, 6), (0, 8)), np.full((1, 1, 6, 8), 3, np.uint8))
+    output.finish()
+    [(array, _, _)] = read(tmp_path / "labels.tif")
+    assert not isinstance(array, np.ndarray)
 
 
 def test_a_pyramid_opens_as_one(tmp_path):

@@ -8,20 +8,24 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from qtpy.QtCore import Qt
 
-from napari_limn import Classes, Model, ModelSpec, UNetSpec
-from napari_limn._napari.layers import MADE_BY
+from napari_limn import Classes, LimnError, Model, ModelSpec, UNetSpec
+from napari_limn._napari.classes import names_of
+from napari_limn._napari.journal import journals_of
+from napari_limn._napari.layers import CLASS_NAMES, MADE_BY
 from napari_limn._napari.shelf import SHELF
 from napari_limn.network.unet import UNet
 
 pytestmark = pytest.mark.window
 
 
-def shelve(width=4, names=("soma", "axon")):
+def shelve(width=4, names=("soma", "axon"), zero="unlabelled"):
     """A model that was not trained, on the shelf."""
     torch.manual_seed(0)
+    values = (1, 2) if zero == "unlabelled" else (0, 1)
     spec = ModelSpec(
-        network=UNetSpec(width=width, factors=((2, 2),) * 2), classes=Classes((1, 2), names=names)
+        network=UNetSpec(width=width, factors=((2, 2),) * 2), classes=Classes(values, zero, names=names)
     )
     SHELF.put("untrained", Model(spec, UNet(spec.network).eval()))
 
@@ -193,6 +197,173 @@ def test_a_verdict_that_cannot_be_kept_does_not_count(hand, tmp_path, monkeypatc
     assert (review.view.audit.judged, review.view.patch) == (0, patch)
     hand.press("limn-review-accept")
     assert review.view.audit.judged == 1
+
+
+def test_keys_and_table_choose_the_class_that_an_audit_is_corrected_with(hand, tmp_path):
+    review, _ = audited(hand, tmp_path)
+    strokes = hand.viewer.add_labels(np.zeros((300, 320), np.uint8), name="strokes")
+    classes = hand.open_widget("Classes")
+    hand.press("limn-review-correct")
+    layer, table = review.view.corrections, classes.legend.table
+    assert classes.legend.layer is layer
+    assert [table.item(row, 2).text() for row in (1, 2)] == ["soma", "axon"]
+    assert table.rowCount() == 3
+    assert not hand.find("limn-classes-add").isEnabled()
+    table.setCurrentCell(2, 2)
+    assert (layer.selected_label, strokes.selected_label) == (2, 1)
+    for key, value in ((Qt.Key.Key_1, 1), (Qt.Key.Key_2, 2), (Qt.Key.Key_0, 2)):
+        hand.key(key)
+        assert (layer.selected_label, layer.mode) == (value, "paint")
+    assert "Every pixel of an audit" in hand.find("limn-classes-status").text()
+    assert table.currentRow() == 2
+    layer.paint([a for a, _ in review.view.frame.box(review.view.patch)[2:]], 2)
+    assert journals_of(review, hand.viewer).of(layer) is None
+    hand.press("limn-review-accept")
+    assert review.view.audit.judged == 1
+    hand.press("limn-review-correct")
+    assert layer.selected_label == 2, "the choice was forgotten"
+    hand.viewer.layers.selection.active = strokes
+    assert classes.legend.layer is strokes
+    assert not layer.keymap
+
+
+@pytest.mark.parametrize("values", [(2, 5), (0, 5)])
+def test_the_brush_of_an_audit_begins_with_a_class_of_the_patch(hand, values):
+    labels = np.full((90, 100), values[0], np.uint8)
+    labels[40:] = values[1]
+    hand.viewer.add_image(labels, name="image")
+    hand.viewer.add_labels(labels, name="labels")
+    review, classes = hand.open_widget("Review"), hand.open_widget("Classes")
+    hand.press("limn-review-audit")
+    hand.wait_idle(review)
+    hand.press("limn-review-correct")
+    layer, painted = review.view.corrections, set(values) - {0}
+    assert layer.selected_label in painted
+    if 0 in values:
+        assert classes.legend.table.item(0, 2).text() == "background"
+        hand.key(Qt.Key.Key_0)
+        assert layer.selected_label == 0
+
+
+def test_an_audit_is_kept_beside_the_image_that_was_predicted(hand, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    tifffile.imwrite(other / "elsewhere.tif", np.zeros((300, 320), np.uint8))
+    hand.drop(other / "elsewhere.tif")
+    review, prediction = audited(hand, tmp_path)
+    for chosen, folder in (("elsewhere", tmp_path), ("image", tmp_path)):
+        review.image.value = hand.viewer.layers[chosen]
+        hand.press("limn-review-audit")
+        hand.wait_idle(review)
+        assert review.view.path.parent == folder
+    prediction.metadata[MADE_BY]["image"] = "one that is gone"
+    review.image.value = hand.viewer.layers["elsewhere"]
+    hand.press("limn-review-audit")
+    hand.wait_idle(review)
+    assert review.view.path.parent == other
+
+
+def test_classes_are_called_as_the_labels_call_them_now(hand, tmp_path):
+    review, prediction = audited(hand, tmp_path)
+    for _ in range(6):
+        hand.press("limn-review-accept")
+    assert "Dice of soma" in hand.find("limn-review-estimate").text()
+    prediction.metadata = {CLASS_NAMES: {1: "cell", 2: "nerve"}}  # as of labels that were corrected
+    hand.press("limn-review-accept")
+    said = hand.find("limn-review-estimate").text()
+    assert "Dice of cell" in said
+    assert "Dice of nerve" in said
+    hand.press("limn-review-correct")
+    assert names_of(review.view.corrections) == {1: "cell", 2: "nerve"}
+    hand.press("limn-review-audit")
+    hand.wait_idle(review)
+    assert hand.find("limn-review-estimate").text() == said
+
+
+def test_the_classes_of_a_prediction_are_its_own_whatever_its_model_learned_since(hand, tmp_path):
+    review, prediction = audited(hand, tmp_path)
+    prediction.metadata = {**prediction.metadata, CLASS_NAMES: {1: "soma", 2: "axon"}}
+    shelve(zero="background")
+    hand.press("limn-review-audit")
+    hand.wait_idle(review)
+    assert "Patch 1 of 30" in hand.find("limn-review-status").text()
+
+
+def test_a_prediction_that_did_not_come_to_its_end_is_not_audited(hand, tmp_path):
+    shelve(width=16, names=("rest", "axon"), zero="background")
+    rng = np.random.default_rng(0)
+    hand.viewer.add_image(rng.integers(0, 255, (60, 700, 700), np.uint8), name="stack")
+    predict, review = hand.open_widget("Predict"), hand.open_widget("Review")
+    predict.start()
+    hand.wait(lambda: predict.progress.value() > 0)
+    broken_off = predict.layer
+    for _ in ("while it runs", "cancelled"):
+        review.prediction.value = broken_off
+        with pytest.raises(LimnError, match="did not come to its end"):
+            review.start_audit()
+        predict.stop()
+        hand.wait_idle(predict, 20)
+    broken_off.data_setitem((np.array([3]), np.array([4]), np.array([5])), 1)
+    assert MADE_BY not in broken_off.metadata, "this was to be a layer of the person's own"
+    with pytest.raises(LimnError, match="did not come to its end"):
+        review.start_audit()
+
+    hand.viewer.add_image(rng.integers(0, 255, (90, 100), np.uint8), name="small")
+    predict.image.value = hand.viewer.layers["small"]
+    for out in (None, tmp_path / "small.ome.zarr", tmp_path / "small.ome.zarr"):
+        predict.out.value = out
+        predict.start()
+        hand.wait_idle(predict)
+        review.prediction.value = predict.layer
+        review.start_audit()
+        hand.wait_idle(review)
+        assert "Patch 1 of" in hand.find("limn-review-status").text()
+
+
+def test_a_map_that_cannot_begin_leaves_the_earlier_one(hand, monkeypatch):
+    hand.viewer.add_image(np.random.default_rng(0).random((90, 100), np.float32), name="image")
+    shelve()
+    review = hand.open_widget("Review")
+    hand.press("limn-review-start")
+    hand.wait_idle(review)
+    first = review.map
+
+    def too_large(*_):
+        raise LimnError("found too little memory.")
+        yield
+
+    with monkeypatch.context() as context:
+        context.setattr("napari_limn.inference.uncertainty.prediction_events", too_large)
+        hand.press("limn-review-start")
+        hand.wait_idle(review)
+    assert "found too little memory" in hand.find("limn-review-status").text()
+    assert list(hand.viewer.layers)[1:] == [first]
+    hand.press("limn-review-take")
+    assert "Place 1" in hand.find("limn-review-status").text()
+    hand.press("limn-review-start")
+    hand.wait_idle(review)
+    assert list(hand.viewer.layers)[1:] == [review.map] != [first]
+    hand.press("limn-review-take")
+    assert "Place 1" in hand.find("limn-review-status").text()
+
+
+def test_who_is_taken_to_a_place_paints_no_prediction(hand):
+    image = hand.viewer.add_image(np.random.default_rng(0).random((90, 100), np.float32), name="image")
+    metadata = {MADE_BY: {"model": "untrained", "image": "image", "kind": "labels"}}
+    prediction = hand.viewer.add_labels(np.ones((90, 100), np.uint8), name="p", metadata=metadata)
+    shelve()
+    review = hand.open_widget("Review")
+    assert review.labels.value is prediction
+    hand.press("limn-review-start")
+    hand.wait_idle(review)
+    hand.viewer.layers.selection.active = image
+    hand.press("limn-review-take")
+    assert hand.viewer.layers.selection.active == image
+    strokes = hand.viewer.add_labels(np.zeros((90, 100), np.uint8), name="strokes")
+    review.labels.value = prediction
+    hand.viewer.layers.selection.active = image
+    hand.press("limn-review-take")
+    assert hand.viewer.layers.selection.active == strokes
 
 
 def test_previews_are_not_audited_and_predictions_are_no_strokes(hand):

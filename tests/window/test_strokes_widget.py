@@ -16,6 +16,7 @@ from qtpy.QtTest import QTest
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
 from napari_limn._napari.classes import legend_of
 from napari_limn._napari.journal import Journals
+from napari_limn._napari.layers import MADE_BY
 from napari_limn._napari.shelf import SHELF
 from napari_limn.annotation.journal import read_journal, replay
 from napari_limn.annotation.paint_store import PaintStore
@@ -272,6 +273,21 @@ def test_corrections_on_a_prediction_or_a_copy_of_it_are_journalled_and_stay(han
     names = [layer.name for layer in hand.viewer.layers]
     assert names == ["cells", "cells labels", "cells corrected", "cells labels copy"]
     assert {prediction, copy} < set(hand.viewer.layers)
+
+
+def test_of_what_is_no_prediction_to_paint_on_it_is_not_said_that_it_is_kept(hand, image):
+    hand.drop(image)
+    widget = hand.open_widget("Strokes")
+    zeros = np.zeros((200, 240), np.uint8)
+    made = {"model": "m", "image": "cells"}
+    for name, data, how, sentence in (
+        ("corrections", zeros, {"audit": "digest"}, "corrections of an audit, kept in no journal"),
+        ("difference", zeros, {"difference": ["a", "b"]}, "What is painted on it is kept nowhere"),
+        ("pyramid", [zeros, zeros[::2, ::2]], made, "cannot be painted on, for its size"),
+        ("prediction", zeros, made, "Paint on it, and it is yours: kept in a journal"),
+    ):
+        widget.labels.value = hand.viewer.add_labels(data, name=name, metadata={MADE_BY: how})
+        assert sentence in hand.find("limn-strokes-journal").text()
 
 
 def test_closing_the_window_ends_the_journals(hand, image):

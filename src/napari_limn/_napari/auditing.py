@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels, Shapes
 
-from napari_limn._napari.layers import MADE_BY, empty_labels, placement, volume_of
+from napari_limn._napari.classes import names_of, set_legend
+from napari_limn._napari.layers import MADE_BY, empty_labels, painted_look, placement, volume_of
 from napari_limn._napari.view import look_at, rectangle
 from napari_limn.annotation.audit import SUFFIX, Audit, estimate, joint_counts
+from napari_limn.annotation.classes import default_name
+from napari_limn.annotation.legend import MOST, Legend
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import shape_of, slices
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.annotation.audit import Frame
+    from napari_limn.annotation.classes import Zero
     from napari_limn.volume.boxes import Box
 
 _EDGE = 1 / 32  # of the side of a patch: how thick its box is drawn
@@ -38,7 +42,7 @@ class AuditView:
     beside
         File that the audit is saved beside, under a name that tells of which labels it is; None keeps it in memory.
     names
-        Of the classes, by label value.
+        Of the classes, by label value, where the layer has none.
 
     Raises
     ------
@@ -49,7 +53,7 @@ class AuditView:
     def __init__(
         self, viewer: ViewerModel, layer: Labels, frame: Frame, beside: Path | None, names: dict[int, str]
     ) -> None:
-        self.viewer, self.layer, self.frame, self.names = viewer, layer, frame, names
+        self.viewer, self.layer, self.frame, self._names = viewer, layer, frame, names
         self.path = beside and beside.with_name(f"{beside.name}.{frame.digest}{SUFFIX}")
         self.audit = Audit.load(self.path, frame) if self.path else Audit(frame.digest)
         self._volume = volume_of(layer)
@@ -63,6 +67,12 @@ class AuditView:
     def alive(self) -> bool:
         """Whether the labels are still there."""
         return self.layer in self.viewer.layers
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Name of each class, as the labels call it now."""
+        known = self._names | names_of(self.layer)
+        return {value: known.get(value, default_name(value)) for value in self.frame.values}
 
     def next(self) -> bool:
         """Show the next patch; False when every one was seen."""
@@ -83,6 +93,7 @@ class AuditView:
         box = self.frame.box(self.patch)
         layer.data[self._index(box)] = self._volume.squeezed(self._found(box))
         layer.refresh()
+        self._take_up_classes(layer)
         self.viewer.layers.move(self.viewer.layers.index(layer), len(self.viewer.layers))
         self.viewer.layers.selection.active = layer
         layer.mode = "paint"
@@ -127,7 +138,7 @@ class AuditView:
         """What is known of each class by now."""
         found = estimate(self.frame, self.audit)
         return [
-            f"Dice of {self.names.get(value, f'class {value}')} {dice} for the whole image; IoU {dice.iou}"
+            f"Dice of {self.names[value]} {dice} for the whole image; IoU {dice.iou}"
             for value, dice in found.items()
         ]
 
@@ -167,6 +178,16 @@ class AuditView:
         self._box.editable = False
         self.viewer.add_layer(self._box)
         self.viewer.layers.selection.active = active if active in self.viewer.layers else self.layer
+
+    def _take_up_classes(self, layer: Labels) -> None:
+        """Call and show the classes as the labels do now, and take one that can be painted with; the person's choice stays."""
+        values = self.frame.values
+        zero: Zero = "background" if 0 in values else "unlabelled"
+        listed = values if len(values) <= MOST else ()  # more are objects, which nobody named
+        set_legend(layer, Legend.of(listed, self.names, painted_look(self.layer, listed), zero))
+        if layer.selected_label not in values and self.patch is not None:
+            counts = np.where(values, self.frame.found[self.patch], 0)  # background is no paint to begin with
+            layer.selected_label = max(zip(counts.tolist(), values, strict=True))[1]
 
     def _layer_of_corrections(self) -> Labels:
         if self.corrections is None or self.corrections not in self.viewer.layers:

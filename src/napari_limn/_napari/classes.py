@@ -12,6 +12,7 @@ from napari_limn._napari.layers import (
     CLASS_NAMES,
     MADE_BY,
     ZERO_MEANS,
+    active_layer,
     class_table,
     colormap,
     is_painted,
@@ -52,6 +53,13 @@ def chosen_strokes(viewer: ViewerModel) -> Labels | None:
     """The labels layer that is painted on: the active one, else the topmost."""
     layers, active = painted_layers(viewer), viewer.layers.selection.active
     return next((layer for layer in layers if layer == active), layers[0] if layers else None)
+
+
+def corrected_layer(viewer: ViewerModel) -> Labels | None:
+    """The layer that the patch of an audit is corrected in, while it is the active one."""
+    active = active_layer(viewer)
+    corrected = active is not None and "audit" in active.metadata.get(MADE_BY, ())
+    return active if corrected else None
 
 
 def predicted_layers(viewer: ViewerModel) -> list[Labels]:

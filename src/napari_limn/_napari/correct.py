@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import dask.array as da
 import numpy as np
 from napari.layers import Labels
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
@@ -135,6 +136,11 @@ class ClickCorrector(QWidget):
             raise LimnError("there is no labels layer to paint on; add one first.")
         if strokes.multiscale or not strokes.editable:
             raise LimnError(f"{strokes.name}: this layer cannot be painted on; choose another labels layer.")
+        if isinstance(strokes.data, da.Array):  # which takes no list of voxels
+            raise LimnError(
+                f"{strokes.name}: found labels that are read from a file piece by piece, expected labels in memory; choose another "
+                "layer, or press New strokes layer in Strokes."
+            )
         return strokes
 
 

@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_limn._napari.job import Job
-from napari_limn._napari.journal import empty_strokes
+from napari_limn._napari.journal import new_strokes
 from napari_limn._napari.layers import image_volume, placement
 from napari_limn.annotation.checkup import check_fit, checkup
 from napari_limn.events import Event, Found, Working
@@ -203,11 +203,11 @@ def mend_layers(
 
 
 def _new_labels(viewer: ViewerModel, image: Image) -> Labels:
-    """An empty layer to paint on, as large as the image and in its place."""
-    layer = viewer.add_labels(empty_strokes(image), name="strokes", **placement(image, image_volume([image])))
+    """An empty layer to paint on, as large as the image and in its place; a window's journals see whose it is."""
+    layer = new_strokes(image)
+    viewer.add_layer(layer)
     layer.mode = "paint"
-    found: Labels = layer
-    return found
+    return layer
 
 
 def _go(viewer: ViewerModel, image: Image, place: tuple[int, int, int, int]) -> None:

@@ -312,7 +312,7 @@ class Panel(QWidget):
         self.draw()
         self._set_running(running=False)
         self.state.end("Not done" if self._failed else "Stopped" if stopped else "Done")
-        if stopped:
+        if stopped and not self._failed:
             self._on_returned(None)
 
     def _set_running(self, *, running: bool) -> None:
@@ -332,19 +332,28 @@ class Panel(QWidget):
 def _offer_anew(choice: ComboBox | Select) -> None:
     """Offer what there is now; what is chosen stays so while it is there, and `changed` is only told of another choice.
 
-    By itself, magicgui forgets the choice of what was renamed.
+    By itself, magicgui forgets the choice of what was renamed. A layer that was made here, chosen while there was no other, gives
+    way to one that a person opened or painted.
     """
-    before = choice.value
+    before, offered = choice.value, list(choice.choices)
+    kept: Any
     with choice.changed.blocked():
         choice.reset_choices()
         if isinstance(choice, Select):
             kept = [one for one in before if one in choice.choices]
         else:
             kept = before if before in choice.choices else choice.value
+            if all(map(_is_made, offered)):
+                kept = next((one for one in choice.choices if not _is_made(one)), kept)
         if choice.value != kept:
             choice.value = kept
     if kept != before:
         choice.changed.emit(kept)
+
+
+def _is_made(one: Any) -> bool:
+    """Whether what a choice offers is a layer that was made here."""
+    return MADE_BY in getattr(one, "metadata", ())
 
 
 def _warm_up() -> None:

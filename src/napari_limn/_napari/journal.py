@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,7 +12,19 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QMainWindow
 
 from napari_limn._napari.classes import kept_legend, predicted_layers, set_legend
-from napari_limn._napari.layers import colormap, hand_over, is_painted, path_of, placement, volume_of
+from napari_limn._napari.layers import (
+    IMAGE,
+    PLAIN,
+    colormap,
+    hand_over,
+    is_map,
+    is_painted,
+    name_of_image,
+    path_of,
+    placement,
+    take_into_memory,
+    volume_of,
+)
 from napari_limn._napari.listening import call_all, connected
 from napari_limn.annotation.classes import default_color
 from napari_limn.annotation.journal import Header, Journal
@@ -32,7 +45,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtWidgets import QWidget
 
-_PLAIN = 64 << 20  # bytes up to which strokes are a plain numpy array
 _WATCHED = 1 << 30  # bytes of an array that a person added up to which it is compared with its journal
 _PLANE = 1 << 29  # voxels of a plane that napari can show as labels
 _OTHER = (0.5, 0.5, 0.5, 1.0)  # of values that no legend lists
@@ -190,8 +202,29 @@ def empty_strokes(image: Image) -> Any:
             f"{image.name}: found planes of {volume.grid[-2]} × {volume.grid[-1]} pixels, expected at most "
             f"{_PLANE / 1e6:.0f} million to paint on; cut the image into parts."
         )
-    small = size_in_bytes(shape, STROKES) <= _PLAIN
+    small = size_in_bytes(shape, STROKES) <= PLAIN
     return np.zeros(shape, STROKES) if small else PaintStore(shape, STROKES)
+
+
+def new_strokes(image: Image) -> Labels:
+    """An empty layer to paint on, of the extent of an image and in its place, for a window that is going to journal it.
+
+    Raises
+    ------
+    LimnError
+        If a plane of the image is too large to be painted on in napari.
+    """
+    return _strokes_layer(image, empty_strokes(image), f"{image.name} strokes", Legend())
+
+
+def _strokes_layer(image: Image, data: Any, name: str, legend: Legend) -> Labels:
+    usual = {value: default_color(value) for value in range(1, MOST + 1)}
+    look = colormap(usual | legend.colors, _OTHER)
+    place = placement(image, volume_of(image))
+    layer = Labels(data, name=name, colormap=look, metadata={IMAGE: image.name}, **place)
+    if legend != Legend():
+        set_legend(layer, legend)
+    return layer
 
 
 class Journals(QObject):
@@ -233,7 +266,7 @@ class Journals(QObject):
         LimnError
             If a plane of the image is too large to be painted on in napari.
         """
-        return self._add(image, empty_strokes(image), f"{image.name} strokes", None)
+        return self._add(image, new_strokes(image))
 
     def bring_back(self, image: Image, path: Path) -> Labels:
         """Add the layer that a journal of this image holds, and go on with that journal.
@@ -247,17 +280,12 @@ class Journals(QObject):
         with on_failure(journal.close):
             recording = Recording.resumed(journal, contents)
             known = recording.known
-            small = size_in_bytes(known.shape, known.dtype) <= _PLAIN
+            small = size_in_bytes(known.shape, known.dtype) <= PLAIN
             data = np.asarray(known) if small else known.copy()
-            return self._add(image, data, contents.header.layer, recording)
+            layer = _strokes_layer(image, data, contents.header.layer, recording.legend)
+            return self._add(image, layer, recording)
 
-    def _add(self, image: Image, data: Any, name: str, recording: Recording | None) -> Labels:
-        legend = Legend() if recording is None else recording.legend
-        usual = {value: default_color(value) for value in range(1, MOST + 1)}
-        look = colormap(usual | legend.colors, _OTHER)
-        layer = Labels(data, name=name, colormap=look, **placement(image, volume_of(image)))
-        if legend != Legend():
-            set_legend(layer, legend)
+    def _add(self, image: Image, layer: Labels, recording: Recording | None = None) -> Labels:
         self._record(layer, image, recording)
         self.viewer.add_layer(layer)
         self.turned_over.emit()
@@ -296,29 +324,46 @@ class Journals(QObject):
 
     def _on_correction(self, event: Any) -> None:
         """A prediction that a person paints on is their work from this stroke on: it is journalled, and not replaced by another."""
-        layer, data = event.source, event.source.data
+        layer = event.source
         layer.events.paint.disconnect(self._on_correction)
         if is_painted(layer):  # since somebody changed its metadata
             return
         hand_over(layer)
         image = self._image_of(layer)
-        if image is not None and isinstance(data, np.ndarray) and _is_watched(data):
-            self._record(layer, image, base=_before(data, event.value)).painted(event)
+        if _is_read(layer):
+            take_into_memory(layer)
+        if image is not None and isinstance(layer.data, np.ndarray) and _is_watched(layer.data):
+            self._record(layer, image, base=_before(layer.data, event.value)).painted(event)
         self.turned_over.emit()
 
     def _image_of(self, layer: Labels) -> Image | None:
-        """The topmost image of the extent of a labels layer, one with a file before others."""
+        """The image of the extent of a labels layer for which most speaks, the topmost of several."""
         fitting = []
         for image in reversed(self.viewer.layers):
             with suppress(LimnError):  # an image that nothing can be painted for
-                if type(image) is Image and labels_shape(volume_of(image)) == tuple(layer.data.shape):
+                shape = labels_shape(volume_of(image)) if type(image) is Image and not is_map(image) else None
+                if shape == tuple(layer.data.shape):
                     fitting.append(image)
-        return max(fitting, key=lambda image: path_of(image) is not None, default=None)
+        return max(fitting, key=partial(_ties, layer), default=None)
 
     def _on_removed(self, event: Any) -> None:
         if (recorder := self._recorders.pop(event.value, None)) is not None:
             recorder.close()
         self.turned_over.emit()
+
+
+def _ties(layer: Labels, image: Image) -> tuple[bool, bool, bool]:
+    """What speaks for a layer being of an image, the strongest first: it was made for it, lies where it does, can be kept beside it."""
+    place = placement(image, volume_of(image))
+    there = all(np.allclose(getattr(layer, what), place[what]) for what in ("scale", "translate"))
+    return name_of_image(layer) == image.name, there, path_of(image) is not None
+
+
+def _is_read(layer: Labels) -> bool:
+    """Whether a layer shows a file from which it reads as it goes, and which is not too large for the memory."""
+    data = layer.data
+    lazy = not layer.multiscale and not isinstance(data, (np.ndarray, PaintStore))
+    return lazy and size_in_bytes(data.shape, data.dtype) <= _WATCHED
 
 
 def _close(recorders: dict[Labels, Recorder]) -> None:

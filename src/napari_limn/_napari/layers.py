@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from napari_limn.annotation.classes import RGBA
 
 _IN_MEMORY = 2 << 30
+PLAIN = 64 << 20
+"""Bytes up to which labels that a person paints on are a plain numpy array."""
+
 _OPACITY = 0.5  # of a prediction: what it says, and what is below, are both seen
 MADE_BY = "napari-limn"
 """Key in the metadata of layers made here."""
@@ -37,6 +40,11 @@ ZERO_MEANS = "napari-limn zero"
 
 CLASS_NAMES = "napari-limn classes"
 """Key in the metadata of labels layers; holds the names of their values."""
+
+IMAGE = "napari-limn image"
+"""Key in the metadata of layers that a person paints on; holds the name of the image that they were made for."""
+
+_FILE = "napari-limn file"  # key in the metadata of labels layers; holds the file that they show
 
 
 def volume_of(layer: Layer) -> Volume:
@@ -180,13 +188,12 @@ def note_name(layer: Layer) -> None:
 
 
 def note_file(layer: Layer, path: Path) -> None:
-    """Note the file that a layer which was made here shows."""
-    if MADE_BY in layer.metadata:
-        layer.metadata[MADE_BY]["file"] = str(path)
+    """Note the file that a layer which was made here shows; a person may paint on it, and it shows that file all the same."""
+    layer.metadata[_FILE] = str(path)
 
 
 def refuse_kept(viewer: ViewerModel, path: Path) -> None:
-    """Refuse to write over a file that a layer shows which the person kept.
+    """Refuse to write over a file that a layer shows which the person kept, or paints on.
 
     Raises
     ------
@@ -194,9 +201,10 @@ def refuse_kept(viewer: ViewerModel, path: Path) -> None:
         If there is such a layer: it would show the new labels.
     """
     for layer in viewer.layers:
-        if layer.metadata.get(MADE_BY, {}).get("file") == str(path) and not is_untouched(layer):
+        if layer.metadata.get(_FILE) == str(path) and not is_untouched(layer):
+            why = "is painted on" if is_painted(layer) else "was kept"
             raise LimnError(
-                f"{path}: found in the layer “{layer.name}”, which was kept and would show the new labels; choose another name, or "
+                f"{path}: found in the layer “{layer.name}”, which {why} and would show the new labels; choose another name, or "
                 "discard that layer."
             )
 
@@ -217,9 +225,22 @@ def remove_earlier(viewer: ViewerModel, image: Layer, kind: str) -> None:
 def hand_over(layer: Labels) -> None:
     """Let a prediction be a layer that a person paints on; unless they named it, its name tells so."""
     made, own_name = layer.metadata[MADE_BY], is_untouched(layer)
-    layer.metadata = {key: value for key, value in layer.metadata.items() if key != MADE_BY}
+    kept = {key: value for key, value in layer.metadata.items() if key != MADE_BY}
+    layer.metadata = {**kept, IMAGE: made["image"]}
     if own_name:
         layer.name = f"{made['image']} corrected"
+
+
+def take_into_memory(layer: Labels) -> None:
+    """Read what a layer shows of a file: from now on it is the layer's own, and stays when the file is written over."""
+    layer.data = np.asarray(layer.data).copy()  # what a lazy array gives may be another's, or read-only
+    layer.metadata = {key: value for key, value in layer.metadata.items() if key != _FILE}
+
+
+def name_of_image(layer: Layer) -> str | None:
+    """Name of the image that a layer was made of, or for; None if it was not made here."""
+    found = layer.metadata.get(IMAGE, layer.metadata.get(MADE_BY, {}).get("image"))
+    return None if found is None else str(found)
 
 
 def insert_unchosen(viewer: ViewerModel, index: int, layer: Layer) -> None:

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QLabel, QPushButton, QVBox
 from napari_limn._napari.classes import (
     ZERO,
     chosen_strokes,
+    corrected_layer,
     follow_legend,
     legend_of,
     painted_layers,
@@ -20,6 +21,7 @@ from napari_limn._napari.classes import (
     set_zero,
 )
 from napari_limn._napari.keys import borrow_digits
+from napari_limn._napari.layers import is_painted
 from napari_limn._napari.listening import call_all, connected
 from napari_limn._napari.table import ClassTable
 from napari_limn.annotation.legend import MOST, Legend, painted_values
@@ -40,8 +42,9 @@ _FEWEST = 2  # classes that are offered at least: no model learns from fewer
 class ClassLegend(QWidget):
     """One row a class: its key, its colour, its name, and whether it was painted; the chosen one is painted with next.
 
-    Follows the layer that is painted on: the active labels layer, unless that shows a prediction. While it is in sight, the
-    keys 1 to 9 choose the class of that number and 0 “not labelled”, which erases.
+    Follows the layer that is painted on: the active labels layer, unless that shows a prediction; while a patch of an audit is
+    corrected, the layer of that. While it is in sight, the keys 1 to 9 choose the class of that number and 0 “not labelled”,
+    which erases.
 
     Parameters
     ----------
@@ -115,7 +118,9 @@ class ClassLegend(QWidget):
     def reset_choices(self, event: Any = None) -> None:
         """Show the layer that is painted on now; napari calls this when layers come and go."""
         active, layers = self.viewer.layers.selection.active, painted_layers(self.viewer)
-        if self._layer not in layers or active in layers:
+        if (corrected := corrected_layer(self.viewer)) is not None:
+            self.layer = corrected
+        elif self._layer not in layers or active in layers:
             self.layer = chosen_strokes(self.viewer)
 
     def set_zero(self, zero: Zero) -> None:
@@ -129,11 +134,12 @@ class ClassLegend(QWidget):
         legend = Legend()
         if self._layer is not None:
             legend = legend_of(self._layer, self._painted)
-            while len(legend.values) < _FEWEST and not self._numbers_objects:
+            while len(legend.values) < _FEWEST and not (self._numbers_objects or self._audited):
                 legend, _ = legend.added()
         if legend != self._legend or not self.table.rowCount():
             self._legend = legend
             self.table.fill(legend, ZERO[legend.zero])
+        self.add_button.setEnabled(not self._audited)
         self._on_chosen()
         self.table.mark(self._painted)
         self._say_what_is_shown()
@@ -143,12 +149,21 @@ class ClassLegend(QWidget):
         """Paint with a class from now on."""
         if self._layer is None:
             return
-        if value and value not in self._legend.values:
-            self._say(f"There is no class {value} yet; add one.")
+        if why := self._refusal(value):
+            self._on_chosen()
+            self._say(why)
             return
         self._say_what_is_shown()
         if self.value != value:
             self._layer.selected_label = value
+
+    def _refusal(self, value: int) -> str:
+        """Why a class cannot be painted with; empty if it can."""
+        if self._audited and value not in (*self._legend.values, *self._zero_class):
+            return "Every pixel of an audit has one of the classes of its labels; choose one of these."
+        if value and value not in self._legend.values:
+            return f"There is no class {value} yet; add one."
+        return ""
 
     def add_class(self) -> None:
         """Add a class, and choose it."""
@@ -228,7 +243,7 @@ class ClassLegend(QWidget):
 
     def _on_paint(self, event: Any = None) -> None:
         """A class that was chosen elsewhere is listed once it is painted."""
-        if not self._numbers_objects and self.value not in (0, *self._legend.values):
+        if not (self._numbers_objects or self._audited) and self.value not in (0, *self._legend.values):
             self._change(self._legend.with_value(self.value))
         self._look_again.start()
 
@@ -239,6 +254,15 @@ class ClassLegend(QWidget):
     @property
     def _numbers_objects(self) -> bool:
         return self._painted is not None and len(self._painted) > MOST
+
+    @property
+    def _audited(self) -> bool:
+        """Whether the patch of an audit is corrected here: there are no classes but those of the labels."""
+        return self._layer is not None and not is_painted(self._layer)
+
+    @property
+    def _zero_class(self) -> tuple[int, ...]:
+        return (0,) if self._legend.zero == "background" else ()
 
     # ---- the table -----------------------------------------------------------------------------------------------
     def _mark_painted(self) -> None:
@@ -282,7 +306,8 @@ class ClassLegend(QWidget):
                 f"“{self._layer.name}” has {len(self._painted or ())} values: it numbers objects, not classes."
             )
         else:
-            self._say(f"Classes of “{self._layer.name}”. Keys 1–9 choose, 0 erases.")
+            erasing = "" if self._audited else ", 0 erases"
+            self._say(f"Classes of “{self._layer.name}”. Keys 1–9 choose{erasing}.")
 
     def _say(self, text: str) -> None:
         self.status.setText(text)

@@ -21,11 +21,14 @@ from napari_limn._napari.layers import (
     is_untouched,
     layer_axes,
     show_labels,
+    volume_of,
 )
 from napari_limn._napari.listening import call_all, connected
+from napari_limn._napari.training_run import labels_on
 from napari_limn.annotation.classes import Classes
 from napari_limn.annotation.legend import MOST, Legend
 from napari_limn.annotation.snapshot import Snapshot
+from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, Improved, Viewing
 from napari_limn.inference.flow import Stopped
 from napari_limn.volume.axes import GRID
@@ -71,8 +74,6 @@ class LiveRun:
         Whether the run is to end; asked in its thread.
     gone
         Called with a sentence when a layer that the run needs was removed.
-    renamed
-        Called when classes of the layer got other names or colours.
     parent
         The widget with which it ends.
     """
@@ -86,14 +87,14 @@ class LiveRun:
         origin: Model | None,
         stopped: Callable[[], bool],
         gone: Callable[[str], object],
-        renamed: Callable[[], object],
         parent: QWidget,
     ) -> None:
         self.viewer, self.images, self.labels = viewer, tuple(images), labels
         self.volume = image_volume(images)
+        _refuse_other_axes(labels, self.volume)
         self.predictor: ViewPredictor | None = None  # made in the run's thread
         self._spec, self._origin, self._parent = spec, origin, parent
-        self._stopped, self._gone, self._renamed = stopped, gone, renamed
+        self._stopped, self._gone = stopped, gone
         self._paint = Snapshot(finest(labels))
         self._field = self._looked_at()
         self.legend = given_legend(labels)
@@ -210,11 +211,10 @@ class LiveRun:
         return layer
 
     def _on_classes(self, event: Any = None) -> None:
-        """Names or colours are perhaps others now: the preview has them too, and so has the model."""
+        """Names or colours are perhaps others now: the preview has them too."""
         if (legend := given_legend(self.labels)) != self.legend:
             self.legend = legend
             self._show_classes()
-            self._renamed()
 
     def _show_classes(self) -> None:
         """Show the classes that there are, and no more: napari compiles code of its own, 0.2 s long, for more than 255."""
@@ -268,6 +268,17 @@ def _previews(viewer: ViewerModel, images: Sequence[Image]) -> list[tuple[Labels
 def _array_for(array: Any, volume: Volume, dtype: np.dtype[Any]) -> Any:
     """The array that is shown already, if it holds labels of that type."""
     return array if array.dtype == dtype else empty_labels(volume, dtype)
+
+
+def _refuse_other_axes(labels: Labels, image: Volume) -> None:
+    """Raise a LimnError where labels are a plane of a stack, or the like: what is painted is noted by the axes of the image."""
+    data, axes = finest(labels), image.axes.without("C")
+    labels_on(image, data, volume_of(labels))
+    if len(data.shape) != len(axes.names):
+        raise LimnError(
+            f"{labels.name}: found {len(data.shape)} axes, expected {len(axes.names)} like the image {image.name}; paint on a labels layer "
+            "made for this image."
+        )
 
 
 def _box_of(atom: Any, shape: tuple[int, ...]) -> Box:

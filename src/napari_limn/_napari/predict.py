@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
+UNFINISHED = "napari-limn unfinished"
+"""Key in the metadata of predictions that did not come to their end; painting on them makes them no more whole."""
+
 _SAY = 0.25  # seconds between two lines about blocks that came in
 
 
@@ -154,6 +157,8 @@ class PredictWidget(Panel):
     def ended(self, result: Any) -> None:
         """Show the last blocks."""
         self._open_to_paint()
+        if result is not None:
+            self._note_whole()
         if self._follower is not None:
             self._follower.refresh()
         self.say(
@@ -173,6 +178,11 @@ class PredictWidget(Panel):
         if self.layer is not None:
             self.layer.editable = True
 
+    def _note_whole(self) -> None:
+        """Every block came."""
+        if self.layer is not None:
+            self.layer.metadata.pop(UNFINISHED, None)
+
     def _written(self, result: Path | None) -> None:
         """Show the finished file; a run that was cancelled when all was done has one, too."""
         partial = unfinished(self._path)
@@ -187,11 +197,13 @@ class PredictWidget(Panel):
             show_file(self.layer, self._path, self._names)
         if self.layer is not None:
             note_file(self.layer, self._path)
+        self._note_whole()
         self.say(f"Done: {self._path}")
 
     def _show(self, **what: Any) -> Labels:
         journals_of(self, self.viewer)  # who corrects it with the brush loses nothing
         layer = self.layer = self._add(**what)
+        layer.metadata[UNFINISHED] = True
         self._follower = Follower(self.viewer, layer, self._names, self)
         return layer
 

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
+import numpy as np
 import zarr
 
-from napari_limn._napari.layers import colormap, named
+from napari_limn._napari.layers import PLAIN, colormap, named
 from napari_limn.volume.lazy import lazy_levels
 from napari_limn.volume.mapped import MappedArray
 from napari_limn.volume.omezarr import channel_looks
 from napari_limn.volume.open import TIFF_SUFFIXES, ZARR_SUFFIXES, open_volume
+from napari_limn.volume.volume import size_in_bytes
 from napari_limn.volume.zarr_output import PROBABILITIES
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 
 
 def read(path: str | list[str]) -> list[LayerData]:
-    """Layers of one file or several; nothing but headers is read now."""
+    """Layers of one file or several; nothing but headers is read now, and small labels, since they may be painted on."""
     paths = [path] if isinstance(path, str) else path
     return [layer for p in paths for layer in _layers_at(Path(p))]
 
@@ -61,6 +63,8 @@ def layers_of(volume: Volume, name: str) -> list[LayerData]:
     if volume.colors is not None and volume.dtype.kind in "iu":
         if volume.levels and "C" not in volume.axes.names:
             levels = list(lazy_levels(volume, axes.names))  # of any size, and nothing remembered of it
+        elif not volume.levels and size_in_bytes(volume.data.shape, volume.dtype) <= PLAIN:
+            levels = [np.asarray(levels[0]).copy()]  # dask takes no fill, no click, and no undo of theirs
         if volume.colors:
             look["colormap"] = colormap(volume.colors)
         if volume.names:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox
@@ -11,6 +11,7 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_limn._napari.auditing import AuditView
+from napari_limn._napari.classes import chosen_strokes, names_of
 from napari_limn._napari.follow import Follower
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.layers import (
@@ -20,12 +21,15 @@ from napari_limn._napari.layers import (
     insert_unchosen,
     is_painted,
     made_by,
+    name_of_image,
     note_name,
+    path_of,
     placement,
     remove_earlier,
     under,
     volume_of,
 )
+from napari_limn._napari.predict import UNFINISHED
 from napari_limn._napari.shelf import SHELF
 from napari_limn._napari.view import look_at
 from napari_limn.annotation.audit import frame_events
@@ -37,13 +41,15 @@ from napari_limn.events import BlockDone, Event, Planned, Working
 from napari_limn.volume.open import open_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+    from pathlib import Path
 
     from napari.viewer import Viewer
     from numpy.typing import NDArray
     from qtpy.QtWidgets import QPushButton
 
     from napari_limn.annotation.audit import Frame
+    from napari_limn.annotation.classes import Classes
     from napari_limn.annotation.places import Point, Pool
     from napari_limn.model import Model
     from napari_limn.volume.volume import Volume
@@ -88,6 +94,7 @@ class ReviewWidget(Panel):
         self.map: Image | None = None
         self.view: AuditView | None = None
         self._follower: Follower | None = None
+        self._planned: Callable[[], object] | None = None  # what to do once the map can begin
         self._pool: Pool | None = None
         self._spacing = (1.0, 1.0, 1.0)
         self._paint: NDArray[Any] | None = None
@@ -113,9 +120,7 @@ class ReviewWidget(Panel):
             strokes = None
         paint = None if strokes is None else open_labels(volume_of(strokes), volume)
         data = empty_labels(volume, "uint8")
-        self._pool, self._visited, self._spacing = None, [], volume.axes.spacing
-        self._set_buttons()
-        self._show(layers[0], volume, data)
+        self._planned = partial(self._begin, str(self.model.value), layers[0], volume, data)
         self.say("Planning …")
         self.run(_doubting(model, volume, data, paint), self._pooled)
         self.note_order(self.model.value, layers)
@@ -133,29 +138,39 @@ class ReviewWidget(Panel):
         self._visited.append(place.at)
         names = volume_of(self.map).axes.names
         look_at(self.viewer, self.map, names, place.box)
-        if (strokes := self.labels.value) is not None:
+        strokes = self.labels.value
+        if strokes is None or not is_painted(strokes):  # paint on a prediction would make it the person's own
+            strokes = chosen_strokes(self.viewer)
+        if strokes is not None:
             self.viewer.layers.selection.active = strokes
         at = ", ".join(f"{n.lower()} {v}" for n, v in zip("TZYX", place.at, strict=True) if n in names)
         self.say(
             f"Place {len(self._visited)}: {at}; uncertainty {place.score:.2f}. Paint what is wrong there, or press again."
         )
 
+    def _begin(self, model: str, image: Image, volume: Volume, data: Any) -> None:
+        """Replace the map that was shown before, now that the run can begin."""
+        self._planned = None
+        self._pool, self._visited, self._spacing = None, [], volume.axes.spacing
+        self._set_buttons()
+        self._show(model, image, volume, data)
+
     def _pooled(self, result: tuple[Pool, NDArray[Any] | None] | None) -> None:
         if self._follower is not None:
             self._follower.refresh()
         if result is None:
-            self.say("Cancelled; the map is not whole.")
+            self.say("Cancelled; the map is not whole." if self._pool is None else "Cancelled.")
             return
         self._pool, self._paint = result
         self._set_buttons()
         self.say("Done. Bright is unsure; press Take me there.")
 
-    def _show(self, image: Image, volume: Volume, data: Any) -> None:
+    def _show(self, model: str, image: Image, volume: Volume, data: Any) -> None:
         """The layer of doubts, above what was predicted and below the paint; the one shown before is replaced."""
         remove_earlier(self.viewer, image, "uncertainty")
         self.map = Image(
             data, name=f"{image.name} uncertainty", colormap="magma", blending="additive", opacity=0.7,
-            contrast_limits=(0, 255), metadata=made_by(str(self.model.value), image, "uncertainty"),
+            contrast_limits=(0, 255), metadata=made_by(model, image, "uncertainty"),
             **placement(image, volume),
         )  # fmt: skip
         insert_unchosen(self.viewer, under(self.viewer, image, is_painted), self.map)
@@ -168,11 +183,16 @@ class ReviewWidget(Panel):
         layer = self.prediction.value
         if layer is None:
             raise LimnError("there are no labels to audit; predict first.")
+        if UNFINISHED in layer.metadata:  # blocks that never came might pass for background
+            raise LimnError(
+                f"{layer.name}: found a prediction that did not come to its end, expected a whole one; let Predict run to its "
+                "end, then press Audit."
+            )
         self._end_audit()
         self._audited = layer
         self.found.clear()
         self.say("Reading the labels …")
-        self.run(frame_events(volume_of(layer), self._classes(layer)[0]), self._framed)
+        self.run(frame_events(volume_of(layer), self._values(layer)), self._framed)
 
     def accept(self) -> None:
         """The patch is right, as it is or as it was corrected."""
@@ -198,10 +218,9 @@ class ReviewWidget(Panel):
         if frame is None or self._audited is None:
             self.say("Cancelled.")
             return
-        image = self.image.value
-        source = image.source.path if image is not None else None
-        beside = writable(Path(source)) if source is not None and Path(source).exists() else None
-        self.view = AuditView(self.viewer, self._audited, frame, beside, self._classes(self._audited)[1])
+        classes = self._classes(self._audited)
+        names = {} if classes is None else classes.name_of
+        self.view = AuditView(self.viewer, self._audited, frame, self._beside(self._audited), names)
         went_on = self.view.audit.judged
         self._ask(f"Going on after {went_on} patches. " if went_on else "")
 
@@ -238,13 +257,25 @@ class ReviewWidget(Panel):
         layers = [layer for layer, how in made.items() if "audit" not in how and how.get("kind") != "live"]
         return sorted(layers, key=lambda layer: MADE_BY not in layer.metadata)
 
-    def _classes(self, layer: Labels) -> tuple[tuple[int, ...] | None, dict[int, str]]:
-        """Values and names of the classes of a prediction, as far as its model is known."""
+    def _beside(self, layer: Labels) -> Path | None:
+        """The file that an audit is kept beside: that of the image which was predicted, else of the one chosen."""
+        name = name_of_image(layer)
+        image = next((x for x in self.layers(Image) if x.name == name), self.image.value)
+        path = None if image is None else path_of(image)
+        return writable(path) if path is not None and path.exists() else None
+
+    def _classes(self, layer: Labels) -> Classes | None:
+        """The classes of the model that made a prediction, if it is on the shelf."""
         name = layer.metadata.get(MADE_BY, {}).get("model")
-        if name not in SHELF.names:
-            return None, {}
-        classes = SHELF[name].spec.classes
-        return classes.values, classes.name_of
+        return SHELF[name].spec.classes if name in SHELF.names else None
+
+    def _values(self, layer: Labels) -> tuple[int, ...] | None:
+        """Values of the classes of a prediction: those that it names, else those of its model; None where nobody knows."""
+        made = layer.metadata.get(MADE_BY, {})
+        if "model" in made and (names := names_of(layer)):  # a model of that name may have others meanwhile
+            return tuple(names)
+        classes = self._classes(layer)
+        return None if classes is None else classes.values
 
     # ---- the run -------------------------------------------------------------------------------------------------
     def heard(self, event: Event) -> None:
@@ -252,6 +283,8 @@ class ReviewWidget(Panel):
         match event:
             case Planned(plan=plan):
                 self.say(str(plan))
+                if self._planned is not None:
+                    self._planned()
             case BlockDone(box=box, done=done, total=total, seconds=seconds):
                 self.advance(done / total)
                 if self._follower is not None:

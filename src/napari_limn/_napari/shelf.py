@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog
 
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
+
+    from qtpy.QtWidgets import QWidget
 
     from napari_limn.model import Model
 
 SUFFIX = ".limn"
+_FILTER = f"Limn models (*{SUFFIX})"
 
 
 class Shelf(QObject):
@@ -77,6 +81,23 @@ class Shelf(QObject):
             number += 1
             name = f"{stem} {number}"
         return name
+
+
+def ask_for_model(parent: QWidget) -> Path | None:
+    """Ask for the file of a model."""
+    found = QFileDialog.getOpenFileName(parent, "Load a model", "", _FILTER)[0]
+    return Path(found) if found else None
+
+
+def ask_where_to_save(parent: QWidget, name: str) -> Path | None:
+    """Ask for a file for a model of that name."""
+    dialog = QFileDialog(parent, "Save the model", "", _FILTER)
+    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    dialog.setDefaultSuffix(SUFFIX.removeprefix("."))  # so that it asks before that file is replaced
+    dialog.selectFile(f"{name}{SUFFIX}")
+    found = dialog.selectedFiles() if dialog.exec() else []
+    dialog.deleteLater()
+    return Path(found[0]) if found else None
 
 
 def model_path(path: Path) -> Path:

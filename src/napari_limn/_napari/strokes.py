@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout
 from napari_limn._napari.classes import names_of
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.journal import journals_of
-from napari_limn._napari.layers import is_painted, painted_look, volume_of
+from napari_limn._napari.layers import MADE_BY, is_painted, painted_look, volume_of
 from napari_limn._napari.offer import Offer
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.errors import LimnError
@@ -134,9 +134,7 @@ class StrokesWidget(Panel):
         if self.labels.value is None:
             self.journal.setText("There is no layer for strokes yet.")
         elif not is_painted(self.labels.value):
-            self.journal.setText(
-                "This shows a prediction. Paint on it, and it is yours: kept in a journal, and replaced by no other."
-            )
+            self.journal.setText(_how_made(self.labels.value))
         elif recorder is None:
             self.journal.setText(
                 "What is painted on this layer is kept in no journal: it fits no image, or is not in memory."
@@ -181,6 +179,20 @@ class StrokesWidget(Panel):
             recorder.recording.saved(str(result))
         self.say(f"Saved {result}.")
         self._show()
+
+
+def _how_made(layer: Labels) -> str:
+    """What painting on a layer comes to that was made here."""
+    made = layer.metadata[MADE_BY]
+    if "audit" in made:
+        return "These are corrections of an audit, kept in no journal: they count when you press Accept corrected in Review."
+    if "difference" in made:
+        return "This shows where two predictions differ. What is painted on it is kept nowhere; paint on one of the two."
+    if layer.multiscale:
+        return "This shows a prediction that cannot be painted on, for its size. Press New strokes layer and paint there."
+    return (
+        "This shows a prediction. Paint on it, and it is yours: kept in a journal, and replaced by no other."
+    )
 
 
 def _saving(

@@ -4,36 +4,37 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels
-from qtpy.QtWidgets import QFileDialog
 
 from napari_limn._napari.classes import given_legend, restore, set_zero, zero_of
 from napari_limn._napari.curve import Curve
-from napari_limn._napari.findings import Findings, Look, diagnosing, looked_at, mend_layers, stopping
+from napari_limn._napari.findings import Findings, Look, diagnosing, looked_at, mend_layers
 from napari_limn._napari.forms import Panel
-from napari_limn._napari.layers import finest, image_volume, volume_of
+from napari_limn._napari.layers import image_volume, is_untouched, volume_of
+from napari_limn._napari.listening import call_all, connected
 from napari_limn._napari.live import LiveRun
 from napari_limn._napari.offer import Offer
 from napari_limn._napari.picture import NetworkPicture
 from napari_limn._napari.preferences import preferred
-from napari_limn._napari.shelf import SHELF, model_path
+from napari_limn._napari.shelf import SHELF, ask_for_model, ask_where_to_save, model_path
+from napari_limn._napari.training_run import training
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Found, Improved, Repainted, Scored, Step, Waiting
 from napari_limn.specs import described
 from napari_limn.training.spec import Preset, TrainSpec, preset_network
-from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
+    from pathlib import Path
 
     from napari.viewer import Viewer
 
     from napari_limn.annotation.classes import Zero
     from napari_limn.annotation.findings import Finding, Remedy
+    from napari_limn.annotation.legend import Legend
     from napari_limn.model import Model
 
 NEW = "a new model"
@@ -45,6 +46,10 @@ class TrainWidget(Panel):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "limn-train", "Train", "Stop")
         spec, tips = TrainSpec(), described(TrainSpec)
+        self.model: Model | None = None  # the latest
+        self._legend: Legend | None = None  # of the layer that it was trained on
+        self._listening: list[Callable[[], object]] = []
+        self._read: Labels | None = None  # the layer that was last asked what its 0 means
         self.image = self.layer_field("Image", "image", Image, "The image that you painted on")
         self.labels = self.layer_field(
             "Labels", "labels", Labels, "The layer with your strokes: one number a class, background too"
@@ -102,14 +107,16 @@ class TrainWidget(Panel):
         self.findings = Findings("limn-train", self._mend)
         self.message.add(self.findings)
         self._look = Look(self, self._looked)
+        for field in (self.image, self.labels):
+            field.changed.connect(lambda _: self._drop_what_was_said_of_paint())
+        self.origin.changed.connect(lambda _: self._light_save())
         for field in (self.image, self.labels, self.dims, self.origin):
             field.changed.connect(lambda _: self._look.soon())
         self.lay_out(self.curve, self.save_button)
+        self._light_save()
         self.name = ""  # of the latest model
         self._images: list[str] = []  # that it was trained on
-        self.model: Model | None = None  # which can be saved, even if a run since then has given none
         self._coming = ""  # name for the first model of a run; empty once it is there
-        self.save_button.setEnabled(False)
         SHELF.added.connect(self._on_model)
         self.say("Paint a few strokes of each class, background too, then press Train.")
 
@@ -133,7 +140,7 @@ class TrainWidget(Panel):
         """Train on the layers chosen."""
         layers, spec, origin = self._chosen()
         self.say("Reading strokes …")
-        self.run(_training(image_volume(layers), self.labels.value, spec, origin))
+        self.run(training(image_volume(layers), self.labels.value, spec, origin))
 
     def go_live(self) -> None:
         """Train on the layers chosen while the person paints, and predict what they look at."""
@@ -143,9 +150,8 @@ class TrainWidget(Panel):
         try:
             layers, spec, origin = self._chosen()
             self.live_run = LiveRun(
-                self.viewer, layers, self.labels.value, spec, origin, self._is_stopping, self._gone, self._renamed,
-                self,
-            )  # fmt: skip
+                self.viewer, layers, self.labels.value, spec, origin, self._is_stopping, self._gone, self
+            )
         except LimnError:
             self._set_live(on=False)
             raise
@@ -161,10 +167,20 @@ class TrainWidget(Panel):
         self.stop()
         self._off_since = why
 
-    def _renamed(self) -> None:
-        """Call the classes of the model as the person does now."""
-        if self.model is not None and not self._coming:
-            self._keep(self.model)
+    def _listen(self, labels: Labels) -> None:
+        """Call the classes of the model as the person does, now and after the run."""
+        call_all(self._listening)
+        self._legend = given_legend(labels)
+
+        def look(event: Any = None) -> None:
+            if (legend := given_legend(labels)) != self._legend:
+                self._legend = legend
+                if self.model is not None and not self._coming:
+                    self._keep(self.model)
+
+        self._listening += [
+            connected(tells, look) for tells in (labels.events.metadata, labels.events.colormap)
+        ]
 
     def _on_finished(self) -> None:
         super()._on_finished()
@@ -186,6 +202,11 @@ class TrainWidget(Panel):
         layers = self.chosen_images(self.image, self.channels)
         if self.labels.value is None:
             raise LimnError("there is no labels layer; add one and paint strokes of at least two classes.")
+        if is_untouched(self.labels.value):
+            raise LimnError(
+                f"{self.labels.value.name}: found a prediction that nobody corrected, expected strokes; choose the layer that "
+                "you painted on, or correct the prediction first."
+            )
         spec = TrainSpec(
             seconds=self.seconds.value,
             zero=self._zero,
@@ -198,6 +219,7 @@ class TrainWidget(Panel):
         self.findings.show_all([f for f in self.findings.shown if not (f.of_paint or f.stops)])
         self._coming = f"{layers[0].name} model"
         self._images = [layer.name for layer in layers]
+        self._listen(self.labels.value)
         self.curve.clear()
         return layers, spec, self._origin
 
@@ -211,9 +233,12 @@ class TrainWidget(Panel):
             set_zero(self.labels.value, self._zero)
 
     def _read_zero(self) -> None:
-        """Take what was said of another layer before; where nothing was, the choice stays."""
-        if self.labels.value is not None and zero_of(self.labels.value) == "background":
-            self.zero.value = "background"
+        """Take what was said of the layer that is chosen now; of the first one nothing may have been said but in the form."""
+        before, self._read = self._read, self.labels.value
+        if self.labels.value is not None and (
+            before is not None or zero_of(self.labels.value) == "background"
+        ):
+            self.zero.value = zero_of(self.labels.value)
 
     def heard(self, event: Event) -> None:
         """Show progress, draw the curves, keep the best model so far."""
@@ -236,7 +261,7 @@ class TrainWidget(Panel):
             case Repainted(counts=counts):
                 self._notes.clear()
                 if not counts:  # what still holds of the paint is said again
-                    self.findings.show_all([f for f in self.findings.shown if not f.of_paint])
+                    self._drop_what_was_said_of_paint()
                 self.say("Training with the new strokes …" if counts else "New strokes …")
 
     def draw(self) -> None:
@@ -294,6 +319,9 @@ class TrainWidget(Panel):
     def _looked(self, found: list[Finding]) -> None:
         self.findings.show_all([*found, *(f for f in self.findings.shown if f.of_paint and f not in found)])
 
+    def _drop_what_was_said_of_paint(self) -> None:
+        self.findings.show_all([f for f in self.findings.shown if not f.of_paint])
+
     def in_sight(self) -> Generator[Event, None, list[Finding]] | None:
         """A look at the layers chosen; None if there is no image, or one that cannot be trained on."""
         with suppress(LimnError):
@@ -325,6 +353,7 @@ class TrainWidget(Panel):
         """Give the strokes the names and colours of the model that is trained further, if nobody named them."""
         if self.labels.value is not None and (model := self._origin):
             restore(self.labels.value, model.spec.classes)
+            self._read_zero()
 
     def _draw(self) -> None:
         """Show the network that would be trained."""
@@ -338,9 +367,9 @@ class TrainWidget(Panel):
     def _keep(self, model: Model) -> None:
         if self._coming:  # another may have come by the name meanwhile
             self.name, self._coming = SHELF.free_name(self._coming), ""
-        self.model = model if self.live_run is None else model.called(self.live_run.legend)
-        self.save_button.setEnabled(True)
+        self.model = model if self._legend is None else model.called(self._legend)
         SHELF.put(self.name, self.model, self._images)
+        self._light_save()
 
     def _on_model(self, name: str) -> None:
         """Go on from the newest model next time, once no run is under way."""
@@ -352,49 +381,18 @@ class TrainWidget(Panel):
         """Offer the model of a file to start from."""
         SHELF.load(path)
 
+    def _light_save(self) -> None:
+        self.save_button.setEnabled((self._origin or self.model) is not None)
+
     def save(self, path: Path) -> None:
-        """Save the latest model; ``.limn`` is added to a name without it."""
-        if self.model is not None:
-            self.say(f"Saved {self.model.save(model_path(path))}.")
+        """Save the model that would be trained further, or else the latest; ``.limn`` is added to a name without it."""
+        if model := self._origin or self.model:
+            self.say(f"Saved {model.save(model_path(path))}.")
 
     def _choose_to_load(self) -> None:
-        if found := QFileDialog.getOpenFileName(self, "Load a model", "", "Limn models (*.limn)")[0]:
-            self.load(Path(found))
+        if path := ask_for_model(self):
+            self.load(path)
 
     def _choose_to_save(self) -> None:
-        dialog = QFileDialog(self, "Save the model", "", "Limn models (*.limn)")
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix("limn")  # so that it asks before that file is replaced
-        dialog.selectFile(f"{self.name}.limn")
-        found = dialog.selectedFiles() if dialog.exec() else []
-        dialog.deleteLater()
-        if found:
-            self.save(Path(found[0]))
-
-
-def _training(
-    image: Volume, labels: Labels, spec: TrainSpec, origin: Model | None
-) -> Generator[Event, None, Any]:
-    """The run; PyTorch is imported in its thread, so the window opens and answers without it."""
-    legend, seen = given_legend(labels), volume_of(labels)
-    data, name = finest(labels), labels.name
-
-    def events() -> Generator[Event, None, Any]:
-        from napari_limn.training.trainer import training_events
-
-        try:
-            return (
-                yield from training_events(
-                    image,
-                    Volume.of(data, image.axes.without("C"), name),
-                    spec,
-                    model=origin,
-                    colors=legend.colors,
-                    names=legend.names,
-                )
-            )
-        except LimnError:
-            yield from stopping(image, seen, spec, origin)
-            raise
-
-    return events()
+        if path := ask_where_to_save(self, self.origin.value if self._origin else self.name):
+            self.save(path)

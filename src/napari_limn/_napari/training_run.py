@@ -1,0 +1,62 @@
+"""What a training in the window runs in its thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_limn._napari.classes import given_legend
+from napari_limn._napari.findings import stopping
+from napari_limn._napari.layers import finest, volume_of
+from napari_limn.errors import LimnError
+from napari_limn.volume.open import open_labels
+from napari_limn.volume.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari.layers import Labels
+
+    from napari_limn.events import Event
+    from napari_limn.model import Model
+    from napari_limn.training.spec import TrainSpec
+
+
+def training(
+    image: Volume, labels: Labels, spec: TrainSpec, origin: Model | None
+) -> Generator[Event, None, Any]:
+    """The run; PyTorch is imported in its thread, so the window opens and answers without it."""
+    legend, seen, data = given_legend(labels), volume_of(labels), finest(labels)
+
+    def events() -> Generator[Event, None, Any]:
+        from napari_limn.training.trainer import training_events
+
+        try:
+            return (
+                yield from training_events(
+                    image,
+                    labels_on(image, data, seen),
+                    spec,
+                    model=origin,
+                    colors=legend.colors,
+                    names=legend.names,
+                )
+            )
+        except LimnError:
+            yield from stopping(image, seen, spec, origin)
+            raise
+
+    return events()
+
+
+def labels_on(image: Volume, data: Any, seen: Volume) -> Volume:
+    """Labels of an image: an array with the image's axes, or as the layer that it is in has them, if these are fewer or more.
+
+    Raises
+    ------
+    LimnError
+        If such do not fit.
+    """
+    axes = image.axes.without("C")
+    return (
+        Volume.of(data, axes, seen.name) if len(data.shape) == len(axes.names) else open_labels(seen, image)
+    )
