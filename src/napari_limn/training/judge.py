@@ -104,7 +104,8 @@ class Judge:
     windows
         Images (1, C, …) and class indices (1, …), labelled where held-out strokes are.
     proven
-        Whether a network was shown before this training: it then gives way only to a classifier that is surely better.
+        Whether a network was shown before this training: it then gives way only to a classifier that is surely better, and what it
+        was stays the mark for those that come.
     trusting
         Whether, with nothing held out, a network is shown all the same, together with the classifier.
     taught
