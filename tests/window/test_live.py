@@ -7,10 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from qtpy.QtWidgets import QWidget
 
 from napari_limn._napari.classes import names_of
+from napari_limn._napari.live import LiveRun
 from napari_limn._napari.shelf import SHELF
 from napari_limn.events import Repainted
+from napari_limn.training.spec import TrainSpec
 
 pytestmark = pytest.mark.window
 
@@ -82,6 +85,20 @@ def until_noticed(hand, train):
 
 def limn_threads():
     return [t for t in threading.enumerate() if t.name == "limn"]
+
+
+def test_paint_that_is_told_of_before_it_is_there_is_looked_for_once_more(hand, qtbot):
+    """As napari does with a fill, and with the click that corrects a region."""
+    image = hand.viewer.add_image(np.zeros((40, 50), np.float32), name="a")
+    labels = hand.viewer.add_labels(np.zeros((40, 50), np.uint8), name="s")
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    run = LiveRun(hand.viewer, [image], labels, TrainSpec(), None, lambda: False, lambda _: None, parent)
+    seen = []
+    run._paint.mark = lambda box: seen.append((box, int(labels.data[5, 7])))
+    labels.data_setitem((np.array([5]), np.array([7])), 3)
+    qtbot.waitUntil(lambda: (((5, 6), (7, 8)), 3) in seen, timeout=5000)
+    run.close()
 
 
 def test_strokes_are_followed_by_a_preview_that_gets_right(hand, live):

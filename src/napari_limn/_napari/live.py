@@ -175,8 +175,14 @@ class LiveRun:
         return field_of(self.viewer, self.images[0], layer_axes(self.images[0], self.volume))
 
     def _on_paint(self, event: Any) -> None:
-        for atom in event.value:
-            self._paint.mark(_box_of(atom, self._paint.shape))
+        boxes = [_box_of(atom, self._paint.shape) for atom in event.value]
+        self._mark(boxes)
+        # napari tells of a fill, and of a click, before it writes, and the run's thread may look in between
+        QTimer.singleShot(0, partial(self._mark, boxes))
+
+    def _mark(self, boxes: Sequence[Box]) -> None:
+        for box in boxes:
+            self._paint.mark(box)
 
     def _on_data(self, event: Any = None) -> None:
         """Another array, or the same one painted by a program."""
