@@ -15,7 +15,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDockWidget
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
-from napari_limn._napari.classes import set_legend
+from napari_limn._napari.classes import names_of, set_legend
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.layers import MADE_BY
 from napari_limn._napari.predict import PredictWidget
@@ -130,6 +130,19 @@ def test_classes_that_are_renamed_after_a_run_are_so_in_the_model(qtbot, viewer)
     for model in (train.model, SHELF[train.name]):
         assert model.spec.classes.name_of[1] == "axon"
         assert model.spec.classes.color_of[2] == pytest.approx((0.0, 0.0, 1.0, 1.0))
+
+
+def test_a_model_does_not_take_the_names_of_another_that_is_looked_at(qtbot, viewer):
+    train = opened(qtbot, viewer, TrainWidget)
+    images(viewer, "a")
+    strokes = viewer.add_labels(np.ones((64, 64), np.uint8), name="strokes")
+    train._chosen()
+    train._keep(untrained(1))
+    spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2), names=("axon", "myelin")))
+    SHELF.put("other", Model(spec, UNet(spec.network).eval()))
+    train.origin.value = "other"
+    assert names_of(strokes)[1] == "axon"
+    assert SHELF[train.name].spec.classes.name_of[1] == "class 1"
 
 
 def test_what_start_from_shows_can_be_saved_from_any_panel(qtbot, viewer, tmp_path):

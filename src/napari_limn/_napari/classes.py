@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
@@ -18,11 +18,12 @@ from napari_limn._napari.layers import (
     is_painted,
     painted_look,
 )
+from napari_limn._napari.listening import call_all, connected
 from napari_limn.annotation.classes import default_color, default_name
 from napari_limn.annotation.legend import MOST, Legend, names_from, painted_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from napari.components import ViewerModel
 
@@ -148,6 +149,36 @@ def follow_legend(layer: Labels, before: Legend, after: Legend) -> None:
     if new != legend:
         zero = {0: names[0]} if 0 in names else {}
         set_legend(layer, Legend(zero | new.names, new.colors))
+
+
+class Naming:
+    """Follows what a person says of the classes of one layer at a time; `changed` is called when that is another.
+
+    Nothing here holds on to the layer, nor it to who listens.
+    """
+
+    def __init__(self, changed: Callable[[], object]) -> None:
+        self.legend: Legend | None = None
+        """What was said last; it stays when the layer is gone."""
+        self._changed = changed
+        self._listening: list[Callable[[], object]] = []
+
+    def follow(self, layer: Labels) -> None:
+        """Follow this layer, and no other."""
+        self.stop()
+        self.legend = given_legend(layer)
+        self._listening += [
+            connected(tells, self._look) for tells in (layer.events.metadata, layer.events.colormap)
+        ]
+
+    def stop(self) -> None:
+        """Follow none."""
+        call_all(self._listening)
+
+    def _look(self, event: Any) -> None:
+        if (legend := given_legend(event.source)) != self.legend:
+            self.legend = legend
+            self._changed()
 
 
 def _set_colors(layer: Labels, legend: Legend) -> None:

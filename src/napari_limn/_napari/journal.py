@@ -355,7 +355,7 @@ class Journals(QObject):
 def _ties(layer: Labels, image: Image) -> tuple[bool, bool, bool]:
     """What speaks for a layer being of an image, the strongest first: it was made for it, lies where it does, can be kept beside it."""
     place = placement(image, volume_of(image))
-    there = all(np.allclose(getattr(layer, what), place[what]) for what in ("scale", "translate"))
+    there = all(np.allclose(getattr(layer, what), place[what], atol=0) for what in ("scale", "translate"))
     return name_of_image(layer) == image.name, there, path_of(image) is not None
 
 

@@ -233,7 +233,7 @@ def hand_over(layer: Labels) -> None:
 
 def take_into_memory(layer: Labels) -> None:
     """Read what a layer shows of a file: from now on it is the layer's own, and stays when the file is written over."""
-    layer.data = np.asarray(layer.data).copy()  # what a lazy array gives may be another's, or read-only
+    layer.data = np.array(layer.data)  # what a lazy array gives may be another's, or read-only
     layer.metadata = {key: value for key, value in layer.metadata.items() if key != _FILE}
 
 

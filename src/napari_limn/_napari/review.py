@@ -159,7 +159,8 @@ class ReviewWidget(Panel):
         if self._follower is not None:
             self._follower.refresh()
         if result is None:
-            self.say("Cancelled; the map is not whole." if self._pool is None else "Cancelled.")
+            begun, self._planned = self._planned is None, None
+            self.say("Cancelled; the map is not whole." if begun and self._pool is None else "Cancelled.")
             return
         self._pool, self._paint = result
         self._set_buttons()

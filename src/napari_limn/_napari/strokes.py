@@ -188,8 +188,8 @@ def _how_made(layer: Labels) -> str:
         return "These are corrections of an audit, kept in no journal: they count when you press Accept corrected in Review."
     if "difference" in made:
         return "This shows where two predictions differ. What is painted on it is kept nowhere; paint on one of the two."
-    if layer.multiscale:
-        return "This shows a prediction that cannot be painted on, for its size. Press New strokes layer and paint there."
+    if layer.multiscale or not layer.editable:
+        return "This shows a prediction that cannot be painted on. Press New strokes layer and paint there."
     return (
         "This shows a prediction. Paint on it, and it is yours: kept in a journal, and replaced by no other."
     )

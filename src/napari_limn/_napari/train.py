@@ -5,16 +5,16 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from weakref import ref
 
 from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels
 
-from napari_limn._napari.classes import given_legend, restore, set_zero, zero_of
+from napari_limn._napari.classes import Naming, restore, set_zero, zero_of
 from napari_limn._napari.curve import Curve
 from napari_limn._napari.findings import Findings, Look, diagnosing, looked_at, mend_layers
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.layers import image_volume, is_untouched, volume_of
-from napari_limn._napari.listening import call_all, connected
 from napari_limn._napari.live import LiveRun
 from napari_limn._napari.offer import Offer
 from napari_limn._napari.picture import NetworkPicture
@@ -27,14 +27,13 @@ from napari_limn.specs import described
 from napari_limn.training.spec import Preset, TrainSpec, preset_network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Generator, Mapping
     from pathlib import Path
 
     from napari.viewer import Viewer
 
     from napari_limn.annotation.classes import Zero
     from napari_limn.annotation.findings import Finding, Remedy
-    from napari_limn.annotation.legend import Legend
     from napari_limn.model import Model
 
 NEW = "a new model"
@@ -47,8 +46,9 @@ class TrainWidget(Panel):
         super().__init__(napari_viewer, "limn-train", "Train", "Stop")
         spec, tips = TrainSpec(), described(TrainSpec)
         self.model: Model | None = None  # the latest
-        self._legend: Legend | None = None  # of the layer that it was trained on
-        self._listening: list[Callable[[], object]] = []
+        self._naming = Naming(self._renamed)  # of the classes of the layer that it was trained on
+        self._strokes: ref[Labels] | None = None  # the layer of the run that was begun last
+        self.destroyed.connect(self._naming.stop)
         self._read: Labels | None = None  # the layer that was last asked what its 0 means
         self.image = self.layer_field("Image", "image", Image, "The image that you painted on")
         self.labels = self.layer_field(
@@ -167,20 +167,10 @@ class TrainWidget(Panel):
         self.stop()
         self._off_since = why
 
-    def _listen(self, labels: Labels) -> None:
-        """Call the classes of the model as the person does, now and after the run."""
-        call_all(self._listening)
-        self._legend = given_legend(labels)
-
-        def look(event: Any = None) -> None:
-            if (legend := given_legend(labels)) != self._legend:
-                self._legend = legend
-                if self.model is not None and not self._coming:
-                    self._keep(self.model)
-
-        self._listening += [
-            connected(tells, look) for tells in (labels.events.metadata, labels.events.colormap)
-        ]
+    def _renamed(self) -> None:
+        """Call the classes of the model as the person does now."""
+        if self.model is not None and not self._coming:
+            self._keep(self.model)
 
     def _on_finished(self) -> None:
         super()._on_finished()
@@ -219,7 +209,7 @@ class TrainWidget(Panel):
         self.findings.show_all([f for f in self.findings.shown if not (f.of_paint or f.stops)])
         self._coming = f"{layers[0].name} model"
         self._images = [layer.name for layer in layers]
-        self._listen(self.labels.value)
+        self._strokes = ref(self.labels.value)
         self.curve.clear()
         return layers, spec, self._origin
 
@@ -351,9 +341,12 @@ class TrainWidget(Panel):
 
     def _restore(self) -> None:
         """Give the strokes the names and colours of the model that is trained further, if nobody named them."""
-        if self.labels.value is not None and (model := self._origin):
-            restore(self.labels.value, model.spec.classes)
-            self._read_zero()
+        if self.labels.value is None or (model := self._origin) is None:
+            return
+        if self.origin.value != self.name:  # nobody calls the latest model's classes so
+            self._naming.stop()
+        if restore(self.labels.value, model.spec.classes) and not self.objects.value:
+            self.zero.value = zero_of(self.labels.value)
 
     def _draw(self) -> None:
         """Show the network that would be trained."""
@@ -367,7 +360,9 @@ class TrainWidget(Panel):
     def _keep(self, model: Model) -> None:
         if self._coming:  # another may have come by the name meanwhile
             self.name, self._coming = SHELF.free_name(self._coming), ""
-        self.model = model if self._legend is None else model.called(self._legend)
+            if self._strokes is not None and (strokes := self._strokes()) is not None:
+                self._naming.follow(strokes)
+        self.model = model if self._naming.legend is None else model.called(self._naming.legend)
         SHELF.put(self.name, self.model, self._images)
         self._light_save()
 
