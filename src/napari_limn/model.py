@@ -20,11 +20,13 @@ from napari_limn.errors import LimnError
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
 from napari_limn.network.unet import UNet
 from napari_limn.specs import from_json, to_json
+from napari_limn.volume.axes import CENTIMETRES
 from napari_limn.volume.durable import disk_faults, unfinished
 from napari_limn.volume.intensity import IntensitySpec
 
 if TYPE_CHECKING:
     from napari_limn.annotation.legend import Legend
+    from napari_limn.volume.volume import Volume
 
 FORMAT = "napari-limn model"
 FORMAT_VERSION = 1
@@ -67,6 +69,23 @@ class ModelSpec:
                 f"found a network of {self.network.out_channels} outputs for {self.classes.count} classes, "
                 "expected as many; the specification does not fit together."
             )
+
+    def doubts(self, volume: Volume) -> list[str]:
+        """Whether voxels of an image have another size than those of training, a sentence each; of lengths only, in whatever unit."""
+        unit, spacing = volume.axes.units[volume.axes.names.index("X")], volume.axes.spacing
+        if unit not in CENTIMETRES or self.unit not in CENTIMETRES:
+            return []
+        found = []
+        same = CENTIMETRES[self.unit] / CENTIMETRES[unit]
+        for axis, what in ((2, "pixels are {} wide"), (0, "planes are {} apart")):
+            ratio = spacing[axis] / (own := self.spacing[axis] * same)
+            if (axis == 2 or self.network.ndim == 3) and not 2 / 3 < ratio < 1.5:
+                size = what.format(f"{spacing[axis]:.3g} {unit}")
+                looks = "smaller" if ratio > 1 else "larger"
+                found.append(
+                    f"{volume.name}: {size}, the model was trained at {own:.3g}; structures look {looks} to it."
+                )
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

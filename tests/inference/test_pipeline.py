@@ -287,6 +287,24 @@ def test_pixels_of_another_size_are_warned_about(size, said):
         assert f"structures look {said}" in warned[0]
 
 
+def test_sizes_are_compared_in_whatever_unit_and_planes_where_the_network_looks_along_z():
+    nano = Volume.of(np.zeros((24, 24), np.uint8), Axes.of("YX", (100.0, 100.0), ("nanometer",) * 2))
+    assert check_fit(model_of(spacing=(1.0, 0.1, 0.1), unit="micrometer"), nano) == []
+    [said] = check_fit(model_of(spacing=(1.0, 0.3, 0.3), unit="micrometer"), nano)
+    assert "pixels are 100 nanometer wide, the model was trained at 300; structures look larger" in said
+    stack = Volume.of(np.zeros((4, 24, 24), np.uint8), Axes.of("ZYX", (2.0, 0.1, 0.1), ("micrometer",) * 3))
+    network = UNetSpec(width=2, factors=((1, 2, 2),))
+    for ndim, count in ((3, 1), (2, 0)):
+        spec = ModelSpec(
+            network=network if ndim == 3 else UNetSpec(width=2, factors=((2, 2),)),
+            classes=Classes((1, 2)),
+            spacing=(0.5, 0.1, 0.1),
+            unit="micrometer",
+        )
+        assert len(spec.doubts(stack)) == count
+        assert all("planes are 2 micrometer apart" in doubt for doubt in spec.doubts(stack))
+
+
 def test_sizes_in_pixels_say_nothing():
     assert check_fit(model_of(spacing=(1.0, 0.1, 0.1), unit="pixel"), micrometers(5.0)) == []
     assert check_fit(model_of(spacing=(1.0, 0.1, 0.1), unit="micrometer"), image_of((20, 20), "YX")) == []

@@ -273,18 +273,36 @@ def test_of_filled_areas_some_of_each_class_are_looked_at_and_more_paint_changes
     assert set(few[target[few] == 0]) == set(more[target[more] == 0])
 
 
-def test_a_twin_of_corrections_of_one_class_knows_the_other_from_before():
+def test_a_twin_of_corrections_knows_the_class_that_was_not_corrected_from_before():
+    truth, image = TRUTH.copy(), IMAGE.copy()
+    truth[:, 100:], image[:, 100:] = 3, image[:, 100:] + 8
+    painted = np.zeros_like(truth)
+    for y in range(10, 120, 10):
+        for low, high in ((8, 56), (72, 94), (104, 124)):
+            painted[y, low:high] = truth[y, low:high]
     spec = replace(SPEC, network=None, steps=4, held_out=0.3)
-    model = train(IMAGE, strokes(), spec)
-    corrections = np.where(strokes(range(10, 120, 10)) == 2, 2, 0).astype(np.uint8)
-    painted = gather(IMAGE, corrections, spec, model.spec.classes, {}, {})
-    data = TrainingSet(painted, model.spec.network, spec)
+    model = train(image, painted, spec)
+    corrected = gather(image, np.where(painted > 1, painted, 0), spec, model.spec.classes, {}, {})
+    data = TrainingSet(corrected, model.spec.network, spec)
     assert data.holds_out
     run = Run(model, spec, data)
     drain(run.learning())
     bank = data.features_of(0, ((0, 1), (0, 1), (0, 128), (0, 128)), run._twin)
     found = run._twin.logits_of(torch.from_numpy(bank)[None]).argmax(1)[0].numpy() + 1
-    assert (found == TRUTH).mean() > 0.9
+    assert (found == truth)[:, :60].mean() > 0.9
+
+
+def test_of_corrections_of_one_class_none_scores_the_model():
+    """It would be right to call everything so."""
+    spec = replace(SPEC, held_out=0.3)
+    model = train(IMAGE, strokes(), spec)
+    events = []
+    after = drain(
+        training_events(IMAGE, np.where(strokes(range(10, 120, 10)) == 2, 2, 0), spec, model=model),
+        events.append,
+    )
+    assert after.spec.score is None
+    assert not any(isinstance(e, Scored) for e in events)
 
 
 def test_what_is_drawn_of_answers_follows_their_doubt():

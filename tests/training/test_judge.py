@@ -97,10 +97,10 @@ def test_a_network_that_was_shown_before_gives_way_only_to_a_classifier_that_is_
 
 def test_what_a_model_was_when_it_is_trained_further_stays_the_mark():
     """The best of many scores on few strokes would be the luckiest, and nothing would come after it."""
-    for proven in (True, False):
-        judge = Judge(windows_of((0, 0, 0, 1, 1, 1)), proven=proven)
+    for marked in (True, False):
+        judge = Judge(windows_of((0, 0, 0, 1, 1, 1)), proven=True, marked=marked)
         assert all(judge.network(network_that(Answer(clear))).better for clear in (1.0, 6.0))
-        assert judge.network(network_that(Answer(1.2))).better is proven
+        assert judge.network(network_that(Answer(1.2))).better is marked
         assert not judge.network(network_that(Answer(-2.0))).better
 
 

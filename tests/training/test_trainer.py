@@ -221,6 +221,18 @@ def test_the_more_steps_a_model_had_the_less_the_first_ones_of_further_training_
     assert 0 < moved(1000) < moved(1) / 4
 
 
+def test_further_training_on_voxels_of_another_size_is_warned_about():
+    axes = Axes.of("YX", (0.5, 0.5), ("micrometer",) * 2)
+    model = train(Volume.of(IMAGE, axes), STROKES, SHORT)
+    for size, count in ((0.5, 0), (1.0, 1)):
+        image, events = Volume.of(IMAGE, Axes.of("YX", (size, size), ("micrometer",) * 2)), []
+        drain(training_events(image, STROKES, SHORT, model=model), events.append)
+        assert (
+            sum(isinstance(e, Warned) and "the model was trained at 0.5" in e.message for e in events)
+            == count
+        )
+
+
 def test_further_training_leaves_the_model_it_began_with_as_it_was(trained):
     model, _ = trained
     before = {name: tensor.clone() for name, tensor in weights(model).items()}

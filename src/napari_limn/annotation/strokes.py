@@ -238,7 +238,8 @@ def hold_out(
     Returns
     -------
     HoldOut
-        Of a class that has none to spare, nothing. Empty where that leaves fewer than two of several classes to tell apart.
+        Of a class that has none to spare, nothing. Empty where that leaves fewer than two classes: of one alone it is right to
+        call everything so.
 
     Notes
     -----
@@ -266,8 +267,7 @@ def hold_out(
         if drawn and not (here & held).any() and (count(lost | around) <= total / 2).all():
             lost, held = lost | around, held | here
             chosen.append(box)
-    told = np.count_nonzero(count(held))
-    return HoldOut(tuple(chosen), gap) if told >= min(2, len(values)) else HoldOut()
+    return HoldOut(tuple(chosen), gap) if np.count_nonzero(count(held)) > 1 else HoldOut()
 
 
 def hold_out_together(

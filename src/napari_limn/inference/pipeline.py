@@ -199,14 +199,7 @@ def check_fit(model: Model, volume: Volume) -> list[str]:
     if network.ndim == 3 and volume.grid[1] == 1:
         raise LimnError(f"{volume.name}: found a single plane, the model expects a stack; choose a 2D model.")
     refuse_single_sample(network, volume.grid, volume.name)
-    unit = volume.axes.units[volume.axes.names.index("X")]
-    ratio = volume.axes.spacing[2] / model.spec.spacing[2]
-    if unit == model.spec.unit != "pixel" and not 2 / 3 < ratio < 1.5:
-        return [
-            f"{volume.name}: pixels are {volume.axes.spacing[2]:.3g} {unit} wide, the model was trained at "
-            f"{model.spec.spacing[2]:.3g}; structures look {'smaller' if ratio > 1 else 'larger'} to it."
-        ]
-    return []
+    return model.spec.doubts(volume)
 
 
 def _opened(model: Model | str | os.PathLike[str], prune: int | None) -> Model:

@@ -249,11 +249,11 @@ class TrainingSet:
 
     def unscored(self) -> list[str]:
         """Names of the painted classes of which nothing is held out."""
-        painted, held = set[int](), set[int]()
+        left = set().union(*(paint.counts for paint in self._paints))
         for paint, out in zip(self._paints, self._held, strict=True):
-            painted |= set(paint.counts)
-            held |= set(np.unique(paint.value[out.held(paint.where)]).tolist())
-        return [self._classes.name_of[value] for value in sorted(painted - held)]
+            for box in out.boxes if left else ():
+                left -= set(paint.value[HoldOut((box,)).held(paint.where)].tolist())
+        return [self._classes.name_of[value] for value in sorted(left)]
 
     # ---- for whoever fits a pixel classifier -------------------------------------------------------------------
     @property

@@ -104,8 +104,10 @@ class Judge:
     windows
         Images (1, C, …) and class indices (1, …), labelled where held-out strokes are.
     proven
-        Whether a network was shown before this training: it then gives way only to a classifier that is surely better, and what it
-        was stays the mark for those that come.
+        Whether a network is shown: it then gives way only to a classifier that is surely better.
+    marked
+        Whether the first network that is judged stays the mark for those that come. Otherwise that is the best: the best of many
+        scores on few strokes is the luckiest, but a new model has no other to go by.
     trusting
         Whether, with nothing held out, a network is shown all the same, together with the classifier.
     taught
@@ -120,12 +122,12 @@ class Judge:
         windows: Windows,
         *,
         proven: bool = False,
+        marked: bool = False,
         trusting: bool = False,
         taught: bool = False,
         bfloat16: bool = False,
     ) -> None:
-        self.windows, self._proven, self._bfloat16 = windows, proven, bfloat16
-        self._marked = proven  # the first network then stays the mark: the best of many would be the luckiest
+        self.windows, self._proven, self._marked, self._bfloat16 = windows, proven, marked, bfloat16
         self._trusting, self._taught = trusting or proven, taught
         self._simple: Evidence | None = None  # of the classifier alone
         self._logits: list[torch.Tensor] = []  # of the classifier, for each window

@@ -210,7 +210,8 @@ class Run:
     def _warned_of_scores(self) -> Generator[Event, None, None]:
         """Say what scores will not tell."""
         if not self.data.holds_out:
-            alone = self._classifier is not None and not self._taught and self.first_share == 1
+            share = self.best.spec.network.share if self.best else self.first_share
+            alone = self._classifier is not None and not self._taught and share == 1
             stays = ", and the first answer stays" if alone and self.spec.zero == "unlabelled" else ""
             yield Warned(
                 f"There is too little paint to hold any out, so nothing scores the model{stays}; "
@@ -266,6 +267,7 @@ class Run:
         judge = Judge(
             windows,
             proven=proven,
+            marked=self.first_share < 1,
             trusting=self.spec.held_out == 0 or self.spec.zero == "background",
             taught=self._taught,
             bfloat16=self.bfloat16,
@@ -281,8 +283,10 @@ class Run:
         if proven and self.best is not None:
             # what is shown sets the mark for what comes, and stays unless it is surely worse than the classifier
             shown = deepcopy(self.best.network).to(self.device)
-            stays = judge.network(shown, share=self.best.spec.network.share).better
-            verdict = verdict and replace(verdict, better=not stays)
+            stays = judge.network(shown, share=self.best.spec.network.share)
+            verdict = verdict and replace(verdict, better=not stays.better)
+            if stays.score is not None:
+                self.best = replace(self.best, spec=replace(self.best.spec, score=stays.score))
         self._judge, self._judged = judge, data
         if verdict is not None:
             yield from self._keep(verdict)
@@ -299,7 +303,7 @@ class Run:
         known = self.start.network.pixels
         painted = np.setdiff1d(seen.target, [IGNORE])
         if self._further and known is not None and len(painted) < known.classes:
-            # from corrections of one class it would learn that there is no other
+            # from corrections of some classes it would learn that there are no others
             return deepcopy(known), _AGAIN
         return deepcopy(classifier), _TWIN
 

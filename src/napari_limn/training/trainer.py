@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Found, drain
+from napari_limn.events import Event, Found, Warned, drain
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.data import TrainingSet, gather, worth_knowing
@@ -85,6 +85,8 @@ def training_events(
     painted = gather(images, labels, spec, known, colors or {}, names or {})
     for finding in worth_knowing(painted, spec, known):
         yield Found.of(finding)
+    if model is not None:
+        yield from (Warned(doubt) for image in painted.images for doubt in model.spec.doubts(image))
     start = begin(spec, painted, model)
     data = TrainingSet(painted, start.spec.network, spec)
     return (yield from Run(start, spec, data).learning())
