@@ -283,7 +283,7 @@ def test_of_what_is_no_prediction_to_paint_on_it_is_not_said_that_it_is_kept(han
     for name, data, how, sentence in (
         ("corrections", zeros, {"audit": "digest"}, "corrections of an audit, kept in no journal"),
         ("difference", zeros, {"difference": ["a", "b"]}, "What is painted on it is kept nowhere"),
-        ("pyramid", [zeros, zeros[::2, ::2]], made, "cannot be painted on, for its size"),
+        ("pyramid", [zeros, zeros[::2, ::2]], made, "cannot be painted on. Press New strokes layer"),
         ("prediction", zeros, made, "Paint on it, and it is yours: kept in a journal"),
     ):
         widget.labels.value = hand.viewer.add_labels(data, name=name, metadata={MADE_BY: how})
