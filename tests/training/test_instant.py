@@ -97,6 +97,33 @@ def test_a_sample_knows_every_stroke_and_which_are_held_out():
     assert np.array_equal(rest.target[~sample.held], sample.target[~sample.held])
 
 
+def test_of_a_large_image_a_few_tiles_answer_first_and_change_nothing_for_the_rest(monkeypatch):
+    monkeypatch.setitem(instant.TILE, 2, (1, 1, 32, 32))
+    network, data = prepared()
+    assert not instant.is_large(network.pixels, data)
+    monkeypatch.setitem(instant._QUICK, 2, 1)
+    assert instant.is_large(network.pixels, data)
+    known = {}
+    few = drain(drawing(network.pixels, data, known=known, quick=True))
+    whole, after = drain(drawing(network.pixels, data)), drain(drawing(network.pixels, data, known=known))
+    assert set(few.target) - {IGNORE} == {0, 1}
+    assert len(few.target) < len(whole.target) / 2
+    for one, other in (
+        (whole.features, after.features),
+        (whole.target, after.target),
+        (whole.held, after.held),
+    ):
+        assert np.array_equal(one, other)
+
+    events = []
+    final = drain(training_events(IMAGE, strokes(), SPEC), events.append)
+    answers = [e.model for e in events if isinstance(e, Improved) and e.model.spec.steps == 0]
+    assert len(answers) >= 4
+    monkeypatch.setitem(instant._QUICK, 2, 1 << 30)
+    for name, value in train(IMAGE, strokes(), SPEC).network.pixels.state_dict().items():
+        assert torch.equal(value, final.network.pixels.state_dict()[name])
+
+
 def test_more_strokes_cost_features_around_them_only(monkeypatch):
     seen = []
     features_of = TrainingSet.features_of

@@ -47,6 +47,7 @@ _SHOWN = 50  # voxels of a class that was not painted, from which it is remember
 _OTHERS = 60_000  # further voxels whose answer the perceptron learns
 TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
 _SEEN = {2: 3_000_000, 3: 1_000_000}  # voxels whose features are computed, at most: about two seconds
+_QUICK = {2: 700_000, 3: 250_000}  # for an answer before that, where there is half as much again to look at
 _STEPS, _BATCH, _RATE = 400, 4096, 1e-2
 _STEPS_ON, _OTHERS_ON = 100, 20_000  # for a perceptron that knows most of it already
 _PAUSE = 20  # steps between two moments to break off
@@ -256,16 +257,30 @@ def _learning(
         schedule.step()
 
 
+def is_large(classifier: PixelClassifier, data: TrainingSet) -> bool:
+    """Whether so much is painted that a quick answer from part of it is worth its while."""
+    seen = sum(_looked_at(tile, classifier) for tile in data.painted_tiles(TILE[data.ndim]))
+    return seen > 1.5 * _QUICK[data.ndim]
+
+
 def drawing(
-    classifier: PixelClassifier, data: TrainingSet, seed: int = 0, known: Known | None = None
+    classifier: PixelClassifier,
+    data: TrainingSet,
+    seed: int = 0,
+    known: Known | None = None,
+    *,
+    quick: bool = False,
 ) -> Generator[Event, None, Sample]:
     """The painted voxels, and about as many others as are wanted, from tiles with paint; `seed` is that of the choice.
 
-    What is in `known` is not computed again; it is filled for the next time, when there are more strokes on the same images.
+    What is in `known` is not computed again; it is filled for the next time, when there are more strokes on the same images, or
+    when all tiles are looked at after a `quick` look at a few.
     """
     known = {} if known is None else known
     tiles = _chosen(data.painted_tiles(TILE[data.ndim]), classifier, seed, known)
     others = _OTHERS // len(tiles) + 1
+    if quick:
+        tiles = _few(tiles, classifier)
     parts = []
     for tile in tiles:
         yield Working()
@@ -327,6 +342,21 @@ def _random(tile: PaintedTile, seed: int) -> np.random.Generator:
     return np.random.default_rng((seed, tile.source, *(start for start, _ in tile.box)))
 
 
+def _looked_at(tile: PaintedTile, classifier: PixelClassifier) -> int:
+    """Voxels of a tile, margins included."""
+    return classifier.looked_at(shape_of(tile.box)[-classifier.ndim :])
+
+
+def _few(tiles: list[PaintedTile], classifier: PixelClassifier) -> list[PaintedTile]:
+    """The first of the tiles: as many as a quick answer has time for, and as show every class."""
+    left, missing = _QUICK[classifier.ndim], {number for tile in tiles for number in tile.classes}
+    for count, tile in enumerate(tiles):
+        if left <= 0 and not missing:
+            return tiles[:count]
+        left, missing = left - _looked_at(tile, classifier), missing - set(tile.classes)
+    return tiles
+
+
 def _chosen(
     tiles: list[PaintedTile], classifier: PixelClassifier, seed: int, known: Known
 ) -> list[PaintedTile]:
@@ -338,7 +368,7 @@ def _chosen(
     chosen, left = list[PaintedTile](), _SEEN[classifier.ndim]
     for tile in first + later:
         if (new := (tile.source, tile.box) not in known) and left > 0:
-            left -= classifier.looked_at(shape_of(tile.box)[-classifier.ndim :])
+            left -= _looked_at(tile, classifier)
         if left >= 0 or not new or len(chosen) < len(first):
             chosen.append(tile)
     return chosen

@@ -17,7 +17,7 @@ from napari_limn.device import channels_last, choose_device, fast_bfloat16
 from napari_limn.events import Event, Improved, Scored, Step, Warned
 from napari_limn.model import Model
 from napari_limn.network.unet import UNet
-from napari_limn.training.instant import drawing, teaching, unseen
+from napari_limn.training.instant import drawing, is_large, teaching, unseen
 from napari_limn.training.judge import Judge, Verdict, age, share_beside
 from napari_limn.training.losses import masked_loss, soft_loss
 from napari_limn.training.soft_targets import guessing
@@ -198,8 +198,13 @@ class Run:
             yield from self._warned_of_scores()
         if self._classifier is None:
             return
-        self._sample = yield from drawing(self._classifier, self.data, self.spec.seed, self._known)
         given = _AGAIN if self._further else _FRESH
+        if given == _FRESH and self.best is None and is_large(self._classifier, self.data):
+            few = yield from drawing(self._classifier, self.data, self.spec.seed, self._known, quick=True)
+            yield from teaching(self._classifier, few, self.spec.seed)
+            yield Improved(self._answered(self._classifier))
+            self.best = None
+        self._sample = yield from drawing(self._classifier, self.data, self.spec.seed, self._known)
         if given == _AGAIN and self.best is None:
             yield from self._warned_of_forgetting(self._classifier, self._sample)
         said = None
