@@ -120,12 +120,18 @@ def test_what_0_means_is_what_was_said_of_the_layer_chosen(qtbot, viewer):
     assert train._chosen()[1].zero == "background"
 
 
-def test_classes_that_are_renamed_after_a_run_are_so_in_the_model(qtbot, viewer):
+def after_a_run(qtbot, viewer):
+    """The Train panel with a model, and the layer that it was trained on."""
     train = opened(qtbot, viewer, TrainWidget)
     images(viewer, "a")
     strokes = viewer.add_labels(np.ones((64, 64), np.uint8), name="strokes")
     train._chosen()
     train._keep(untrained(1))
+    return train, strokes
+
+
+def test_classes_that_are_renamed_after_a_run_are_so_in_the_model(qtbot, viewer):
+    train, strokes = after_a_run(qtbot, viewer)
     set_legend(strokes, Legend.of([1, 2], {1: "axon"}, {2: (0.0, 0.0, 1.0, 1.0)}))
     for model in (train.model, SHELF[train.name]):
         assert model.spec.classes.name_of[1] == "axon"
@@ -133,11 +139,7 @@ def test_classes_that_are_renamed_after_a_run_are_so_in_the_model(qtbot, viewer)
 
 
 def test_a_model_does_not_take_the_names_of_another_that_is_looked_at(qtbot, viewer):
-    train = opened(qtbot, viewer, TrainWidget)
-    images(viewer, "a")
-    strokes = viewer.add_labels(np.ones((64, 64), np.uint8), name="strokes")
-    train._chosen()
-    train._keep(untrained(1))
+    train, strokes = after_a_run(qtbot, viewer)
     spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2), names=("axon", "myelin")))
     SHELF.put("other", Model(spec, UNet(spec.network).eval()))
     train.origin.value = "other"

@@ -278,11 +278,11 @@ def _array_for(array: Any, volume: Volume, dtype: np.dtype[Any]) -> Any:
 
 def _refuse_other_axes(labels: Labels, image: Volume) -> None:
     """Raise a LimnError where labels are a plane of a stack, or the like: what is painted is noted by the axes of the image."""
-    data, axes = finest(labels), image.axes.without("C")
-    labels_on(image, data, volume_of(labels))
-    if len(data.shape) != len(axes.names):
+    seen, axes = volume_of(labels), image.axes.without("C")
+    labels_on(image, seen)
+    if len(seen.axes.names) != len(axes.names):
         raise LimnError(
-            f"{labels.name}: found {len(data.shape)} axes, expected {len(axes.names)} like the image {image.name}; paint on a labels layer "
+            f"{labels.name}: found {len(seen.axes.names)} axes, expected {len(axes.names)} like the image {image.name}; paint on a labels layer "
             "made for this image."
         )
 

@@ -64,7 +64,7 @@ def layers_of(volume: Volume, name: str) -> list[LayerData]:
         if volume.levels and "C" not in volume.axes.names:
             levels = list(lazy_levels(volume, axes.names))  # of any size, and nothing remembered of it
         elif not volume.levels and size_in_bytes(volume.data.shape, volume.dtype) <= PLAIN:
-            levels = [np.asarray(levels[0]).copy()]  # dask takes no fill, no click, and no undo of theirs
+            levels = [np.array(levels[0])]  # dask takes no fill, no click, and no undo of theirs
         if volume.colors:
             look["colormap"] = colormap(volume.colors)
         if volume.names:

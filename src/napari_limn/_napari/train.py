@@ -49,7 +49,7 @@ class TrainWidget(Panel):
         self._naming = Naming(self._renamed)  # of the classes of the layer that it was trained on
         self._strokes: ref[Labels] | None = None  # the layer of the run that was begun last
         self.destroyed.connect(self._naming.stop)
-        self._read: Labels | None = None  # the layer that was last asked what its 0 means
+        self._read = False  # whether there was a layer to ask what its 0 means
         self.image = self.layer_field("Image", "image", Image, "The image that you painted on")
         self.labels = self.layer_field(
             "Labels", "labels", Labels, "The layer with your strokes: one number a class, background too"
@@ -224,10 +224,8 @@ class TrainWidget(Panel):
 
     def _read_zero(self) -> None:
         """Take what was said of the layer that is chosen now; of the first one nothing may have been said but in the form."""
-        before, self._read = self._read, self.labels.value
-        if self.labels.value is not None and (
-            before is not None or zero_of(self.labels.value) == "background"
-        ):
+        before, self._read = self._read, self.labels.value is not None
+        if self._read and (before or zero_of(self.labels.value) == "background"):
             self.zero.value = zero_of(self.labels.value)
 
     def heard(self, event: Event) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_limn._napari.classes import given_legend
 from napari_limn._napari.findings import stopping
-from napari_limn._napari.layers import finest, volume_of
+from napari_limn._napari.layers import volume_of
 from napari_limn.errors import LimnError
 from napari_limn.volume.open import open_labels
 from napari_limn.volume.volume import Volume
@@ -25,7 +25,7 @@ def training(
     image: Volume, labels: Labels, spec: TrainSpec, origin: Model | None
 ) -> Generator[Event, None, Any]:
     """The run; PyTorch is imported in its thread, so the window opens and answers without it."""
-    legend, seen, data = given_legend(labels), volume_of(labels), finest(labels)
+    legend, seen = given_legend(labels), volume_of(labels)
 
     def events() -> Generator[Event, None, Any]:
         from napari_limn.training.trainer import training_events
@@ -34,7 +34,7 @@ def training(
             return (
                 yield from training_events(
                     image,
-                    labels_on(image, data, seen),
+                    labels_on(image, seen),
                     spec,
                     model=origin,
                     colors=legend.colors,
@@ -48,8 +48,8 @@ def training(
     return events()
 
 
-def labels_on(image: Volume, data: Any, seen: Volume) -> Volume:
-    """Labels of an image: an array with the image's axes, or as the layer that it is in has them, if these are fewer or more.
+def labels_on(image: Volume, seen: Volume) -> Volume:
+    """Labels of an image: the array of a layer with the image's axes, or as the layer has them, if these are fewer or more.
 
     Raises
     ------
@@ -57,6 +57,5 @@ def labels_on(image: Volume, data: Any, seen: Volume) -> Volume:
         If such do not fit.
     """
     axes = image.axes.without("C")
-    return (
-        Volume.of(data, axes, seen.name) if len(data.shape) == len(axes.names) else open_labels(seen, image)
-    )
+    same = len(seen.axes.names) == len(axes.names)
+    return Volume.of(seen.data, axes, seen.name) if same else open_labels(seen, image)
