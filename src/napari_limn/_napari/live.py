@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from qtpy.QtCore import QTimer
 
-from napari_limn._napari.classes import given_legend, set_legend
+from napari_limn._napari.classes import Naming, set_legend
 from napari_limn._napari.follow import Follower, field_of
 from napari_limn._napari.layers import (
     active_layer,
@@ -97,8 +97,8 @@ class LiveRun:
         self._stopped, self._gone = stopped, gone
         self._paint = Snapshot(finest(labels))
         self._field = self._looked_at()
-        self.legend = given_legend(labels)
-        """What the layer says of its classes; the run's thread asks for it."""
+        self._naming = Naming(self._show_classes)
+        self._naming.follow(labels)
         self._model: Model | None = None
         self._array = empty_labels(self.volume, np.uint8 if origin is None else origin.spec.classes.dtype)
         self.layer = self._shown()  # now: a new layer holds the window up, and later the person paints
@@ -108,13 +108,16 @@ class LiveRun:
             connected(tells.paint, self._on_paint),
             connected(tells.data, self._on_data),
             connected(tells.set_data, self._on_shown),
-            connected(tells.metadata, self._on_classes),
-            connected(tells.colormap, self._on_classes),
         ]
         self._timer = QTimer(parent)
         self._timer.setInterval(_LOOK)
         self._timer.timeout.connect(self._look)
         self._timer.start()
+
+    @property
+    def legend(self) -> Legend:
+        """What the layer says of its classes; the run's thread asks for it."""
+        return self._naming.legend or Legend()
 
     def events(self) -> Generator[Event, None, None]:
         """The run; PyTorch is imported in its thread."""
@@ -149,6 +152,7 @@ class LiveRun:
         """Look no more; the preview stays as it is, unless nothing came of it."""
         self._timer.stop()
         call_all(self._listening)
+        self._naming.stop()
         if self._model is None and self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
 
@@ -215,12 +219,6 @@ class LiveRun:
         layer.editable = False
         self.viewer.layers.selection.active = chosen
         return layer
-
-    def _on_classes(self, event: Any = None) -> None:
-        """Names or colours are perhaps others now: the preview has them too."""
-        if (legend := given_legend(self.labels)) != self.legend:
-            self.legend = legend
-            self._show_classes()
 
     def _show_classes(self) -> None:
         """Show the classes that there are, and no more: napari compiles code of its own, 0.2 s long, for more than 255."""
