@@ -13,7 +13,7 @@ from napari_limn.model import Model
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training import instant
-from napari_limn.training.data import PaintedTile, TrainingSet, gather
+from napari_limn.training.data import TrainingSet, gather
 from napari_limn.training.instant import drawing, teaching
 from napari_limn.training.judge import age, share_beside
 from napari_limn.training.loop import Run
@@ -289,13 +289,12 @@ def test_a_class_that_is_about_to_be_forgotten_is_named():
 
 def test_of_filled_areas_some_of_each_class_are_looked_at_and_more_paint_changes_none(monkeypatch):
     monkeypatch.setattr(instant, "_FILLED", 30)
-    tile = PaintedTile(0, ((0, 1), (0, 1), (0, 20), (0, 20)), (0, 1))
-    target = np.full(400, IGNORE)
+    order, target = np.random.default_rng(0).permutation(400), np.full(400, IGNORE)
     target[:100], target[100:110] = 0, 1
-    few = instant._some_of_each(target, tile, 0)
+    few = instant._some_of_each(target, order)
     assert np.bincount(target[few]).tolist() == [30, 10]
     target[200:300] = 1
-    more = instant._some_of_each(target, tile, 0)
+    more = instant._some_of_each(target, order)
     assert np.bincount(target[more]).tolist() == [30, 30]
     assert set(few[target[few] == 0]) == set(more[target[more] == 0])
 

@@ -200,6 +200,7 @@ class TrainingSet:
             else [HoldOut()] * len(paints)
         )
         self._paints = paints
+        self._tiles: dict[tuple[int, ...], list[PaintedTile]] = {}  # by their extent, once somebody asked
         self._sampler = PatchSampler(paints, self._held, painted.classes, self.size)
         margins = [max(sides) + g for *sides, g in zip(self.size, self._scored, self._shrink, strict=True)]
         hulls = [
@@ -263,6 +264,11 @@ class TrainingSet:
 
     def painted_tiles(self, extent: tuple[int, int, int, int]) -> list[PaintedTile]:
         """Tiles of at most `extent` (T, Z, Y, X) that hold paint, and the class indices in each of what is not held out."""
+        if extent not in self._tiles:
+            self._tiles[extent] = self._tiles_of(extent)
+        return self._tiles[extent]
+
+    def _tiles_of(self, extent: tuple[int, int, int, int]) -> list[PaintedTile]:
         found = []
         for source, paint in enumerate(self._paints):
             place, inverse = np.unique(paint.where // extent, axis=0, return_inverse=True)

@@ -285,11 +285,11 @@ def drawing(
     for tile in tiles:
         yield Working()
         target, held = (a.ravel() for a in data.targets_of(tile.source, tile.box))
-        painted = _some_of_each(target, tile, seed)
+        order = _random(tile, seed).permutation(len(target))  # more paint changes nothing for what there was
+        painted = _some_of_each(target, order)
         rows = known.get((tile.source, tile.box))
         if rows is None:
-            drawn = _random(tile, seed).permutation(len(target))[:others]
-            rows = _drawn(tile, classifier, data, drawn, painted)
+            rows = _drawn(tile, classifier, data, order[:others], painted)
         rows = known[tile.source, tile.box] = _with(rows, painted, tile, classifier, data)
         wanted = np.isin(rows.place, painted)
         wanted[: min(rows.others, others)] = True
@@ -299,9 +299,8 @@ def drawing(
     return sample.thinned(_PAINTED, len(sample.target), np.random.default_rng(seed))
 
 
-def _some_of_each(target: NDArray[Any], tile: PaintedTile, seed: int) -> NDArray[np.int64]:
-    """Places (M,) of painted voxels of a tile, of each class a few thousand at most: features of filled areas would need gigabytes."""
-    order = _random(tile, seed).permutation(len(target))  # more paint changes nothing for what there was
+def _some_of_each(target: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places (M,) of painted voxels of a tile, of each class the first few thousand in this order: features of filled areas would need gigabytes."""
     told = target[order]
     each = [order[told == value][:_FILLED] for value in np.unique(told) if value != IGNORE]
     return np.sort(np.concatenate([order[:0], *each]))
