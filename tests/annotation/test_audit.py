@@ -198,6 +198,14 @@ def test_labels_that_are_not_whole_are_refused():
         frame_of(Volume.of(labels), VALUES)
 
 
+def test_numbered_objects_are_no_classes():
+    objects = np.repeat(np.arange(64 * 64, dtype=np.uint16).reshape(64, 64), 4, axis=0)
+    with pytest.raises(LimnError, match=r"found 4096 values or more, expected classes, 32 at most"):
+        frame_of(Volume.of(objects))
+    assert frame_of(Volume.of(objects % 32)).values == tuple(range(32))
+    assert len(frame_of(Volume.of(objects % 40), range(40)).values) == 40  # who names them knows them
+
+
 def test_paint_of_an_unknown_class_is_refused():
     found = np.ones((4, 4), np.uint8)
     true = found.copy()

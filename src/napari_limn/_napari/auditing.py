@@ -12,7 +12,7 @@ from napari_limn._napari.layers import MADE_BY, empty_labels, painted_look, plac
 from napari_limn._napari.view import look_at, rectangle
 from napari_limn.annotation.audit import SUFFIX, Audit, estimate, joint_counts
 from napari_limn.annotation.classes import default_name
-from napari_limn.annotation.legend import MOST, Legend
+from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import shape_of, slices
@@ -183,8 +183,7 @@ class AuditView:
         """Call and show the classes as the labels do now, and take one that can be painted with; the person's choice stays."""
         values = self.frame.values
         zero: Zero = "background" if 0 in values else "unlabelled"
-        listed = values if len(values) <= MOST else ()  # more are objects, which nobody named
-        set_legend(layer, Legend.of(listed, self.names, painted_look(self.layer, listed), zero))
+        set_legend(layer, Legend.of(values, self.names, painted_look(self.layer, values), zero))
         if layer.selected_label not in values and self.patch is not None:
             counts = np.where(values, self.frame.found[self.patch], 0)  # background is no paint to begin with
             layer.selected_label = max(zip(counts.tolist(), values, strict=True))[1]

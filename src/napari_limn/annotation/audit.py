@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special
 
+from napari_limn.annotation.legend import MOST
 from napari_limn.annotation.places import Pool
 from napari_limn.annotation.strokes import tally
 from napari_limn.errors import LimnError
@@ -25,7 +26,7 @@ from napari_limn.volume.boxes import Box, blocks, count_blocks
 from napari_limn.volume.durable import disk_faults, unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence, Set
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -118,7 +119,7 @@ def frame_events(labels: Volume, values: Sequence[int] | None = None) -> Generat
     Raises
     ------
     LimnError
-        If some voxel carries none of `values`.
+        If some voxel carries none of `values`, or, where they are not given, if there are more values than classes ever are.
     """
     size = patch_size(labels.grid)
     pools = {int(value): Pool(labels.grid, size) for value in values or ()}
@@ -127,11 +128,12 @@ def frame_events(labels: Volume, values: Sequence[int] | None = None) -> Generat
     total, began = count_blocks(labels.grid, block), time.perf_counter()
     for done, box in enumerate(blocks(labels.grid, block), start=1):
         part = labels.read(box)[0]
-        for value in tally(part.ravel()):
-            if values is None and value not in pools:
-                pools[value] = Pool(labels.grid, size)
-            if value in pools:
-                pools[value].add(box, part == value)
+        present = tally(part.ravel())
+        if values is None:
+            _refuse_objects(labels.name, pools.keys() | present)
+            pools |= {value: Pool(labels.grid, size) for value in present if value not in pools}
+        for value in pools.keys() & present:
+            pools[value].add(box, part == value)
         yield BlockDone(box, done, total, time.perf_counter() - began)
     found = np.stack([pools[v].sums.ravel() for v in sorted(pools)], axis=1).astype(np.int64)
     if (left := prod(labels.grid) - int(found.sum())) > 0:
@@ -140,6 +142,14 @@ def frame_events(labels: Volume, values: Sequence[int] | None = None) -> Generat
             "class for every voxel; let the prediction run to its end first."
         )
     return Frame(labels.grid, size, tuple(sorted(pools)), found)
+
+
+def _refuse_objects(name: str, values: Set[int]) -> None:
+    if len(values) > MOST:
+        raise LimnError(
+            f"{name}: found {len(values)} values or more, expected classes, {MOST} at most; where every object has a number of its own, "
+            "audit the classes that the objects were made from."
+        )
 
 
 # ---- what the person said -------------------------------------------------------------------------------------------
