@@ -376,6 +376,13 @@ def test_a_click_paints_the_region_as_the_chosen_class_and_undo_takes_it_back(vi
     assert not strokes.data.any()
 
 
+@pytest.mark.parametrize("made", [{"difference": ["a", "b"]}, {"audit": "0"}])
+def test_what_compares_predictions_is_none_to_click_on(viewer, corrector, made):
+    viewer.add_labels(np.full((4, 20, 30), 3, np.uint8), metadata={MADE_BY: made}, scale=(5, 0.5, 0.5))
+    corrector.correct(place(viewer, 1, 6, 12), confirm=True)
+    assert set(np.unique(viewer.layers["strokes"].data)) == {0, 2}
+
+
 def test_confirming_paints_what_was_predicted_and_leaves_strokes(viewer, corrector):
     strokes = viewer.layers["strokes"]
     strokes.data[1, 5, 10:14] = 1

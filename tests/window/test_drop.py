@@ -56,7 +56,7 @@ def test_a_model_brings_no_layer(qtbot, heard, path):
 
 def test_the_same_file_again_is_the_newest_and_not_another_one(qtbot, heard, path):
     told = []
-    SHELF.added.connect(told.append)
+    SHELF.added.connect(lambda name, window: told.append(name))
     drop.read_models(str(path))
     SHELF.put("other", SHELF["cells"])
     drop.read_models([str(path)])

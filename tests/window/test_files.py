@@ -109,8 +109,11 @@ def test_a_cancelled_file_goes_on_from_where_it_was(hand, writing, tmp_path):
     assert "goes on from there" in hand.find("limn-predict-status").text()
     assert not (tmp_path / "labels.ome.zarr").exists()
     assert (tmp_path / "labels.ome.zarr.partial").exists()
+    keep(kept := widget.layer)
     hand.press("limn-predict-start")
     hand.wait_idle(widget)
+    assert kept is not widget.layer
+    assert (np.asarray(kept.data[0]) > 0).all(), "what was kept of the first run went blank"
     assert (np.asarray(open_volume(tmp_path / "labels.ome.zarr").data) > 0).all()
 
 

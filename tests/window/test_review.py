@@ -108,6 +108,9 @@ def test_an_audit_by_hand_is_taken_up_again(hand, tmp_path):
         for value in (1, 2):
             layer.data_setitem(tuple(wrong[truth[tuple(wrong.T)] == value].T), value)
         hand.press("limn-review-accept")
+        assert (layer.editable, layer.mode) == (False, "pan_zoom"), (
+            "paint on the next patch would count for nothing"
+        )
         assert f"Corrected {len(wrong)} pixels" in hand.find("limn-review-status").text()
         corrected += 1
     assert corrected > 2
@@ -172,6 +175,20 @@ def test_an_audit_notices_paint_on_the_labels_themselves(hand, tmp_path):
     prediction.data[index] = before
     hand.press("limn-review-accept")
     assert review.view.audit.judged == 1
+
+
+def test_the_box_of_an_audit_goes_with_the_panel(hand, tmp_path):
+    review, _ = audited(hand, tmp_path)
+    hand.press("limn-review-accept")
+    assert "audit patch" in hand.viewer.layers
+    hand.viewer.window.remove_dock_widget(review)
+    hand.pump(0.1)
+    assert "audit patch" not in hand.viewer.layers
+    again = hand.open_widget("Review")
+    again.prediction.value = hand.viewer.layers["image labels"]
+    again.start_audit()
+    hand.wait_idle(again)
+    assert again.view.audit.judged == 1
 
 
 def test_an_audit_in_a_read_only_folder_is_kept_with_the_user(hand, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from napari_limn._napari.shelf import Shelf
 
 def test_a_new_model_is_announced_and_a_better_one_is_not(qtbot):
     shelf, heard = Shelf(), []
-    shelf.added.connect(heard.append)
+    shelf.added.connect(lambda name, window: heard.append(name))
     shelf.put("cells", "first")
     shelf.put("cells", "better")
     shelf.put("nuclei", "other")

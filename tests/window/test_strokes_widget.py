@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pytest
 import tifffile
@@ -13,7 +14,7 @@ from napari.layers._layer_actions import _duplicate_layer
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from napari_limn import Classes, Model, ModelSpec, UNetSpec
+from napari_limn import Classes, LimnError, Model, ModelSpec, UNetSpec
 from napari_limn._napari.classes import legend_of
 from napari_limn._napari.journal import Journals
 from napari_limn._napari.layers import MADE_BY
@@ -234,6 +235,37 @@ def test_a_layer_that_a_person_added_is_journalled_with_what_it_held(hand, image
     assert kinds(image) == ["base", "classes", "stroke"], "napari's own colours are told"
     assert [r.kind for r in second.records] == ["base", "classes", "stroke"]
     np.testing.assert_array_equal(np.asarray(replay(second)), layer.data)
+
+
+def test_strokes_that_were_given_another_type_are_not_offered_back(hand, image):
+    hand.drop(image)
+    strokes = hand.open_widget("Strokes")
+    hand.press("limn-strokes-new")
+    layer = strokes.labels.value
+    layer.paint((10, 10), 1)
+    layer.data = layer.data.astype(np.uint16)
+    hand.pump(0.1)
+    assert "No strokes yet" in hand.find("limn-strokes-journal").text()
+    assert hand.find("limn-strokes-offer").sentence.text() == ""
+    hand.viewer.layers.remove(layer)
+    hand.pump(0.1)
+    assert "1 stroke on this image" in hand.find("limn-strokes-offer").sentence.text()
+
+
+def test_labels_that_are_read_from_a_file_are_not_saved_over_one(hand, image, tmp_path):
+    hand.drop(image)
+    path = tmp_path / "mine.tif"
+    tifffile.imwrite(path, np.ones(hand.viewer.layers[0].data.shape, np.uint8))
+    layer = hand.viewer.add_labels(da.from_array(tifffile.memmap(path)), name="mine")
+    strokes = hand.open_widget("Strokes")
+    strokes.labels.value = layer
+    before = path.read_bytes()
+    with pytest.raises(LimnError, match="reads its labels from a file as it goes, perhaps from this one"):
+        strokes.save(path)
+    assert path.read_bytes() == before
+    strokes.save(tmp_path / "other.tif")
+    hand.wait_idle(strokes)
+    assert (tifffile.imread(tmp_path / "other.tif") == 1).all()
 
 
 def test_corrections_on_a_prediction_or_a_copy_of_it_are_journalled_and_stay(hand, image):

@@ -77,7 +77,7 @@ class AuditView:
     def next(self) -> bool:
         """Show the next patch; False when every one was seen."""
         _, self.patch = self.audit.drawn(self.frame)
-        self.correcting = False
+        self._lay_down()
         if self.patch is None:
             return False
         box = self.frame.box(self.patch)
@@ -96,6 +96,7 @@ class AuditView:
         self._take_up_classes(layer)
         self.viewer.layers.move(self.viewer.layers.index(layer), len(self.viewer.layers))
         self.viewer.layers.selection.active = layer
+        layer.editable = True
         layer.mode = "paint"
         self.correcting = True
 
@@ -146,7 +147,14 @@ class AuditView:
         """Take the box away."""
         if self._box is not None and self._box in self.viewer.layers:
             self.viewer.layers.remove(self._box)
-        self._box, self.patch, self.correcting = None, None, False
+        self._box, self.patch = None, None
+        self._lay_down()
+
+    def _lay_down(self) -> None:
+        """Nothing is corrected now: paint on another patch than the one that is asked about would count for nothing."""
+        self.correcting = False
+        if self.corrections is not None:
+            self.corrections.editable = False
 
     def _say(self, counts: Any) -> None:
         if self.patch is not None:

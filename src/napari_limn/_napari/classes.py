@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 ZERO = {"unlabelled": "not labelled", "background": "background"}
 """What a 0 is called."""
 
-_OTHER = (0.5, 0.5, 0.5, 1.0)  # of values beyond those with a colour of their own
+OTHER = (0.5, 0.5, 0.5, 1.0)
+"""Colour of values beyond those with one of their own."""
 
 
 def names_of(layer: Labels) -> dict[int, str]:
@@ -184,7 +185,7 @@ class Naming:
 def _set_colors(layer: Labels, legend: Legend) -> None:
     """Colours for single values; what had another colour keeps it."""
     own = _own_colors(layer)
-    other = layer.colormap.color_dict.get(None, _OTHER) if own else _OTHER
+    other = layer.colormap.color_dict.get(None, OTHER) if own else OTHER
     new = {v: legend.color(v) for v in legend.values if v}
     layer.colormap = colormap((own or painted_look(layer)) | new, other)
 

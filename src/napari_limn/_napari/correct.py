@@ -10,7 +10,7 @@ from napari.layers import Labels
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_limn._napari.classes import names_of
-from napari_limn._napari.layers import finest
+from napari_limn._napari.layers import MADE_BY, finest
 from napari_limn.annotation.classes import default_name
 from napari_limn.annotation.regions import Region, region_at
 from napari_limn.errors import LimnError
@@ -153,7 +153,7 @@ def predicted_at(viewer: ViewerModel, position: Sequence[float], strokes: Labels
         If there is none.
     """
     for layer in reversed(viewer.layers):
-        if type(layer) is Labels and layer != strokes and layer.visible:
+        if type(layer) is Labels and layer != strokes and layer.visible and not _compares(layer):
             found = layer.get_value(position, world=True, dims_displayed=list(viewer.dims.displayed))
             value = found[1] if isinstance(found, tuple) else found
             if value:
@@ -161,6 +161,12 @@ def predicted_at(viewer: ViewerModel, position: Sequence[float], strokes: Labels
     raise LimnError(
         "found no predicted region under the mouse, expected one; show the prediction and click into it."
     )
+
+
+def _compares(layer: Labels) -> bool:
+    """Whether a layer says something of predictions, not of the image."""
+    made = layer.metadata.get(MADE_BY, ())
+    return "difference" in made or "audit" in made
 
 
 def region_of(

@@ -91,6 +91,14 @@ def is_closed(widget: QWidget, event: QEvent) -> bool:
     return event.type() == QEvent.Type.ParentChange and widget.parent() is None
 
 
+def window_of(widget: QWidget) -> QMainWindow | None:
+    """The window that a widget is in; None while it is in none."""
+    window: QWidget | None = widget.window()
+    while window is not None and not isinstance(window, QMainWindow):
+        window = window.parentWidget()  # a dock that floats is a window in the window
+    return window
+
+
 def _dock_and_window(widget: QWidget) -> tuple[QDockWidget, QMainWindow] | None:
     """The dock that a widget is in and the window that holds it; None where it floats, or is in no dock."""
     held: QWidget | None = widget

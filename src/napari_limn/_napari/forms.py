@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_limn._napari.docking import Place, is_closed
+from napari_limn._napari.docking import Place, is_closed, window_of
 from napari_limn._napari.job import Job
 from napari_limn._napari.keyboard import operable, skipping
 from napari_limn._napari.layers import MADE_BY, being_renamed
@@ -71,6 +71,7 @@ class Panel(QWidget):
         self._place = Place(self, viewer, "paint" if prefix == "limn-strokes" else "run")
         self.job: Job | None = None
         self._fields: list[ValueWidget[Any] | FileEdit] = []
+        self._models: Any = None  # the field to choose a model in, of those that have one
         self._said, self._failed = "", False
         self._notes: list[str] = []
         self._take: Callable[[Any], object] | None = None  # what the run returns
@@ -140,6 +141,18 @@ class Panel(QWidget):
     def layer_field(self, label: str, name: str, kind: type[Layer], tip: str) -> Any:
         """A choice among the layers of one kind, the topmost first."""
         return self.field(label, name, ComboBox(choices=lambda _: self.layers(kind)), tip)
+
+    def model_field(self, label: str, name: str, choices: Callable[[], list[str]], tip: str) -> Any:
+        """A choice among models; each new one of this window is chosen at once."""
+        self._models = self.field(label, name, ComboBox(choices=lambda _: choices()), tip)
+        SHELF.added.connect(self._on_model)
+        return self._models
+
+    def _on_model(self, name: str, window: QWidget | None) -> None:
+        """Offer a new model, and choose it unless it came in another window: there, somebody works on something else."""
+        self._models.reset_choices()
+        if window is None or window_of(self) in (None, window):
+            self._models.value = name
 
     def channels_field(self) -> Any:
         """A choice of further image layers."""

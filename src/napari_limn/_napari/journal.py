@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QMainWindow
 
-from napari_limn._napari.classes import kept_legend, predicted_layers, set_legend
+from napari_limn._napari.classes import OTHER, kept_legend, predicted_layers, set_legend
+from napari_limn._napari.docking import window_of
 from napari_limn._napari.layers import (
     IMAGE,
     PLAIN,
@@ -39,7 +40,6 @@ from napari_limn.volume.volume import size_in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from napari.components import ViewerModel
     from numpy.typing import NDArray
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 _WATCHED = 1 << 30  # bytes of an array that a person added up to which it is compared with its journal
 _PLANE = 1 << 29  # voxels of a plane that napari can show as labels
-_OTHER = (0.5, 0.5, 0.5, 1.0)  # of values that no legend lists
 STROKES = np.dtype(np.uint8)
 """Type of the labels in a new strokes layer: classes are few."""
 
@@ -219,7 +218,7 @@ def new_strokes(image: Image) -> Labels:
 
 def _strokes_layer(image: Image, data: Any, name: str, legend: Legend) -> Labels:
     usual = {value: default_color(value) for value in range(1, MOST + 1)}
-    look = colormap(usual | legend.colors, _OTHER)
+    look = colormap(usual | legend.colors, OTHER)
     place = placement(image, volume_of(image))
     layer = Labels(data, name=name, colormap=look, metadata={IMAGE: image.name}, **place)
     if legend != Legend():
@@ -243,6 +242,7 @@ class Journals(QObject):
         super().__init__(parent)
         self.viewer = viewer
         recorders = self._recorders = dict[Labels, Recorder]()
+        self._passed_on = dict[Labels, Path]()  # journals of layers that were given another type since
         viewer.layers.events.inserted.connect(self._on_layers)
         viewer.layers.events.removed.connect(self._on_removed)
         self.destroyed.connect(lambda: _close(recorders))
@@ -254,9 +254,9 @@ class Journals(QObject):
 
     @property
     def open_paths(self) -> set[Path]:
-        """Of the journals that are being written."""
+        """Of the journals whose strokes are in layers."""
         journals = (recorder.recording.journal for recorder in self._recorders.values())
-        return {journal.path for journal in journals if journal is not None}
+        return {journal.path for journal in journals if journal is not None} | {*self._passed_on.values()}
 
     def new_layer(self, image: Image) -> Labels:
         """Add an empty strokes layer for an image, in its place, and journalled.
@@ -308,7 +308,10 @@ class Journals(QObject):
 
     def _restart(self, layer: Labels) -> None:
         """Begin another journal for a layer whose data have another extent or type now, if they fit an image."""
-        self._recorders.pop(layer).close()
+        recorder = self._recorders.pop(layer)
+        recorder.close()
+        if recorder.recording.holds(layer.data) and (journal := recorder.recording.journal) is not None:
+            self._passed_on[layer] = journal.path
         self._on_layers()
 
     def _on_layers(self, event: Any = None) -> None:
@@ -347,6 +350,7 @@ class Journals(QObject):
         return max(fitting, key=partial(_ties, layer), default=None)
 
     def _on_removed(self, event: Any) -> None:
+        self._passed_on.pop(event.value, None)
         if (recorder := self._recorders.pop(event.value, None)) is not None:
             recorder.close()
         self.turned_over.emit()
@@ -373,12 +377,8 @@ def _close(recorders: dict[Labels, Recorder]) -> None:
 
 def journals_of(widget: QWidget, viewer: ViewerModel) -> Journals | None:
     """The journals of the window that a widget is in; None while it is in none."""
-    window: Any = widget.window()
-    while window is not None and not isinstance(window, QMainWindow):
-        window = window.parentWidget()  # a dock that floats is a window in the window
-    if window is None:
-        return None
-    return window.findChild(Journals) or Journals(viewer, window)
+    window = window_of(widget)
+    return None if window is None else window.findChild(Journals) or Journals(viewer, window)
 
 
 def header_of(image: Image, layer: Labels | None = None) -> Header:

@@ -192,6 +192,11 @@ def note_file(layer: Layer, path: Path) -> None:
     layer.metadata[_FILE] = str(path)
 
 
+def shows_file(layer: Layer, path: Path) -> bool:
+    """Whether that was noted of a layer."""
+    return bool(layer.metadata.get(_FILE) == str(path))
+
+
 def refuse_kept(viewer: ViewerModel, path: Path) -> None:
     """Refuse to write over a file that a layer shows which the person kept, or paints on.
 
@@ -201,7 +206,7 @@ def refuse_kept(viewer: ViewerModel, path: Path) -> None:
         If there is such a layer: it would show the new labels.
     """
     for layer in viewer.layers:
-        if layer.metadata.get(_FILE) == str(path) and not is_untouched(layer):
+        if shows_file(layer, path) and not is_untouched(layer):
             why = "is painted on" if is_painted(layer) else "was kept"
             raise LimnError(
                 f"{path}: found in the layer “{layer.name}”, which {why} and would show the new labels; choose another name, or "

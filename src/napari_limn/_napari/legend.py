@@ -52,9 +52,6 @@ class ClassLegend(QWidget):
         Whose layers are painted on.
     """
 
-    changed = Signal()
-    """Names or colours of the layer were changed here."""
-
     layer_changed = Signal()
     """Another layer is shown."""
 
@@ -201,7 +198,6 @@ class ClassLegend(QWidget):
         for other in predicted_layers(self.viewer):
             follow_legend(other, before, legend)
         self.refresh()
-        self.changed.emit()
 
     # ---- holding on to the layer while in sight ------------------------------------------------------------------
     def showEvent(self, event: Any) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from magicgui.types import FileDialogMode
-from magicgui.widgets import ComboBox, FileEdit, LineEdit
+from magicgui.widgets import FileEdit, LineEdit
 from napari.layers import Image, Labels
-from qtpy.QtWidgets import QFileDialog
 
+from napari_limn._napari.docking import window_of
 from napari_limn._napari.follow import Follower, file_data, show_file, shown
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.journal import journals_of
@@ -23,11 +23,12 @@ from napari_limn._napari.layers import (
     path_of,
     refuse_kept,
     show_labels,
+    shows_file,
     volume_of,
 )
 from napari_limn._napari.live import put_away, take_over
 from napari_limn._napari.preferences import preferred
-from napari_limn._napari.shelf import SHELF
+from napari_limn._napari.shelf import SHELF, ask_for_model
 from napari_limn.events import BlockDone, Event, Planned, Working, Writing
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.specs import described
@@ -56,11 +57,8 @@ class PredictWidget(Panel):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "limn-predict", "Predict", "Cancel")
         spec, tips = PredictSpec(), described(PredictSpec)
-        self.model = self.field(
-            "Model",
-            "model",
-            ComboBox(choices=lambda _: SHELF.names),
-            "A model trained in this session, or loaded from a file",
+        self.model = self.model_field(
+            "Model", "model", lambda: SHELF.names, "A model trained in this session, or loaded from a file"
         )
         self.load_button = self._button("Load model …", "load", self._choose)
         self.form.addRow("", self.load_button)
@@ -103,7 +101,6 @@ class PredictWidget(Panel):
         self._planned: Callable[[], object] | None = None  # in memory: what to do once the run can begin
         self._names, self._path = "", Path()
         self._said_at = 0.0
-        SHELF.added.connect(self._on_model)
         self.say("Choose a model and an image, then press Predict.")
 
     # ---- the run -------------------------------------------------------------------------------------------------
@@ -145,7 +142,9 @@ class PredictWidget(Panel):
                 if self._planned is not None:
                     self._planned()
             case Writing(output=output):
-                self._show(**shown(output.levels)).editable = False  # nobody paints into a file in the making
+                layer = self._show(**shown(output.levels))
+                layer.editable = False  # nobody paints into a file in the making
+                note_file(layer, self._path)
             case BlockDone(box=box, done=done, total=total):
                 self.advance(done / total)
                 if self._follower is not None:
@@ -157,14 +156,14 @@ class PredictWidget(Panel):
     def ended(self, result: Any) -> None:
         """Show the last blocks."""
         self._open_to_paint()
-        if result is not None:
-            self._note_whole()
+        if result is not None and self.layer is not None:
+            self.layer.metadata.pop(UNFINISHED, None)
         if self._follower is not None:
             self._follower.refresh()
         self.say(
             "Cancelled; the blocks that were done stay."
             if result is None
-            else "Done. Paint corrections, and train again."
+            else "Done. Paint corrections on your strokes, and train again."
         )
 
     def failed(self, error: Exception) -> None:
@@ -178,26 +177,21 @@ class PredictWidget(Panel):
         if self.layer is not None:
             self.layer.editable = True
 
-    def _note_whole(self) -> None:
-        """Every block came."""
-        if self.layer is not None:
-            self.layer.metadata.pop(UNFINISHED, None)
-
     def _written(self, result: Path | None) -> None:
         """Show the finished file; a run that was cancelled when all was done has one, too."""
         partial = unfinished(self._path)
         if result is None and (self.layer is None or partial.exists()):
             if self._follower is not None:
                 self._follower.refresh()
-            self.say(f"Cancelled; what is finished stays in {partial.name}, Predict goes on from there.")
+            stays = f"; what is finished stays in {partial.name}, Predict goes on from there"
+            self.say(f"Cancelled{stays if partial.exists() else ''}.")
             return
         if self.layer is None:  # it was there already
-            self._show(**file_data(self._path, self._names))
-        else:
-            show_file(self.layer, self._path, self._names)
-        if self.layer is not None:
-            note_file(self.layer, self._path)
-        self._note_whole()
+            note_file(self._show(**file_data(self._path, self._names)), self._path)
+        for layer in self.viewer.layers:  # one that was kept of a run before shows its part no more
+            if UNFINISHED in layer.metadata and shows_file(layer, self._path):
+                show_file(layer, self._path, self._names)
+                del layer.metadata[UNFINISHED]
         self.say(f"Done: {self._path}")
 
     def _show(self, **what: Any) -> Labels:
@@ -229,18 +223,14 @@ class PredictWidget(Panel):
         self.seams.setText("" if found is None else str(found))
         self.say("Cancelled." if found is None else "Seams are checked.")
 
-    def _on_model(self, name: str) -> None:
-        self.model.reset_choices()
-        self.model.value = name
-
     # ---- files ---------------------------------------------------------------------------------------------------
     def load(self, path: Path) -> None:
         """Offer the model of a file."""
-        SHELF.load(path)
+        SHELF.load(path, window_of(self))
 
     def _choose(self) -> None:
-        if found := QFileDialog.getOpenFileName(self, "Load a model", "", "Limn models (*.limn)")[0]:
-            self.load(Path(found))
+        if path := ask_for_model(self):
+            self.load(path)
 
 
 def _predicting(

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_limn._napari.auditing import AuditView
 from napari_limn._napari.classes import chosen_strokes, names_of
+from napari_limn._napari.docking import is_closed
 from napari_limn._napari.follow import Follower
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.layers import (
@@ -64,8 +65,8 @@ class ReviewWidget(Panel):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "limn-review", "Where next", "Cancel")
-        self.model = self.field(
-            "Model", "model", ComboBox(choices=lambda _: SHELF.names), "The model to look for doubts of"
+        self.model = self.model_field(
+            "Model", "model", lambda: SHELF.names, "The model to look for doubts of"
         )
         self.image = self.layer_field("Image", "image", Image, "The image that you work on")
         self.labels = self.layer_field(
@@ -102,8 +103,13 @@ class ReviewWidget(Panel):
         self._audited: Labels | None = None
         self._said_at = 0.0
         self._set_buttons()
-        SHELF.added.connect(self._on_model)
         self.say("Where next shows where the model is unsure; Audit says how good a prediction is.")
+
+    def changeEvent(self, event: Any) -> None:
+        """Take the box of an audit away where the panel is closed: its verdicts are kept, and a new panel goes on from them."""
+        super().changeEvent(event)
+        if is_closed(self, event):
+            self._end_audit()
 
     # ---- where next ----------------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -316,10 +322,6 @@ class ReviewWidget(Panel):
         }
         for button, tip in tips.items():
             button.setToolTip(tip)
-
-    def _on_model(self, name: str) -> None:
-        self.model.reset_choices()
-        self.model.value = name
 
 
 def _row(*buttons: QPushButton) -> QWidget:

@@ -24,8 +24,9 @@ _FILTER = f"Limn models (*{SUFFIX})"
 class Shelf(QObject):
     """Models by name, the newest last."""
 
-    added = Signal(str)
-    """Emitted with the name of a new model, not when one gets better; Qt's own, so that it forgets closed widgets."""
+    added = Signal(str, object)
+    """Emitted with the name of a new model, not when one gets better, and with the window that it came in, None for all; Qt's own, so
+    that it forgets closed widgets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,12 +43,15 @@ class Shelf(QObject):
             raise LimnError("no model is chosen; train one, or load a .limn file.")
         return self._models[name]
 
-    def put(self, name: str, model: Model, images: Sequence[str] = ()) -> None:
-        """Add a model, or replace the one of that name; `images` names the layers that it was trained on, channel by channel."""
+    def put(self, name: str, model: Model, images: Sequence[str] = (), window: QWidget | None = None) -> None:
+        """Add a model, or replace the one of that name, which came in a window or in all of them (None).
+
+        `images` names the layers that it was trained on, channel by channel.
+        """
         new = name not in self._models
         self._models[name], self._images[name] = model, tuple(images)
         if new:
-            self.added.emit(name)
+            self.added.emit(name, window)
 
     def in_order(self, name: str, images: Sequence[str]) -> tuple[str, ...]:
         """Names of layers in the order in which a model was trained on them; as they are given if it was trained on others."""
@@ -59,8 +63,8 @@ class Shelf(QObject):
         self._models.clear()
         self._images.clear()
 
-    def load(self, path: Path) -> str:
-        """Add the model of a file, as the newest; returns its name.
+    def load(self, path: Path, window: QWidget | None = None) -> str:
+        """Add the model of a file, as the newest, in a window or in all of them; returns its name.
 
         One that is there already under the name of its file is not added twice.
         """
@@ -71,7 +75,7 @@ class Shelf(QObject):
         if known is not None and known.digest == model.digest:
             del self._models[name]
         name = self.free_name(name)
-        self.put(name, model)
+        self.put(name, model, window=window)
         return name
 
     def free_name(self, stem: str) -> str:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout
 
 from napari_limn._napari.classes import names_of
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.journal import journals_of
-from napari_limn._napari.layers import MADE_BY, is_painted, painted_look, volume_of
+from napari_limn._napari.layers import MADE_BY, is_painted, painted_look, path_of, volume_of
 from napari_limn._napari.offer import Offer
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.errors import LimnError
@@ -32,18 +32,10 @@ _FORMATS = "OME-TIFF (*.tif);;OME-Zarr (*.ome.zarr)"
 
 
 class StrokesWidget(Panel):
-    """Make a layer for strokes on an image of any size, see that they are kept, undo them, save them.
-
-    Attributes
-    ----------
-    legend_place
-        An empty layout at the top, for a legend of the classes.
-    """
+    """Make a layer for strokes on an image of any size, see that they are kept, undo them, save them."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "limn-strokes", "Save …", "Cancel")
-        self.legend_place = QVBoxLayout()
-        self.form.addRow(self.legend_place)
         self.image = self.layer_field("Image", "image", Image, "The image to paint on; of any size")
         self.new_button = self._button("New strokes layer", "new", self.new_layer)
         self.new_button.setToolTip(
@@ -159,7 +151,13 @@ class StrokesWidget(Panel):
         layer, recorder = self.labels.value, self._recorder()
         self._saving = (recorder, 0 if recorder is None else recorder.recording.count)
         found = volume_of(layer)
-        data = found.data.copy() if isinstance(found.data, (np.ndarray, PaintStore)) else found.data
+        if isinstance(data := found.data, (np.ndarray, PaintStore)):
+            data = data.copy()
+        elif path.exists() and path_of(layer) in (None, path.absolute()):
+            raise LimnError(
+                f"{path}: the layer “{layer.name}” reads its labels from a file as it goes, perhaps from this one, which would be "
+                "replaced; choose another name."
+            )
         labels = Volume(data, found.axes, layer.name)
         self.say("Saving …")
         self.run(_saving(labels, path, painted_look(layer), names_of(layer)))

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from weakref import ref
 
-from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels
 
 from napari_limn._napari.classes import Naming, restore, set_zero, zero_of
 from napari_limn._napari.curve import Curve
+from napari_limn._napari.docking import window_of
 from napari_limn._napari.findings import Findings, Look, diagnosing, looked_at, mend_layers
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.layers import image_volume, is_untouched, volume_of
@@ -61,10 +61,10 @@ class TrainWidget(Panel):
             Annotated[float, {"min": 1, "max": 86400, "step": 10}],
             tips["seconds"],
         )
-        self.origin = self.field(
+        self.origin = self.model_field(
             "Start from",
             "from",
-            ComboBox(choices=lambda _: [*SHELF.names, NEW]),
+            lambda: [*SHELF.names, NEW],
             "Train a model further, for example after corrections, or begin anew",
         )
         self.offer = Offer(napari_viewer, "limn-train-offer", self._take_back)
@@ -117,7 +117,6 @@ class TrainWidget(Panel):
         self.name = ""  # of the latest model
         self._images: list[str] = []  # that it was trained on
         self._coming = ""  # name for the first model of a run; empty once it is there
-        SHELF.added.connect(self._on_model)
         self.say("Paint a few strokes of each class, background too, then press Train.")
 
     def _add_more(self, spec: TrainSpec, tips: Mapping[str, str]) -> None:
@@ -146,7 +145,7 @@ class TrainWidget(Panel):
         """Train on the layers chosen while the person paints, and predict what they look at."""
         if self.job is not None:
             self._set_live(on=False)
-            raise LimnError("the model is being trained; stop that first, then turn Live on.")
+            raise LimnError("a run is under way here; stop it first, then turn Live on.")
         try:
             layers, spec, origin = self._chosen()
             self.live_run = LiveRun(
@@ -361,18 +360,13 @@ class TrainWidget(Panel):
             if self._strokes is not None and (strokes := self._strokes()) is not None:
                 self._naming.follow(strokes)
         self.model = model if self._naming.legend is None else model.called(self._naming.legend)
-        SHELF.put(self.name, self.model, self._images)
+        SHELF.put(self.name, self.model, self._images, window_of(self))
         self._light_save()
-
-    def _on_model(self, name: str) -> None:
-        """Go on from the newest model next time, once no run is under way."""
-        self.origin.reset_choices()
-        self.origin.value = name
 
     # ---- files ---------------------------------------------------------------------------------------------------
     def load(self, path: Path) -> None:
         """Offer the model of a file to start from."""
-        SHELF.load(path)
+        SHELF.load(path, window_of(self))
 
     def _light_save(self) -> None:
         self.save_button.setEnabled((self._origin or self.model) is not None)

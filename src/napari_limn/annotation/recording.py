@@ -176,6 +176,10 @@ class Recording:
             return not self.strokes
         return not self._pending and self.journal.synced == self.journal.count
 
+    def holds(self, data: Any) -> bool:
+        """Whether data, of whatever type, are what a replay gives."""
+        return tuple(data.shape) == self.known.shape and not difference(self.known, data).size
+
     # ---- told ----------------------------------------------------------------------------------------------------
     def painted(self, parts: Sequence[Painted]) -> None:
         """Write down a stroke that consists of `parts`, in their order; where two meet, the later one counts."""
