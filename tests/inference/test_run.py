@@ -329,6 +329,43 @@ def test_what_is_complete_is_said_to_be_so_without_computing_anything(
     assert files(path.parent) == before
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_somebody_put_in_place_of_the_labels_does_not_pass_for_them(tmp_path, patch, suffix):
+    model, volume = set_up("tiled frames", patch)
+    path = undisturbed(model, volume, tmp_path / "whole", suffix)
+    other = predict(model, image_of("TYX", volume.data.shape, seed=9), tmp_path / f"other{suffix}")
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    other.rename(path)
+    with pytest.raises(LimnError, match=r"found it changed since the labels were written.*--overwrite\.$"):
+        predict(model, volume, path)
+    assert predict(model, volume, path, overwrite=True) == path
+    assert predict(model, volume, path) == path
+
+
+def test_the_first_labels_in_a_series_of_an_image_do_not_change_it(tmp_path, patch):
+    model, volume = set_up("swept plane", patch)
+    image, series = tmp_path / "scan.zarr", tmp_path / "scan.zarr" / "0"
+    zarr.create_group(image, attributes={"ome": {"version": "0.5", "bioformats2raw.layout": 3}})
+    steps = [{"type": "scale", "scale": [1.0, 1.0]}]
+    axes = [{"name": a, "type": "space"} for a in "yx"]
+    meta = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
+    group = zarr.create_group(series, attributes={"ome": {"version": "0.5", "multiscales": [meta]}})
+    group.create_array("0", shape=volume.data.shape, dtype="u2", chunks=(32, 32))[:] = volume.data
+    path = predict(model, image, series / "labels" / "cells")
+    np.testing.assert_array_equal(open_volume(path).data[:], predict(model, volume))
+
+
+def test_voxels_that_change_in_place_are_noticed(tmp_path, patch):
+    model, volume = set_up("swept plane", patch)
+    image = zarr.create_array(tmp_path / "a.zarr", shape=volume.data.shape, dtype="u2", chunks=(32, 32))
+    image[:] = volume.data
+    path = tmp_path / "labels.ome.zarr"
+    interrupted(prediction_events(model, tmp_path / "a.zarr", path), 9)
+    image[:] = volume.data[::-1]
+    with pytest.raises(LimnError, match="the unfinished run had input"):
+        predict(model, tmp_path / "a.zarr", path)
+
+
 @pytest.mark.parametrize("complete", [False, True])
 def test_other_settings_are_refused_by_name_and_overwrite_starts_anew(tmp_path, patch, complete):
     model, volume = set_up("swept plane", patch)
@@ -396,7 +433,7 @@ def test_an_image_is_not_replaced_by_its_labels(tmp_path, monkeypatch, out):
     (tmp_path / "link.tif").symlink_to(image)
     before = files(tmp_path)
     monkeypatch.setattr(Volume, "read", lambda *_: pytest.fail("not to be read"))
-    with pytest.raises(LimnError, match="the labels would replace their own image; choose another name"):
+    with pytest.raises(LimnError, match="the labels would replace an image; choose another name"):
         predict(model_of(PLANES), image, tmp_path / out, overwrite=True)
     assert files(tmp_path) == before
 

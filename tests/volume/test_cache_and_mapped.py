@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from napari_limn.volume.cache import cached
+from napari_limn.volume.cache import cached, cached_all
 from napari_limn.volume.mapped import MappedArray
 from napari_limn.volume.volume import Volume
 
@@ -57,6 +57,13 @@ def test_a_box_above_the_limit_is_not_kept(array):
     needed = 2 * 2 * 4 * 4
     assert cached(volume, BOX, most=needed - 1) is volume
     assert cached(volume, BOX, most=needed) is not volume
+
+
+def test_of_many_volumes_as_many_are_kept_as_there_is_room_for(array, monkeypatch):
+    volumes = [Volume.of(array, "CZYX") for _ in range(4)]
+    monkeypatch.setattr("napari_limn.volume.cache._TOGETHER", 2 * 2 * 2 * 4 * 4 + 1)
+    kept = cached_all(volumes, [BOX, None, BOX, BOX])
+    assert [k is v for k, v in zip(kept, volumes, strict=True)] == [False, True, False, True]
 
 
 def test_mapped_reads_from_its_offset_on(file):

@@ -15,7 +15,7 @@ from napari_limn.volume import zarr_output
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.durable import open_alone
 from napari_limn.volume.homes import refuse_misplaced
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.open import identity, open_volume
 from napari_limn.volume.output import create_output
 from napari_limn.volume.volume import Volume
 from napari_limn.volume.zarr_output import list_labels
@@ -51,13 +51,13 @@ def folder(tmp_path):
 @pytest.mark.parametrize(
     ("image", "out", "said"),
     [
-        ("scan.tif", "scan.tif", "the labels would replace their own image"),
-        ("scan.tif", "x/../scan.tif", "the labels would replace their own image"),
-        ("scan.tif", "link.tif", "the labels would replace their own image"),
-        ("link.tif", "scan.tif", "the labels would replace their own image"),
-        ("scan.ome.zarr", "scan.ome.zarr", "the labels would replace their own image"),
-        ("scan.ome.zarr/0", "scan.ome.zarr", "the labels would replace their own image"),
-        ("linked/0", "scan.ome.zarr", "the labels would replace their own image"),
+        ("scan.tif", "scan.tif", "the labels would replace an image"),
+        ("scan.tif", "x/../scan.tif", "the labels would replace an image"),
+        ("scan.tif", "link.tif", "the labels would replace an image"),
+        ("link.tif", "scan.tif", "the labels would replace an image"),
+        ("scan.ome.zarr", "scan.ome.zarr", "the labels would replace an image"),
+        ("scan.ome.zarr/0", "scan.ome.zarr", "the labels would replace an image"),
+        ("linked/0", "scan.ome.zarr", "the labels would replace an image"),
         ("scan.ome.zarr", "scan.ome.zarr/a.ome.zarr", r"scan\.ome\.zarr, expected .* IMAGE/labels/NAME"),
         ("scan.ome.zarr", "scan.ome.zarr/0/c.zarr", "found a name inside the image"),
         ("scan.ome.zarr", "linked/a.tif", "found a name inside the image"),
@@ -73,9 +73,32 @@ def test_labels_never_replace_their_image_nor_lie_among_its_voxels(folder, image
     assert files(folder) == before
 
 
+def test_labels_do_not_replace_another_file_of_the_set_of_an_image(tmp_path):
+    names = ("a.ome.tif", "b.ome.tif")
+    uuids = [f"urn:uuid:0000000{n}-0000-0000-0000-000000000000" for n in range(2)]
+    planes = "".join(
+        f'<TiffData IFD="0" FirstZ="{n}" PlaneCount="1"><UUID FileName="{name}">{uuid}</UUID></TiffData>'
+        for n, (name, uuid) in enumerate(zip(names, uuids, strict=True))
+    )
+    for name, uuid in zip(names, uuids, strict=True):
+        text = (
+            f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{uuid}"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+            'DimensionOrder="XYZCT" Type="uint8" SizeX="9" SizeY="8" SizeZ="2" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" '
+            f'SamplesPerPixel="1"/>{planes}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(tmp_path / name, np.zeros((8, 9), np.uint8), description=text, metadata=None)
+    image = open_volume(tmp_path / "a.ome.tif")
+    assert image.grid == (1, 2, 8, 9)
+    with pytest.raises(LimnError, match="the labels would replace an image"):
+        refuse_misplaced(tmp_path / "b.ome.tif", image)
+    before = identity(image)
+    os.utime(tmp_path / "b.ome.tif", ns=(1, 1))
+    assert identity(image) != before
+
+
 def test_another_name_of_the_same_file_is_the_same_image(folder):
     (folder / "other.tif").hardlink_to(folder / "scan.tif")
-    with pytest.raises(LimnError, match="the labels would replace their own image"):
+    with pytest.raises(LimnError, match="the labels would replace an image"):
         refuse_misplaced(folder / "other.tif", open_volume(folder / "scan.tif"))
 
 
@@ -92,7 +115,7 @@ def test_labels_that_are_the_image_are_not_replaced_inside_another(folder):
     output.finish()
     for image in (open_volume(path), open_volume(zarr.open_array(path / "labels/classes/0"))):
         for out in (path / "labels/classes", path):
-            with pytest.raises(LimnError, match="the labels would replace their own image"):
+            with pytest.raises(LimnError, match="the labels would replace an image"):
                 refuse_misplaced(out, image)
         refuse_misplaced(path / "labels/other", image)
 

@@ -160,12 +160,32 @@ def test_a_plain_array(tmp_path, zarr_format):
         (None, "ZYX", 1),
         ((None, "y", "x"), "ZYX", 1),
         (("dim_0", "dim_1", "dim_2"), "ZYX", 1),
+        (("channel", "row", "column"), "ZYX", 1),
     ],
 )
-def test_a_plain_array_may_name_its_axes(tmp_path, named, names, channels):
-    zarr.create_array(tmp_path / "a.zarr", shape=(4, 8, 10), dtype="uint16", dimension_names=named)
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_plain_array_may_name_its_axes(tmp_path, named, names, channels, zarr_format):
+    told = {"dimension_names": named} if zarr_format == 3 else {"attributes": {"_ARRAY_DIMENSIONS": named}}
+    zarr.create_array(tmp_path / "a.zarr", shape=(4, 8, 10), dtype="uint16", zarr_format=zarr_format, **told)
     volume = open_zarr(tmp_path / "a.zarr")
     assert (volume.axes.names, volume.channels) == (names, channels)
+
+
+def test_a_size_in_a_unit_that_nobody_knows_says_nothing(tmp_path):
+    steps = [SCALE, {"type": "translation", "translation": [0, 1.0, 2.0, 3.0]}]
+    known = [*CZYX[:2], CZYX[2] | {"unit": "picometer"}, CZYX[3] | {"unit": "furlong"}]
+    meta = {"axes": known, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
+    axes = open_zarr(write(tmp_path / "a.zarr", meta)).axes
+    assert axes.units == ("pixel", "micrometer", "picometer", "pixel")
+    assert axes.scale == (1.0, 2.0, 0.5, 1.0)
+    assert axes.translate == (0.0, 1.0, 2.0, 0.0)
+
+
+def test_a_scale_of_another_length_is_refused(tmp_path):
+    step = {"type": "scale", "scale": [0.5, 0.5]}
+    path = write(tmp_path / "a.zarr", image([{"path": "0", "coordinateTransformations": [step]}]))
+    with pytest.raises(LimnError, match=r"a\.zarr: found broken.*a scale of 2 numbers for 4 axes"):
+        open_zarr(path)
 
 
 def test_a_group_without_an_image_names_its_members(tmp_path):

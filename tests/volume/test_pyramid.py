@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -160,6 +161,26 @@ def test_what_waits_is_predicted(shape, block, spacing, order, buffers):
         most = max(most, pyramid.buffered_bytes)
     largest = max(math.prod(shape_of(level.box(0))) for level in levels) * 2
     assert most <= predicted - 2 * largest
+
+
+def test_a_shard_is_seen_while_it_is_written():
+    shape = (1, 1, 8, 8)
+    with small():
+        levels, _ = make_layout(shape, (1, 1, 4, 8), (1.0, 1.0, 1.0), [1])
+    target = Memory(levels)
+    pyramid, seen = Pyramid(levels, [target]), []
+    write = target.write
+
+    def looked_at(level, box, data):
+        seen.append([np.count_nonzero(pyramid.read(n, whole(each.shape))) for n, each in enumerate(levels)])
+        write(level, box, data)
+
+    target.write = looked_at
+    for box in blocks(shape, (1, 1, 4, 8)):
+        pyramid.write(box, [numbered(shape)[slices(box)][None]])
+    assert len(levels) > 1
+    assert seen[-1] == [np.prod(each.shape) for each in levels]
+    assert all(after >= before for a, b in pairwise(seen) for before, after in zip(a, b, strict=True))
 
 
 def test_a_shard_holds_whole_blocks_or_a_block_whole_shards():

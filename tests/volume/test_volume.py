@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import lzma
+import zlib
 
 import numpy as np
 import pytest
@@ -111,8 +113,12 @@ def test_a_box_outside_is_refused_before_anything_is_read(axis, side):
 
 
 @pytest.mark.parametrize(
-    "error", [OSError("disk"), RuntimeError("codec"), ValueError("shape"), KeyError("chunk")]
-)
+    "error",
+    [
+        OSError("disk"), RuntimeError("codec"), ValueError("shape"), KeyError("chunk"), EOFError("cut"), zlib.error("inflate"),
+        lzma.LZMAError("end"),
+    ],
+)  # fmt: skip
 def test_what_a_file_cannot_decode_is_one_sentence_with_its_name(error):
     volume = Volume(Broken(error), Axes.of("ZYX"), name="brain.tif")
     with pytest.raises(LimnError, match=r"brain\.tif: the file is damaged.*cannot be read") as caught:

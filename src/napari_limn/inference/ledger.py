@@ -46,6 +46,8 @@ class Ledger:
         What :meth:`note` was told, the last word on each key.
     finished
         Whether the run came to its end.
+    state
+        What tells its output from others; empty before.
 
     Examples
     --------
@@ -64,7 +66,7 @@ class Ledger:
         self.path, self._file, self._fingerprint = path, file, dict(fingerprint)
         self._done: set[int] = set()
         self.notes: dict[str, Any] = {}
-        self.finished = False
+        self.finished, self.state = False, ""
 
     @staticmethod
     def of(output: Path) -> Path:
@@ -125,17 +127,19 @@ class Ledger:
         self._append({"note": key, "value": value})
         self.notes[key] = value
 
-    def finish(self) -> None:
-        """Say that the output is complete; the journal shrinks to a few lines, in one step."""
+    def finish(self, state: str = "") -> None:
+        """Say that the output is complete, and what tells its output from others; the journal shrinks to a few lines, in one step."""
         small = unfinished(self.path)
         lines = [self._header(), *({"note": k, "value": v} for k, v in self.notes.items())]
         with disk_faults(self.path):
             with small.open("wb", 0) as file:
-                append_line(file, b"".join(map(_line, [*lines, {"finished": len(self._done)}])))
+                append_line(
+                    file, b"".join(map(_line, [*lines, {"finished": len(self._done), "state": state}]))
+                )
             if os.name == "nt":
                 self._file.close()  # no open file can be replaced there
             put_in_place(small, self.path)
-        self.finished = True
+        self.finished, self.state = True, state
         self.close()
 
     def restart(self) -> None:
@@ -214,7 +218,7 @@ class Ledger:
             case {"note": str(key), "value": value}:
                 self.notes[key] = value
             case {"finished": int(count)}:
-                self.finished = True
+                self.finished, self.state = True, str(row.get("state", ""))
                 self._done.update(range(count))
             case _:
                 raise LimnError(
@@ -227,7 +231,8 @@ class Ledger:
         return {"limn run": VERSION, "fingerprint": self._fingerprint}
 
     def _begin(self) -> None:
-        self._done, self.notes, self.finished = set(), {}, False
+        self._done, self.notes = set(), {}
+        self.finished, self.state = False, ""
         self._file.seek(0)
         self._file.truncate()
         self._append(self._header())

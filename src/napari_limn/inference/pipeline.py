@@ -15,7 +15,7 @@ from napari_limn.inference.plan import Plan, with_time
 from napari_limn.inference.run import Run
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model
-from napari_limn.volume.durable import unfinished
+from napari_limn.volume.durable import state_of, unfinished
 from napari_limn.volume.homes import clear_up, make_folder, refuse_existing, refuse_misplaced
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import LabelOutput, create_output, in_memory
@@ -143,7 +143,12 @@ def _into_file(run: Run, path: Path, *, overwrite: bool) -> Generator[Event, Non
         if whole and path.exists() and not partial.exists():
             if not ledger.finished:  # killed while clearing up
                 clear_up(path)
-                ledger.finish()
+                ledger.finish(state_of(path))
+            elif ledger.state not in ("", state_of(path)):
+                raise LimnError(
+                    f"{path}: found it changed since the labels were written, expected them as they were; choose another name, or say "
+                    "--overwrite."
+                )
             yield Noted(f"{path}: is complete already, computed with the same settings.")
             return path
         if ledger.finished:  # but the file is gone
@@ -162,7 +167,7 @@ def _into_file(run: Run, path: Path, *, overwrite: bool) -> Generator[Event, Non
         run.refuse_changed()
         ledger.note("sealing", 1)  # from here on a file of that name may be ours
         done = output.finish()
-        ledger.finish()
+        ledger.finish(state_of(done))
     return done
 
 

@@ -6,6 +6,7 @@ import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial as bound
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from napari_limn.volume.boxes import blocks, shape_of, shifted
 from napari_limn.volume.intensity import Scaling, fit_scaling
 from napari_limn.volume.open import identity
 from napari_limn.volume.output import plan_output
+from napari_limn.volume.windows import sampled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -81,7 +83,7 @@ class Run:
         steady_heap()  # before the first thread that reads
         device = choose_device(spec.device)
         scaling = fit_scaling(volume, model.spec.intensity)
-        source = identity(volume)
+        source = _source(volume)
         name = spec.precision
         if name == "auto" and recorded.get("precision") in ("float32", "bfloat16", "float16"):
             name = recorded["precision"]
@@ -216,7 +218,7 @@ class Run:
         LimnError
             If the image's file is not what it was.
         """
-        if identity(self.volume) != self.source:
+        if _source(self.volume) != self.source:
             raise LimnError(
                 f"{self.volume.name}: found it changed since the run began, expected the same file throughout; the labels "
                 "stay unfinished: run again with --overwrite."
@@ -272,6 +274,11 @@ class Run:
             return BlendEngine(ready, plan.tile).batches(missing), lambda done: done / plan.blocks
         network = served(ready, plan) if self.runtime.served else None
         return BlockEngine(ready, network).batches(self.boxes, missing), lambda done: done / plan.blocks
+
+
+def _source(volume: Volume) -> str:
+    """What tells that an image is not the one it was; samples of its voxels too: not every change shows in the times of a folder."""
+    return f"{identity(volume)}, {sha256(sampled(volume).tobytes()).hexdigest()[:16]}"
 
 
 def _order(plan: Plan, ndim: int) -> str:

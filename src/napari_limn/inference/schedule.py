@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -86,10 +85,6 @@ class Schedule:
                 holds = bisect_right(self.ends, first, key=lambda ends, s=edge.source: ends[s]) - 1  # type: ignore[misc]
                 found[edge.source] = min(found[edge.source], max(0, holds))
         return found
-
-    def repeated(self, stage: int) -> Fraction:
-        """What a stage computes, over its extent in the whole image."""
-        return Fraction(self.extent(stage), self._sizes[stage])
 
     def _begins(self, low: int) -> list[int]:
         """First sample of every stage that the output from `low` on needs."""

@@ -34,18 +34,22 @@ _UNITS = {
     "min": "minute",
     "h": "hour",
 }
-_KNOWN = {*_UNITS.values()}
 
 CENTIMETRES = {
-    "micrometer": 1e-4,
+    "picometer": 1e-10,
+    "angstrom": 1e-8,
     "nanometer": 1e-7,
+    "micrometer": 1e-4,
     "millimeter": 0.1,
     "centimeter": 1.0,
+    "decimeter": 10.0,
     "meter": 100.0,
-    "angstrom": 1e-8,
+    "kilometer": 1e5,
     "inch": 2.54,
 }
 """Units of length."""
+
+_KNOWN = {*_UNITS.values(), *CENTIMETRES, "day", "microsecond", "nanosecond", "picosecond"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,13 +174,13 @@ def resolve_names(declared: str, shape: tuple[int, ...], asked: str | None = Non
             raise LimnError(f"found shape {shape} but axes {names}; name {len(shape)} axes.")
         return names
     names = declared.upper().replace("S", "C") if len(declared) == len(shape) else "?" * len(shape)
+    if not {"Y", "X"} <= set(names):
+        return default_names(shape)
     if names.count("C") > 1:
         raise LimnError(
             f"found axes {declared} of shape {shape}, both channels and colour; expected one of them: "
             "save the image without colour, or each channel by itself."
         )
-    if not {"Y", "X"} <= set(names):
-        return default_names(shape)
     unknown = [i for i, a in enumerate(names) if a not in NAMES]
     free = [a for a in "ZT" if a not in names]
     if len(unknown) > len(free):

@@ -9,7 +9,12 @@ from napari_limn.volume.boxes import Box, contains, size_of, within
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+
+_EACH, _TOGETHER = 1 << 29, 1 << 31  # bytes that are kept of one volume, and of several
 
 
 class _Window:
@@ -27,8 +32,23 @@ class _Window:
         return self._kept[(slice(None), *within(box, self._box))]
 
 
-def cached(volume: Volume, box: Box, most: int = 1 << 29) -> Volume:
+def cached_all(volumes: Sequence[Volume], boxes: Sequence[Box | None]) -> list[Volume]:
+    """Each volume with its box in memory, the first ones if they take too much together; without a box as it is."""
+    found, left = list[Volume](), _TOGETHER
+    for volume, box in zip(volumes, boxes, strict=True):
+        kept = volume if box is None else cached(volume, box, min(_EACH, left))
+        if kept is not volume and box is not None:
+            left -= _bytes(volume, box)
+        found.append(kept)
+    return found
+
+
+def cached(volume: Volume, box: Box, most: int = _EACH) -> Volume:
     """The same volume with `box` read into memory now; as it is, if the box takes more than `most` bytes."""
-    if size_of(box) * volume.channels * volume.dtype.itemsize > most:
+    if _bytes(volume, box) > most:
         return volume
     return Volume(_Window(volume, box), Axes.of("C" + GRID), volume.name)
+
+
+def _bytes(volume: Volume, box: Box) -> int:
+    return size_of(box) * volume.channels * volume.dtype.itemsize

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from contextlib import ExitStack, contextmanager, suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from napari_limn.errors import LimnError
@@ -71,6 +72,14 @@ def open_alone(path: Path) -> io.FileIO | None:
         if is_at(file, path):
             return file
         file.close()  # it was replaced while we waited for it
+
+
+def state_of(path: Path) -> str:
+    """What tells an output from another that somebody put in its place: the files of a file or folder, and their sizes."""
+    inside = (entry for entry in path.rglob("*") if entry.is_file() and not entry.name.startswith("."))
+    entries = sorted(inside) if path.is_dir() else [path]
+    rows = (f"{entry.relative_to(path).as_posix()} {entry.stat().st_size}" for entry in entries)
+    return sha256("\n".join(rows).encode()).hexdigest()[:16]
 
 
 def is_at(file: io.FileIO, path: Path) -> bool:

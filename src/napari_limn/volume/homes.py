@@ -6,18 +6,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import zarr
-from zarr.storage import LocalStore
-
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.durable import aside, disk_faults, remove
 from napari_limn.volume.omezarr import open_zarr
-from napari_limn.volume.open import TIFF_SUFFIXES, ZARR_SUFFIXES
+from napari_limn.volume.open import TIFF_SUFFIXES, ZARR_SUFFIXES, places_of
 from napari_limn.volume.zarr_output import CLASSES, image_levels, list_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from napari_limn.volume.volume import Volume
@@ -107,17 +103,8 @@ def refuse_misplaced(path: Path, image: Volume) -> None:
         If `path` is the image or holds it, lies inside it elsewhere than in its ``labels``, or lies in the labels of an
         image of another grid; and as :func:`home_of`.
     """
+    refuse_replacing(path, image)
     home = home_of(path)
-    for place in _places(image):
-        if _lies_in(place, path):
-            raise LimnError(
-                f"{path}: found {place} there, the labels would replace their own image; choose another name."
-            )
-        if home.kind != "label" and _lies_in(path, place):
-            raise LimnError(
-                f"{path}: found a name inside the image {place}, expected one outside of it, or IMAGE/labels/NAME of an "
-                "OME-Zarr image; choose another name."
-            )
     if home.kind != "label":
         return
     other = open_zarr(home.folder)
@@ -128,13 +115,25 @@ def refuse_misplaced(path: Path, image: Volume) -> None:
         )
 
 
-def _places(image: Volume) -> Iterator[Path]:
-    """The file or folder of an image, and of each of its arrays."""
-    if image.path is not None:
-        yield image.path
-    for level in (image.data, *image.levels):
-        if isinstance(level, zarr.Array) and isinstance(level.store, LocalStore):
-            yield level.store.root / level.path
+def refuse_replacing(path: Path, image: Volume) -> None:
+    """The part of :func:`refuse_misplaced` that holds for any image that labels are not of, too.
+
+    Raises
+    ------
+    LimnError
+        If `path` is the image or holds it, or lies inside it elsewhere than in its ``labels``; and as :func:`home_of`.
+    """
+    inside = home_of(path).kind == "label"
+    for place in places_of(image):
+        if _lies_in(place, path):
+            raise LimnError(
+                f"{path}: found {place} there, the labels would replace an image; choose another name."
+            )
+        if not inside and _lies_in(path, place):
+            raise LimnError(
+                f"{path}: found a name inside the image {place}, expected one outside of it, or IMAGE/labels/NAME of an "
+                "OME-Zarr image; choose another name."
+            )
 
 
 def _lies_in(path: Path, outer: Path) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _MOST = 1e6  # a scaled value is no larger: features take its fourth power, which float32 has to hold
 _SAMPLE = 1 << 21
 _IN_FLIGHT = 1 << 22  # voxels read at once, at most (or one plane)
+_STRIP = 1 << 26  # bytes of a plane read at once, whatever the memory is limited to
 _PLANES = 16
 
 
@@ -98,11 +99,16 @@ def _sample(volume: Volume) -> NDArray[np.float64]:
     per_plane = max(1, _SAMPLE // len(planes))
     rows = max(1, min(y, (1 << 26) // x))  # of a gigantic plane only its middle rows are read
     step = max(1, int(np.ceil(np.sqrt(rows * x / per_plane))))
-    first = (y - rows) // 2
+    first, last = (y - rows) // 2, (y + rows) // 2
+    strip = step * max(1, _STRIP // (x * volume.channels * volume.dtype.itemsize * step))
 
     def read(plane: int) -> NDArray[Any]:
-        box = ((plane // z, plane // z + 1), (plane % z, plane % z + 1), (first, first + rows), (0, x))
-        return volume.read(box)[:, 0, 0, ::step, ::step].reshape(volume.channels, -1)
+        parts = []
+        for start in range(first, last, strip):
+            lines = start, min(start + strip, last)
+            box = ((plane // z, plane // z + 1), (plane % z, plane % z + 1), lines, (0, x))
+            parts.append(volume.read(box)[:, 0, 0, ::step, ::step].reshape(volume.channels, -1))
+        return np.concatenate(parts, axis=1)
 
     together = max(1, min(len(planes), _IN_FLIGHT // (rows * x * volume.channels)))
     parts = list(in_parallel(read, planes.tolist(), together))

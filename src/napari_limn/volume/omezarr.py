@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import zarr
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.axes import Axes, resolve_names, unit_name
+from napari_limn.volume.axes import Axes, known_unit, resolve_names
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -38,9 +38,12 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
         meta = ome_metadata(group)
         image = meta["multiscales"][0]
         levels = [_level(group, entry["path"], path) for entry in image["datasets"]]
-        declared, units = _declared(image, levels[0].ndim)
+        declared, told = _declared(image, levels[0].ndim)
         names = resolve_names(declared, levels[0].shape, axes)
-        scale, translate = _transform(image, len(names))
+        sizes, places = _transform(image, len(names))
+        units = tuple(unit or "pixel" for unit in told)  # numbers in a unit that nobody knows say nothing
+        scale = tuple(size if unit else 1.0 for size, unit in zip(sizes, told, strict=True))
+        translate = tuple(place if unit else 0.0 for place, unit in zip(places, told, strict=True))
         frame = Axes(names, scale, units, translate)
         return Volume(
             levels[0], frame, path.name, tuple(levels[1:]), _label_colors(meta), names=_label_names(meta)
@@ -48,9 +51,10 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
 
 
 def _letters(array: zarr.Array[Any]) -> str:
-    """The first letter of each axis as a Zarr 3 array names it; "?" where it does not."""
-    given = getattr(array.metadata, "dimension_names", None) or (None,) * array.ndim
-    return "".join(name[0] if name else "?" for name in given)
+    """The first letter of each axis as an array names it, in Zarr 3 or as xarray does in Zarr 2; "?" where it does not."""
+    given = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
+    names = given if isinstance(given, (list, tuple)) and len(given) == array.ndim else (None,) * array.ndim
+    return "".join(str(name)[0] if name else "?" for name in names)
 
 
 def channel_looks(path: Path) -> list[tuple[str, str]]:
@@ -126,12 +130,12 @@ def _level(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
     return found
 
 
-def _declared(image: Mapping[str, Any], ndim: int) -> tuple[str, tuple[str, ...]]:
-    """Axis letters and units; before 0.3 the five axes were fixed."""
+def _declared(image: Mapping[str, Any], ndim: int) -> tuple[str, tuple[str | None, ...]]:
+    """Axis letters and units, None for one that is not known; before 0.3 the five axes were fixed."""
     found = image.get("axes") or list("tczyx"[-ndim:])
     entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in found]
     letters = "".join(str(entry.get("name", "?"))[:1] for entry in entries)
-    return letters, tuple(unit_name(entry.get("unit")) for entry in entries)
+    return letters, tuple(known_unit(entry.get("unit")) for entry in entries)
 
 
 def _transform(image: Mapping[str, Any], ndim: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -141,11 +145,18 @@ def _transform(image: Mapping[str, Any], ndim: int) -> tuple[tuple[float, ...], 
         *image["datasets"][0].get("coordinateTransformations", ()),
         *image.get("coordinateTransformations", ()),
     ):
-        if step.get("type") == "scale" and len(step.get("scale", ())) == ndim:
-            scale = [a * float(b) for a, b in zip(scale, step["scale"], strict=True)]
-            translate = [a * float(b) for a, b in zip(translate, step["scale"], strict=True)]
-        elif step.get("type") == "translation" and len(step.get("translation", ())) == ndim:
-            translate = [a + float(b) for a, b in zip(translate, step["translation"], strict=True)]
+        kind = step.get("type")
+        if (
+            kind in ("scale", "translation") and kind in step
+        ):  # else in an array of its own, which is not read
+            numbers = [float(number) for number in step[kind]]
+            if len(numbers) != ndim:
+                raise ValueError(f"a {kind} of {len(numbers)} numbers for {ndim} axes")
+            if kind == "scale":
+                scale = [a * b for a, b in zip(scale, numbers, strict=True)]
+                translate = [a * b for a, b in zip(translate, numbers, strict=True)]
+            else:
+                translate = [a + b for a, b in zip(translate, numbers, strict=True)]
     return tuple(scale), tuple(translate)
 
 

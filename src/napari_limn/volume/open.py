@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import zarr
+from zarr.storage import LocalStore
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes, check_names
 from napari_limn.volume.omezarr import open_zarr
-from napari_limn.volume.tiff import open_tiff
+from napari_limn.volume.tiff import files_of, open_tiff
 from napari_limn.volume.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIXES = (".zarr",)
+_METADATA = ("zarr.json", ".zarray", ".zattrs")
 _SEEN = (1, 1, 256, 256)  # voxels of an image without a file that tell it from others
 
 
@@ -61,8 +69,8 @@ def open_volume(source: Any, axes: str | Axes | None = None) -> Volume:
 def identity(volume: Volume) -> str:
     """What tells that an image is not the one it was: shape, type, and of a file its path, size and time of change.
 
-    Of a Zarr folder, its metadata count, and the times of change of the folders that hold its levels; labels in it do not.
-    Of an image without a file, the voxels in its middle: two images of one size must not pass for each other.
+    Of an OME-TIFF, all files of its set count; of a Zarr folder, the metadata and the times of change of the folders that hold its
+    levels, labels in it do not. Of an image without a file, the voxels in its middle: two images of one size must not pass for each other.
     """
     parts = [f"{tuple(int(n) for n in volume.data.shape)} {volume.dtype} {volume.axes.names}"]
     if volume.path is None:
@@ -72,17 +80,34 @@ def identity(volume: Volume) -> str:
         parts.append(sha256(volume.read(middle).tobytes()).hexdigest()[:16])
     elif (path := volume.path).exists():
         parts.append(str(path.resolve()))
-        inside = [
-            path / "zarr.json",
-            path / ".zattrs",
-            *path.glob("[!l]*"),
-            *path.glob("[!l]*/zarr.json"),
-            *path.glob("[!l]*/.z*"),
+        state = [
+            f"{entry.name} {entry.stat().st_mtime_ns} {entry.stat().st_size}" for entry in _entries(volume)
         ]
-        entries = [path] if path.is_file() else sorted({entry for entry in inside if entry.exists()})
-        state = [f"{entry.name} {entry.stat().st_mtime_ns} {entry.stat().st_size}" for entry in entries]
-        parts.append(state[0] if path.is_file() else sha256("\n".join(state).encode()).hexdigest()[:16])
+        parts.append(state[0] if len(state) == 1 else sha256("\n".join(state).encode()).hexdigest()[:16])
     return ", ".join(parts)
+
+
+def places_of(volume: Volume) -> Iterator[Path]:
+    """The files and folders that an image is read from: its own, all of a set, and those of its arrays."""
+    if volume.path is not None:
+        yield volume.path
+        if volume.path.suffix.lower() in TIFF_SUFFIXES and volume.path.is_file():
+            with suppress(LimnError):  # somebody else may be able to read it
+                yield from files_of(volume.path)
+    for level in (volume.data, *volume.levels):
+        if isinstance(level, zarr.Array) and isinstance(level.store, LocalStore):
+            yield level.store.root / level.path
+
+
+def _entries(volume: Volume) -> list[Path]:
+    """What changes on the disk when an image does; in the folder of an image labels come and go."""
+    places = set(places_of(volume))
+    if volume.path is None or volume.path.is_file():
+        return sorted(places)
+    arrays = places - {volume.path} or places
+    folders = {volume.path, *arrays, *(array.parent for array in arrays)}
+    found = {*arrays, *(folder / name for folder in folders for name in _METADATA)}
+    return sorted(entry for entry in found if entry.exists())
 
 
 def open_labels(source: Any, image: Volume) -> Volume:

@@ -197,7 +197,7 @@ class Pyramid:
         for into, part in zip(buffer.parts, given, strict=True):
             into[(slice(None), *inside)] = part
         buffer.left -= size_of(common)
-        return opened.pop(number).parts if buffer.left == 0 else None
+        return buffer.parts if buffer.left == 0 else None  # seen there until it is on the disk
 
     def _flush(self, level: int, number: int, parts: Parts) -> None:
         """Write a shard, then what it completes on coarser levels."""
@@ -207,10 +207,10 @@ class Pyramid:
             target.write(level, region, part)
             target.sync(level, place)
         self._done[level].add(number)
-        self._open[level].pop(number, None)
         if level + 1 < len(self._levels):
             step = self._levels[level + 1].step
             self._put(level + 1, picked(region, step), _pick(parts, region, step))
+        self._open[level].pop(number, None)
 
     def _refill(self, level: int) -> None:
         """What the next level has from the shards of this one: whole shards are on disk, of others the buffers are lost."""

@@ -91,9 +91,20 @@ def _reported(path: Path) -> Iterator[None]:
         raise LimnError(f"{path.name}: the file is cut off ({cut[0]}); copy it again from its source.")
 
 
+def files_of(path: Path) -> list[Path]:
+    """The files of the set that an OME-TIFF belongs to, itself included."""
+    with _reported(path), tifffile.TiffFile(path) as tif:
+        return sorted({path, *(path.with_name(name) for name in _named(tif))})
+
+
+def _named(tif: tifffile.TiffFile) -> Iterator[str]:
+    """Names of the files that the OME-XML of a file speaks of."""
+    return (text for element in _ome(tif).iter() if (text := element.get("FileName")))
+
+
 def _refuse_outside_names(tif: tifffile.TiffFile, path: Path) -> None:
     """An OME-TIFF may name the other files of its set; names that leave the folder are refused."""
-    for name in (text for element in _ome(tif).iter() if (text := element.get("FileName"))):
+    for name in _named(tif):
         if Path(name).name != name or "\\" in name or name in ("..", "."):
             raise LimnError(
                 f"{path.name}: refers to the file {name!r} outside its folder; that is not opened."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+# what decoders and file systems raise for data that are damaged or cut off
+_UNREADABLE = (
+    OSError, RuntimeError, IndexError, ValueError, KeyError, EOFError, zlib.error, lzma.LZMAError
+)  # fmt: skip
 RGBA = tuple[float, float, float, float]
 
 
@@ -138,7 +144,9 @@ class Volume:
         index = tuple(at.get(name, slice(None)) for name in self.axes.names)
         try:
             part = np.asarray(self.data[index])
-        except (OSError, RuntimeError, IndexError, ValueError, KeyError) as error:
+        except LimnError:
+            raise
+        except _UNREADABLE as error:
             raise LimnError(
                 f"{self.name}: the file is damaged or cut off, box {box} cannot be read ({error})."
             ) from error
