@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 from argparse import Namespace
 
@@ -125,6 +126,38 @@ def test_training_goes_on_from_a_model_and_several_pairs(capsys, files):
     assert Model.load(files / "more.limn").spec.network.width == 4
 
 
+def test_a_network_is_not_asked_for_where_a_model_goes_on(capsys, files):
+    assert train(capsys, files)[0] == 0
+    for option, value in (("--preset", "thorough"), ("--dims", "3")):
+        code, _, err = train(capsys, files, "more.limn", "--from", files / "model.limn", option, value)
+        assert code == 1
+        assert f"found {option} {value} with --from, expected one of the two" in err
+    assert train(capsys, files, "more.limn", "--from", files / "model.limn", "--dims", "2")[0] == 0
+
+
+def test_numbered_objects_are_no_classes(capsys, files):
+    numbers = np.arange(96 * 80, dtype=np.uint16).reshape(96, 80) // 64
+    tifffile.imwrite(files / "objects.tif", numbers)
+    code, found, _ = run(capsys, "check", files / "image.ome.tif", files / "objects.tif", "--json")
+    assert code == 1
+    [finding] = [f for f in found["findings"] if f["stops"]]
+    assert "found 119 values in the labels, expected 32 classes at most" in finding["sentence"]
+    assert [remedy["action"] for remedy in finding["remedies"]] == ["objects"]
+    tifffile.imwrite(files / "strokes.tif", numbers)
+    assert "expected 32 classes at most" in train(capsys, files)[2]
+
+
+def test_letters_that_the_console_does_not_have_are_written_as_their_numbers(files, monkeypatch):
+    path = files / "named.limn"
+    network = UNetSpec(width=4, factors=((2, 2),), out_channels=2)
+    Model(ModelSpec(network=network, classes=Classes((1, 2), names=("軸索", "b"))), UNet(network)).save(path)
+    console = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr("sys.stdout", console)
+    assert main(["info", str(path)]) == 0
+    console.flush()
+    assert b"\\u8ef8\\u7d22" in console.buffer.getvalue()
+
+
 def test_check_says_what_training_would_say_and_how_to_mend_it(capsys, files):
     image, strokes = files / "image.ome.tif", tifffile.imread(files / "strokes.tif")
     code, said, err = run(capsys, "check", image, files / "strokes.tif", "--json", "--quiet")
@@ -224,7 +257,7 @@ def test_nothing_is_overwritten_unasked(capsys, files):
     image = files / "image.ome.tif"
     code, _, err = run(capsys, "predict", files / "model.limn", image, "-o", image, "--overwrite")
     assert (code, err.count("\n")) == (1, 1)
-    assert "the labels would replace their own image; choose another name" in err
+    assert "the labels would replace an image; choose another name" in err
 
 
 @pytest.mark.parametrize(

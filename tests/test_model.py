@@ -65,6 +65,19 @@ def test_a_model_survives_its_file(model, spec, tmp_path):
     assert not loaded.network.training
 
 
+def test_a_model_with_numbers_of_numpy_is_loaded_again(model, tmp_path):
+    classes = Classes(
+        model.spec.classes.values, names=tuple(map(np.str_, model.spec.classes.names)),
+        colors=tuple(tuple(np.float32(c) for c in color) for color in model.spec.classes.colors),
+    )  # fmt: skip
+    spacing = tuple(np.array([2.0, 0.5, 0.5]))
+    spec = replace(model.spec, classes=classes, spacing=spacing, intensity=IntensitySpec(np.float64(2), 98))
+    loaded = Model.load(Model(spec, model.network).save(tmp_path / "numbers.limn"))
+    assert loaded.spec.spacing == spacing
+    assert loaded.spec.intensity == spec.intensity
+    assert loaded.spec.classes.names == model.spec.classes.names
+
+
 def test_a_loaded_model_computes_the_same(model, saved):
     x = torch.rand(1, 2, 4, 16, 16)
     with torch.inference_mode():

@@ -150,6 +150,7 @@ def test_only_an_object_is_a_spec(found):
         (TrainSpec, {"intensity": {"low": "a"}}),
         (Classes, {"values": 3}),
         (Classes, {"values": ["a", "b"]}),
+        (TrainSpec, {"dims": 2.0}),
         pytest.param(TrainSpec, {"seed": "x"}),
         pytest.param(TrainSpec, {"network": 5}),
         pytest.param(TrainSpec, {"intensity": 3}),

@@ -40,8 +40,18 @@ def described(kind: type[Any]) -> dict[str, str]:
 
 
 def to_json(spec: Any) -> dict[str, Any]:
-    """Plain dict of a spec: nested specs become dicts, tuples stay tuples (JSON writes both as lists)."""
-    return asdict(spec)
+    """Plain dict of a spec: nested specs become dicts, tuples stay tuples (JSON writes both as lists), NumPy's numbers Python's."""
+    found: dict[str, Any] = _plain(asdict(spec))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """The same without anything of NumPy, which no safe way of loading takes."""
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_plain, value))
+    return _plain(value.tolist()) if hasattr(value, "tolist") else value
 
 
 def from_json(kind: type[T], found: Any) -> T:
@@ -83,7 +93,9 @@ def _revived(hint: Any, value: Any, where: str) -> Any:
         each = options[:1] * len(value) if options[1:] == (...,) else options
         if len(each) == len(value):
             return tuple(_revived(kind, item, where) for kind, item in zip(each, value, strict=True))
-    if typing.get_origin(hint) is typing.Literal and value in options:
+    if typing.get_origin(hint) is typing.Literal and any(
+        type(value) is type(option) and value == option for option in options
+    ):
         return value
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)

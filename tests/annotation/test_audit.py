@@ -167,6 +167,18 @@ def test_a_skipped_patch_is_not_asked_for_again():
     assert all(drawn != patch for _, drawn in after.drawn(frame)[0])
 
 
+def test_an_audit_of_everything_but_a_skipped_patch_still_says_what_it_found():
+    truth, labels = scene(shape=(120, 130))
+    frame = frame_of(Volume.of(labels), VALUES)
+    count = len(frame.found)
+    audit = answered(frame, truth, labels, 0, count - 1)
+    _, last = audit.drawn(frame)
+    before, after = estimate(frame, audit), estimate(frame, audit.said(last, None))
+    assert audit.said(last, None).drawn(frame)[1] is None
+    assert before.keys() == after.keys() != set()
+    assert all(abs(before[value].value - after[value].value) < 0.05 for value in before)
+
+
 def test_an_audit_goes_on_where_it_was_left(tmp_path):
     truth, labels = scene()
     frame, path = frame_of(Volume.of(labels), VALUES), tmp_path / "image.tif.audit.json"

@@ -91,6 +91,19 @@ def test_a_box_is_parted_as_the_whole(dims):
     np.testing.assert_array_equal(objects_in(volume, box, dims), whole[:, 2:5, 7:20, 11:33])
 
 
+def test_a_mask_of_true_and_false_is_one_object():
+    mask = np.zeros((6, 7), bool)
+    mask[2:4, 2:5] = True
+    found = foreground(Volume.of(mask), 2).read(((0, 1), (0, 1), (0, 6), (0, 7)))[0, 0, 0]
+    np.testing.assert_array_equal(found, mask)
+
+
+def test_what_is_wrong_with_a_mask_is_not_told_as_a_damaged_file():
+    with pytest.raises(LimnError, match="found float32, expected whole numbers") as caught:
+        foreground(Volume.of(np.zeros((6, 7), np.float32)), 2).read(((0, 1), (0, 1), (0, 6), (0, 7)))
+    assert "damaged" not in str(caught.value)
+
+
 def test_masks_of_fractions_are_refused():
     with pytest.raises(LimnError, match="found float64, expected whole numbers"):
         foreground(Volume.of(np.zeros((4, 4))), 2).read(((0, 1), (0, 1), (0, 4), (0, 4)))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,13 @@ def test_images_without_a_file_are_told_apart_by_what_is_in_them(tmp_path):
     assert found_journals(other) == ([], [])
 
 
+def test_an_image_whose_name_is_no_utf_8_has_a_journal_too(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.tif")
+    beside, own = homes(header_for(image(), path, "strokes", "uint8"))
+    assert beside.parent == tmp_path
+    assert own.name.startswith(path.name)
+
+
 def test_where_the_folder_of_the_image_refuses_the_journal_goes_to_the_users_own(tmp_path):
     header = header_for(image(), tmp_path / "no such folder" / "cells.tif", "strokes", "uint8")
     path = painted(header)
@@ -156,6 +164,17 @@ def test_replay_on_the_command_line(tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
     assert main(["journal", "replay", str(path)]) == 1
     assert "expected -o OUT.tif" in capsys.readouterr().err
+
+
+def test_a_replay_does_not_replace_the_image_that_was_painted_on(tmp_path, capsys):
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(path, np.full((3, 40, 50), 700, np.uint16))
+    before = path.read_bytes()
+    painted(header_for(image(), path, "strokes", "uint8"))
+    journal = path.with_name("cells.tif.strokes.jsonl")
+    assert main(["journal", "replay", str(journal), "-o", str(path), "--overwrite"]) == 1
+    assert "the labels would replace an image" in capsys.readouterr().err
+    assert path.read_bytes() == before
 
 
 def test_info_on_the_command_line(tmp_path, capsys):

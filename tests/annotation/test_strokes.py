@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_limn.annotation import strokes
-from napari_limn.annotation.strokes import HoldOut, Paint, find_paint, hold_out, hull, stroke_boxes, tally
+from napari_limn.annotation.held_out import Before, HoldOut, hold_out, hold_out_together
+from napari_limn.annotation.strokes import Paint, find_paint, hull, stroke_boxes, tally
 from napari_limn.errors import LimnError
 from napari_limn.volume.boxes import grown, slices
 from napari_limn.volume.volume import Volume
@@ -289,6 +290,28 @@ def test_no_stroke_that_was_trained_on_scores_after_more_paint_of_its_class():
         assert not (trained & after.held(paint.where)).any()
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_stroke_that_is_painted_on_stays_held_out_and_none_that_was_trained_on_takes_its_place(seed):
+    labels = np.zeros((1, 1, 400, 400), np.uint8)
+    labels[0, 0, 10:400:30, 10:40], labels[0, 0, 10:400:30, 200:230] = 1, 2
+    other = labels[:, :, ::-1].copy()
+    grids = [labels.shape] * 2
+    first = [paint_of(labels), paint_of(other)]
+    outs = hold_out_together(first, grids, CELL, GAP, seed=seed)
+    before = [Before(out, paint.where) for out, paint in zip(outs, first, strict=True)]
+    labels[0, 0, 10:400:60, 40:60], other[0, 0, 29:400:90, 230:250] = 1, 2  # every second one is prolonged
+    labels[0, 0, 385, 300:390] = 2
+    again = [paint_of(labels), paint_of(other)]
+    for out, known, paint in zip(
+        hold_out_together(again, grids, CELL, GAP, seed=seed, before=before), before, again, strict=True
+    ):
+        held = out.held(paint.where)
+        assert not (known.trained(paint.where) & held).any()
+        assert (held | ~known.held.held(paint.where)).all(), "what was held out is trained on now"
+    drawn = [out.boxes for out in hold_out_together(again, grids, CELL, GAP, seed=seed)]
+    assert sum(map(len, drawn)) > 0
+
+
 def test_many_small_strokes_of_one_class_leave_room_for_the_other():
     labels = np.zeros((1, 1, 600, 600), np.uint8)
     labels[0, 0, ::12, :400:12] = 1
@@ -314,7 +337,7 @@ def test_hold_out_of_no_paint_is_empty():
 
 
 def test_full_masks_are_held_out_by_cells(monkeypatch):
-    monkeypatch.setattr(strokes, "_JUDGED", 3_000)
+    monkeypatch.setattr("napari_limn.annotation.held_out._JUDGED", 3_000)
     labels = np.zeros((1, 1, 640, 640), np.uint8)
     labels[..., :320, :] = 1
     paint = find_paint(as_volume(labels), "background")

@@ -19,8 +19,8 @@ from napari_limn._napari.layers import (
     painted_look,
 )
 from napari_limn._napari.listening import call_all, connected
-from napari_limn.annotation.classes import default_color, default_name
-from napari_limn.annotation.legend import MOST, Legend, names_from, painted_values
+from napari_limn.annotation.classes import MOST, default_color, default_name
+from napari_limn.annotation.legend import Legend, names_from, painted_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -106,6 +106,7 @@ def caption(remedy: Remedy) -> str:
         "select": f"Paint class {remedy.value}",
         "go": "Go to another slice",
         "zero": "0 is background",
+        "objects": "They are numbered objects",
         "dims": f"Train a {remedy.value}D network",
         "place": "Copy the image's scale",
         "layer": "New layer that fits",

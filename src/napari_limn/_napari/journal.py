@@ -27,10 +27,10 @@ from napari_limn._napari.layers import (
     volume_of,
 )
 from napari_limn._napari.listening import call_all, connected
-from napari_limn.annotation.classes import default_color
+from napari_limn.annotation.classes import MOST, default_color
 from napari_limn.annotation.journal import Header, Journal
 from napari_limn.annotation.journal_files import begin_journal, header_for
-from napari_limn.annotation.legend import MOST, Legend, painted_values
+from napari_limn.annotation.legend import Legend, painted_values
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.annotation.recording import Painted, Recording
 from napari_limn.errors import LimnError

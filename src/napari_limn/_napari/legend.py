@@ -24,7 +24,8 @@ from napari_limn._napari.keys import borrow_digits
 from napari_limn._napari.layers import is_painted
 from napari_limn._napari.listening import call_all, connected
 from napari_limn._napari.table import ClassTable
-from napari_limn.annotation.legend import MOST, Legend, painted_values
+from napari_limn.annotation.classes import MOST
+from napari_limn.annotation.legend import Legend, painted_values
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:

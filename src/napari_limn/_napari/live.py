@@ -25,8 +25,8 @@ from napari_limn._napari.layers import (
 )
 from napari_limn._napari.listening import call_all, connected
 from napari_limn._napari.training_run import labels_on
-from napari_limn.annotation.classes import Classes
-from napari_limn.annotation.legend import MOST, Legend
+from napari_limn.annotation.classes import MOST, Classes
+from napari_limn.annotation.legend import Legend
 from napari_limn.annotation.snapshot import Snapshot
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, Improved, Viewing

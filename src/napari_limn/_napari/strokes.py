@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +19,7 @@ from napari_limn._napari.offer import Offer
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event
+from napari_limn.volume.homes import refuse_replacing
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -150,6 +152,8 @@ class StrokesWidget(Panel):
         """Save the labels chosen to a TIFF or OME-Zarr, over what is there: the file dialog has asked."""
         layer, recorder = self.labels.value, self._recorder()
         self._saving = (recorder, 0 if recorder is None else recorder.recording.count)
+        for image in self.layers(Image):
+            refuse_replacing(path, replace(volume_of(image), path=path_of(image)))
         found = volume_of(layer)
         if isinstance(data := found.data, (np.ndarray, PaintStore)):
             data = data.copy()

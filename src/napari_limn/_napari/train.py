@@ -290,6 +290,8 @@ class TrainWidget(Panel):
         """Do what the button of a finding says."""
         if remedy.action == "zero":
             self.zero.value = "background"
+        elif remedy.action == "objects":
+            self.objects.value = True
         elif remedy.action == "dims":
             self.dims.value, self.origin.value = remedy.value, NEW
         elif self.image.value is not None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special
 
-from napari_limn.annotation.legend import MOST
+from napari_limn.annotation.classes import MOST
 from napari_limn.annotation.places import Pool
 from napari_limn.annotation.strokes import tally
 from napari_limn.errors import LimnError
@@ -191,13 +191,14 @@ class Audit:
     def drawn(self, frame: Frame) -> tuple[list[tuple[int, int]], int | None]:
         """Draws (class, patch) that have a verdict, skipped ones left out, and the next patch to look at; None if all were."""
         known = {verdict.patch: verdict.counts for verdict in self.verdicts}
-        found: list[tuple[int, int]] = []
+        found, met = list[tuple[int, int]](), set[int]()
         for turn, (k, patch) in enumerate(frame.draws(self.seed)):
             if patch not in known:
                 return found, patch
+            met.add(patch)
             if known[patch] is not None:
                 found.append((k, patch))
-            if len(known) == len(frame.found) or turn > _REPEATS:
+            if len(met) == len(frame.found) or turn > _REPEATS:
                 return found, None
         raise LimnError("found labels without a single voxel, expected some to audit.")
 

@@ -20,6 +20,9 @@ Zero = Literal["unlabelled", "background"]
 IGNORE = -1
 """Class index of a voxel that nobody labelled: it takes no part in training or scoring."""
 
+MOST = 32
+"""Classes that a person paints, at most; labels with more values number objects."""
+
 
 @dataclass(frozen=True, slots=True)
 class Classes:
@@ -134,11 +137,16 @@ def find_classes(
     Raises
     ------
     LimnError
-        With fewer than two classes, naming both ways out, and for negative values.
+        With fewer than two classes, naming both ways out; with more than there ever are; and for negative values.
     """
     found = sorted({int(v) for v in values} | ({0} if zero == "background" else set()))
     if zero == "unlabelled":
         found = [v for v in found if v != 0]
+    if len({*found} - {0}) > MOST:
+        raise LimnError(
+            f"found {len(found)} values in the labels, expected {MOST} classes at most; where every object has a number of its own, say that "
+            "they are objects."
+        )
     palette, called = colors or {}, names or {}
     return Classes(
         tuple(found),

@@ -12,12 +12,12 @@ Kind = Literal[
 """Of a finding.
 
 `shape`, `values`, `depth`, `paint` and `classes` stop training: labels and image differ in extent; negative or broken labels; a single
-plane for a network over volumes; nothing painted; one class only. The others are worth knowing: `few` voxels of a class; all
+plane for a network over volumes; nothing painted; one class only, or so many that they number objects. The others are worth knowing: `few` voxels of a class; all
 strokes in one `slice`; labels lie in another `place` than the image; doubtful `axes`; a `constant` or `saturated` image; two classes
 painted where the image is `alike`; much of the image `unlike` anything painted.
 """
 
-Action = Literal["select", "go", "zero", "dims", "place", "layer", "axes"]
+Action = Literal["select", "go", "zero", "objects", "dims", "place", "layer", "axes"]
 
 _OF_PAINT = {"values", "paint", "classes", "few", "slice", "alike", "unlike"}
 
@@ -29,8 +29,8 @@ class Remedy:
     Parameters
     ----------
     action
-        ``"select"`` the value to paint with, ``"go"`` to a place, treat ``"zero"`` as background, train a network of other
-        ``"dims"``, copy the image's ``"place"`` (scale and origin) to the labels, make a ``"layer"`` that fits, or name the ``"axes"``.
+        ``"select"`` the value to paint with, ``"go"`` to a place, treat ``"zero"`` as background, take values for numbers of
+        ``"objects"``, train a network of other ``"dims"``, copy the image's ``"place"`` (scale and origin) to the labels, make a ``"layer"`` that fits, or name the ``"axes"``.
     value
         The value to select, or 2 or 3 for `dims`.
     place
@@ -53,7 +53,9 @@ class Remedy:
         >>> Remedy(action="dims", value=2).option
         '--dims 2'
         """
-        options = {"zero": "--zero background", "dims": f"--dims {self.value}", "axes": f"--axes {self.axes}"}
+        options = {
+            "zero": "--zero background", "objects": "--objects", "dims": f"--dims {self.value}", "axes": f"--axes {self.axes}",
+        }  # fmt: skip
         return options.get(self.action)
 
 

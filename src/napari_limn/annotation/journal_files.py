@@ -47,7 +47,7 @@ def header_for(image: Volume, path: Path | None, layer: str, dtype: str) -> Head
 def homes(header: Header) -> tuple[Path, Path]:
     """The path of the first journal of an image, beside it and in the user's data folder."""
     image = Path(header.path or header.image)
-    mark = zlib.crc32((header.path or header.identity).encode())
+    mark = zlib.crc32((header.path or header.identity).encode(errors="surrogateescape"))
     own = user_folder() / f"{image.name}-{mark:08x}{SUFFIX}"
     beside = image.with_name(image.name + SUFFIX)
     shipped = _SHIPPED in image.parents

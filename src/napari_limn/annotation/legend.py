@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from napari_limn.annotation.classes import RGBA, Zero
 
-MOST = 32
-"""Classes that a legend lists; an array with more values numbers objects, it does not paint classes."""
-
 _SCANNED = 4 << 20  # voxels that are looked through while the window waits
 _PIECE = 1 << 16  # at a time; most pieces of strokes are empty
 _COUNTED = 4096  # values up to here are counted, which is faster than sorting

@@ -101,6 +101,8 @@ def objects_in(objects: Volume, box: Box, dims: int) -> NDArray[np.integer[Any]]
     """The parted objects (T, Z, Y, X) of a box; mirrored beyond the border."""
     one = tuple(int(axis >= 4 - dims) for axis in range(4))
     around = read_mirrored(objects, grown(box, one))[0]
+    if around.dtype.kind == "b":
+        around = around.astype(np.uint8)
     if around.dtype.kind not in "iu":
         raise LimnError(f"{objects.name}: found {around.dtype}, expected whole numbers, one for each object.")
     refuse_negative(around)

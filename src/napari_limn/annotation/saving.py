@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,6 @@ from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
-    from pathlib import Path
 
     from napari_limn.annotation.classes import RGBA
     from napari_limn.annotation.legend import Legend
@@ -81,7 +81,8 @@ def replay_events(journal: Path, path: Path, *, overwrite: bool = False) -> Gene
         If the journal is damaged; and as :func:`saving_events`.
     """
     contents = read_journal(journal)
-    labels = Volume(replay(contents), contents.header.axes, journal.name)
+    image = Path(contents.header.path) if contents.header.path else None  # which the labels must not replace
+    labels = Volume(replay(contents), contents.header.axes, journal.name, path=image)
     legend = contents.legend
     return (yield from saving_events(labels, path, legend.colors, legend.names, overwrite=overwrite))
 

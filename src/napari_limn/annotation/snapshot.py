@@ -124,6 +124,12 @@ class Snapshot:
     def _take_all(self, data: ArrayLike) -> Iterator[None]:
         self._taken = None
         self.shape, self.dtype, self._tiles = tuple(data.shape), np.dtype(data.dtype), {}
+        if (boxes := getattr(data, "boxes", None)) is not None:  # it knows where there may be paint
+            for place in dict.fromkeys(place for box in boxes() for place in self._places(box)):
+                self._copy(place, _read(data, self._box(place)))
+                yield
+            self._taken, self._dirty = data, []
+            return
         for piece in blocks(self.shape, _piece(self.shape)):
             part = _read(data, piece)
             if part.any():

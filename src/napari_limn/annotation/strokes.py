@@ -1,9 +1,8 @@
-"""Where the paint is, and which of it is held out to score by."""
+"""Where the paint is."""
 
 from __future__ import annotations
 
 import itertools
-import zlib
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,10 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from napari_limn.annotation.classes import refuse_negative
-from napari_limn.volume.boxes import Box, blocks, slices
+from napari_limn.volume.boxes import Box, blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -69,6 +68,7 @@ def find_paint(labels: Volume, zero: Zero, seed: int = 0) -> Paint:
     """
     rng, counts = np.random.default_rng(seed), dict[int, int]()
     parts: list[_Part] = []
+    kept = 0  # voxels in them
     share = min(1.0, _KEEP / prod(labels.grid)) if zero == "background" else 1.0
     for box, block in _scan(labels, labels.written() if zero == "unlabelled" else None):
         flat = block.reshape(-1)  # along one axis, NumPy finds what is not 0 ten times as fast
@@ -84,9 +84,11 @@ def find_paint(labels: Volume, zero: Zero, seed: int = 0) -> Paint:
             np.int32
         )
         parts.append((where, flat[at].astype(np.int64), numbers))
-        if sum(len(part[0]) for part in parts) > 2 * _KEEP + _RARE * len(counts):
+        kept += len(where)
+        if kept > 2 * _KEEP + _RARE * len(counts):
             share = _KEEP / sum(counts.values())
             parts = [_joined(parts, counts, share)]
+            kept = len(parts[0][0])
     # what seemed rare in the first blocks need not be rare
     found, value, _ = _joined(parts, counts, _KEEP / max(_KEEP, sum(counts.values())))
     return _in_raster_order(found, value, counts)
@@ -164,153 +166,6 @@ def _scan(labels: Volume, within: list[Box] | None) -> Iterator[tuple[Box, NDArr
     rows = max(1, min(y, _SCAN // x))
     for box in blocks(labels.grid, (1, planes, rows, x)) if within is None else within:
         yield box, labels.read(box)[0]
-
-
-@dataclass(frozen=True, slots=True)
-class HoldOut:
-    """Regions whose paint scores a model and never trains it.
-
-    Parameters
-    ----------
-    boxes
-        Regions on the TZYX grid; disjoint.
-    gap
-        Voxels (T, Z, Y, X) around each region whose paint is left out of training too, so that the two do not touch.
-    """
-
-    boxes: tuple[Box, ...] = ()
-    gap: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    def excluded(self, where: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """Which of the places (N, 4) training must not see: those in a region or its gap."""
-        return _inside(where, self.boxes, self.gap)
-
-    def held(self, where: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """Which of the places (N, 4) score the model."""
-        return _inside(where, self.boxes, (0, 0, 0, 0))
-
-    def blank(self, box: Box, labels: NDArray[Any], fill: int) -> None:
-        """Overwrite, in `labels` (…, T, Z, Y, X) at `box`, what training must not see."""
-        for region in self.boxes:
-            cut = [
-                (max(a - g, c) - c, min(b + g, d) - c)
-                for (a, b), g, (c, d) in zip(region, self.gap, box, strict=True)
-            ]
-            if all(a < b for a, b in cut):
-                place: tuple[Any, ...] = (..., *slices(tuple(cut)))
-                labels[place] = fill
-
-
-def _inside(
-    where: NDArray[np.integer[Any]], boxes: tuple[Box, ...], margin: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    inside = np.zeros(len(where), bool)
-    for box in boxes:
-        low = [a - m for (a, _), m in zip(box, margin, strict=True)]
-        high = [b + m for (_, b), m in zip(box, margin, strict=True)]
-        inside |= ((where >= low) & (where < high)).all(axis=1)
-    return inside
-
-
-def hold_out(
-    paint: Paint,
-    cell: tuple[int, ...],
-    gap: tuple[int, int, int, int],
-    share: float = 0.1,
-    most: int = 24,
-    seed: int = 0,
-) -> HoldOut:
-    """Choose strokes that are held out.
-
-    Parameters
-    ----------
-    paint
-        What was painted.
-    cell
-        Extent (T, Z, Y, X), in voxels, of the pieces that filled areas are cut into; strokes stay whole.
-    gap
-        Width of the gap around the box of each held-out stroke, in voxels (T, Z, Y, X).
-    share
-        Part of each class's paint to hold out, 0–1.
-    most
-        Number of strokes at most (but one of each class): each costs a forward pass whenever the model is scored.
-
-    Returns
-    -------
-    HoldOut
-        Of a class that has none to spare, nothing. Empty where that leaves fewer than two classes: of one alone it is right to
-        call everything so.
-
-    Notes
-    -----
-    Whether a stroke is drawn depends on a hash of its own box: paint that is added elsewhere does not draw it anew, so
-    a model that is trained further is scored by strokes that it has not been trained on. Where no stroke of a class
-    is drawn, that of the smallest hash is taken. A stroke is passed over if its box overlaps another's, or if some
-    class would keep less than half of its paint outside boxes and gaps.
-    """
-    if not len(paint.where):
-        return HoldOut()
-    pick = np.sort(np.random.default_rng(seed).permutation(len(paint.where))[:_JUDGED])
-    where = paint.where[pick]
-    values, classes = np.unique(paint.value[pick], return_inverse=True)
-
-    def count(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-        return np.bincount(classes[mask], minlength=len(values))
-
-    total = np.bincount(classes, minlength=len(values))
-    lost, held = np.zeros(len(where), bool), np.zeros(len(where), bool)
-    chosen: list[Box] = []
-    boxes = stroke_boxes(where, classes, cell, whole=len(pick) == len(paint.where))
-    for own, box in _in_turn(boxes, share, max(1, most // len(values)), seed):
-        here, around = _inside(where, (box,), _NO_GAP), _inside(where, (box,), gap)
-        drawn = _hash(box, seed) < share or not count(held)[own]
-        if drawn and not (here & held).any() and (count(lost | around) <= total / 2).all():
-            lost, held = lost | around, held | here
-            chosen.append(box)
-    return HoldOut(tuple(chosen), gap) if np.count_nonzero(count(held)) > 1 else HoldOut()
-
-
-def hold_out_together(
-    paints: Sequence[Paint],
-    grids: Sequence[tuple[int, ...]],
-    cell: tuple[int, ...],
-    gap: tuple[int, int, int, int],
-    share: float = 0.1,
-    seed: int = 0,
-) -> list[HoldOut]:
-    """The same of several images of these extents (T, Z, Y, X), as if they were moments of one: an image with one object can spare none."""
-    stops = np.cumsum([grid[0] for grid in grids])
-    starts = np.concatenate([[0], stops[:-1]])
-    where = [p.where + np.array([start, 0, 0, 0], np.int32) for p, start in zip(paints, starts, strict=True)]
-    every = Paint(np.concatenate(where), np.concatenate([paint.value for paint in paints]), {})
-    held: list[list[Box]] = [[] for _ in paints]
-    for (first, last), *rest in hold_out(every, cell, gap, share, seed=seed).boxes:
-        source = int(np.searchsorted(stops, first, side="right"))
-        start = int(starts[source])
-        held[source].append(((first - start, last - start), *rest))
-    return [HoldOut(tuple(boxes), gap) for boxes in held]
-
-
-_JUDGED = 300_000  # painted voxels by which the choice is made
-_TRIES = 100  # strokes of a class that are tried for the one that must be had
-_NO_GAP = (0, 0, 0, 0)
-
-
-def _in_turn(boxes: list[tuple[int, Box]], share: float, most: int, seed: int) -> Iterator[tuple[int, Box]]:
-    """Strokes by class, those of small hash first: at most `most` that are drawn, then some to choose one from."""
-    ranked = sorted(boxes, key=lambda row: (row[0], _hash(row[1], seed)))
-    for own, rows in itertools.groupby(ranked, key=lambda row: row[0]):
-        drawn = 0
-        for number, (_, box) in enumerate(rows):
-            drawn += _hash(box, seed) < share
-            if drawn > most or number == max(most, _TRIES):
-                break
-            yield own, box
-
-
-def _hash(box: Box, seed: int) -> float:
-    """A number in 0 … 1 that belongs to a box."""
-    return zlib.crc32(repr((seed, box)).encode()) / 2**32
 
 
 def stroke_boxes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import time
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     0 when done, 1 for an error of the user's (one sentence on stderr), 2 for wrong usage, 130 when interrupted.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that the console does not
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args = _parser().parse_args(argv)
     except SystemExit as stop:
@@ -238,6 +241,12 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
     pairs = ([args.pair] if args.pair else []) + args.pairs
     images = [open_volume(image, args.axes) for image, _ in pairs]
     start = Model.load(args.start) if args.start else None
+    if start is not None and (args.preset or args.dims not in (None, start.spec.network.ndim)):
+        given = f"--preset {args.preset}" if args.preset else f"--dims {args.dims}"
+        raise LimnError(
+            f"{args.start}: found {given} with --from, expected one of the two: a model that is trained further keeps its network; leave "
+            "out --from for a new one."
+        )
     run = training_events(images, [labels for _, labels in pairs], _train_spec(args), model=start)
     model, stopped = _best_of(run, args)
     model.save(args.out)

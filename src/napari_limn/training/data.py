@@ -11,9 +11,10 @@ import torch
 
 from napari_limn.annotation.checkup import checkup, refuse_flat
 from napari_limn.annotation.classes import IGNORE, Classes, find_classes
+from napari_limn.annotation.held_out import Before, HoldOut, hold_out_together
 from napari_limn.annotation.objects import REACH, border_weights, foreground, objects_in
 from napari_limn.annotation.patches import PatchSampler
-from napari_limn.annotation.strokes import HoldOut, Paint, find_paint, hold_out_together, hull
+from napari_limn.annotation.strokes import Paint, find_paint, hull
 from napari_limn.device import choose_device
 from napari_limn.errors import LimnError
 from napari_limn.network.graph import footprint
@@ -21,7 +22,7 @@ from napari_limn.training.augment import Batch, augmented
 from napari_limn.training.geometry import around, on_grid, patch_size
 from napari_limn.training.spec import CONTEXT
 from napari_limn.volume.boxes import clipped, grown, shape_of, within
-from napari_limn.volume.cache import cached
+from napari_limn.volume.cache import cached_all
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.mirror import read_mirrored
 from napari_limn.volume.open import open_labels, open_volume
@@ -192,10 +193,10 @@ class TrainingSet:
         )
         paints = [paint.among(painted.classes.values) for paint in painted.paints]
         cell, gap = _CELL[network.ndim], _GAP[network.ndim]
-        self._held = (
-            hold_out_together(
-                paints, [i.grid for i in painted.images], cell, gap, spec.held_out, seed=spec.seed
-            )
+        grids = [image.grid for image in painted.images]
+        known = after.given if after else None
+        self._held: list[HoldOut] = (
+            hold_out_together(paints, grids, cell, gap, spec.held_out, spec.seed, known)
             if spec.held_out
             else [HoldOut()] * len(paints)
         )
@@ -207,8 +208,7 @@ class TrainingSet:
             hull(p.where, tuple(margins), i.grid) if len(p.where) else None
             for p, i in zip(paints, painted.images, strict=True)
         ]
-        self._images = [cached(v, h) if h else v for v, h in zip(painted.images, hulls, strict=True)]
-        self._labels = [cached(v, h) if h else v for v, h in zip(painted.labels, hulls, strict=True)]
+        self._images, self._labels = cached_all(painted.images, hulls), cached_all(painted.labels, hulls)
 
     def batch(self) -> Batch:
         """The next batch; with weights where there are objects, with soft targets once :attr:`soft_targets` are there."""
@@ -247,6 +247,11 @@ class TrainingSet:
     def holds_out(self) -> bool:
         """Whether anything is held out to score by."""
         return any(held.boxes for held in self._held)
+
+    @property
+    def given(self) -> list[Before]:
+        """What is painted on each image, and held out of it."""
+        return [Before(held, paint.where) for held, paint in zip(self._held, self._paints, strict=True)]
 
     def unscored(self) -> list[str]:
         """Names of the painted classes of which nothing is held out."""

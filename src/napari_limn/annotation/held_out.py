@@ -1,0 +1,225 @@
+"""Which strokes are held out of training, to score by."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_limn.annotation.strokes import Paint, stroke_boxes
+from napari_limn.volume.boxes import Box, overlap, size_of, slices
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOut:
+    """Regions whose paint scores a model and never trains it.
+
+    Parameters
+    ----------
+    boxes
+        Regions on the TZYX grid; disjoint.
+    gap
+        Voxels (T, Z, Y, X) around each region whose paint is left out of training too, so that the two do not touch.
+    """
+
+    boxes: tuple[Box, ...] = ()
+    gap: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def excluded(self, where: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+        """Which of the places (N, 4) training must not see: those in a region or its gap."""
+        return _inside(where, self.boxes, self.gap)
+
+    def held(self, where: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+        """Which of the places (N, 4) score the model."""
+        return _inside(where, self.boxes, (0, 0, 0, 0))
+
+    def meets(self, box: Box) -> bool:
+        """Whether a box shares voxels with a region."""
+        return any(size_of(overlap(box, region)) for region in self.boxes)
+
+    def blank(self, box: Box, labels: NDArray[Any], fill: int) -> None:
+        """Overwrite, in `labels` (…, T, Z, Y, X) at `box`, what training must not see."""
+        for region in self.boxes:
+            cut = [
+                (max(a - g, c) - c, min(b + g, d) - c)
+                for (a, b), g, (c, d) in zip(region, self.gap, box, strict=True)
+            ]
+            if all(a < b for a, b in cut):
+                place: tuple[Any, ...] = (..., *slices(tuple(cut)))
+                labels[place] = fill
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Before:
+    """What a training was given until now: what was held out, and the places (N, 4) that were painted."""
+
+    held: HoldOut
+    where: NDArray[np.int32]
+
+    def trained(self, where: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """On which of the places (M, 4) it was trained."""
+        seen = self.where[~self.held.excluded(self.where)]
+        size = np.maximum(_beyond(seen), _beyond(where))
+        ours, theirs = (np.ravel_multi_index(tuple(each.T), tuple(size)) for each in (seen, where))
+        return np.isin(theirs, ours)
+
+
+def _beyond(where: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The extent (T, Z, Y, X) that holds places (N, 4)."""
+    found: NDArray[np.int64] = where.max(axis=0, initial=0).astype(np.int64) + 1
+    return found
+
+
+def _inside(
+    where: NDArray[np.integer[Any]], boxes: tuple[Box, ...], margin: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    inside = np.zeros(len(where), bool)
+    for box in boxes:
+        low = [a - m for (a, _), m in zip(box, margin, strict=True)]
+        high = [b + m for (_, b), m in zip(box, margin, strict=True)]
+        inside |= ((where >= low) & (where < high)).all(axis=1)
+    return inside
+
+
+def hold_out(
+    paint: Paint,
+    cell: tuple[int, ...],
+    gap: tuple[int, int, int, int],
+    share: float = 0.1,
+    most: int = 24,
+    seed: int = 0,
+    before: Before | None = None,
+) -> HoldOut:
+    """Choose strokes that are held out.
+
+    Parameters
+    ----------
+    paint
+        What was painted.
+    cell
+        Extent (T, Z, Y, X), in voxels, of the pieces that filled areas are cut into; strokes stay whole.
+    gap
+        Width of the gap around the box of each held-out stroke, in voxels (T, Z, Y, X).
+    share
+        Part of each class's paint to hold out, 0–1.
+    most
+        Number of strokes at most (but one of each class): each costs a forward pass whenever the model is scored.
+    before
+        What was painted, and held out of it, for the same training until now.
+
+    Returns
+    -------
+    HoldOut
+        Of a class that has none to spare, nothing. Empty where that leaves fewer than two classes: of one alone it is right to
+        call everything so.
+
+    Notes
+    -----
+    Whether a stroke is drawn depends on a hash of its own box: paint that is added elsewhere does not draw it anew, so
+    a model that is trained further is scored by strokes that it has not been trained on. A stroke that was painted on has
+    another box; where `before` is known, it stays held out, and one that was trained on is not drawn. Where no stroke of a class
+    is drawn, that of the smallest hash is taken. A stroke is passed over if its box overlaps another's, or if some
+    class would keep less than half of its paint outside boxes and gaps.
+    """
+    if not len(paint.where):
+        return HoldOut()
+    pick = np.sort(np.random.default_rng(seed).permutation(len(paint.where))[:_JUDGED])
+    where = paint.where[pick]
+    values, classes = np.unique(paint.value[pick], return_inverse=True)
+
+    def count(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+        return np.bincount(classes[mask], minlength=len(values))
+
+    def rank(box: Box) -> float:
+        return 0.0 if before is not None and before.held.meets(box) else _hash(box, seed)
+
+    total = np.bincount(classes, minlength=len(values))
+    lost, held = np.zeros(len(where), bool), np.zeros(len(where), bool)
+    trained = np.zeros(len(where), bool) if before is None else before.trained(where)
+    chosen: list[Box] = []
+    boxes = stroke_boxes(where, classes, cell, whole=len(pick) == len(paint.where))
+    rows = [
+        (
+            before is not None and bool(trained[_inside(where, (box,), _NO_GAP) & (classes == own)].any()),
+            own,
+            box,
+        )
+        for own, box in _in_turn(boxes, share, max(1, most // len(values)), rank)
+    ]
+    for known, own, box in sorted(rows, key=lambda row: row[0]):
+        here, around = _inside(where, (box,), _NO_GAP), _inside(where, (box,), gap)
+        drawn = (rank(box) < share and not known) or not count(held)[own]
+        if drawn and not (here & held).any() and (count(lost | around) <= total / 2).all():
+            lost, held = lost | around, held | here
+            chosen.append(box)
+    return HoldOut(tuple(chosen), gap) if np.count_nonzero(count(held)) > 1 else HoldOut()
+
+
+def hold_out_together(
+    paints: Sequence[Paint],
+    grids: Sequence[tuple[int, ...]],
+    cell: tuple[int, ...],
+    gap: tuple[int, int, int, int],
+    share: float = 0.1,
+    seed: int = 0,
+    before: Sequence[Before] | None = None,
+) -> list[HoldOut]:
+    """The same of several images of these extents (T, Z, Y, X), as if they were moments of one: an image with one object can spare none."""
+    stops = np.cumsum([grid[0] for grid in grids])
+    starts = np.concatenate([[0], stops[:-1]]).tolist()
+    where = [_later(paint.where, start) for paint, start in zip(paints, starts, strict=True)]
+    every = Paint(np.concatenate(where), np.concatenate([paint.value for paint in paints]), {})
+    known = None if before is None else _together(before, starts, gap)
+    held: list[list[Box]] = [[] for _ in paints]
+    for (first, last), *rest in hold_out(every, cell, gap, share, seed=seed, before=known).boxes:
+        source = int(np.searchsorted(stops, first, side="right"))
+        start = starts[source]
+        held[source].append(((first - start, last - start), *rest))
+    return [HoldOut(tuple(boxes), gap) for boxes in held]
+
+
+def _together(before: Sequence[Before], starts: Sequence[int], gap: tuple[int, int, int, int]) -> Before:
+    """What was known of several images, as of moments of one."""
+    boxes = [
+        ((first + start, last + start), *rest)
+        for each, start in zip(before, starts, strict=True)
+        for (first, last), *rest in each.held.boxes
+    ]
+    where = [_later(each.where, start) for each, start in zip(before, starts, strict=True)]
+    return Before(HoldOut(tuple(boxes), gap), np.concatenate(where))
+
+
+def _later(where: NDArray[np.int32], moments: int) -> NDArray[np.int32]:
+    return where + np.array([moments, 0, 0, 0], np.int32)
+
+
+_JUDGED = 300_000  # painted voxels by which the choice is made
+_TRIES = 100  # strokes of a class that are tried for the one that must be had
+_NO_GAP = (0, 0, 0, 0)
+
+
+def _in_turn(
+    boxes: list[tuple[int, Box]], share: float, most: int, rank: Callable[[Box], float]
+) -> Iterator[tuple[int, Box]]:
+    """Strokes by class, those of small rank first: at most `most` that are drawn, then some to choose one from."""
+    ranked = sorted(boxes, key=lambda row: (row[0], rank(row[1])))
+    for own, rows in itertools.groupby(ranked, key=lambda row: row[0]):
+        drawn = 0
+        for number, (_, box) in enumerate(rows):
+            drawn += rank(box) < share
+            if drawn > most or number == max(most, _TRIES):
+                break
+            yield own, box
+
+
+def _hash(box: Box, seed: int) -> float:
+    """A number in 0 … 1 that belongs to a box."""
+    return zlib.crc32(repr((seed, box)).encode()) / 2**32
