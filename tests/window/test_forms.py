@@ -12,7 +12,7 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QDockWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
 from napari_limn._napari.classes import names_of, set_legend
@@ -145,6 +145,20 @@ def test_a_model_does_not_take_the_names_of_another_that_is_looked_at(qtbot, vie
     train.origin.value = "other"
     assert names_of(strokes)[1] == "axon"
     assert SHELF[train.name].spec.classes.name_of[1] == "class 1"
+
+
+def test_a_model_of_another_window_is_offered_and_not_chosen(qtbot, viewer):
+    windows, panels = [QMainWindow() for _ in range(2)], []
+    for window in windows:
+        qtbot.addWidget(window)
+        panels.append(TrainWidget(viewer))
+        window.setCentralWidget(panels[-1])
+    spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2)))
+    SHELF.put("here", Model(spec, UNet(spec.network).eval()), window=windows[0])
+    assert [panel.origin.value for panel in panels] == ["here", NEW]
+    assert "here" in panels[1].origin.choices
+    SHELF.put("dropped", Model(spec, UNet(spec.network).eval()))
+    assert [panel.origin.value for panel in panels] == ["dropped"] * 2
 
 
 def test_what_start_from_shows_can_be_saved_from_any_panel(qtbot, viewer, tmp_path):

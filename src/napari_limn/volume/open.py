@@ -102,12 +102,11 @@ def places_of(volume: Volume) -> Iterator[Path]:
 def _entries(volume: Volume) -> list[Path]:
     """What changes on the disk when an image does; in the folder of an image labels come and go."""
     places = set(places_of(volume))
-    if volume.path is None or volume.path.is_file():
-        return sorted(places)
-    arrays = places - {volume.path} or places
-    folders = {volume.path, *arrays, *(array.parent for array in arrays)}
-    found = {*arrays, *(folder / name for folder in folders for name in _METADATA)}
-    return sorted(entry for entry in found if entry.exists())
+    if volume.path is not None and volume.path.is_dir():
+        arrays = places - {volume.path} or places
+        folders = {volume.path, *arrays, *(array.parent for array in arrays)}
+        places = {*arrays, *(folder / name for folder in folders for name in _METADATA)}
+    return sorted(place for place in places if place.exists())
 
 
 def open_labels(source: Any, image: Volume) -> Volume:
