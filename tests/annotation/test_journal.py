@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from napari_limn.annotation.changes import Change
@@ -140,6 +140,7 @@ def painted(path, deeds, seed, sparse, dtype="uint8", base=0.0):
     sparse=st.booleans(),
     base=st.sampled_from([0.0, 0.3]),
 )
+@example(deeds=["replace", "stroke_seen_halfway", "write", "undo"], seed=0, sparse=False, base=0.0)
 @settings(max_examples=120, deadline=None)
 def test_whatever_is_done_to_a_layer_the_journal_gives_it_back(tmp_path_factory, deeds, seed, sparse, base):
     path = tmp_path_factory.mktemp("journal") / "cells.tif.strokes.jsonl"

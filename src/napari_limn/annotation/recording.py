@@ -191,6 +191,8 @@ class Recording:
         )
         if change.size:
             self._told.append(self._tell("stroke", change))
+        elif self.history.done:  # found out while the brush was down; the layer can undo it all the same
+            self._told.append(self.history.done[-1])
 
     def _painted_in(self, cell: Box, parts: Sequence[Painted]) -> Change:
         """What a stroke changes in a part of the volume."""
