@@ -223,10 +223,14 @@ class Panel(QWidget):
                 _offer_anew(widget)
 
     def changeEvent(self, event: Any) -> None:
-        """End the run where the panel is closed: there is no button left to stop it with."""
+        """Leave nothing behind where the panel is closed."""
         super().changeEvent(event)
         if is_closed(self, event):
-            self.stop()
+            self.closed()
+
+    def closed(self) -> None:
+        """End the run: there is no button left to stop it with."""
+        self.stop()
 
     def showEvent(self, event: Any) -> None:
         """Offer the layers that came before the widget, and get PyTorch ready before it is needed."""

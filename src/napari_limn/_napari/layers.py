@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,11 @@ def path_of(layer: Layer) -> Path | None:
     """The file or folder on this machine that a layer was read from."""
     found = layer.source.path
     return Path(found).absolute() if found and "://" not in str(found) else None
+
+
+def volume_on_disk(layer: Layer) -> Volume:
+    """A layer as a volume that knows the file it was read from, which nothing may be written over."""
+    return replace(volume_of(layer), path=path_of(layer))
 
 
 def painted_look(layer: Labels, values: Iterable[int] | None = None) -> dict[int, RGBA]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,11 +19,10 @@ from napari_limn._napari.layers import (
     empty_labels,
     image_volume,
     note_file,
-    path_of,
     refuse_kept,
     show_labels,
     shows_file,
-    volume_of,
+    volume_on_disk,
 )
 from napari_limn._napari.live import put_away, take_over
 from napari_limn._napari.preferences import preferred
@@ -124,7 +122,7 @@ class PredictWidget(Panel):
             if self.overwrite.value:
                 refuse_kept(self.viewer, self._path)
             for layer in images:
-                refuse_misplaced(self._path, replace(volume_of(layer), path=path_of(layer)))
+                refuse_misplaced(self._path, volume_on_disk(layer))
             self.run(_writing(model, volume, self._path, spec, overwrite=self.overwrite.value), self._written)
         else:
             data = empty_labels(volume, classes.dtype)

@@ -12,7 +12,6 @@ from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_limn._napari.auditing import AuditView
 from napari_limn._napari.classes import chosen_strokes, names_of
-from napari_limn._napari.docking import is_closed
 from napari_limn._napari.follow import Follower
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.layers import (
@@ -105,11 +104,10 @@ class ReviewWidget(Panel):
         self._set_buttons()
         self.say("Where next shows where the model is unsure; Audit says how good a prediction is.")
 
-    def changeEvent(self, event: Any) -> None:
-        """Take the box of an audit away where the panel is closed: its verdicts are kept, and a new panel goes on from them."""
-        super().changeEvent(event)
-        if is_closed(self, event):
-            self._end_audit()
+    def closed(self) -> None:
+        """Take the box of an audit away, too: its verdicts are kept, and a new panel goes on from them."""
+        super().closed()
+        self._end_audit()
 
     # ---- where next ----------------------------------------------------------------------------------------------
     def start(self) -> None:

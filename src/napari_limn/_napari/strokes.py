@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout
 from napari_limn._napari.classes import names_of
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.journal import journals_of
-from napari_limn._napari.layers import MADE_BY, is_painted, painted_look, path_of, volume_of
+from napari_limn._napari.layers import MADE_BY, is_painted, painted_look, path_of, volume_of, volume_on_disk
 from napari_limn._napari.offer import Offer
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.errors import LimnError
@@ -153,7 +152,7 @@ class StrokesWidget(Panel):
         layer, recorder = self.labels.value, self._recorder()
         self._saving = (recorder, 0 if recorder is None else recorder.recording.count)
         for image in self.layers(Image):
-            refuse_replacing(path, replace(volume_of(image), path=path_of(image)))
+            refuse_replacing(path, volume_on_disk(image))
         found = volume_of(layer)
         if isinstance(data := found.data, (np.ndarray, PaintStore)):
             data = data.copy()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.annotation.classes import MOST, find_classes
+from napari_limn.annotation.classes import find_classes, number_objects
 from napari_limn.annotation.findings import Finding, Kind, Remedy
 from napari_limn.annotation.objects import foreground
 from napari_limn.annotation.strokes import Paint, count_values, find_paint
@@ -193,7 +193,7 @@ def _classes(counts: Mapping[int, int], zero: Zero, known: tuple[int, ...]) -> l
     kind: Kind = "classes" if values - {0} else "paint"
     other = Remedy(action="select", value=max(values | {0}) + 1)
     ways = (other, Remedy(action="zero")) if kind == "classes" and zero == "unlabelled" else (other,)
-    if len(values - {0}) > MOST:
+    if number_objects(values):
         ways = (Remedy(action="objects"),)
     _attempt(found, kind, partial(find_classes, values, zero), *ways)
     return found

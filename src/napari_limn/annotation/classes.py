@@ -142,7 +142,7 @@ def find_classes(
     found = sorted({int(v) for v in values} | ({0} if zero == "background" else set()))
     if zero == "unlabelled":
         found = [v for v in found if v != 0]
-    if len({*found} - {0}) > MOST:
+    if number_objects(found):
         raise LimnError(
             f"found {len(found)} values in the labels, expected {MOST} classes at most; where every object has a number of its own, say that "
             "they are objects."
@@ -154,6 +154,11 @@ def find_classes(
         tuple(called.get(v, default_name(v)) for v in found),
         tuple(palette.get(v, default_color(v)) for v in found),
     )
+
+
+def number_objects(values: Iterable[int]) -> bool:
+    """Whether there are more values, besides 0, than a person paints classes."""
+    return len(set(values) - {0}) > MOST
 
 
 def default_name(value: int) -> str:

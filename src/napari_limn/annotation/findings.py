@@ -12,9 +12,9 @@ Kind = Literal[
 """Of a finding.
 
 `shape`, `values`, `depth`, `paint` and `classes` stop training: labels and image differ in extent; negative or broken labels; a single
-plane for a network over volumes; nothing painted; one class only, or so many that they number objects. The others are worth knowing: `few` voxels of a class; all
-strokes in one `slice`; labels lie in another `place` than the image; doubtful `axes`; a `constant` or `saturated` image; two classes
-painted where the image is `alike`; much of the image `unlike` anything painted.
+plane for a network over volumes; nothing painted; one class only, or so many that they number objects. The others are worth knowing:
+`few` voxels of a class; all strokes in one `slice`; labels lie in another `place` than the image; doubtful `axes`; a `constant` or
+`saturated` image; two classes painted where the image is `alike`; much of the image `unlike` anything painted.
 """
 
 Action = Literal["select", "go", "zero", "objects", "dims", "place", "layer", "axes"]
@@ -30,7 +30,8 @@ class Remedy:
     ----------
     action
         ``"select"`` the value to paint with, ``"go"`` to a place, treat ``"zero"`` as background, take values for numbers of
-        ``"objects"``, train a network of other ``"dims"``, copy the image's ``"place"`` (scale and origin) to the labels, make a ``"layer"`` that fits, or name the ``"axes"``.
+        ``"objects"``, train a network of other ``"dims"``, copy the image's ``"place"`` (scale and origin) to the labels, make a
+        ``"layer"`` that fits, or name the ``"axes"``.
     value
         The value to select, or 2 or 3 for `dims`.
     place

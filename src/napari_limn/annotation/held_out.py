@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_JUDGED = 300_000  # painted voxels by which the choice is made
+_TRIES = 100  # strokes of a class that are tried for the one that must be had
+_NO_GAP = (0, 0, 0, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class HoldOut:
@@ -39,7 +43,7 @@ class HoldOut:
 
     def held(self, where: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         """Which of the places (N, 4) score the model."""
-        return _inside(where, self.boxes, (0, 0, 0, 0))
+        return _inside(where, self.boxes, _NO_GAP)
 
     def meets(self, box: Box) -> bool:
         """Whether a box shares voxels with a region."""
@@ -141,22 +145,20 @@ def hold_out(
     def rank(box: Box) -> float:
         return 0.0 if before is not None and before.held.meets(box) else _hash(box, seed)
 
+    trained = None if before is None else before.trained(where)
+
+    def known(own: int, box: Box) -> bool:
+        return trained is not None and bool(trained[_inside(where, (box,), _NO_GAP) & (classes == own)].any())
+
     total = np.bincount(classes, minlength=len(values))
     lost, held = np.zeros(len(where), bool), np.zeros(len(where), bool)
-    trained = np.zeros(len(where), bool) if before is None else before.trained(where)
     chosen: list[Box] = []
     boxes = stroke_boxes(where, classes, cell, whole=len(pick) == len(paint.where))
-    rows = [
-        (
-            before is not None and bool(trained[_inside(where, (box,), _NO_GAP) & (classes == own)].any()),
-            own,
-            box,
-        )
-        for own, box in _in_turn(boxes, share, max(1, most // len(values)), rank)
-    ]
-    for known, own, box in sorted(rows, key=lambda row: row[0]):
+    turns = _in_turn(boxes, share, max(1, most // len(values)), rank)
+    rows = [(known(own, box), own, box) for own, box in turns]
+    for learnt, own, box in sorted(rows, key=lambda row: row[0]):  # what was trained on comes last
         here, around = _inside(where, (box,), _NO_GAP), _inside(where, (box,), gap)
-        drawn = (rank(box) < share and not known) or not count(held)[own]
+        drawn = (rank(box) < share and not learnt) or not count(held)[own]
         if drawn and not (here & held).any() and (count(lost | around) <= total / 2).all():
             lost, held = lost | around, held | here
             chosen.append(box)
@@ -199,11 +201,6 @@ def _together(before: Sequence[Before], starts: Sequence[int], gap: tuple[int, i
 
 def _later(where: NDArray[np.int32], moments: int) -> NDArray[np.int32]:
     return where + np.array([moments, 0, 0, 0], np.int32)
-
-
-_JUDGED = 300_000  # painted voxels by which the choice is made
-_TRIES = 100  # strokes of a class that are tried for the one that must be had
-_NO_GAP = (0, 0, 0, 0)
 
 
 def _in_turn(

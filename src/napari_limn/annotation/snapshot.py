@@ -97,9 +97,7 @@ class Snapshot:
             return
         boxes, self._dirty = self._dirty, []
         try:
-            for place in dict.fromkeys(place for box in boxes for place in self._places(box)):  # each once
-                self._copy(place, _read(data, self._box(place)))
-                yield
+            yield from self._take_boxes(data, boxes)
             boxes = []
         finally:
             self._dirty += boxes  # it was broken off
@@ -124,19 +122,24 @@ class Snapshot:
     def _take_all(self, data: ArrayLike) -> Iterator[None]:
         self._taken = None
         self.shape, self.dtype, self._tiles = tuple(data.shape), np.dtype(data.dtype), {}
-        if (boxes := getattr(data, "boxes", None)) is not None:  # it knows where there may be paint
-            for place in dict.fromkeys(place for box in boxes() for place in self._places(box)):
-                self._copy(place, _read(data, self._box(place)))
-                yield
-            self._taken, self._dirty = data, []
-            return
+        boxes = getattr(data, "boxes", None)  # of an array that knows where there may be paint
+        yield from self._search(data) if boxes is None else self._take_boxes(data, boxes())
+        self._taken, self._dirty = data, []
+
+    def _take_boxes(self, data: ArrayLike, boxes: Sequence[Box]) -> Iterator[None]:
+        """Copy every tile that shares voxels with one of the boxes, each once."""
+        for place in dict.fromkeys(place for box in boxes for place in self._places(box)):
+            self._copy(place, _read(data, self._box(place)))
+            yield
+
+    def _search(self, data: ArrayLike) -> Iterator[None]:
+        """Read everything, and copy the tiles that hold paint."""
         for piece in blocks(self.shape, _piece(self.shape)):
             part = _read(data, piece)
             if part.any():
                 for place in self._places(piece):
                     self._copy(place, part[within(self._box(place), piece)])
             yield
-        self._taken, self._dirty = data, []
 
     def _copy(self, place: Place, part: NDArray[Any]) -> None:
         known = self._tiles.get(place)

@@ -146,17 +146,16 @@ def _transform(image: Mapping[str, Any], ndim: int) -> tuple[tuple[float, ...], 
         *image.get("coordinateTransformations", ()),
     ):
         kind = step.get("type")
-        if (
-            kind in ("scale", "translation") and kind in step
-        ):  # else in an array of its own, which is not read
-            numbers = [float(number) for number in step[kind]]
-            if len(numbers) != ndim:
-                raise ValueError(f"a {kind} of {len(numbers)} numbers for {ndim} axes")
-            if kind == "scale":
-                scale = [a * b for a, b in zip(scale, numbers, strict=True)]
-                translate = [a * b for a, b in zip(translate, numbers, strict=True)]
-            else:
-                translate = [a + b for a, b in zip(translate, numbers, strict=True)]
+        if kind not in ("scale", "translation") or kind not in step:
+            continue  # what lies in an array of its own is not read
+        numbers = [float(number) for number in step[kind]]
+        if len(numbers) != ndim:
+            raise ValueError(f"a {kind} of {len(numbers)} numbers for {ndim} axes")
+        if kind == "scale":
+            scale = [a * b for a, b in zip(scale, numbers, strict=True)]
+            translate = [a * b for a, b in zip(translate, numbers, strict=True)]
+        else:
+            translate = [a + b for a, b in zip(translate, numbers, strict=True)]
     return tuple(scale), tuple(translate)
 
 
