@@ -4,7 +4,8 @@
 
 The image is a Zarr of 1000 × 4096 × 3662 voxels of 16 bits of which one chunk is stored. A stroke is a press, twenty moves and a
 release of the mouse in a real window; what is timed is the handling of these events, without and with the redraws of the canvas.
-With --zarr the labels lie in a Zarr on the disk instead, without a journal, for comparison.
+With --zarr the labels lie in a Zarr on the disk instead, without a journal, for comparison. At last dense labels of 16.8 million voxels
+are added and corrected once, in the processor's time: each of both keeps the window waiting as long as it takes.
 """
 
 from __future__ import annotations
@@ -21,15 +22,17 @@ import zarr
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
+from scipy import ndimage
 
 from napari_limn._napari.journal import journals_of
 from napari_limn._napari.strokes import StrokesWidget
-from napari_limn.annotation.journal import read_journal, replay
+from napari_limn.annotation.journal import Header, Journal, read_journal, replay
+from napari_limn.annotation.recording import Painted, Recording
 from napari_limn.annotation.strokes import find_paint
+from napari_limn.volume.axes import Axes
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from napari_limn.annotation.journal import Journal
     from napari_limn.annotation.paint_store import PaintStore
 
 SHAPE = (1000, 4096, 3662)
@@ -50,6 +53,7 @@ def main() -> None:
         viewer.open(str(path), plugin="napari-limn")
         measure(viewer, Path(folder), args)
         viewer.close()
+    dense()
 
 
 def measure(viewer: napari.Viewer, folder: Path, args: argparse.Namespace) -> None:
@@ -99,6 +103,26 @@ def measure(viewer: napari.Viewer, folder: Path, args: argparse.Namespace) -> No
     if journals is not None and (recorder := journals.of(layer)) is not None:
         pump(0.5)
         check(layer.data, recorder.recording.journal)
+
+
+def dense() -> None:
+    """Begin the journal of a prediction that a person corrects: three classes, blobs of some 20 voxels across."""
+    noise = ndimage.gaussian_filter(
+        np.random.default_rng(0).standard_normal((64, 512, 512), np.float32), (3, 9, 9)
+    )
+    labels = np.digitize(noise, [0, 0.005]).astype(np.uint8) + 1
+    with tempfile.TemporaryDirectory() as folder:
+        header = Header("cells", "", "", "labels", labels.shape, "uint8", Axes.of("ZYX"))
+        times = [time.process_time()]
+        recording = Recording(lambda: Journal.create(Path(folder) / "cells.strokes.jsonl", header), labels)
+        times.append(time.process_time())
+        recording.painted([Painted(((3, 4), (10, 20), (10, 20)), None, 1)])
+        times.append(time.process_time())
+        recording.close()
+    added, corrected = np.diff(times)
+    print(
+        f"dense labels of {labels.size / 1e6:.1f} million voxels: added {added:.2f} s, corrected first {corrected:.2f} s"
+    )
 
 
 def check(store: PaintStore, journal: Journal) -> None:

@@ -551,6 +551,26 @@ def test_changes_come_back_from_text_voxel_by_voxel(seed, at_once):
         )
 
 
+@given(seed=st.integers(0, 2**31), values=st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_runs_of_a_box_are_as_long_as_they_can_be_within_a_row(seed, values):
+    rng = np.random.default_rng(seed)
+    low = [int(rng.integers(0, n + 1)) for n in SHAPE]
+    box = tuple((a, int(rng.integers(a, n + 1))) for a, n in zip(low, SHAPE, strict=True))
+    extent = [b - a for a, b in box]
+    old, new = rng.integers(0, values, (2, *extent)).astype("uint8")
+    change = Change.between(old, new, box, SHAPE)
+    runs = []
+    for place in np.argwhere(old != new):
+        at, pair = np.ravel_multi_index(place + low, SHAPE), (old[tuple(place)], new[tuple(place)])
+        if runs and place[-1] and runs[-1][0] + runs[-1][1] == at and runs[-1][2] == pair:
+            runs[-1][1] += 1
+        else:
+            runs.append([at, 1, pair])
+    found = zip(change.start, change.length, zip(change.old, change.new, strict=True), strict=True)
+    assert [list(run) for run in found] == runs
+
+
 @given(
     seed=st.integers(0, 2**31), slab=st.integers(1, 60), dtype=st.sampled_from(["uint8", "int32", "uint64"])
 )

@@ -95,22 +95,24 @@ class Change:
     def between(cls, old: NDArray[Any], new: NDArray[Any], box: Box, shape: Sequence[int]) -> Change:
         """What makes `new` of `old`, both the labels of a box in an array of `shape`."""
         before, after = old.reshape(-1), new.reshape(-1)
-        at = np.flatnonzero(before != after)
-        before, after = before[at], after[at]
-        broken = (np.diff(at) != 1) | (at[1:] % old.shape[-1] == 0)
-        broken |= (before[1:] != before[:-1]) | (after[1:] != after[:-1])
-        first = np.flatnonzero(np.concatenate([[True], broken])) if len(at) else np.zeros(0, np.intp)
-        places = np.unravel_index(at[first], old.shape)
+        differs = before != after
+        ends = np.ones(len(before) + 1, bool)  # a run ends where values change, and with its row
+        ends[1:-1] = (before[1:] != before[:-1]) | (after[1:] != after[:-1])
+        ends[:: max(1, old.shape[-1])] = True
+        first, last = np.flatnonzero(differs & ends[:-1]), np.flatnonzero(differs & ends[1:])
+        places = np.unravel_index(first, old.shape)
         start = np.ravel_multi_index([p + a for p, (a, _) in zip(places, box, strict=True)], tuple(shape))
-        length = np.diff(np.append(first, len(at)))
-        return cls(*(a.astype(np.int64) for a in (start, length, before[first], after[first])))
+        return cls(*(a.astype(np.int64) for a in (start, last - first + 1, before[first], after[first])))
 
     @classmethod
     def joined(cls, parts: Iterable[Change]) -> Change:
         """Several changes, of disjoint voxels, as one."""
-        rows = [np.stack([p.start, p.length, p.old, p.new]) for p in parts]
-        columns = np.concatenate([np.zeros((4, 0), np.int64), *rows], axis=1)
-        return cls(*columns[:, np.argsort(columns[0], kind="stable")])
+        rows = [(p.start, p.length, p.old, p.new) for p in parts] or [(np.zeros(0, np.int64),) * 4]
+        columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
+        if (np.diff(columns[0]) < 0).any():
+            order = np.argsort(columns[0], kind="stable")
+            columns = [column[order] for column in columns]
+        return cls(*columns)
 
     @property
     def size(self) -> int:
@@ -151,25 +153,27 @@ class Change:
             wraps |= low != high  # such a run holds whole lines of the axes that follow
         return tuple(spans)
 
-    def portions(self, shape: Sequence[int]) -> Iterator[tuple[Place, NDArray[np.int64], NDArray[np.int64]]]:
-        """Places in an array of `shape`, with old and new values voxel by voxel."""
+    def portions(
+        self, shape: Sequence[int], dtype: np.dtype[Any]
+    ) -> Iterator[tuple[Place, NDArray[Any], NDArray[Any]]]:
+        """Places in an array of `shape` and `dtype`, with old and new values voxel by voxel."""
         box = self.box(shape)
         if size_of(box) <= min(_DENSE * self.size, _AT_MOST):
             first = np.unravel_index(self.start, tuple(shape))
             within = [p - a for p, (a, _) in zip(first, box, strict=True)]
             start = np.ravel_multi_index(within, shape_of(box)) if self.size else self.start
             edges = np.zeros(size_of(box) + 1, np.int8)  # a run that wraps finds the box as wide as the array
-            np.add.at(edges, start, 1)
-            np.add.at(edges, start + self.length, -1)
+            edges[start] += 1
+            edges[start + self.length] -= 1  # of two runs each begins, and ends, where no other does
             cover = np.cumsum(edges[:-1], dtype=np.int8).view(bool)
             yield (
                 Place(tuple(shape), box, cover),
-                np.repeat(self.old, self.length),
-                np.repeat(self.new, self.length),
+                np.repeat(self.old.astype(dtype), self.length),
+                np.repeat(self.new.astype(dtype), self.length),
             )
             return
         for positions, old, new in self.pieces():
-            yield Place(tuple(shape), (), positions), old, new
+            yield Place(tuple(shape), (), positions), old.astype(dtype), new.astype(dtype)
 
     # ---- as text -------------------------------------------------------------------------------------------------
     def encoded(self) -> str:

@@ -178,8 +178,8 @@ def replay(contents: Contents, most: int | None = None) -> PaintStore:
     """
     store = PaintStore(contents.header.shape, contents.header.dtype)
     for record in contents.records[:most]:
-        for place, old, new in record.change.portions(store.shape):
-            if not np.array_equal(place.get(store), old.astype(store.dtype)):
+        for place, old, new in record.change.portions(store.shape, store.dtype):
+            if not np.array_equal(place.get(store), old):
                 raise LimnError(
                     f"the journal says in record {record.number} that labels were what they were not before it; "
                     "it is damaged, take a copy of it from a backup."

@@ -24,10 +24,11 @@ from napari_limn.errors import LimnError
 from napari_limn.volume.boxes import Box, blocks, overlap, shape_of, shifted, size_of, slices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from napari_limn.annotation.changes import Place
     from napari_limn.annotation.journal import Kind
 
 _SLAB = 1 << 22  # voxels that are compared at once
@@ -243,8 +244,7 @@ class Recording:
         change = record.change.reversed() if kind == "undo" else record.change
         if (_at(data, change.start[:1]) == self.known.take(change.start[:1])).all():
             return False
-        kind_of, portions = self.known.dtype, change.portions(self.known.shape)
-        if any((place.get(data) != new.astype(kind_of)).any() for place, _, new in portions):
+        if any((place.get(data) != new).any() for place, _, new in self._portions(change)):
             return False
         self._tell(kind, change, record.number)
         return True
@@ -255,8 +255,10 @@ class Recording:
             ends = [change.start, change.start + change.length // 2, change.start + change.length - 1]
             probes = np.concatenate(ends)[:: 1 + 3 * len(change.start) // _PROBED]
             return bool((_at(data, probes) != self.known.take(probes)).any())
-        portions = change.portions(self.known.shape)
-        return any((place.get(data) != place.get(self.known)).any() for place, _, _ in portions)
+        return any((place.get(data) != place.get(self.known)).any() for place, _, _ in self._portions(change))
+
+    def _portions(self, change: Change) -> Iterator[tuple[Place, NDArray[Any], NDArray[Any]]]:
+        return change.portions(self.known.shape, self.known.dtype)
 
     def audit(self, data: Any, kind: Kind = "edit") -> None:
         """Compare all of the layer's data with what is known, and write down what differs."""
@@ -279,7 +281,7 @@ class Recording:
         if (record := self.latest(kind)) is None:
             return
         change = record.change.reversed() if kind == "undo" else record.change
-        for place, _, new in change.portions(self.known.shape):
+        for place, _, new in self._portions(change):
             place.put(data, new)
         self._strayed |= self.is_told(record)
         self._tell(kind, change, record.number)
@@ -301,7 +303,7 @@ class Recording:
     ) -> Record:
         self._count += 1
         record = Record(self._count, time.time(), kind, change, of, note, legend)
-        for place, _, new in change.portions(self.known.shape):
+        for place, _, new in self._portions(change):
             place.put(self.known, new)
         self.history.take(record)
         self._pending.append(record)
