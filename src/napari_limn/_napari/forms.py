@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
@@ -43,10 +44,12 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+    from napari_limn.events import BlockDone
     from napari_limn.specs import DeviceName
 
 # milliseconds for the window to show what was pressed, and a new layer, before a run wants to compute
 _SHOWN_FIRST = 30
+_SAY = 0.25  # seconds between two lines about blocks that came in
 _WIDTH, _HEIGHT = 300, 260  # pixels at least, so that two panels below each other show their buttons
 
 
@@ -72,7 +75,7 @@ class Panel(QWidget):
         self.job: Job | None = None
         self._fields: list[ValueWidget[Any] | FileEdit] = []
         self._models: Any = None  # the field to choose a model in, of those that have one
-        self._said, self._failed = "", False
+        self._said, self._said_at, self._failed = "", 0.0, False
         self._notes: list[str] = []
         self._take: Callable[[Any], object] | None = None  # what the run returns
         self.form, self.more = _form(), _form()
@@ -252,6 +255,13 @@ class Panel(QWidget):
     def advance(self, share: float) -> None:
         """Take note of how far the run is, 0–1; it is drawn with the next look at the clock."""
         self._share = share
+
+    def block_done(self, block: BlockDone) -> None:
+        """Take note of a block, and say so a few times a second."""
+        self.advance(block.done / block.total)
+        if time.monotonic() - self._said_at > _SAY:
+            self._said_at = time.monotonic()
+            self.say(f"Block {block.done} of {block.total}")
 
     def draw(self) -> None:
         """Draw how far the run is; by itself the bar would draw at once, and apart from everything else."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -45,8 +44,6 @@ if TYPE_CHECKING:
 
 UNFINISHED = "napari-limn unfinished"
 """Key in the metadata of predictions that did not come to their end; painting on them makes them no more whole."""
-
-_SAY = 0.25  # seconds between two lines about blocks that came in
 
 
 class PredictWidget(Panel):
@@ -98,7 +95,6 @@ class PredictWidget(Panel):
         self._add: Callable[..., Labels]
         self._planned: Callable[[], object] | None = None  # in memory: what to do once the run can begin
         self._names, self._path = "", Path()
-        self._said_at = 0.0
         self.say("Choose a model and an image, then press Predict.")
 
     # ---- the run -------------------------------------------------------------------------------------------------
@@ -143,13 +139,10 @@ class PredictWidget(Panel):
                 layer = self._show(**shown(output.levels))
                 layer.editable = False  # nobody paints into a file in the making
                 note_file(layer, self._path)
-            case BlockDone(box=box, done=done, total=total):
-                self.advance(done / total)
+            case BlockDone():
+                self.block_done(event)
                 if self._follower is not None:
-                    self._follower.block_done(box)
-                if time.monotonic() - self._said_at > _SAY:
-                    self._said_at = time.monotonic()
-                    self.say(f"Block {done} of {total}")
+                    self._follower.block_done(event.box)
 
     def ended(self, result: Any) -> None:
         """Show the last blocks."""

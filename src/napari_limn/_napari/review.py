@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
 
 PATCHES = 30
 """Patches of an audit; the person may stop before, or go on."""
-_SAY = 0.25  # seconds between two lines about blocks that came in
 
 
 class ReviewWidget(Panel):
@@ -100,7 +98,6 @@ class ReviewWidget(Panel):
         self._paint: NDArray[Any] | None = None
         self._visited: list[Point] = []
         self._audited: Labels | None = None
-        self._said_at = 0.0
         self._set_buttons()
         self.say("Where next shows where the model is unsure; Audit says how good a prediction is.")
 
@@ -290,13 +287,10 @@ class ReviewWidget(Panel):
                 self.say(str(plan))
                 if self._planned is not None:
                     self._planned()
-            case BlockDone(box=box, done=done, total=total, seconds=seconds):
-                self.advance(done / total)
+            case BlockDone():
+                self.block_done(event)
                 if self._follower is not None:
-                    self._follower.block_done(box)
-                if time.monotonic() - self._said_at > _SAY:
-                    self._said_at = time.monotonic()
-                    self.say(f"Block {done} of {total}, about {seconds / done * (total - done):.0f} s to go")
+                    self._follower.block_done(event.box)
 
     def _set_buttons(self) -> None:
         """Only what can be pressed now is lit."""
