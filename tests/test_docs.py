@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -66,3 +68,81 @@ def test_links_between_pages_lead_somewhere(page):
         target = (page.parent / name).resolve() if name else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+# ---- figures of docs/learning.md are those of the rows that were measured ------------------------------------------------------
+SETS = {
+    "fluorescence nuclei": "nuclei_fluo_2d",
+    "histology": "histology_dsb",
+    "SEM axons": "em_axon_sem",
+    "stardist's nuclei": "tiny_stardist",
+    "stardist's": "tiny_stardist",
+    "plant cell walls": "plant_cells_3d",
+    "embryo": "nuclei_3d_embryo",
+}
+WHO = {  # as a table calls them, and as rows do
+    "napari-limn, 5 s": ("limn, two cores", "5.0"),
+    "BasicUNet, 5 s": ("basicunet", "5.0"),
+    "scikit-image's trainable segmentation": ("trainable", "60.0"),
+}
+for second in ("60", "150", "300"):
+    for shown, who in (("napari-limn", "limn"), ("BasicUNet", "basicunet")):
+        WHO[f"{shown}, {second} s of 300 s"] = (f"{who}, 300 s", f"{second}.0")
+        WHO[f"{shown}, {second} s"] = (who, f"{second}.0")
+
+
+def table(heading):
+    """Cells of the rows of the first table below a heading of the page on learning, without the rule."""
+    text = (DOCS / "learning.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [
+        [cell.strip(" *") for cell in line[1:-1].split("|")] for line in text.splitlines() if line[:1] == "|"
+    ]
+    return [row for row in rows if set(row[0]) != {"-"}]
+
+
+def measured(name):
+    return json.loads((DOCS.parent / "benchmarks" / name).read_text())
+
+
+def number(text):
+    return float(text.replace("−", "-"))
+
+
+def test_tables_of_seconds_are_what_was_measured():
+    scores = defaultdict(dict)  # by set, amount, contender and time, of each seed
+    for row in measured("learning.json"):
+        for at, iou in row["iou"].items():
+            scores[row["set"], row["percent"], row["who"], at][row["seed"]] = iou
+    heads, *rows = table("After seconds and minutes")
+    names, amount = [SETS[head] for head in heads[3:]], 0.0
+    for strokes, who, mean, *cells in rows:
+        amount = number(strokes.removesuffix(" %")) if strokes else amount
+        gains = []
+        for name, cell in zip(names, cells, strict=True):
+            forest = scores[name, amount, "forest", "5.0"]
+            own = forest if who == "forest" else scores[(name, amount, *WHO[who])]
+            assert set(own) == {0, 1, 2}
+            gains.append([own[seed] - (0 if who == "forest" else forest[seed]) for seed in own])
+            shown = [number(part) for part in cell.split(" ± ")]
+            assert shown == pytest.approx([np.mean(gains[-1]), np.std(gains[-1])][: len(shown)], abs=6e-4)
+        assert number(mean) == pytest.approx(np.mean([np.mean(each) for each in gains]), abs=6e-4)
+    assert len(rows) >= 30
+
+
+def test_the_table_of_corrections_is_what_was_measured():
+    scores = {(row["set"], row["who"], row["seed"]): row["iou"] for row in measured("corrections.json")}
+    name = ""
+    for what, seed, *rounds, forest in table("Corrections")[1:]:
+        name = SETS[what] if what else name
+        shown = [number(cell) for cell in rounds]
+        assert shown == pytest.approx(scores[name, "limn", int(seed)], abs=6e-4)
+        assert number(forest) == pytest.approx(scores[name, "forest", int(seed)][-1], abs=6e-4)
+
+
+def test_the_table_of_the_curve_is_what_was_measured():
+    scores = {(row["set"], row["percent"], row["seed"]): row["iou"] for row in measured("curve.json")}
+    name = ""
+    for what, paint, *cells in table("Where the network begins to add")[1:]:
+        name = SETS[what] if what else name
+        row = scores[name, number(paint.removesuffix(" %")), 0]
+        assert [number(cell) for cell in cells] == pytest.approx(list(row.values()), abs=6e-4)
