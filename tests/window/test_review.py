@@ -383,15 +383,18 @@ def test_who_is_taken_to_a_place_paints_no_prediction(hand):
     assert hand.viewer.layers.selection.active == strokes
 
 
-def test_previews_are_not_audited_and_predictions_are_no_strokes(hand):
+def test_predictions_alone_are_audited_and_are_no_strokes(hand):
     hand.viewer.add_image(np.random.default_rng(0).random((90, 100), np.float32), name="image")
     labels = np.ones((90, 100), np.uint8)
     for kind in ("live", "prediction"):
         metadata = {MADE_BY: {"model": "untrained", "image": "image", "kind": kind}}
         hand.viewer.add_labels(labels, name=kind, metadata=metadata)
+    for made in ({"difference": ["a", "b"]}, {"audit": "0"}):
+        hand.viewer.add_labels(labels, metadata={MADE_BY: made})
+    own = hand.viewer.add_labels(labels, name="of another program")
     shelve()
     review = hand.open_widget("Review")
-    assert review.prediction.choices == (hand.viewer.layers["prediction"],)
+    assert review.prediction.choices == (hand.viewer.layers["prediction"], own)
     review.labels.value = hand.viewer.layers["prediction"]
     hand.press("limn-review-start")
     hand.wait_idle(review)

@@ -10,7 +10,7 @@ from napari.layers import Image, Labels
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_limn._napari.auditing import AuditView
-from napari_limn._napari.classes import chosen_strokes, names_of
+from napari_limn._napari.classes import chosen_strokes, names_of, predicted_layers
 from napari_limn._napari.follow import Follower
 from napari_limn._napari.forms import Panel
 from napari_limn._napari.layers import (
@@ -254,10 +254,9 @@ class ReviewWidget(Panel):
         self._set_buttons()
 
     def _predictions(self) -> list[Labels]:
-        """Labels layers, what was predicted first; not those that an audit made, nor a preview that goes on changing."""
-        made = {layer: layer.metadata.get(MADE_BY, {}) for layer in self.layers(Labels)}
-        layers = [layer for layer, how in made.items() if "audit" not in how and how.get("kind") != "live"]
-        return sorted(layers, key=lambda layer: MADE_BY not in layer.metadata)
+        """Labels layers, what was predicted first; not what else was made here, nor a preview that goes on changing."""
+        predicted = [x for x in predicted_layers(self.viewer) if x.metadata[MADE_BY].get("kind") != "live"]
+        return predicted + [x for x in self.layers(Labels) if MADE_BY not in x.metadata]
 
     def _beside(self, layer: Labels) -> Path | None:
         """The file that an audit is kept beside: that of the image which was predicted, else of the one chosen."""
