@@ -78,6 +78,10 @@ PARTS: dict[str, tuple[str, Any]] = {  # what no spec says
         "napari_limn.training.loop._schedule",
         lambda done, begun: min(1.0, (begun + 1e-3) / 0.05),
     ),
+    "rate falls in the last third": (
+        "napari_limn.training.loop._schedule",
+        lambda done, begun: min(1.0, (begun + 1e-3) / 0.05) * min(1.0, 3 * (1 - done)),
+    ),
     "no warm-up": ("napari_limn.training.loop._WARM_UP", 1e-6),
     "classifier and network count the same": ("napari_limn.training.judge._TOGETHER", 0.5),
     "classes by their paint, not in turn": ("napari_limn.annotation.patches.PatchSampler.draw", by_paint),
