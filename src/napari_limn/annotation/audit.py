@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, drain
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.boxes import Box, blocks, count_blocks
-from napari_limn.volume.durable import disk_faults, unfinished
+from napari_limn.volume.durable import disk_faults, fingerprint, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence, Set
@@ -69,9 +68,7 @@ class Frame:
     @property
     def digest(self) -> str:
         """What tells these labels from others: counts of every patch."""
-        return sha256(repr((self.grid, self.size, self.values)).encode() + self.found.tobytes()).hexdigest()[
-            :16
-        ]
+        return fingerprint(repr((self.grid, self.size, self.values)).encode() + self.found.tobytes())
 
     def box(self, patch: int) -> Box:
         """Where a patch lies on the TZYX grid."""

@@ -6,7 +6,6 @@ import time
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial as bound
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from napari_limn.inference.precision import Choice, measured_precision
 from napari_limn.inference.runtime import Runtime, measured_runtime, served
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import blocks, shape_of, shifted
+from napari_limn.volume.durable import fingerprint
 from napari_limn.volume.intensity import Scaling, fit_scaling
 from napari_limn.volume.open import identity
 from napari_limn.volume.output import plan_output
@@ -278,7 +278,7 @@ class Run:
 
 def _source(volume: Volume) -> str:
     """What tells that an image is not the one it was; samples of its voxels too: not every change shows in the times of a folder."""
-    return f"{identity(volume)}, {sha256(sampled(volume).tobytes()).hexdigest()[:16]}"
+    return f"{identity(volume)}, {fingerprint(sampled(volume).tobytes())}"
 
 
 def _order(plan: Plan, ndim: int) -> str:

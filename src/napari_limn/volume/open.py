@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from hashlib import sha256
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from zarr.storage import LocalStore
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes, check_names
+from napari_limn.volume.durable import fingerprint
 from napari_limn.volume.omezarr import open_zarr
 from napari_limn.volume.tiff import files_of, open_tiff
 from napari_limn.volume.volume import Volume
@@ -77,13 +77,13 @@ def identity(volume: Volume) -> str:
         middle = tuple(
             ((n - min(n, m)) // 2, (n + min(n, m)) // 2) for n, m in zip(volume.grid, _SEEN, strict=True)
         )
-        parts.append(sha256(volume.read(middle).tobytes()).hexdigest()[:16])
+        parts.append(fingerprint(volume.read(middle).tobytes()))
     elif (path := volume.path).exists():
         parts.append(str(path.resolve()))
         state = [
             f"{entry.name} {entry.stat().st_mtime_ns} {entry.stat().st_size}" for entry in _entries(volume)
         ]
-        parts.append(state[0] if len(state) == 1 else sha256("\n".join(state).encode()).hexdigest()[:16])
+        parts.append(state[0] if len(state) == 1 else fingerprint("\n".join(state).encode()))
     return ", ".join(parts)
 
 
