@@ -141,6 +141,14 @@ def test_axes_that_nothing_vouches_for_are_doubted(shape, dims, axes):
     assert not [f for f in checkup(declared, labels, dims=dims) if f.kind == "axes"]
 
 
+def test_a_stack_without_a_size_along_z_is_doubted_where_the_network_goes_by_it():
+    axes = Axes.of("ZYX", (1.0, 0.1, 0.1), ("pixel", "micrometer", "micrometer"))
+    image, labels = Volume.of(noise(8, 40, 40), axes), Volume.of(well_painted(1, 8, 40, 40), "TZYX")
+    (found,) = (f for f in checkup(image, labels, dims=3) if f.kind == "axes")
+    assert "a size along X and none along Z, taken for as deep as wide" in found.sentence
+    assert not [f for f in checkup(image, labels, dims=2) if f.kind == "axes"]
+
+
 def test_constant_and_saturated_channels_are_named():
     image = noise(40, 40, 3)
     image[..., 1] = 7

@@ -142,3 +142,14 @@ def test_merged_refuses_two_meanings_of_zero():
 def test_classes_survive_json(values):
     classes = Classes(values, names=tuple(f"n{v}" for v in values))
     assert from_json(Classes, to_json(classes)) == classes
+
+
+@pytest.mark.parametrize("color", ["red", (1, 0, 0), 0.5, (1, 0, 0, "x")])
+def test_colours_that_could_not_be_loaded_again_are_refused(color):
+    with pytest.raises(LimnError, match="expected red, green, blue and opacity"):
+        Classes((1, 2), colors=(color, (0, 0, 1, 1)))
+
+
+def test_names_that_are_no_text_are_refused():
+    with pytest.raises(LimnError, match="found class name 5, expected text"):
+        Classes((1, 2), names=("soma", 5))

@@ -183,3 +183,9 @@ def test_a_difference_that_rests_on_one_window_counts_as_none():
 def test_a_single_window_decides_by_its_score():
     assert not not_worse(counts(14), counts(15))
     assert not_worse(counts(15), counts(15))
+
+
+def test_a_label_too_large_to_count_is_named():
+    large = np.full((2, 3), 2**63 + 5, np.uint64)
+    with pytest.raises(LimnError, match="found the label 9223372036854775813, expected at most"):
+        score(large, large)

@@ -13,7 +13,7 @@ from napari_limn.errors import LimnError
 from napari_limn.events import Improved, Scored, Step, Warned, drain
 from napari_limn.inference.pipeline import PredictSpec, predict
 from napari_limn.model import Model, ModelSpec
-from napari_limn.network.spec import UNetSpec
+from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training import trainer
 from napari_limn.training.data import TrainingSet
@@ -508,6 +508,7 @@ def test_a_new_class_turns_a_sigmoid_into_a_softmax_and_keeps_what_it_knew():
         ("preset", "huge", "found 'huge', expected one of fast, balanced, thorough"),
         ("class_weights", (0.0, 0.0), "expected weights of 0 or more, not all 0"),
         ("class_weights", (-1.0, 2.0), "expected weights of 0 or more, not all 0"),
+        ("class_weights", (1.0, float("inf")), "expected weights of 0 or more, not all 0"),
         ("objects", True, "found 0 as unlabelled, expected masks of every object; set zero to 'background'"),
     ],
 )
@@ -516,6 +517,15 @@ def test_a_wrong_field_is_refused_by_name(field, value, said):
         TrainSpec(**{field: value})
     assert f"TrainSpec.{field}" in str(error.value)
     assert said in str(error.value)
+
+
+def test_what_is_infinite_is_refused():
+    with pytest.raises(LimnError, match="rate inf"):
+        TrainSpec(rate=float("inf"))
+    with pytest.raises(LimnError, match="noise: found inf, expected 0 or more"):
+        AugmentSpec(noise=float("inf"))
+    with pytest.raises(LimnError, match="scales: found"):
+        PixelSpec(scales=((1.0, float("inf")),))
 
 
 @pytest.mark.parametrize("dims", [2, 3])

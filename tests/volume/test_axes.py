@@ -159,11 +159,14 @@ def test_spacing_is_z_y_x_whatever_the_order():
 def test_spacing_is_in_the_unit_of_x_where_lengths_have_several():
     units = ("micrometer", "nanometer", "nanometer")
     assert Axes("ZYX", (0.5, 100.0, 100.0), units, (0.0,) * 3).spacing == pytest.approx((500.0, 100.0, 100.0))
-    assert Axes("ZYX", (2.0, 3.0, 4.0), ("pixel", "nanometer", "nanometer"), (0.0,) * 3).spacing == (
-        2.0,
-        3.0,
-        4.0,
-    )
+    units = ("second", "nanometer", "nanometer")
+    assert Axes("ZYX", (2.0, 3.0, 4.0), units, (0.0,) * 3).spacing == (2.0, 3.0, 4.0)
+
+
+@pytest.mark.parametrize("size", [0.065, 65.0])
+def test_voxels_without_a_size_along_z_are_as_deep_as_wide(size):
+    units = ("pixel", "micrometer", "micrometer")
+    assert Axes("ZYX", (1.0, size, size), units, (0.0,) * 3).spacing == (size,) * 3
 
 
 def test_without_drops_one_axis_and_everything_that_belongs_to_it():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -64,6 +65,11 @@ class Classes:
                 f"found {len(self.values)} classes with {len(self.names)} names and {len(self.colors)} colours, "
                 "expected as many of each."
             )
+        for color, name in zip(self.colors, self.names, strict=True):
+            if np.shape(color) != (4,) or not all(isinstance(part, Real) for part in color):
+                raise LimnError(f"found colour {color!r}, expected red, green, blue and opacity, 0 to 1.")
+            if not isinstance(name, str):
+                raise LimnError(f"found class name {name!r}, expected text.")
 
     @property
     def count(self) -> int:

@@ -41,7 +41,9 @@ class PixelSpec:
     windows: int = 0
 
     def __post_init__(self) -> None:
-        if len({len(s) for s in self.scales}) != 1 or any(not x >= 0 for s in self.scales for x in s):
+        if len({len(s) for s in self.scales}) != 1 or any(
+            not 0 <= x < float("inf") for s in self.scales for x in s
+        ):
             raise LimnError(
                 f"PixelSpec.scales: found {self.scales}, expected one tuple of 2 or 3 values of 0 or more a scale."
             )

@@ -90,6 +90,9 @@ def score(prediction: Any, truth: Any, zero: Literal["auto", "unlabelled", "back
 
 def _count(found: NDArray[Any], true: NDArray[Any], pairs: dict[tuple[int, int], int]) -> None:
     """Add the joint counts of (found, true) to `pairs`."""
+    for labels in (found, true):
+        if (largest := int(labels.max(initial=0))) > np.iinfo(np.int64).max:
+            raise LimnError(f"found the label {largest}, expected at most 2⁶³ − 1; renumber the labels.")
     both = np.stack([found.astype(np.int64), true.astype(np.int64)])
     refuse_negative(both)
     values, span = None, int(both.max()) + 1

@@ -68,7 +68,7 @@ class AugmentSpec:
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             value, most = getattr(self, name), 1.0 if name == "warped" else float("inf")
-            if not 0 <= value <= most:
+            if not 0 <= value <= most or value == float("inf"):
                 raise LimnError(
                     f"AugmentSpec.{name}: found {value}, expected 0 or more{', up to 1' * (most == 1)}."
                 )
@@ -158,7 +158,7 @@ class TrainSpec:
             raise LimnError(f"TrainSpec.zero: found {self.zero!r}, expected 'unlabelled' or 'background'.")
         if self.dims not in (2, 3):
             raise LimnError(f"TrainSpec.dims: found {self.dims!r}, expected 2 or 3.")
-        if self.batch < 1 or not self.rate > 0 or not 0 <= self.held_out <= 0.5:
+        if self.batch < 1 or not 0 < self.rate < float("inf") or not 0 <= self.held_out <= 0.5:
             raise LimnError(
                 f"TrainSpec: found batch {self.batch}, rate {self.rate}, held_out {self.held_out}; "
                 "expected a batch of 1 or more, a rate above 0 and a held-out share of 0 to 0.5."
@@ -171,7 +171,7 @@ class TrainSpec:
             if (value := getattr(self, name)) not in choices:
                 raise LimnError(f"TrainSpec.{name}: found {value!r}, expected one of {', '.join(choices)}.")
         if self.class_weights is not None and not (
-            min(self.class_weights, default=0) >= 0 < sum(self.class_weights)
+            min(self.class_weights, default=0) >= 0 < sum(self.class_weights) < float("inf")
         ):
             raise LimnError(
                 f"TrainSpec.class_weights: found {self.class_weights}, expected weights of 0 or more, not all 0."

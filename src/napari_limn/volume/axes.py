@@ -102,13 +102,18 @@ class Axes:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel size along Z, Y and X in the unit of X, if lengths are given in several; 1 where there is no Z."""
+        """Voxel size along Z, Y and X in the unit of X, if lengths are given in several; 1 where there is no Z.
+
+        Of an axis that is counted in pixels, beside an X that is measured, a pixel is as long as one of X.
+        """
         z, y, x = (self._size(a) if a in self.names else 1.0 for a in "ZYX")
         return z, y, x
 
     def _size(self, name: str) -> float:
         own, unit = self.units[self.names.index(name)], self.units[self.names.index("X")]
         size = self.scale[self.names.index(name)]
+        if own == "pixel" != unit and unit in CENTIMETRES:
+            return size * self.scale[self.names.index("X")]
         if own == unit or own not in CENTIMETRES or unit not in CENTIMETRES:
             return size
         return size * CENTIMETRES[own] / CENTIMETRES[unit]
