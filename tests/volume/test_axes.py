@@ -159,6 +159,11 @@ def test_spacing_is_z_y_x_whatever_the_order():
 def test_spacing_is_in_the_unit_of_x_where_lengths_have_several():
     units = ("micrometer", "nanometer", "nanometer")
     assert Axes("ZYX", (0.5, 100.0, 100.0), units, (0.0,) * 3).spacing == pytest.approx((500.0, 100.0, 100.0))
+    assert Axes("ZYX", (2.0, 3.0, 4.0), ("pixel", "nanometer", "nanometer"), (0.0,) * 3).spacing == (
+        2.0,
+        3.0,
+        4.0,
+    )
     units = ("second", "nanometer", "nanometer")
     assert Axes("ZYX", (2.0, 3.0, 4.0), units, (0.0,) * 3).spacing == (2.0, 3.0, 4.0)
 

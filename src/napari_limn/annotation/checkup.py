@@ -326,8 +326,7 @@ def _quick_paint(labels: Volume, zero: Zero) -> Paint:
 def _axes(image: Volume, dims: int) -> Iterator[Finding]:
     """Axes that nothing vouches for: without voxel size or unit, names come from the number of dimensions alone."""
     own, shape = image.axes, tuple(int(n) for n in image.data.shape)
-    unit = dict(zip(own.names, own.units, strict=True))
-    if dims == 3 and unit.get("Z") == "pixel" != unit["X"]:
+    if dims == 3 and own.lacks_size("Z"):
         yield Finding("axes", False, f"{image.name}: found voxels with a size along X and none along Z, taken for as deep as wide; "
             "a 3D network goes by it: give the image its scale.")  # fmt: skip
     if "C" in own.names or len(shape) < 3 or set(own.units) != {"pixel"} or set(own.scale) != {1.0}:

@@ -104,7 +104,7 @@ class Axes:
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size along Z, Y and X in the unit of X, if lengths are given in several; 1 where there is no Z.
 
-        Of an axis that is counted in pixels, beside an X that is measured, a pixel is as long as one of X.
+        Voxels are as deep as wide along an axis that nobody gave a size, see :meth:`lacks_size`.
         """
         z, y, x = (self._size(a) if a in self.names else 1.0 for a in "ZYX")
         return z, y, x
@@ -112,11 +112,22 @@ class Axes:
     def _size(self, name: str) -> float:
         own, unit = self.units[self.names.index(name)], self.units[self.names.index("X")]
         size = self.scale[self.names.index(name)]
-        if own == "pixel" != unit and unit in CENTIMETRES:
-            return size * self.scale[self.names.index("X")]
+        if self.lacks_size(name):
+            return self.scale[self.names.index("X")]
         if own == unit or own not in CENTIMETRES or unit not in CENTIMETRES:
             return size
         return size * CENTIMETRES[own] / CENTIMETRES[unit]
+
+    def lacks_size(self, name: str) -> bool:
+        """Whether nobody gave the axis `name`, which is there, a size, while X has one: it is 1 pixel.
+
+        Examples
+        --------
+        >>> Axes.of("ZYX", (1.0, 0.1, 0.1), ("pixel", "micrometer", "micrometer")).lacks_size("Z")
+        True
+        """
+        given = dict(zip(self.names, zip(self.scale, self.units, strict=True), strict=True))
+        return given.get(name) == (1.0, "pixel") and given["X"][1] in CENTIMETRES
 
     def without(self, name: str) -> Axes:
         """The same axes without `name`; unchanged where it is not among them."""
