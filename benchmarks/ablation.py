@@ -71,16 +71,21 @@ def by_paint(
     return draw(sampler, int(np.searchsorted(stops, rng.integers(stops[-1]), side="right")), rng)
 
 
+def warmed(begun: float) -> float:
+    """Learning rate, as a share of its peak, of a schedule that does not fall."""
+    return min(1.0, (begun + 1e-3) / 0.05)
+
+
 PARTS: dict[str, tuple[str, Any]] = {  # what no spec says
     "weights not averaged": ("napari_limn.training.loop._EMA", 0.0),
     "gradients not clipped": ("torch.nn.utils.clip_grad_norm_", lambda *_: None),
     "rate constant": (
         "napari_limn.training.loop._schedule",
-        lambda done, begun: min(1.0, (begun + 1e-3) / 0.05),
+        lambda done, begun: warmed(begun),
     ),
     "rate falls in the last third": (
         "napari_limn.training.loop._schedule",
-        lambda done, begun: min(1.0, (begun + 1e-3) / 0.05) * min(1.0, 3 * (1 - done)),
+        lambda done, begun: warmed(begun) * min(1.0, 3 * (1 - done)),
     ),
     "no warm-up": ("napari_limn.training.loop._WARM_UP", 1e-6),
     "classifier and network count the same": ("napari_limn.training.judge._TOGETHER", 0.5),

@@ -92,7 +92,7 @@ for second in ("60", "150", "300"):
 
 
 def table(heading):
-    """Cells of the rows of the first table below a heading of the page on learning, without the rule."""
+    """Cells of the rows of the table below a heading of the page on learning, which is the only one there, without the rule."""
     text = (DOCS / "learning.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
     rows = [
         [cell.strip(" *") for cell in line[1:-1].split("|")] for line in text.splitlines() if line[:1] == "|"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from sys import float_info
 from typing import TYPE_CHECKING, Literal, get_args
 
 from napari_limn.annotation.classes import Zero  # noqa: TC001 from_json evaluates annotations
@@ -67,8 +68,8 @@ class AugmentSpec:
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
-            value, most = getattr(self, name), 1.0 if name == "warped" else float("inf")
-            if not 0 <= value <= most or value == float("inf"):
+            value, most = getattr(self, name), 1.0 if name == "warped" else float_info.max
+            if not 0 <= value <= most:
                 raise LimnError(
                     f"AugmentSpec.{name}: found {value}, expected 0 or more{', up to 1' * (most == 1)}."
                 )
