@@ -6,9 +6,8 @@ import sys
 
 import pytest
 
-from napari_limn.errors import LimnError
-from napari_limn.volume import durable
-from napari_limn.volume.durable import (
+from napari_limn import durable
+from napari_limn.durable import (
     append_line,
     aside,
     disk_faults,
@@ -20,6 +19,7 @@ from napari_limn.volume.durable import (
     sync_file,
     sync_up,
 )
+from napari_limn.errors import LimnError
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 import tifffile
 import zarr
 
+from napari_limn.durable import open_alone
 from napari_limn.errors import LimnError
 from napari_limn.volume import zarr_output
 from napari_limn.volume.axes import Axes
-from napari_limn.volume.durable import open_alone
 from napari_limn.volume.homes import refuse_misplaced
 from napari_limn.volume.open import identity, open_volume
 from napari_limn.volume.output import create_output

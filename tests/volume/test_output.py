@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from partitions import extents, partitions, small
 
+from napari_limn import durable
 from napari_limn.errors import LimnError
-from napari_limn.volume import durable, pyramid
+from napari_limn.volume import pyramid
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import blocks, slices, whole
 from napari_limn.volume.omezarr import open_zarr

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from napari_limn.volume.parallel import in_parallel
+from napari_limn.concurrency import in_parallel
 
 
 def test_jobs_wait_together_and_come_in_their_order():

@@ -33,8 +33,8 @@ from napari_limn.annotation.journal_files import begin_journal, header_for
 from napari_limn.annotation.legend import Legend, painted_values
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.annotation.recording import Painted, Recording
+from napari_limn.durable import on_failure
 from napari_limn.errors import LimnError
-from napari_limn.volume.durable import on_failure
 from napari_limn.volume.output import labels_shape
 from napari_limn.volume.volume import size_in_bytes
 

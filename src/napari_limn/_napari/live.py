@@ -122,7 +122,7 @@ class LiveRun:
     def events(self) -> Generator[Event, None, None]:
         """The run; PyTorch is imported in its thread."""
         from napari_limn.inference.view import ViewPredictor
-        from napari_limn.live import by_turns
+        from napari_limn.interleave import by_turns
         from napari_limn.training.live import live_events
 
         make = partial(_array_for, self._array, self.volume)

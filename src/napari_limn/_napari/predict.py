@@ -26,10 +26,10 @@ from napari_limn._napari.layers import (
 from napari_limn._napari.live import put_away, take_over
 from napari_limn._napari.preferences import preferred
 from napari_limn._napari.shelf import SHELF, ask_for_model
+from napari_limn.durable import unfinished
 from napari_limn.events import BlockDone, Event, Planned, Working, Writing
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.specs import described
-from napari_limn.volume.durable import unfinished
 from napari_limn.volume.homes import refuse_misplaced
 
 if TYPE_CHECKING:

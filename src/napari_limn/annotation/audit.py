@@ -18,11 +18,11 @@ from scipy import special
 from napari_limn.annotation.classes import MOST
 from napari_limn.annotation.places import Pool
 from napari_limn.annotation.strokes import tally
+from napari_limn.durable import disk_faults, fingerprint, unfinished
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, drain
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.boxes import Box, blocks, count_blocks
-from napari_limn.volume.durable import disk_faults, fingerprint, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence, Set

@@ -24,10 +24,7 @@ import numpy as np
 from napari_limn.annotation.changes import Change
 from napari_limn.annotation.legend import Legend
 from napari_limn.annotation.paint_store import PaintStore
-from napari_limn.errors import LimnError
-from napari_limn.specs import from_json, to_json
-from napari_limn.volume.axes import Axes  # noqa: TC001 - revived from JSON by its annotation
-from napari_limn.volume.durable import (
+from napari_limn.durable import (
     append_line,
     disk_faults,
     is_at,
@@ -35,6 +32,9 @@ from napari_limn.volume.durable import (
     open_alone,
     sync_folder,
 )
+from napari_limn.errors import LimnError
+from napari_limn.specs import from_json, to_json
+from napari_limn.volume.axes import Axes  # noqa: TC001 - revived from JSON by its annotation
 
 if TYPE_CHECKING:
     import io

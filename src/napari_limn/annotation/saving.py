@@ -13,9 +13,9 @@ from napari_limn.annotation.classes import default_color, default_name
 from napari_limn.annotation.journal import read_journal, replay
 from napari_limn.annotation.recording import History
 from napari_limn.annotation.strokes import count_values
+from napari_limn.durable import remove, unfinished
 from napari_limn.events import BlockDone
 from napari_limn.volume.boxes import blocks, count_blocks
-from napari_limn.volume.durable import remove, unfinished
 from napari_limn.volume.output import create_output
 from napari_limn.volume.volume import Volume
 

@@ -267,7 +267,7 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
 
 def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
     """Refuse a name that no model can have, before the time to train one is spent."""
-    from napari_limn.volume.durable import disk_faults
+    from napari_limn.durable import disk_faults
     from napari_limn.volume.homes import refuse_existing
 
     if out.suffix.lower() != ".limn":

@@ -17,6 +17,7 @@ from weakref import ref
 import numpy as np
 import torch
 
+from napari_limn.concurrency import in_parallel
 from napari_limn.device import channels_last
 from napari_limn.inference.extents import feet_on_grid, fitting, readers, swept_extent
 from napari_limn.inference.flow import Ahead
@@ -26,7 +27,6 @@ from napari_limn.inference.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.volume.boxes import blocks, clipped, grown, shape_of, shifted, slices
 from napari_limn.volume.mirror import read_mirrored
-from napari_limn.volume.parallel import in_parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

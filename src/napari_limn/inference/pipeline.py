@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_limn.durable import state_of, unfinished
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Noted, Planned, Warned, Writing, drain
 from napari_limn.inference.certificate import certify
@@ -15,7 +16,6 @@ from napari_limn.inference.plan import Plan, with_time
 from napari_limn.inference.run import Run
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model
-from napari_limn.volume.durable import state_of, unfinished
 from napari_limn.volume.homes import clear_up, make_folder, refuse_existing, refuse_misplaced
 from napari_limn.volume.open import open_volume
 from napari_limn.volume.output import LabelOutput, create_output, in_memory

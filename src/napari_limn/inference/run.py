@@ -13,6 +13,7 @@ import torch
 
 from napari_limn import __version__
 from napari_limn.device import choose_device, free_memory, out_of_memory, parse_bytes, steady_heap, threads
+from napari_limn.durable import fingerprint
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, Warned, Working
 from napari_limn.inference.blend import BlendEngine
@@ -23,7 +24,6 @@ from napari_limn.inference.precision import Choice, measured_precision
 from napari_limn.inference.runtime import Runtime, measured_runtime, served
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import blocks, shape_of, shifted
-from napari_limn.volume.durable import fingerprint
 from napari_limn.volume.intensity import Scaling, fit_scaling
 from napari_limn.volume.open import identity
 from napari_limn.volume.output import plan_output

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from napari_limn.durable import disk_faults, remove, sync_up, unfinished
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, whole
-from napari_limn.volume.durable import disk_faults, remove, sync_up, unfinished
 from napari_limn.volume.homes import home_of, refuse_existing, refuse_misplaced
 from napari_limn.volume.lazy import LazyLabels
 from napari_limn.volume.pyramid import Pyramid

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_limn.durable import sync_file, sync_folder
 from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, within
-from napari_limn.volume.durable import sync_file, sync_folder
 from napari_limn.volume.shards import picked
 
 if TYPE_CHECKING:

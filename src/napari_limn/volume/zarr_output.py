@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import zarr
 from zarr.codecs import ZstdCodec
 
+from napari_limn.durable import open_alone, put_in_place, sync_file, sync_folder
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes
-from napari_limn.volume.durable import open_alone, put_in_place, sync_file, sync_folder
 from napari_limn.volume.omezarr import MARK, ome_metadata
 from napari_limn.volume.pyramid import Target
 
