@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_limn.training.scores import Score, score
     from napari_limn.training.spec import AugmentSpec, TrainSpec
     from napari_limn.training.trainer import train, training_events
-    from napari_limn.volume.open import open_volume
+    from napari_limn.volume.reading.open import open_volume
     from napari_limn.volume.volume import Volume
 
 __version__ = "0.1.0"

@@ -15,7 +15,7 @@ from napari_limn.inference.pipeline import prediction_events
 from napari_limn.training.scores import score
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import training_events
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_limn.inference.plan import Plan
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
-    from napari_limn.volume.output import FileOutput
+    from napari_limn.volume.writing.output import FileOutput
 
 
 T = TypeVar("T")

@@ -78,7 +78,7 @@ def certify_model(path: Path, image: Path, axes: str | None = None) -> dict[str,
         If model and image do not fit.
     """
     from napari_limn.model import Model
-    from napari_limn.volume.open import open_volume
+    from napari_limn.volume.reading.open import open_volume
 
     found = certificate(Model.load(path), open_volume(image, axes))
     return {"text": str(found), "exact": found.exact, **asdict(found)}
@@ -106,7 +106,7 @@ def plan_model(path: Path, image: Path, memory: str | None = None, axes: str | N
         If model and image do not fit, or not even the smallest block fits into `memory`.
     """
     from napari_limn.inference.pipeline import PredictSpec, plan
-    from napari_limn.volume.open import open_volume
+    from napari_limn.volume.reading.open import open_volume
 
     found = plan(path, open_volume(image, axes), PredictSpec(memory=memory))
     return {"text": str(found), **asdict(found)}
@@ -136,7 +136,7 @@ def draw_model(path: Path, out: Path, size: Sequence[int] | None = None) -> dict
 def volume_info(path: Path, axes: str | None = None) -> dict[str, Any]:
     """What is in an image or a label file: ``text`` for people, the rest for programs."""
     from napari_limn.annotation.strokes import count_values
-    from napari_limn.volume.open import open_volume
+    from napari_limn.volume.reading.open import open_volume
 
     volume = open_volume(path, axes)
     shape = [int(n) for n in volume.data.shape]

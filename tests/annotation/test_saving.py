@@ -19,7 +19,7 @@ from napari_limn.cli import main
 from napari_limn.events import BlockDone, drain
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import whole
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
 
 AXES = Axes("ZYX", (2.0, 0.5, 0.5), ("micrometer",) * 3, (0.0, 1.0, 2.0))

@@ -18,10 +18,11 @@ from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.volume import output, shards
 from napari_limn.volume.boxes import count_blocks
-from napari_limn.volume.output import in_memory
 from napari_limn.volume.volume import Volume
+from napari_limn.volume.writing import layout as shards
+from napari_limn.volume.writing import output
+from napari_limn.volume.writing.output import in_memory
 
 PLANES, VOLUMES = ((2, 2), (2, 2)), ((1, 2, 2), (2, 2, 2))
 

@@ -28,7 +28,7 @@ from napari_limn.network.spec import CHOICES, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import blocks, slices, whole
 from napari_limn.volume.intensity import fit_scaling
-from napari_limn.volume.mirror import read_mirrored
+from napari_limn.volume.reading.reflect import read_mirrored
 from napari_limn.volume.volume import Volume
 
 torch.set_num_threads(1)

@@ -48,12 +48,13 @@ from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
 from napari_limn.inference.run import Run
 from napari_limn.inference.sweep import Sweep
-from napari_limn.volume import homes, zarr_output
 from napari_limn.volume.intensity import fit_scaling
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import ArrayOutput, FileOutput
-from napari_limn.volume.pyramid import Target
+from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
+from napari_limn.volume.writing import destination as homes
+from napari_limn.volume.writing import zarr_output
+from napari_limn.volume.writing.output import ArrayOutput, FileOutput
+from napari_limn.volume.writing.pyramid import Target
 
 torch.set_num_threads(1)
 
@@ -463,7 +464,9 @@ def test_an_image_that_changes_meanwhile_gives_no_labels_that_are_called_whole(t
 def shrinking(patch, *, smaller=True):
     """A model and a volume with a plan and, under less memory, a smaller one whose blocks straddle its shards."""
     model, volume = set_up("swept volume", patch)
-    patch("napari_limn.volume.shards._SMALLEST", 4000)  # several blocks each, so that some are half filled
+    patch(
+        "napari_limn.volume.writing.layout._SMALLEST", 4000
+    )  # several blocks each, so that some are half filled
     plans = [plan_of(model, volume.grid, "swept", (1, 4, 16, 16), limit=900_000_000)]
     if smaller:
         plans.append(plan_of(model, volume.grid, "swept", (1, 4, 8, 8), limit=860_000_000))
@@ -724,7 +727,7 @@ def test_a_small_disk_that_runs_full_is_gone_on_with_once_there_is_room(tmp_path
 
 
 @pytest.mark.parametrize(
-    "where", ["napari_limn.inference.ledger._locked", "napari_limn.volume.output.open_target"]
+    "where", ["napari_limn.inference.ledger._locked", "napari_limn.volume.writing.output.open_target"]
 )
 def test_a_folder_that_cannot_be_written_into_is_said_to_be_read_only(tmp_path, patch, where):
     model, volume = set_up("tiled frames", patch)

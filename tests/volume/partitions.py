@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 from hypothesis import strategies as st
 
-from napari_limn.volume import shards
 from napari_limn.volume.boxes import blocks, shape_of
+from napari_limn.volume.writing import layout as shards
 
 extents = st.tuples(st.integers(1, 2), *(st.integers(1, 7) for _ in range(3)))
 

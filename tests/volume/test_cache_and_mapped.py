@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from napari_limn.volume.cache import cached, cached_all
-from napari_limn.volume.mapped import MappedArray
+from napari_limn.volume.reading.cache import cached, cached_all
+from napari_limn.volume.reading.mapped import MappedArray
 from napari_limn.volume.volume import Volume
 
 BOX = ((0, 1), (1, 3), (2, 6), (2, 6))
@@ -61,7 +61,7 @@ def test_a_box_above_the_limit_is_not_kept(array):
 
 def test_of_many_volumes_as_many_are_kept_as_there_is_room_for(array, monkeypatch):
     volumes = [Volume.of(array, "CZYX") for _ in range(4)]
-    monkeypatch.setattr("napari_limn.volume.cache._TOGETHER", 2 * 2 * 2 * 4 * 4 + 1)
+    monkeypatch.setattr("napari_limn.volume.reading.cache._TOGETHER", 2 * 2 * 2 * 4 * 4 + 1)
     kept = cached_all(volumes, [BOX, None, BOX, BOX])
     assert [k is v for k, v in zip(kept, volumes, strict=True)] == [False, True, False, True]
 

@@ -12,13 +12,13 @@ import zarr
 
 from napari_limn.durable import open_alone
 from napari_limn.errors import LimnError
-from napari_limn.volume import zarr_output
 from napari_limn.volume.axes import Axes
-from napari_limn.volume.homes import refuse_misplaced
-from napari_limn.volume.open import identity, open_volume
-from napari_limn.volume.output import create_output
+from napari_limn.volume.reading.open import identity, open_volume
 from napari_limn.volume.volume import Volume
-from napari_limn.volume.zarr_output import list_labels
+from napari_limn.volume.writing import zarr_output
+from napari_limn.volume.writing.destination import refuse_misplaced
+from napari_limn.volume.writing.output import create_output
+from napari_limn.volume.writing.zarr_output import list_labels
 
 BLOCK = (1, 2, 4, 5)
 

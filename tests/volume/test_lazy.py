@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_limn.volume.boxes import shape_of, slices, whole
-from napari_limn.volume.lazy import LazyLabels, lazy_levels
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import create_output
+from napari_limn.volume.reading.lazy import LazyLabels, lazy_levels
+from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
+from napari_limn.volume.writing.output import create_output
 
 DATA = np.arange(2 * 5 * 6 * 7, dtype=np.uint16).reshape(2, 5, 6, 7)
 

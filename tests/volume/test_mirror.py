@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_limn.volume.boxes import contains, whole
-from napari_limn.volume.mirror import mirrored, read_mirrored
+from napari_limn.volume.reading.reflect import mirrored, read_mirrored
 from napari_limn.volume.volume import Volume
 
 

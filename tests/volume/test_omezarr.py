@@ -8,8 +8,8 @@ import zarr
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.boxes import whole
-from napari_limn.volume.omezarr import open_zarr
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.omezarr import open_zarr
+from napari_limn.volume.reading.open import open_volume
 
 DATA = np.arange(2 * 4 * 8 * 10, dtype=np.uint16).reshape(2, 4, 8, 10)
 CZYX = [

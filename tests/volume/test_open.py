@@ -7,7 +7,7 @@ import zarr
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes
-from napari_limn.volume.open import open_labels, open_volume
+from napari_limn.volume.reading.open import open_labels, open_volume
 from napari_limn.volume.volume import Volume
 
 STACK = np.arange(4 * 6 * 8, dtype=np.uint8).reshape(4, 6, 8)

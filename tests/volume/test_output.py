@@ -15,14 +15,14 @@ from partitions import extents, partitions, small
 
 from napari_limn import durable
 from napari_limn.errors import LimnError
-from napari_limn.volume import pyramid
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import blocks, slices, whole
-from napari_limn.volume.omezarr import open_zarr
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import ArrayOutput, create_output, in_memory, labels_shape, plan_output
-from napari_limn.volume.tiff import open_tiff
+from napari_limn.volume.reading.omezarr import open_zarr
+from napari_limn.volume.reading.open import open_volume
+from napari_limn.volume.reading.tiff import open_tiff
 from napari_limn.volume.volume import Volume
+from napari_limn.volume.writing import pyramid
+from napari_limn.volume.writing.output import ArrayOutput, create_output, in_memory, labels_shape, plan_output
 
 COLORS = {1: (1.0, 0.0, 0.2, 1.0), 3: (0.0, 0.999, 0.4, 0.8)}
 NAMES = {1: "cell", 3: "wall"}

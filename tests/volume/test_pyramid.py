@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from partitions import extents, partitions, small
 
 from napari_limn.volume.boxes import blocks, shape_of, slices, whole
-from napari_limn.volume.pyramid import Pyramid
-from napari_limn.volume.shards import Level, make_layout, picked
+from napari_limn.volume.writing.layout import Level, make_layout, picked
+from napari_limn.volume.writing.pyramid import Pyramid
 
 quick = settings(deadline=None, max_examples=60)
 sides = st.tuples(st.integers(1, 2), st.integers(1, 9), st.integers(1, 12), st.integers(1, 14))

@@ -11,9 +11,9 @@ import zarr
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.boxes import whole
-from napari_limn.volume.mapped import MappedArray
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.tiff import open_tiff
+from napari_limn.volume.reading.mapped import MappedArray
+from napari_limn.volume.reading.open import open_volume
+from napari_limn.volume.reading.tiff import open_tiff
 
 STACK = np.arange(5 * 32 * 48, dtype=np.uint16).reshape(5, 32, 48)
 NOISE = np.random.default_rng(0).integers(0, 255, (5, 64, 64)).astype(np.uint8)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_limn.volume.boxes import contains, shape_of, whole
+from napari_limn.volume.reading.sampling import read_around, sampled, windows
 from napari_limn.volume.volume import Volume
-from napari_limn.volume.windows import read_around, sampled, windows
 
 EXTENTS = st.tuples(st.integers(1, 50), st.integers(1, 4000), st.integers(1, 10**6), st.integers(1, 10**6))
 

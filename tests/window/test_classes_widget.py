@@ -26,8 +26,8 @@ from napari_limn._napari.legend import ClassLegend
 from napari_limn._napari.reader import get_reader
 from napari_limn._napari.train import TrainWidget
 from napari_limn.annotation.legend import Legend, painted_values
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import create_output
+from napari_limn.volume.reading.open import open_volume
+from napari_limn.volume.writing.output import create_output
 
 RED, GREEN, BLUE = (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0)
 NAMES, COLORS = {1: "background", 2: 'axon <"thick" & µ>'}, {1: RED, 2: GREEN}

@@ -13,7 +13,7 @@ from napari_limn._napari.follow import Follower
 from napari_limn._napari.shelf import SHELF
 from napari_limn.inference.pipeline import PredictSpec, predict
 from napari_limn.network.unet import UNet
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 
 pytestmark = pytest.mark.window
 

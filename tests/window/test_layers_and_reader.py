@@ -34,8 +34,8 @@ from napari_limn._napari.layers import (
 from napari_limn._napari.reader import get_reader
 from napari_limn._napari.samples import painted_sem, unseen_sem
 from napari_limn.training.spec import preset_network
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import create_output, labels_shape
+from napari_limn.volume.reading.open import open_volume
+from napari_limn.volume.writing.output import create_output, labels_shape
 
 
 def read(path):

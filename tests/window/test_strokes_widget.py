@@ -23,7 +23,7 @@ from napari_limn.annotation.journal import read_journal, replay
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.cli import main
 from napari_limn.network.unet import UNet
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 
 pytestmark = pytest.mark.window
 

@@ -11,8 +11,8 @@ from qtpy.QtCore import QTimer
 
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import overlap, size_of
-from napari_limn.volume.lazy import lazy_levels
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.lazy import lazy_levels
+from napari_limn.volume.reading.open import open_volume
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -35,8 +35,8 @@ from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.annotation.recording import Painted, Recording
 from napari_limn.durable import on_failure
 from napari_limn.errors import LimnError
-from napari_limn.volume.output import labels_shape
 from napari_limn.volume.volume import size_in_bytes
+from napari_limn.volume.writing.output import labels_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

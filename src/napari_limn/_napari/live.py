@@ -33,7 +33,7 @@ from napari_limn.events import BlockDone, Event, Improved, Viewing
 from napari_limn.inference.flow import Stopped
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import clipped, size_of
-from napari_limn.volume.output import ArrayOutput
+from napari_limn.volume.writing.output import ArrayOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

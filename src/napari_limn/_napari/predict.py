@@ -30,7 +30,7 @@ from napari_limn.durable import unfinished
 from napari_limn.events import BlockDone, Event, Planned, Working, Writing
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.specs import described
-from napari_limn.volume.homes import refuse_misplaced
+from napari_limn.volume.writing.destination import refuse_misplaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -228,7 +228,7 @@ def _predicting(
     model: Model, volume: Volume, data: Any, spec: Any, there: list[Box]
 ) -> Generator[Event, None, Any]:
     from napari_limn.inference.pipeline import prediction_events
-    from napari_limn.volume.output import ArrayOutput
+    from napari_limn.volume.writing.output import ArrayOutput
 
     return prediction_events(model, volume, ArrayOutput(volume, data, there), spec)
 

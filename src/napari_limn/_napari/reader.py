@@ -10,12 +10,12 @@ import numpy as np
 import zarr
 
 from napari_limn._napari.layers import PLAIN, colormap, named
-from napari_limn.volume.lazy import lazy_levels
-from napari_limn.volume.mapped import MappedArray
-from napari_limn.volume.omezarr import channel_looks
-from napari_limn.volume.open import TIFF_SUFFIXES, ZARR_SUFFIXES, open_volume
+from napari_limn.volume.reading.lazy import lazy_levels
+from napari_limn.volume.reading.mapped import MappedArray
+from napari_limn.volume.reading.omezarr import channel_looks
+from napari_limn.volume.reading.open import TIFF_SUFFIXES, ZARR_SUFFIXES, open_volume
 from napari_limn.volume.volume import size_in_bytes
-from napari_limn.volume.zarr_output import PROBABILITIES
+from napari_limn.volume.writing.zarr_output import PROBABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -37,7 +37,7 @@ from napari_limn.annotation.places import find_places
 from napari_limn.annotation.strokes import find_paint
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event, Planned, Working
-from napari_limn.volume.open import open_labels
+from napari_limn.volume.reading.open import open_labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

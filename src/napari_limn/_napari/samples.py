@@ -10,7 +10,7 @@ from napari_limn import samples
 from napari_limn._napari.layers import colormap, named
 from napari_limn._napari.reader import layers_of
 from napari_limn.volume.boxes import whole
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 
 if TYPE_CHECKING:
     from napari_limn._napari.reader import LayerData

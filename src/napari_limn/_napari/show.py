@@ -18,7 +18,7 @@ from napari_limn._napari.samples import painted_sem
 from napari_limn._napari.shelf import SHELF
 from napari_limn._napari.train import TrainWidget
 from napari_limn.volume.boxes import whole
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

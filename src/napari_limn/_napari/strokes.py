@@ -18,8 +18,8 @@ from napari_limn._napari.offer import Offer
 from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event
-from napari_limn.volume.homes import refuse_replacing
 from napari_limn.volume.volume import Volume
+from napari_limn.volume.writing.destination import refuse_replacing
 
 if TYPE_CHECKING:
     from collections.abc import Generator

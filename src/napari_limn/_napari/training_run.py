@@ -8,7 +8,7 @@ from napari_limn._napari.classes import given_legend
 from napari_limn._napari.findings import stopping
 from napari_limn._napari.layers import volume_of
 from napari_limn.errors import LimnError
-from napari_limn.volume.open import open_labels
+from napari_limn.volume.reading.open import open_labels
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:

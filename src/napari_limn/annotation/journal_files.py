@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from napari_limn.annotation.journal import SUFFIX, Contents, Header, Journal, read_journal
 from napari_limn.errors import LimnError
-from napari_limn.volume.open import identity
-from napari_limn.volume.output import labels_shape
+from napari_limn.volume.reading.open import identity
+from napari_limn.volume.writing.output import labels_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

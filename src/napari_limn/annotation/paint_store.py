@@ -11,7 +11,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.boxes import Box, clipped, overlap, shape_of, whole, within
-from napari_limn.volume.lazy import plain_entries
+from napari_limn.volume.reading.lazy import plain_entries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

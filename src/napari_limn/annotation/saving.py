@@ -16,8 +16,8 @@ from napari_limn.annotation.strokes import count_values
 from napari_limn.durable import remove, unfinished
 from napari_limn.events import BlockDone
 from napari_limn.volume.boxes import blocks, count_blocks
-from napari_limn.volume.output import create_output
 from napari_limn.volume.volume import Volume
+from napari_limn.volume.writing.output import create_output
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -51,7 +51,7 @@ def saving_events(
     Raises
     ------
     LimnError
-        As :func:`napari_limn.volume.output.create_output`.
+        As :func:`napari_limn.volume.writing.output.create_output`.
     """
     values = sorted(count_values(labels))
     palette = {v: (colors or {}).get(v, default_color(v)) for v in values}

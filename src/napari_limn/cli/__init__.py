@@ -231,7 +231,7 @@ def _demo(args: argparse.Namespace) -> dict[str, Any]:
 def _train(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.model import Model
     from napari_limn.training.trainer import training_events
-    from napari_limn.volume.open import open_volume
+    from napari_limn.volume.reading.open import open_volume
 
     if len(args.pair) not in (0, 2) or not args.pair + args.pairs:
         raise LimnError(
@@ -268,7 +268,7 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
 def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
     """Refuse a name that no model can have, before the time to train one is spent."""
     from napari_limn.durable import disk_faults
-    from napari_limn.volume.homes import refuse_existing
+    from napari_limn.volume.writing.destination import refuse_existing
 
     if out.suffix.lower() != ".limn":
         raise LimnError(f"{out}: found suffix {out.suffix or '(none)'!r}, expected .limn for a model.")
@@ -340,7 +340,7 @@ def _best_of(run: Generator[Event, None, Model], args: argparse.Namespace) -> tu
 def _predict(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.inference.pipeline import PredictSpec, prediction_events
     from napari_limn.model import Model
-    from napari_limn.volume.open import open_volume
+    from napari_limn.volume.reading.open import open_volume
 
     began = time.perf_counter()
     model = Model.load(args.model)
@@ -373,7 +373,7 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
 
 def _info(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.info import certify_model, draw_model, model_info, plan_model, volume_info
-    from napari_limn.volume.homes import refuse_existing
+    from napari_limn.volume.writing.destination import refuse_existing
 
     if args.figure:
         refuse_existing(args.figure, overwrite=args.overwrite)

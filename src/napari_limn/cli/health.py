@@ -52,7 +52,7 @@ def _check(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.annotation.checkup import checkup
     from napari_limn.annotation.findings import findings_json
     from napari_limn.training.spec import TrainSpec
-    from napari_limn.volume.open import open_volume
+    from napari_limn.volume.reading.open import open_volume
 
     zero: Zero = args.zero or ("background" if args.objects else "unlabelled")
     # refuses what training would

@@ -45,7 +45,7 @@ def _next(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.annotation.strokes import find_paint
     from napari_limn.inference.pipeline import PredictSpec
     from napari_limn.inference.uncertainty import uncertainty_events
-    from napari_limn.volume.open import open_labels, open_volume
+    from napari_limn.volume.reading.open import open_labels, open_volume
 
     if args.count < 1:
         raise LimnError(f"found -n {args.count}, expected 1 or more places.")

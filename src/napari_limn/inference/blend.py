@@ -10,7 +10,7 @@ import torch
 from napari_limn.inference.extents import fitting
 from napari_limn.inference.overlap import lines_of, order
 from napari_limn.volume.boxes import shape_of, within
-from napari_limn.volume.mirror import read_mirrored
+from napari_limn.volume.reading.reflect import read_mirrored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -26,7 +26,7 @@ from napari_limn.inference.kernels import kernels_of, packed
 from napari_limn.inference.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.volume.boxes import blocks, clipped, grown, shape_of, shifted, slices
-from napari_limn.volume.mirror import read_mirrored
+from napari_limn.volume.reading.reflect import read_mirrored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

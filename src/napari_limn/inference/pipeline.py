@@ -16,9 +16,9 @@ from napari_limn.inference.plan import Plan, with_time
 from napari_limn.inference.run import Run
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model
-from napari_limn.volume.homes import clear_up, make_folder, refuse_existing, refuse_misplaced
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import LabelOutput, create_output, in_memory
+from napari_limn.volume.reading.open import open_volume
+from napari_limn.volume.writing.destination import clear_up, make_folder, refuse_existing, refuse_misplaced
+from napari_limn.volume.writing.output import LabelOutput, create_output, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

@@ -25,9 +25,9 @@ from napari_limn.inference.runtime import Runtime, measured_runtime, served
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import blocks, shape_of, shifted
 from napari_limn.volume.intensity import Scaling, fit_scaling
-from napari_limn.volume.open import identity
-from napari_limn.volume.output import plan_output
-from napari_limn.volume.windows import sampled
+from napari_limn.volume.reading.open import identity
+from napari_limn.volume.reading.sampling import sampled
+from napari_limn.volume.writing.output import plan_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from napari_limn.inference.spec import PredictSpec
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
-    from napari_limn.volume.output import LabelOutput, Probabilities
-    from napari_limn.volume.shards import Layout
     from napari_limn.volume.volume import Volume
+    from napari_limn.volume.writing.layout import Layout
+    from napari_limn.volume.writing.output import LabelOutput, Probabilities
 
 _SHARE_OF_FREE = 0.5
 _DEFAULT_MOST = 4_000_000_000

@@ -9,8 +9,8 @@ import numpy as np
 
 from napari_limn.annotation.places import Pool
 from napari_limn.inference.pipeline import PredictSpec, prediction_events
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import ArrayOutput
+from napari_limn.volume.reading.open import open_volume
+from napari_limn.volume.writing.output import ArrayOutput
 
 if TYPE_CHECKING:
     import os
@@ -64,7 +64,7 @@ class UncertaintyOutput:
         self._array = None if array is None else ArrayOutput(image, array)
 
     def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
-        """See :meth:`napari_limn.volume.output.LabelOutput.write`."""
+        """See :meth:`napari_limn.volume.writing.output.LabelOutput.write`."""
         found = uncertainty(np.asarray(probabilities))
         self._pool.add(box, found)
         if self._array is not None:

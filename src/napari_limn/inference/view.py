@@ -20,7 +20,7 @@ from napari_limn.inference.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.volume.boxes import clipped, overlap, shape_of, size_of, within
 from napari_limn.volume.intensity import fit_scaling
-from napari_limn.volume.output import ArrayOutput
+from napari_limn.volume.writing.output import ArrayOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -22,10 +22,10 @@ from napari_limn.training.augment import Batch, augmented
 from napari_limn.training.geometry import around, on_grid, patch_size
 from napari_limn.training.spec import CONTEXT
 from napari_limn.volume.boxes import clipped, grown, shape_of, within
-from napari_limn.volume.cache import cached_all
 from napari_limn.volume.intensity import fit_scaling
-from napari_limn.volume.mirror import read_mirrored
-from napari_limn.volume.open import open_labels, open_volume
+from napari_limn.volume.reading.cache import cached_all
+from napari_limn.volume.reading.open import open_labels, open_volume
+from napari_limn.volume.reading.reflect import read_mirrored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,7 +15,7 @@ from napari_limn.training.instant import load
 from napari_limn.training.loop import Run
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import begin, going_on
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def live_events(
     Parameters
     ----------
     image
-        What was painted on: whatever :func:`~napari_limn.volume.open.open_volume` takes.
+        What was painted on: whatever :func:`~napari_limn.volume.reading.open.open_volume` takes.
     paint
         The paint, as an array of the image's shape without channels; changes are copied between two steps.
     spec

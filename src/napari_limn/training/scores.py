@@ -12,7 +12,7 @@ from scipy.stats import t as student
 from napari_limn.annotation.classes import refuse_negative
 from napari_limn.errors import LimnError
 from napari_limn.volume.boxes import blocks
-from napari_limn.volume.open import open_volume, refuse_fractions
+from napari_limn.volume.reading.open import open_volume, refuse_fractions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

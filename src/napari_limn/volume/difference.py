@@ -11,7 +11,7 @@ import numpy as np
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes
 from napari_limn.volume.boxes import size_of, whole
-from napari_limn.volume.lazy import LazyLabels
+from napari_limn.volume.reading.lazy import LazyLabels
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:

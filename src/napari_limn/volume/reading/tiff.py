@@ -17,7 +17,7 @@ import zarr
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes, known_unit, resolve_names
-from napari_limn.volume.mapped import MappedArray
+from napari_limn.volume.reading.mapped import MappedArray
 from napari_limn.volume.volume import ArrayLike, Volume
 
 if TYPE_CHECKING:

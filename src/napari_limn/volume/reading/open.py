@@ -14,8 +14,8 @@ from zarr.storage import LocalStore
 from napari_limn.durable import fingerprint
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes, check_names
-from napari_limn.volume.omezarr import open_zarr
-from napari_limn.volume.tiff import files_of, open_tiff
+from napari_limn.volume.reading.omezarr import open_zarr
+from napari_limn.volume.reading.tiff import files_of, open_tiff
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:

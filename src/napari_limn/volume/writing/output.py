@@ -13,12 +13,12 @@ from napari_limn.durable import disk_faults, remove, sync_up, unfinished
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, whole
-from napari_limn.volume.homes import home_of, refuse_existing, refuse_misplaced
-from napari_limn.volume.lazy import LazyLabels
-from napari_limn.volume.pyramid import Pyramid
-from napari_limn.volume.shards import Layout, make_layout
-from napari_limn.volume.tiff_output import TILE, refuse_unfit_tiff, seal_tiff
-from napari_limn.volume.zarr_output import (
+from napari_limn.volume.reading.lazy import LazyLabels
+from napari_limn.volume.writing.destination import home_of, refuse_existing, refuse_misplaced
+from napari_limn.volume.writing.layout import Layout, make_layout
+from napari_limn.volume.writing.pyramid import Pyramid
+from napari_limn.volume.writing.tiff_output import TILE, refuse_unfit_tiff, seal_tiff
+from napari_limn.volume.writing.zarr_output import (
     open_target,
     seal_label,
     seal_zarr,
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from napari_limn.volume.axes import Axes
     from napari_limn.volume.boxes import Box
-    from napari_limn.volume.pyramid import Target
     from napari_limn.volume.volume import RGBA, Volume
+    from napari_limn.volume.writing.pyramid import Target
 
 Probabilities = Literal["uint8", "float16"]
 """How a probability is stored: 255 p rounded, or as it is in half precision."""
@@ -310,7 +310,7 @@ def create_output(
     ------
     LimnError
         If the file exists and `overwrite` is not set, there is no such folder, nothing to resume, or too little disk;
-        and as :func:`plan_output` and :func:`~napari_limn.volume.homes.refuse_misplaced`.
+        and as :func:`plan_output` and :func:`~napari_limn.volume.writing.destination.refuse_misplaced`.
     """
     refuse_misplaced(path, image)
     layout = plan_output(

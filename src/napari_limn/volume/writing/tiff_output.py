@@ -19,7 +19,7 @@ import zarr
 from napari_limn.durable import aside, put_in_place, remove, sync_file
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import CENTIMETRES, GRID
-from napari_limn.volume.tiff import MARK, NAMES, ORIGIN
+from napari_limn.volume.reading.tiff import MARK, NAMES, ORIGIN
 from napari_limn.volume.volume import size_in_bytes
 
 if TYPE_CHECKING:

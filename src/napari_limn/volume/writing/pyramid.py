@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_limn.durable import sync_file, sync_folder
 from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, within
-from napari_limn.volume.shards import picked
+from napari_limn.volume.writing.layout import picked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.volume.boxes import Box
-    from napari_limn.volume.shards import Grid, Level
+    from napari_limn.volume.writing.layout import Grid, Level
 
 Parts = list["NDArray[Any]"]
 """One array (C, T, Z, Y, X) for each target: labels with C = 1, probabilities with one channel a class."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal
 from napari_limn.durable import aside, disk_faults, remove
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
-from napari_limn.volume.omezarr import open_zarr
-from napari_limn.volume.open import TIFF_SUFFIXES, ZARR_SUFFIXES, places_of
-from napari_limn.volume.zarr_output import CLASSES, image_levels, list_labels
+from napari_limn.volume.reading.omezarr import open_zarr
+from napari_limn.volume.reading.open import TIFF_SUFFIXES, ZARR_SUFFIXES, places_of
+from napari_limn.volume.writing.zarr_output import CLASSES, image_levels, list_labels
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,15 +23,15 @@ from zarr.codecs import ZstdCodec
 from napari_limn.durable import open_alone, put_in_place, sync_file, sync_folder
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes
-from napari_limn.volume.omezarr import MARK, ome_metadata
-from napari_limn.volume.pyramid import Target
+from napari_limn.volume.reading.omezarr import MARK, ome_metadata
+from napari_limn.volume.writing.pyramid import Target
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from napari_limn.volume.shards import Layout, Level
     from napari_limn.volume.volume import RGBA, Volume
+    from napari_limn.volume.writing.layout import Layout, Level
 
 CLASSES = "classes"
 """Name of the labels in an output of their own."""
