@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from napari_limn.annotation.changes import Change
-from napari_limn.annotation.journal import Header, Journal, Record, read_journal, replay
+from napari_limn.annotation.journal.changes import Change
+from napari_limn.annotation.journal.format import Header, Journal, Record, read_journal, replay
+from napari_limn.annotation.journal.recording import History, Painted, Recording, difference
+from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend
-from napari_limn.annotation.paint_store import PaintStore
-from napari_limn.annotation.recording import History, Painted, Recording, difference
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes
 
@@ -36,7 +36,7 @@ def refuse(*_, **__):
 def full_disk(monkeypatch):
     """Nothing more can be written to journals for a while."""
     with monkeypatch.context() as patch:
-        patch.setattr("napari_limn.annotation.journal.append_line", refuse)
+        patch.setattr("napari_limn.annotation.journal.format.append_line", refuse)
         yield
 
 
@@ -192,9 +192,9 @@ def test_strokes_by_places_however_far_apart(seed, cell, count):
     values = rng.integers(0, 3, count)
     data[tuple(places)] = values
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_limn.annotation.recording._CELL", cell)
-        patch.setattr("napari_limn.annotation.recording._DENSE", 1)
-        patch.setattr("napari_limn.annotation.changes._DENSE", 1)
+        patch.setattr("napari_limn.annotation.journal.recording._CELL", cell)
+        patch.setattr("napari_limn.annotation.journal.recording._DENSE", 1)
+        patch.setattr("napari_limn.annotation.journal.changes._DENSE", 1)
         recording.painted(Painted.at(places, values))
     np.testing.assert_array_equal(np.asarray(recording.known), data)
 
@@ -282,7 +282,7 @@ def test_what_is_no_journal_is_refused(tmp_path, text, sentence):
 def test_a_newer_format_and_another_file_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "a.strokes.jsonl"
     with monkeypatch.context() as patch:
-        patch.setattr("napari_limn.annotation.journal.VERSION", 2)
+        patch.setattr("napari_limn.annotation.journal.format.VERSION", 2)
         Journal.create(path, header()).close()
     with pytest.raises(LimnError, match="format 2, this version knows up to 1; update"):
         read_journal(path)
@@ -453,7 +453,7 @@ def test_a_disk_that_went_away_never_reaches_the_brush_and_the_journal_is_given_
     layer, rng = Layer(data, recording), np.random.default_rng(0)
     layer.stroke(rng)
     with monkeypatch.context() as patch:
-        patch.setattr("napari_limn.annotation.journal.append_line", gone)
+        patch.setattr("napari_limn.annotation.journal.format.append_line", gone)
         layer.stroke(rng)
         assert recording.trouble == (
             f"the disk with the strokes does not answer ({os.strerror(code)}); connect it again."
@@ -537,7 +537,7 @@ def test_changes_come_back_from_text_voxel_by_voxel(seed, at_once):
     again = Change.decoded(change.encoded())
     result = old.ravel().copy()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_limn.annotation.changes._AT_ONCE", at_once)
+        patch.setattr("napari_limn.annotation.journal.changes._AT_ONCE", at_once)
         for positions, before, after in again.pieces():
             assert (result[positions] == before).all()
             result[positions] = after
@@ -581,7 +581,7 @@ def test_a_difference_is_found_whatever_is_compared_at_once(seed, slab, dtype):
     known = PaintStore(SHAPE, dtype, (2, 3, 3))
     known[...] = old
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_limn.annotation.recording._SLAB", slab)
+        patch.setattr("napari_limn.annotation.journal.recording._SLAB", slab)
         change = difference(known, new)
     for positions, _, after in change.pieces():
         known.put(positions, after)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_limn.annotation.paint_store import PaintStore, Part
+from napari_limn.annotation.journal.sparse_labels import PaintStore, Part
 from napari_limn.annotation.strokes import count_values, find_paint
 from napari_limn.errors import LimnError
 from napari_limn.volume.volume import Volume

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_limn.annotation.journal import Journal, read_journal, replay
-from napari_limn.annotation.journal_files import begin_journal, found_journals, header_for, homes, user_folder
+from napari_limn.annotation.journal.export import saving_events
+from napari_limn.annotation.journal.files import begin_journal, found_journals, header_for, homes, user_folder
+from napari_limn.annotation.journal.format import Journal, read_journal, replay
+from napari_limn.annotation.journal.recording import Painted, Recording
+from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend
-from napari_limn.annotation.paint_store import PaintStore
-from napari_limn.annotation.recording import Painted, Recording
-from napari_limn.annotation.saving import saving_events
 from napari_limn.cli import main
 from napari_limn.events import BlockDone, drain
 from napari_limn.volume.axes import Axes
@@ -30,7 +30,7 @@ BOX = ((1, 2), (10, 20), (30, 40))
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "napari_limn.annotation.journal_files.user_folder", lambda: tmp_path / "own" / "strokes"
+        "napari_limn.annotation.journal.files.user_folder", lambda: tmp_path / "own" / "strokes"
     )
 
 

@@ -21,7 +21,7 @@ from napari_limn._napari.correct import ClickCorrector
 from napari_limn._napari.layers import MADE_BY, hand_over, note_file, refuse_kept, show_labels, volume_of
 from napari_limn._napari.legend import ClassLegend
 from napari_limn._napari.reader import get_reader
-from napari_limn.annotation.saving import saving_events
+from napari_limn.annotation.journal.export import saving_events
 from napari_limn.events import drain
 from napari_limn.volume.volume import Volume
 

@@ -23,7 +23,7 @@ from napari_limn._napari.state import _clock
 from napari_limn._napari.train import NEW, TrainWidget
 from napari_limn.annotation.classes import Classes
 from napari_limn.annotation.findings import Remedy
-from napari_limn.annotation.paint_store import PaintStore
+from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec

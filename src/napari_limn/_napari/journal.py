@@ -28,11 +28,11 @@ from napari_limn._napari.layers import (
 )
 from napari_limn._napari.listening import call_all, connected
 from napari_limn.annotation.classes import MOST, default_color
-from napari_limn.annotation.journal import Header, Journal
-from napari_limn.annotation.journal_files import begin_journal, header_for
+from napari_limn.annotation.journal.files import begin_journal, header_for
+from napari_limn.annotation.journal.format import Header, Journal
+from napari_limn.annotation.journal.recording import Painted, Recording
+from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend, painted_values
-from napari_limn.annotation.paint_store import PaintStore
-from napari_limn.annotation.recording import Painted, Recording
 from napari_limn.durable import on_failure
 from napari_limn.errors import LimnError
 from napari_limn.volume.volume import size_in_bytes

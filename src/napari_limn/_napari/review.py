@@ -32,7 +32,7 @@ from napari_limn._napari.predict import UNFINISHED
 from napari_limn._napari.shelf import SHELF
 from napari_limn._napari.view import look_at
 from napari_limn.annotation.audit import frame_events
-from napari_limn.annotation.journal_files import writable
+from napari_limn.annotation.journal.files import writable
 from napari_limn.annotation.places import find_places
 from napari_limn.annotation.strokes import find_paint
 from napari_limn.errors import LimnError

@@ -15,7 +15,7 @@ from napari_limn._napari.forms import Panel
 from napari_limn._napari.journal import journals_of
 from napari_limn._napari.layers import MADE_BY, is_painted, painted_look, path_of, volume_of, volume_on_disk
 from napari_limn._napari.offer import Offer
-from napari_limn.annotation.paint_store import PaintStore
+from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event
 from napari_limn.volume.volume import Volume
@@ -199,6 +199,6 @@ def _how_made(layer: Labels) -> str:
 def _saving(
     labels: Volume, path: Path, colors: dict[int, Any], names: dict[int, str]
 ) -> Generator[Event, None, Path]:
-    from napari_limn.annotation.saving import saving_events
+    from napari_limn.annotation.journal.export import saving_events
 
     return saving_events(labels, path, colors, names, overwrite=True)

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_limn.annotation.changes import Change
+from napari_limn.annotation.journal.changes import Change
+from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend
-from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.durable import (
     append_line,
     disk_faults,

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from napari_limn.annotation.changes import Change
-from napari_limn.annotation.journal import Contents, Journal, Record, replay
+from napari_limn.annotation.journal.changes import Change
+from napari_limn.annotation.journal.format import Contents, Journal, Record, replay
+from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend
-from napari_limn.annotation.paint_store import PaintStore
 from napari_limn.errors import LimnError
 from napari_limn.volume.boxes import Box, blocks, overlap, shape_of, shifted, size_of, slices
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.annotation.changes import Place
-    from napari_limn.annotation.journal import Kind
+    from napari_limn.annotation.journal.changes import Place
+    from napari_limn.annotation.journal.format import Kind
 
 _SLAB = 1 << 22  # voxels that are compared at once
 _CELL = 256  # voxels along the sides of the pieces that a wide stroke is looked at in

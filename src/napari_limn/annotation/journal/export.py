@@ -10,8 +10,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.annotation.classes import default_color, default_name
-from napari_limn.annotation.journal import read_journal, replay
-from napari_limn.annotation.recording import History
+from napari_limn.annotation.journal.format import read_journal, replay
+from napari_limn.annotation.journal.recording import History
 from napari_limn.annotation.strokes import count_values
 from napari_limn.durable import remove, unfinished
 from napari_limn.events import BlockDone

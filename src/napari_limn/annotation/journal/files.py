@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_limn.annotation.journal import SUFFIX, Contents, Header, Journal, read_journal
+from napari_limn.annotation.journal.format import SUFFIX, Contents, Header, Journal, read_journal
 from napari_limn.errors import LimnError
 from napari_limn.volume.reading.open import identity
 from napari_limn.volume.writing.output import labels_shape
