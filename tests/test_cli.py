@@ -296,7 +296,7 @@ def test_a_bug_keeps_its_traceback(files, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("napari_limn.training.scores.score", broken)
+    monkeypatch.setattr("napari_limn.evaluation.scores.score", broken)
     with pytest.raises(ZeroDivisionError):
         main(["score", str(files / "truth.tif"), str(files / "truth.tif")])
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_limn.annotation.classes import Classes
     from napari_limn.errors import LimnError
+    from napari_limn.evaluation.scores import Score, score
     from napari_limn.events import drain
     from napari_limn.inference.pipeline import PredictSpec, plan, predict, prediction_events
     from napari_limn.model import Model, ModelSpec
     from napari_limn.network.spec import UNetSpec
-    from napari_limn.training.scores import Score, score
     from napari_limn.training.spec import AugmentSpec, TrainSpec
     from napari_limn.training.trainer import train, training_events
     from napari_limn.volume.reading.open import open_volume

@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from napari_limn import samples
+from napari_limn.evaluation.scores import score
 from napari_limn.inference.pipeline import prediction_events
-from napari_limn.training.scores import score
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import training_events
 from napari_limn.volume.reading.open import open_volume

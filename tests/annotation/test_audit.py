@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_limn.annotation.audit import (
+from napari_limn.errors import LimnError
+from napari_limn.evaluation.audit import (
     Audit,
     Estimate,
     Frame,
@@ -20,7 +21,6 @@ from napari_limn.annotation.audit import (
     joint_counts,
     patch_size,
 )
-from napari_limn.errors import LimnError
 from napari_limn.volume.boxes import blocks, slices
 from napari_limn.volume.volume import Volume
 

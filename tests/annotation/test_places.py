@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_limn.annotation.places import Pool, choose_cell, find_places
+from napari_limn.evaluation.where_next import Pool, choose_cell, find_places
 from napari_limn.volume.boxes import blocks, contains, slices, whole
 
 ONE = (1.0, 1.0, 1.0)

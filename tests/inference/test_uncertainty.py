@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import RUNS, blocks_in, image_of, model_of, set_up
 
-from napari_limn.annotation.places import Pool
 from napari_limn.device import choose_device
+from napari_limn.evaluation.where_next import Pool
 from napari_limn.events import drain
 from napari_limn.inference.engine import BlockEngine, Evaluator
 from napari_limn.inference.pipeline import PredictSpec

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from napari_limn.annotation.classes import IGNORE
+from napari_limn.evaluation.scores import score
 from napari_limn.events import Found, Improved, Scored, Step, Warned, Working, drain
 from napari_limn.inference.pipeline import predict
 from napari_limn.model import Model
@@ -17,7 +18,6 @@ from napari_limn.training.data import TrainingSet, gather
 from napari_limn.training.instant import drawing, teaching
 from napari_limn.training.judge import age, share_beside
 from napari_limn.training.loop import Run
-from napari_limn.training.scores import score
 from napari_limn.training.spec import TrainSpec, choose_network, pixel_features
 from napari_limn.training.trainer import train, training_events
 from napari_limn.volume.boxes import shape_of

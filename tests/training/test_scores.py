@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
 from napari_limn.errors import LimnError
-from napari_limn.training import scores
-from napari_limn.training.scores import mean_iou, not_worse, score
+from napari_limn.evaluation import scores
+from napari_limn.evaluation.scores import mean_iou, not_worse, score
 from napari_limn.volume.boxes import blocks
 from napari_limn.volume.volume import Volume
 

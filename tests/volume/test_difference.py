@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from napari_limn import LimnError
+from napari_limn.evaluation.difference import AT_ONCE, Pair, plane_in_sight
 from napari_limn.volume.boxes import whole
-from napari_limn.volume.difference import AT_ONCE, Pair, plane_in_sight
 
 NAMES = {2: "YX", 3: "ZYX", 4: "TZYX"}
 

@@ -10,10 +10,10 @@ from napari.layers import Labels, Shapes
 from napari_limn._napari.classes import names_of, set_legend
 from napari_limn._napari.layers import MADE_BY, empty_labels, painted_look, placement, volume_of
 from napari_limn._napari.view import look_at, rectangle
-from napari_limn.annotation.audit import SUFFIX, Audit, estimate, joint_counts
 from napari_limn.annotation.classes import default_name
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
+from napari_limn.evaluation.audit import SUFFIX, Audit, estimate, joint_counts
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import shape_of, slices
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from numpy.typing import NDArray
 
-    from napari_limn.annotation.audit import Frame
     from napari_limn.annotation.classes import Zero
+    from napari_limn.evaluation.audit import Frame
     from napari_limn.volume.boxes import Box
 
 _EDGE = 1 / 32  # of the side of a patch: how thick its box is drawn

@@ -34,9 +34,9 @@ from napari_limn._napari.layers import (
 )
 from napari_limn._napari.listening import call_all, connected
 from napari_limn.errors import LimnError
+from napari_limn.evaluation.difference import Pair, plane_in_sight
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import overlap, size_of
-from napari_limn.volume.difference import Pair, plane_in_sight
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -31,11 +31,11 @@ from napari_limn._napari.layers import (
 from napari_limn._napari.predict import UNFINISHED
 from napari_limn._napari.shelf import SHELF
 from napari_limn._napari.view import look_at
-from napari_limn.annotation.audit import frame_events
 from napari_limn.annotation.journal.files import writable
-from napari_limn.annotation.places import find_places
 from napari_limn.annotation.strokes import find_paint
 from napari_limn.errors import LimnError
+from napari_limn.evaluation.audit import frame_events
+from napari_limn.evaluation.where_next import find_places
 from napari_limn.events import BlockDone, Event, Planned, Working
 from napari_limn.volume.reading.open import open_labels
 
@@ -47,9 +47,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qtpy.QtWidgets import QPushButton
 
-    from napari_limn.annotation.audit import Frame
     from napari_limn.annotation.classes import Classes
-    from napari_limn.annotation.places import Point, Pool
+    from napari_limn.evaluation.audit import Frame
+    from napari_limn.evaluation.where_next import Point, Pool
     from napari_limn.model import Model
     from napari_limn.volume.volume import Volume
 

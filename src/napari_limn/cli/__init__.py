@@ -361,7 +361,7 @@ def _predict(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _score(args: argparse.Namespace) -> dict[str, Any]:
-    from napari_limn.training.scores import score
+    from napari_limn.evaluation.scores import score
 
     found = score(args.prediction, args.truth, args.zero)
     rows = [f"  {value}: IoU {found.iou[value]:.4f}, Dice {found.dice[value]:.4f}" for value in found.iou]

@@ -41,8 +41,8 @@ def add_next(verbs: Any) -> argparse.ArgumentParser:
 
 
 def _next(args: argparse.Namespace) -> dict[str, Any]:
-    from napari_limn.annotation.places import find_places
     from napari_limn.annotation.strokes import find_paint
+    from napari_limn.evaluation.where_next import find_places
     from napari_limn.inference.pipeline import PredictSpec
     from napari_limn.inference.uncertainty import uncertainty_events
     from napari_limn.volume.reading.open import open_labels, open_volume

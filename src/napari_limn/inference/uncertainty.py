@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.annotation.places import Pool
+from napari_limn.evaluation.where_next import Pool
 from napari_limn.inference.pipeline import PredictSpec, prediction_events
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.writing.output import ArrayOutput
