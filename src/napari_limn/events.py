@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from napari_limn.annotation.findings import Finding
-    from napari_limn.inference.plan import Plan
+    from napari_limn.inference.planning.plan import Plan
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.writing.output import FileOutput

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_limn.inference.certificate import Certificate
-    from napari_limn.inference.plan import Plan
+    from napari_limn.inference.measured.certificate import Certificate
+    from napari_limn.inference.planning.plan import Plan
     from napari_limn.model import Model
     from napari_limn.network.spec import UNetSpec
     from napari_limn.volume.volume import Volume
@@ -60,7 +60,7 @@ def model_info(path: Path, memory: int | str = "2GB") -> dict[str, Any]:
 
 def _example_plan(network: UNetSpec, limit: int) -> tuple[Plan | None, str]:
     """A plan for an image of usual extent in `limit` bytes, or None; and what is to be said of it."""
-    from napari_limn.inference.plan import choose_plan
+    from napari_limn.inference.planning.plan import choose_plan
 
     try:
         found = choose_plan(network, _EXAMPLE[network.ndim], limit)
@@ -87,7 +87,7 @@ def certify_model(path: Path, image: Path, axes: str | None = None) -> dict[str,
 def certificate(model: Model, volume: Volume) -> Certificate:
     """What :func:`certify_model` finds for a model and a volume that are open already."""
     from napari_limn.device import choose_device, choose_precision
-    from napari_limn.inference.certificate import certify
+    from napari_limn.inference.measured.certificate import certify
     from napari_limn.inference.pipeline import check_fit
     from napari_limn.volume.intensity import fit_scaling
 

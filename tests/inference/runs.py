@@ -12,8 +12,8 @@ from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Working
 from napari_limn.inference import run as run_module
-from napari_limn.inference.engine import feet_on_grid
-from napari_limn.inference.plan import Plan
+from napari_limn.inference.engines.evaluator import feet_on_grid
+from napari_limn.inference.planning.plan import Plan
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec

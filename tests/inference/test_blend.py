@@ -16,11 +16,11 @@ from torch import nn
 
 from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
-from napari_limn.inference.blend import BlendEngine
-from napari_limn.inference.engine import BlockEngine, Evaluator
-from napari_limn.inference.overlap import Line, kept_bytes, lines_of, order
+from napari_limn.inference.engines.blend import BlendEngine
+from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator
+from napari_limn.inference.engines.overlap import Line, kept_bytes, lines_of, order
 from napari_limn.inference.pipeline import PredictSpec, predict
-from napari_limn.inference.plan import choose_plan, feet_on_grid, make_blend, make_plan
+from napari_limn.inference.planning.plan import choose_plan, feet_on_grid, make_blend, make_plan
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from napari_limn.annotation.classes import Classes
-from napari_limn.inference.certificate import certify
+from napari_limn.inference.measured.certificate import certify
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet

@@ -16,13 +16,13 @@ from torch import nn
 
 from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
-from napari_limn.inference import engine as engine_module
-from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine
-from napari_limn.inference.folding import folded
-from napari_limn.inference.plan import feet_on_grid, make_plan
-from napari_limn.inference.stages import NotStreamableError
-from napari_limn.inference.sweep import Sweep
+from napari_limn.inference.engines import evaluator as engine_module
+from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator, SweepEngine
+from napari_limn.inference.planning.plan import feet_on_grid, make_plan
+from napari_limn.inference.streaming.stages import NotStreamableError
+from napari_limn.inference.streaming.sweep import Sweep
 from napari_limn.model import Model, ModelSpec
+from napari_limn.network.folding import folded
 from napari_limn.network.graph import Footprint, trace
 from napari_limn.network.spec import CHOICES, UNetSpec
 from napari_limn.network.unet import UNet

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from napari_limn.device import channels_last
-from napari_limn.inference import kernels
-from napari_limn.inference.folding import folded
-from napari_limn.inference.kernels import Convolution, kernels_of, packed, works
+from napari_limn.inference.streaming import kernels
+from napari_limn.inference.streaming.kernels import Convolution, kernels_of, packed, works
+from napari_limn.network.folding import folded
 from napari_limn.network.graph import trace
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet

@@ -17,17 +17,18 @@ from torch import nn
 
 from napari_limn.errors import LimnError
 from napari_limn.events import Noted, drain
-from napari_limn.inference import precision as precision_module
-from napari_limn.inference import runtime, vino
-from napari_limn.inference.engine import BlockEngine, Evaluator
-from napari_limn.inference.folding import folded
+from napari_limn.inference.engines import openvino as vino
+from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator
+from napari_limn.inference.engines.openvino import NotServedError, Served
 from napari_limn.inference.ledger import Ledger
+from napari_limn.inference.measured import precision as precision_module
+from napari_limn.inference.measured import runtime
+from napari_limn.inference.measured.runtime import Runtime
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
-from napari_limn.inference.plan import network_bytes
+from napari_limn.inference.planning.columns import LOOSE, least_alive
+from napari_limn.inference.planning.plan import network_bytes
 from napari_limn.inference.run import Run
-from napari_limn.inference.runtime import Runtime
-from napari_limn.inference.sweep_plan import LOOSE, least_alive
-from napari_limn.inference.vino import NotServedError, Served
+from napari_limn.network.folding import folded
 from napari_limn.network.graph import footprint
 from napari_limn.network.spec import CHOICES, UNetSpec
 from napari_limn.network.unet import UNet

@@ -13,9 +13,9 @@ from torch import nn
 from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Planned, Warned, Working
-from napari_limn.inference.engine import BlockEngine
+from napari_limn.inference.engines.evaluator import BlockEngine
 from napari_limn.inference.pipeline import PredictSpec, check_fit, plan, predict, prediction_events
-from napari_limn.inference.plan import choose_plan
+from napari_limn.inference.planning.plan import choose_plan
 from napari_limn.inference.run import Run
 from napari_limn.info import certificate
 from napari_limn.model import Model, ModelSpec

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_limn.errors import LimnError
-from napari_limn.inference.plan import (
+from napari_limn.inference.planning.columns import cheapest_sweep, least_alive
+from napari_limn.inference.planning.plan import (
     activation_values,
     choose_plan,
     feet_on_grid,
@@ -17,7 +18,6 @@ from napari_limn.inference.plan import (
     plan_beside,
     with_time,
 )
-from napari_limn.inference.sweep_plan import cheapest_sweep, least_alive
 from napari_limn.network.bank import bank_values, features_of
 from napari_limn.network.graph import Footprint, footprint
 from napari_limn.network.spec import PixelSpec, UNetSpec

@@ -41,13 +41,13 @@ from napari_limn.errors import LimnError
 from napari_limn.events import Noted, Planned, Warned, drain
 from napari_limn.inference import ledger as ledger_module
 from napari_limn.inference import pipeline as pipeline_module
-from napari_limn.inference.engine import Evaluator, SweepEngine
+from napari_limn.inference.engines.evaluator import Evaluator, SweepEngine
 from napari_limn.inference.flow import Ahead
-from napari_limn.inference.kernels import Convolution
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
 from napari_limn.inference.run import Run
-from napari_limn.inference.sweep import Sweep
+from napari_limn.inference.streaming.kernels import Convolution
+from napari_limn.inference.streaming.sweep import Sweep
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume

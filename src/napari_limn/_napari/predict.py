@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
 
-    from napari_limn.inference.certificate import Certificate
+    from napari_limn.inference.measured.certificate import Certificate
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume

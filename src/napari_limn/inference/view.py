@@ -12,11 +12,11 @@ import torch
 
 from napari_limn.device import choose_device
 from napari_limn.events import BlockDone, Event, Viewing
-from napari_limn.inference.engine import BlockEngine, Evaluator, read_swept
-from napari_limn.inference.extents import feet_on_grid, on_grid, swept_extent, up
+from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator, read_swept
 from napari_limn.inference.flow import Stopped
-from napari_limn.inference.kernels import kernels_of
-from napari_limn.inference.sweep import Sweep
+from napari_limn.inference.streaming.extents import feet_on_grid, on_grid, swept_extent, up
+from napari_limn.inference.streaming.kernels import kernels_of
+from napari_limn.inference.streaming.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.volume.boxes import clipped, overlap, shape_of, size_of, within
 from napari_limn.volume.intensity import fit_scaling
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.inference.extents import Grid
+    from napari_limn.inference.streaming.extents import Grid
     from napari_limn.model import Model
     from napari_limn.network.graph import Graph
     from napari_limn.network.spec import UNetSpec

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_limn.errors import LimnError
-from napari_limn.inference.certificate import middle_piece
-from napari_limn.inference.engine import BlockEngine, Evaluator, most_likely, window_of
-from napari_limn.inference.extents import on_grid
-from napari_limn.inference.plan import network_bytes
-from napari_limn.inference.precision import AGREEMENT
-from napari_limn.inference.sweep_plan import LOOSE, least_alive
-from napari_limn.inference.vino import Served, version
+from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator, most_likely, window_of
+from napari_limn.inference.engines.openvino import Served, version
+from napari_limn.inference.measured.certificate import middle_piece
+from napari_limn.inference.measured.precision import AGREEMENT
+from napari_limn.inference.planning.columns import LOOSE, least_alive
+from napari_limn.inference.planning.plan import network_bytes
+from napari_limn.inference.streaming.extents import on_grid
 from napari_limn.volume.boxes import shape_of, size_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_limn.inference.extents import Grid
-    from napari_limn.inference.plan import Plan
+    from napari_limn.inference.planning.plan import Plan
+    from napari_limn.inference.streaming.extents import Grid
     from napari_limn.model import Model
     from napari_limn.network.spec import UNetSpec
     from napari_limn.volume.boxes import Box

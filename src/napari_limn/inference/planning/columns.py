@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from napari_limn.inference.extents import Grid, feet_on_grid, on_grid, readers, swept_extent, too_little, up
-from napari_limn.inference.folding import folded
-from napari_limn.inference.sweep import Sweep
+from napari_limn.inference.streaming.extents import (
+    Grid,
+    feet_on_grid,
+    on_grid,
+    readers,
+    swept_extent,
+    too_little,
+    up,
+)
+from napari_limn.inference.streaming.sweep import Sweep
+from napari_limn.network.folding import folded
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.network.unet import UNet
 

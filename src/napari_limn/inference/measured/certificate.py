@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_limn.inference.blend import BlendEngine
-from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine
+from napari_limn.inference.engines.blend import BlendEngine
+from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator, SweepEngine
 from napari_limn.volume.axes import GRID, Axes
 from napari_limn.volume.boxes import slices
 from napari_limn.volume.volume import Volume
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from napari_limn.inference.extents import Grid
+    from napari_limn.inference.streaming.extents import Grid
     from napari_limn.model import Model
     from napari_limn.volume.intensity import Scaling
 

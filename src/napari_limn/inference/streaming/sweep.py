@@ -17,9 +17,16 @@ import torch
 from torch.nn import functional as F
 
 from napari_limn.device import channels_last
-from napari_limn.inference.extents import bank_gaps
-from napari_limn.inference.schedule import Schedule
-from napari_limn.inference.stages import FILTERS, SPREADS, WINDOWS, NotStreamableError, Part, stages_of
+from napari_limn.inference.streaming.extents import bank_gaps
+from napari_limn.inference.streaming.schedule import Schedule
+from napari_limn.inference.streaming.stages import (
+    FILTERS,
+    SPREADS,
+    WINDOWS,
+    NotStreamableError,
+    Part,
+    stages_of,
+)
 from napari_limn.network.bank import bank_values
 from napari_limn.network.graph import Slot, Weight
 
@@ -28,8 +35,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from napari_limn.inference.kernels import Kernel
-    from napari_limn.inference.stages import Edge, Spans, Stage
+    from napari_limn.inference.streaming.kernels import Kernel
+    from napari_limn.inference.streaming.stages import Edge, Spans, Stage
     from napari_limn.network.graph import Graph, Op
 
 _GAPS = 1.3  # of the room for features that the heap keeps, where blocks are of several extents (benchmarks/memory.py)

@@ -7,7 +7,9 @@ from math import ceil, prod
 from typing import TYPE_CHECKING
 
 from napari_limn.errors import LimnError
-from napari_limn.inference.extents import (
+from napari_limn.inference.engines.overlap import Line, kept_bytes, lines_of
+from napari_limn.inference.planning.columns import LOOSE, OWN, cheapest_sweep
+from napari_limn.inference.streaming.extents import (
     Grid,
     bank_gaps,
     feet_on_grid,
@@ -17,8 +19,6 @@ from napari_limn.inference.extents import (
     too_little,
     up,
 )
-from napari_limn.inference.overlap import Line, kept_bytes, lines_of
-from napari_limn.inference.sweep_plan import LOOSE, OWN, cheapest_sweep
 from napari_limn.network.bank import bank_values, features_of
 from napari_limn.network.pixels import bank_sizes
 from napari_limn.volume.boxes import count_blocks

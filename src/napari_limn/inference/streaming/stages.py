@@ -10,7 +10,7 @@ import torch
 from napari_limn.errors import LimnError
 from napari_limn.network.bank import gaussian_features, local_deviation
 from napari_limn.network.graph import Op
-from napari_limn.network.moves import STILL
+from napari_limn.network.intervals import STILL
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_limn.inference.extents import fitting
-from napari_limn.inference.overlap import lines_of, order
+from napari_limn.inference.engines.overlap import lines_of, order
+from napari_limn.inference.streaming.extents import fitting
 from napari_limn.volume.boxes import shape_of, within
 from napari_limn.volume.reading.reflect import read_mirrored
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_limn.inference.engine import Evaluator
-    from napari_limn.inference.extents import Grid
+    from napari_limn.inference.engines.evaluator import Evaluator
+    from napari_limn.inference.streaming.extents import Grid
     from napari_limn.volume.boxes import Box
 
 Place = tuple[int, ...]  # of a tile or a cell among the others along T, Z, Y and X

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_limn.inference.stages import Edge, Stage
+    from napari_limn.inference.streaming.stages import Edge, Stage
 
 FAR = 1 << 62
 

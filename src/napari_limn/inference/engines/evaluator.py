@@ -19,11 +19,11 @@ import torch
 
 from napari_limn.concurrency import in_parallel
 from napari_limn.device import channels_last
-from napari_limn.inference.extents import feet_on_grid, fitting, readers, swept_extent
 from napari_limn.inference.flow import Ahead
-from napari_limn.inference.folding import folded
-from napari_limn.inference.kernels import kernels_of, packed
-from napari_limn.inference.sweep import Sweep
+from napari_limn.inference.streaming.extents import feet_on_grid, fitting, readers, swept_extent
+from napari_limn.inference.streaming.kernels import kernels_of, packed
+from napari_limn.inference.streaming.sweep import Sweep
+from napari_limn.network.folding import folded
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.volume.boxes import blocks, clipped, grown, shape_of, shifted, slices
 from napari_limn.volume.reading.reflect import read_mirrored
