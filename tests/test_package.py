@@ -13,7 +13,7 @@ from napari_limn import samples
 
 ROOT = Path(__file__).parents[1]
 HEADLESS = [
-    "napari_limn.annotation.patches", "napari_limn.cli", "napari_limn.demo", "napari_limn.inference.pipeline",
+    "napari_limn.training.data.patches", "napari_limn.cli", "napari_limn.demo", "napari_limn.inference.pipeline",
     "napari_limn.model", "napari_limn.network.unet", "napari_limn.training.trainer", "napari_limn.volume.writing.output",
 ]  # fmt: skip
 

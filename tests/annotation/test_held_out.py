@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_limn.annotation.held_out import Before, HoldOut, hold_out, hold_out_together
 from napari_limn.annotation.strokes import find_paint
+from napari_limn.training.data.held_out import Before, HoldOut, hold_out, hold_out_together
 from napari_limn.volume.volume import Volume
 
 CELL, GAP = (1, 1, 64, 64), (0, 0, 8, 8)
@@ -175,7 +175,7 @@ def test_hold_out_of_no_paint_is_empty():
 
 
 def test_full_masks_are_held_out_by_cells(monkeypatch):
-    monkeypatch.setattr("napari_limn.annotation.held_out._JUDGED", 3_000)
+    monkeypatch.setattr("napari_limn.training.data.held_out._JUDGED", 3_000)
     labels = np.zeros((1, 1, 640, 640), np.uint8)
     labels[..., :320, :] = 1
     paint = paint_of(labels, "background")

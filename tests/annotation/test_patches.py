@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from napari_limn.annotation.classes import Classes
-from napari_limn.annotation.held_out import HoldOut
-from napari_limn.annotation.patches import PatchSampler
 from napari_limn.annotation.strokes import find_paint
+from napari_limn.training.data.held_out import HoldOut
+from napari_limn.training.data.patches import PatchSampler
 from napari_limn.volume.volume import Volume
 
 CLASSES = Classes((1, 2, 5))

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from napari_limn.annotation.classes import IGNORE
 from napari_limn.errors import LimnError
-from napari_limn.training.augment import Batch, augmented
+from napari_limn.training.data.augment import Batch, augmented
 from napari_limn.training.spec import AugmentSpec
 
 torch.set_num_threads(1)

@@ -13,11 +13,11 @@ from napari_limn.inference.pipeline import predict
 from napari_limn.model import Model
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training import instant
-from napari_limn.training.data import TrainingSet, gather
-from napari_limn.training.instant import drawing, teaching
-from napari_limn.training.judge import age, share_beside
-from napari_limn.training.loop import Run
+from napari_limn.training.data.training_set import TrainingSet, gather
+from napari_limn.training.first_answer import fit as instant
+from napari_limn.training.first_answer.fit import drawing, teaching
+from napari_limn.training.run import Run
+from napari_limn.training.selection import age, share_beside
 from napari_limn.training.spec import TrainSpec, choose_network, pixel_features
 from napari_limn.training.trainer import train, training_events
 from napari_limn.volume.boxes import shape_of
@@ -130,7 +130,7 @@ def test_more_strokes_cost_features_around_them_only(monkeypatch):
     monkeypatch.setattr(
         TrainingSet, "features_of", lambda *of: seen.append(shape_of(of[2])[-2:]) or features_of(*of)
     )
-    monkeypatch.setattr("napari_limn.training.instant._OTHERS", 500)
+    monkeypatch.setattr("napari_limn.training.first_answer.fit._OTHERS", 500)
     network, data = prepared()
     known = {}
     drain(drawing(network.pixels, data, known=known))

@@ -10,7 +10,7 @@ from torch import nn
 from napari_limn.evaluation.scores import likelier, mean_likelihood
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.judge import Judge, share_beside
+from napari_limn.training.selection import Judge, share_beside
 
 SPEC = UNetSpec(width=2, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)))
 

@@ -16,9 +16,9 @@ from napari_limn.events import Improved, Repainted, Scored, Step, Waiting, Warne
 from napari_limn.model import Model
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.training import live as module
-from napari_limn.training import loop
+from napari_limn.training import run as loop
 from napari_limn.training.live import live_events
-from napari_limn.training.loop import Run
+from napari_limn.training.run import Run
 from napari_limn.training.spec import TrainSpec
 
 torch.set_num_threads(1)

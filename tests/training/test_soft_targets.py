@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 import napari_limn as limn
 from napari_limn.annotation.classes import IGNORE
-from napari_limn.annotation.patches import Patch
 from napari_limn.errors import LimnError
 from napari_limn.events import drain
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.data import TrainingSet, gather
-from napari_limn.training.soft_targets import SoftTargets, guessing
+from napari_limn.training.data.patches import Patch
+from napari_limn.training.data.training_set import TrainingSet, gather
+from napari_limn.training.first_answer.distillation import SoftTargets, guessing
 from napari_limn.training.spec import TrainSpec
 from napari_limn.volume.boxes import blocks, slices
 
@@ -101,7 +101,7 @@ def test_nothing_is_told_where_strokes_are_held_out(monkeypatch):
 
 @pytest.mark.parametrize("fields", [{"soft_targets": 0.0}, {"zero": "background"}, {"instant": False}])
 def test_they_are_left_out_where_they_are_not_wanted(fields, monkeypatch):
-    monkeypatch.setattr("napari_limn.training.loop.guessing", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr("napari_limn.training.run.guessing", lambda *_: pytest.fail("asked"))
     image = np.random.default_rng(0).normal(0, 0.1, (64, 64)).astype(np.float32)
     labels = np.zeros((64, 64), np.uint8)
     labels[4:12, 4:12], labels[40:48, 40:48] = 1, 2

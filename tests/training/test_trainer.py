@@ -17,7 +17,7 @@ from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training import trainer
-from napari_limn.training.data import TrainingSet
+from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.spec import AugmentSpec, TrainSpec, preset_network
 from napari_limn.training.trainer import train, training_events, with_classes
 from napari_limn.volume.axes import Axes

@@ -13,9 +13,9 @@ from napari_limn.errors import LimnError
 from napari_limn.network.graph import footprint
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training import instant
-from napari_limn.training.data import PaintedTile, TrainingSet, gather
-from napari_limn.training.geometry import patch_size
+from napari_limn.training.data.geometry import patch_size
+from napari_limn.training.data.training_set import PaintedTile, TrainingSet, gather
+from napari_limn.training.first_answer import fit as instant
 from napari_limn.training.spec import CONTEXT, AugmentSpec, TrainSpec, choose_network
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import blocks
@@ -82,7 +82,9 @@ def test_held_out_strokes_are_scored_with_more_around_them_and_a_card_gets_large
     small = data_for(noise((300, 300)), labels, patch=None, held_out=0.3, device="cpu")
     assert small.size == (1, 1, 64, 64)
     assert {image.shape[-2:] for image, _ in small.windows()} == {(160, 160)}
-    monkeypatch.setattr("napari_limn.training.data.choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(
+        "napari_limn.training.data.training_set.choose_device", lambda _: torch.device("cuda")
+    )
     assert data_for(noise((300, 300)), labels, patch=None).size == (1, 1, 160, 160)
 
 
@@ -142,7 +144,7 @@ def test_batches_and_windows_have_the_shapes_that_the_network_takes(network, sha
 @pytest.fixture
 def plain(monkeypatch):
     """Patches as they are, without random variation."""
-    monkeypatch.setattr("napari_limn.training.data.augmented", lambda batch, *_: batch)
+    monkeypatch.setattr("napari_limn.training.data.training_set.augmented", lambda batch, *_: batch)
 
 
 def image_of_labels(labels):

@@ -387,7 +387,7 @@ def _warm_up() -> None:
     """Import what a run needs; done later, it would hold up the window while the person works."""
     for name in ("training.live", "inference.pipeline", "inference.view", "live"):
         import_module(f"napari_limn.{name}")
-    import_module("napari_limn.training.instant").load()
+    import_module("napari_limn.training.first_answer.fit").load()
     # the first network that is traced makes PyTorch look at each of its functions
     network = replace(preset_network("balanced", 2), pixels=pixel_features(2))
     import_module("napari_limn.network.graph").footprint(network)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Found, Improved, Repainted, Scored, Step, Waiting, Working
-from napari_limn.training.data import TrainingSet, gather, worth_knowing
-from napari_limn.training.instant import load
-from napari_limn.training.loop import Run
+from napari_limn.training.data.training_set import TrainingSet, gather, worth_knowing
+from napari_limn.training.first_answer.fit import load
+from napari_limn.training.run import Run
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import begin, going_on
 from napari_limn.volume.reading.open import open_volume
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_limn.annotation.snapshot import Snapshot
     from napari_limn.model import Model
-    from napari_limn.training.data import Painted
+    from napari_limn.training.data.training_set import Painted
 
 _LOOK = 0.25  # seconds between two looks for new paint at least
 _LOOKING = 0.1  # share of the time that they may take

@@ -11,16 +11,16 @@ from napari_limn.errors import LimnError
 from napari_limn.events import Event, Found, Warned, drain
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.data import TrainingSet, gather, worth_knowing
-from napari_limn.training.instant import load
-from napari_limn.training.loop import Run
+from napari_limn.training.data.training_set import TrainingSet, gather, worth_knowing
+from napari_limn.training.first_answer.fit import load
+from napari_limn.training.run import Run
 from napari_limn.training.spec import TrainSpec, choose_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from napari_limn.annotation.classes import RGBA, Classes
-    from napari_limn.training.data import Painted
+    from napari_limn.training.data.training_set import Painted
 
 
 def train(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from napari_limn.events import Event, Working
-from napari_limn.training.instant import TILE
+from napari_limn.training.first_answer.fit import TILE
 from napari_limn.volume.boxes import clipped, overlap, shape_of, within
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.network.pixels import PixelClassifier
-    from napari_limn.training.data import TrainingSet
+    from napari_limn.training.data.training_set import TrainingSet
     from napari_limn.volume.boxes import Box
 
 _MOST = {2: 6_000_000, 3: 2_000_000}  # voxels that are looked at, margins included: a few seconds

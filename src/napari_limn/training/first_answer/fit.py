@@ -21,7 +21,7 @@ import torch
 
 from napari_limn.annotation.classes import IGNORE
 from napari_limn.events import Event, Working
-from napari_limn.training.data import PaintedTile
+from napari_limn.training.data.training_set import PaintedTile
 from napari_limn.volume.boxes import shape_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.network.pixels import PixelClassifier
-    from napari_limn.training.data import TrainingSet
+    from napari_limn.training.data.training_set import TrainingSet
     from napari_limn.volume.boxes import Box
 
 _TREES, _GROUPS = 100, 10  # in as many groups, so that a person can break off

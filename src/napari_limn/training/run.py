@@ -17,18 +17,18 @@ from napari_limn.device import channels_last, choose_device, fast_bfloat16
 from napari_limn.events import Event, Improved, Scored, Step, Warned
 from napari_limn.model import Model
 from napari_limn.network.unet import UNet
-from napari_limn.training.instant import drawing, is_large, teaching, unseen
-from napari_limn.training.judge import Judge, Verdict, age, share_beside
+from napari_limn.training.first_answer.distillation import guessing
+from napari_limn.training.first_answer.fit import drawing, is_large, teaching, unseen
 from napari_limn.training.losses import masked_loss, soft_loss
-from napari_limn.training.soft_targets import guessing
+from napari_limn.training.selection import Judge, Verdict, age, share_beside
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari_limn.network.pixels import PixelClassifier
-    from napari_limn.training.augment import Batch
-    from napari_limn.training.data import TrainingSet
-    from napari_limn.training.instant import Fit, Known, Sample
+    from napari_limn.training.data.augment import Batch
+    from napari_limn.training.data.training_set import TrainingSet
+    from napari_limn.training.first_answer.fit import Fit, Known, Sample
     from napari_limn.training.spec import TrainSpec
 
 _EMA = 0.98

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.annotation.classes import Classes
-    from napari_limn.annotation.held_out import HoldOut
     from napari_limn.annotation.strokes import Paint
+    from napari_limn.training.data.held_out import HoldOut
     from napari_limn.volume.boxes import Box
 
 

@@ -11,15 +11,15 @@ import torch
 
 from napari_limn.annotation.checkup import checkup, refuse_flat
 from napari_limn.annotation.classes import IGNORE, Classes, find_classes
-from napari_limn.annotation.held_out import Before, HoldOut, hold_out_together
 from napari_limn.annotation.objects import REACH, border_weights, foreground, objects_in
-from napari_limn.annotation.patches import PatchSampler
 from napari_limn.annotation.strokes import Paint, find_paint, hull
 from napari_limn.device import choose_device
 from napari_limn.errors import LimnError
 from napari_limn.network.graph import footprint
-from napari_limn.training.augment import Batch, augmented
-from napari_limn.training.geometry import around, on_grid, patch_size
+from napari_limn.training.data.augment import Batch, augmented
+from napari_limn.training.data.geometry import around, on_grid, patch_size
+from napari_limn.training.data.held_out import Before, HoldOut, hold_out_together
+from napari_limn.training.data.patches import PatchSampler
 from napari_limn.training.spec import CONTEXT
 from napari_limn.volume.boxes import clipped, grown, shape_of, within
 from napari_limn.volume.intensity import fit_scaling
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from napari_limn.annotation.findings import Finding
     from napari_limn.network.pixels import PixelClassifier
     from napari_limn.network.spec import UNetSpec
-    from napari_limn.training.soft_targets import SoftTargets
+    from napari_limn.training.first_answer.distillation import SoftTargets
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.intensity import Scaling
