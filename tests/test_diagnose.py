@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from napari_limn import diagnose as room
 from napari_limn.cli import main
 from napari_limn.device import device_title, total_memory
+from napari_limn.report import diagnose as room
 
 
 def test_the_report_names_versions_device_and_a_passed_test(capsys):

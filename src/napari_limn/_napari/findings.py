@@ -166,7 +166,7 @@ class Look(QObject):
 
 def diagnosing(device: DeviceName) -> Generator[Event, None, str]:
     """What ``napari-limn diagnose`` says, as a run."""
-    from napari_limn.diagnose import diagnose
+    from napari_limn.report.diagnose import diagnose
 
     yield Working()
     return str(diagnose(device))

@@ -8,7 +8,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QLabel, QSizePolicy
 
-from napari_limn.figure import draw_network, legend, usual_tile
+from napari_limn.report.figure import draw_network, legend, usual_tile
 
 if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec

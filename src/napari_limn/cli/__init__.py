@@ -284,7 +284,7 @@ def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
 
 def _seams(model: Model, image: Volume) -> str:
     """What is to be said of a model whose tiles differ from the whole image, or why it takes no image so small."""
-    from napari_limn.info import certificate
+    from napari_limn.report.info import certificate
 
     try:
         found = certificate(model, image)
@@ -372,7 +372,7 @@ def _score(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _info(args: argparse.Namespace) -> dict[str, Any]:
-    from napari_limn.info import certify_model, draw_model, model_info, plan_model, volume_info
+    from napari_limn.report.info import certify_model, draw_model, model_info, plan_model, volume_info
     from napari_limn.volume.writing.destination import refuse_existing
 
     if args.figure:

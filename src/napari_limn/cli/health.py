@@ -70,7 +70,7 @@ def _check(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _diagnose(_: argparse.Namespace) -> dict[str, Any]:
-    from napari_limn.diagnose import diagnose
+    from napari_limn.report.diagnose import diagnose
 
     found = diagnose()
     return {"text": str(found), "exit": int(not found.works), **asdict(found)}

@@ -120,8 +120,8 @@ def draw_model(path: Path, out: Path, size: Sequence[int] | None = None) -> dict
     LimnError
         If `path` is no model, `out` no PNG, or the network does not take such a tile.
     """
-    from napari_limn.figure import save_figure, usual_tile
     from napari_limn.model import Model
+    from napari_limn.report.figure import save_figure, usual_tile
 
     network = Model.load(path).spec.network
     tile = tuple(size) if size else usual_tile(network)
