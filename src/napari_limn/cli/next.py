@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.cli.follow import followed
+from napari_limn.cli.progress import followed
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
