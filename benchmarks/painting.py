@@ -24,8 +24,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 from scipy import ndimage
 
-from napari_limn._napari.journal import journals_of
-from napari_limn._napari.strokes import StrokesWidget
+from napari_limn._napari.painting.recorder import journals_of
+from napari_limn._napari.painting.strokes import StrokesWidget
 from napari_limn.annotation.journal.format import Header, Journal, read_journal, replay
 from napari_limn.annotation.journal.recording import Painted, Recording
 from napari_limn.annotation.strokes import find_paint

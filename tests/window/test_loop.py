@@ -9,9 +9,9 @@ import pytest
 from qtpy.QtWidgets import QLineEdit, QScrollArea
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec, samples
-from napari_limn._napari.samples import painted_sem
-from napari_limn._napari.shelf import SHELF
-from napari_limn._napari.train import NEW
+from napari_limn._napari.layers.samples import painted_sem
+from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.training.train import NEW
 from napari_limn.errors import LimnError
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import whole

@@ -11,10 +11,10 @@ import torch
 from qtpy.QtCore import Qt
 
 from napari_limn import Classes, LimnError, Model, ModelSpec, UNetSpec
-from napari_limn._napari.classes import names_of
-from napari_limn._napari.journal import journals_of
-from napari_limn._napari.layers import CLASS_NAMES, MADE_BY
-from napari_limn._napari.shelf import SHELF
+from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.layers.layers import CLASS_NAMES, MADE_BY
+from napari_limn._napari.painting.recorder import journals_of
+from napari_limn._napari.panel.models import SHELF
 from napari_limn.network.unet import UNet
 
 pytestmark = pytest.mark.window

@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
-from napari_limn._napari.layers import (
+from napari_limn._napari.layers.layers import (
     CLASS_NAMES,
     MADE_BY,
     ZERO_MEANS,
@@ -18,7 +18,7 @@ from napari_limn._napari.layers import (
     is_painted,
     painted_look,
 )
-from napari_limn._napari.listening import call_all, connected
+from napari_limn._napari.layers.listening import call_all, connected
 from napari_limn.annotation.classes import MOST, default_color, default_name
 from napari_limn.annotation.legend import Legend, names_from, painted_values
 

@@ -1,4 +1,4 @@
-"""Open napari on the results of the demo and take a screenshot: ``python -m napari_limn._napari.show OUT PICTURE``."""
+"""Open napari on the results of the demo and take a screenshot: ``python -m napari_limn._napari.demo_window OUT PICTURE``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import napari
 from qtpy.QtWidgets import QApplication
 
 from napari_limn import samples
-from napari_limn._napari.layers import show_labels, volume_of
-from napari_limn._napari.predict import PredictWidget
-from napari_limn._napari.samples import painted_sem
-from napari_limn._napari.shelf import SHELF
-from napari_limn._napari.train import TrainWidget
+from napari_limn._napari.layers.layers import show_labels, volume_of
+from napari_limn._napari.layers.samples import painted_sem
+from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.prediction.predict import PredictWidget
+from napari_limn._napari.training.train import TrainWidget
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.reading.open import open_volume
 

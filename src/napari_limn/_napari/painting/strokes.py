@@ -10,11 +10,18 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout
 
-from napari_limn._napari.classes import names_of
-from napari_limn._napari.forms import Panel
-from napari_limn._napari.journal import journals_of
-from napari_limn._napari.layers import MADE_BY, is_painted, painted_look, path_of, volume_of, volume_on_disk
-from napari_limn._napari.offer import Offer
+from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.layers.layers import (
+    MADE_BY,
+    is_painted,
+    painted_look,
+    path_of,
+    volume_of,
+    volume_on_disk,
+)
+from napari_limn._napari.painting.recorder import journals_of
+from napari_limn._napari.painting.recovery import Offer
+from napari_limn._napari.panel.panel import Panel
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Event
@@ -26,7 +33,7 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
 
-    from napari_limn._napari.journal import Journals, Recorder
+    from napari_limn._napari.painting.recorder import Journals, Recorder
 
 _LOOK = 500  # milliseconds between two looks at what is on the disk
 _FORMATS = "OME-TIFF (*.tif);;OME-Zarr (*.ome.zarr)"

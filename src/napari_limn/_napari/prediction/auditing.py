@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels, Shapes
 
-from napari_limn._napari.classes import names_of, set_legend
-from napari_limn._napari.layers import MADE_BY, empty_labels, painted_look, placement, volume_of
-from napari_limn._napari.view import look_at, rectangle
+from napari_limn._napari.layers.camera import look_at, rectangle
+from napari_limn._napari.layers.class_table import names_of, set_legend
+from napari_limn._napari.layers.layers import MADE_BY, empty_labels, painted_look, placement, volume_of
 from napari_limn.annotation.classes import default_name
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError

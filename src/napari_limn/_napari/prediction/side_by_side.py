@@ -6,7 +6,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from napari_limn._napari.listening import connected
+from napari_limn._napari.layers.listening import connected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,6 +1,6 @@
 """The system libraries that a Qt window needs on Linux: say which are missing, or install them where that is allowed.
 
-``python -m napari_limn._napari.libraries [--install]``; needs nothing but the standard library.
+``python -m napari_limn._napari.system_libraries [--install]``; needs nothing but the standard library.
 """
 
 from __future__ import annotations

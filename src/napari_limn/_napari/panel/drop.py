@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from napari import current_viewer
 from napari.utils.notifications import show_error, show_info
 
-from napari_limn._napari.classes import chosen_strokes, names_of, restore
-from napari_limn._napari.shelf import SHELF, SUFFIX
+from napari_limn._napari.layers.class_table import chosen_strokes, names_of, restore
+from napari_limn._napari.panel.models import SHELF, SUFFIX
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:

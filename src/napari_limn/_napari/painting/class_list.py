@@ -9,7 +9,7 @@ from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_limn._napari.classes import (
+from napari_limn._napari.layers.class_table import (
     ZERO,
     chosen_strokes,
     corrected_layer,
@@ -20,10 +20,10 @@ from napari_limn._napari.classes import (
     set_legend,
     set_zero,
 )
-from napari_limn._napari.keys import borrow_digits
-from napari_limn._napari.layers import is_painted
-from napari_limn._napari.listening import call_all, connected
-from napari_limn._napari.table import ClassTable
+from napari_limn._napari.layers.layers import is_painted
+from napari_limn._napari.layers.listening import call_all, connected
+from napari_limn._napari.painting.keys import borrow_digits
+from napari_limn._napari.painting.table import ClassTable
 from napari_limn.annotation.classes import MOST
 from napari_limn.annotation.legend import Legend, painted_values
 from napari_limn.errors import LimnError

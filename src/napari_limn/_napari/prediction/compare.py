@@ -19,11 +19,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_limn._napari.beside import Boxes
-from napari_limn._napari.classes import names_of, predicted_layers
-from napari_limn._napari.docking import Place, is_closed
-from napari_limn._napari.follow import field_of, shown
-from napari_limn._napari.layers import (
+from napari_limn._napari.layers.class_table import names_of, predicted_layers
+from napari_limn._napari.layers.layers import (
     MADE_BY,
     being_renamed,
     colormap,
@@ -32,7 +29,10 @@ from napari_limn._napari.layers import (
     painted_look,
     volume_of,
 )
-from napari_limn._napari.listening import call_all, connected
+from napari_limn._napari.layers.listening import call_all, connected
+from napari_limn._napari.layers.refresh import field_of, shown
+from napari_limn._napari.panel.docking import Place, is_closed
+from napari_limn._napari.prediction.side_by_side import Boxes
 from napari_limn.errors import LimnError
 from napari_limn.evaluation.difference import Pair, plane_in_sight
 from napari_limn.volume.axes import GRID

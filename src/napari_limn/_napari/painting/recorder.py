@@ -11,9 +11,8 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
-from napari_limn._napari.classes import OTHER, kept_legend, predicted_layers, set_legend
-from napari_limn._napari.docking import window_of
-from napari_limn._napari.layers import (
+from napari_limn._napari.layers.class_table import OTHER, kept_legend, predicted_layers, set_legend
+from napari_limn._napari.layers.layers import (
     IMAGE,
     PLAIN,
     colormap,
@@ -26,7 +25,8 @@ from napari_limn._napari.layers import (
     take_into_memory,
     volume_of,
 )
-from napari_limn._napari.listening import call_all, connected
+from napari_limn._napari.layers.listening import call_all, connected
+from napari_limn._napari.panel.docking import window_of
 from napari_limn.annotation.classes import MOST, default_color
 from napari_limn.annotation.journal.files import begin_journal, header_for
 from napari_limn.annotation.journal.format import Header, Journal

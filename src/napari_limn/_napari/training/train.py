@@ -9,18 +9,18 @@ from weakref import ref
 
 from napari.layers import Image, Labels
 
-from napari_limn._napari.classes import Naming, restore, set_zero, zero_of
-from napari_limn._napari.curve import Curve
-from napari_limn._napari.docking import window_of
-from napari_limn._napari.findings import Findings, Look, diagnosing, looked_at, mend_layers
-from napari_limn._napari.forms import Panel
-from napari_limn._napari.layers import image_volume, is_untouched, volume_of
-from napari_limn._napari.live import LiveRun
-from napari_limn._napari.offer import Offer
-from napari_limn._napari.picture import NetworkPicture
-from napari_limn._napari.preferences import preferred
-from napari_limn._napari.shelf import SHELF, ask_for_model, ask_where_to_save, model_path
-from napari_limn._napari.training_run import training
+from napari_limn._napari.layers.class_table import Naming, restore, set_zero, zero_of
+from napari_limn._napari.layers.layers import image_volume, is_untouched, volume_of
+from napari_limn._napari.painting.recovery import Offer
+from napari_limn._napari.panel.docking import window_of
+from napari_limn._napari.panel.models import SHELF, ask_for_model, ask_where_to_save, model_path
+from napari_limn._napari.panel.panel import Panel
+from napari_limn._napari.panel.preferences import preferred
+from napari_limn._napari.training.curve import Curve
+from napari_limn._napari.training.findings import Findings, Look, diagnosing, looked_at, mend_layers
+from napari_limn._napari.training.live import LiveRun
+from napari_limn._napari.training.picture import NetworkPicture
+from napari_limn._napari.training.run import training
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Found, Improved, Repainted, Scored, Step, Waiting
 from napari_limn.specs import described

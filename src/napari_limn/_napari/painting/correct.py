@@ -9,8 +9,8 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_limn._napari.classes import names_of
-from napari_limn._napari.layers import MADE_BY, finest
+from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.layers.layers import MADE_BY, finest
 from napari_limn.annotation.classes import default_name
 from napari_limn.annotation.regions import Region, region_at
 from napari_limn.errors import LimnError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-    from napari_limn._napari.legend import ClassLegend
+    from napari_limn._napari.painting.class_list import ClassLegend
 
 _STILL = 3  # pixels that a hand may move in a click
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from napari_limn._napari.journal import header_of, journals_of
+from napari_limn._napari.painting.recorder import header_of, journals_of
 from napari_limn.annotation.journal.files import found_journals
 from napari_limn.annotation.journal.recording import History
 from napari_limn.errors import LimnError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
 
-    from napari_limn._napari.journal import Journals
+    from napari_limn._napari.painting.recorder import Journals
     from napari_limn.annotation.journal.format import Contents
 
 _DECLINED: set[Path] = set()  # for as long as napari is open

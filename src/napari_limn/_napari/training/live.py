@@ -11,9 +11,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from qtpy.QtCore import QTimer
 
-from napari_limn._napari.classes import Naming, set_legend
-from napari_limn._napari.follow import Follower, field_of
-from napari_limn._napari.layers import (
+from napari_limn._napari.layers.class_table import Naming, set_legend
+from napari_limn._napari.layers.layers import (
     active_layer,
     empty_labels,
     finest,
@@ -23,8 +22,9 @@ from napari_limn._napari.layers import (
     show_labels,
     volume_of,
 )
-from napari_limn._napari.listening import call_all, connected
-from napari_limn._napari.training_run import labels_on
+from napari_limn._napari.layers.listening import call_all, connected
+from napari_limn._napari.layers.refresh import Follower, field_of
+from napari_limn._napari.training.run import labels_on
 from napari_limn.annotation.classes import MOST, Classes
 from napari_limn.annotation.legend import Legend
 from napari_limn.annotation.snapshot import Snapshot

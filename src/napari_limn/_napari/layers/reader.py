@@ -9,7 +9,7 @@ import dask.array as da
 import numpy as np
 import zarr
 
-from napari_limn._napari.layers import PLAIN, colormap, named
+from napari_limn._napari.layers.layers import PLAIN, colormap, named
 from napari_limn.volume.reading.lazy import lazy_levels
 from napari_limn.volume.reading.mapped import MappedArray
 from napari_limn.volume.reading.omezarr import channel_looks

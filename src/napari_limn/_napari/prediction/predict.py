@@ -10,11 +10,7 @@ from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit, LineEdit
 from napari.layers import Image, Labels
 
-from napari_limn._napari.docking import window_of
-from napari_limn._napari.follow import Follower, file_data, show_file, shown
-from napari_limn._napari.forms import Panel
-from napari_limn._napari.journal import journals_of
-from napari_limn._napari.layers import (
+from napari_limn._napari.layers.layers import (
     empty_labels,
     image_volume,
     note_file,
@@ -23,9 +19,13 @@ from napari_limn._napari.layers import (
     shows_file,
     volume_on_disk,
 )
-from napari_limn._napari.live import put_away, take_over
-from napari_limn._napari.preferences import preferred
-from napari_limn._napari.shelf import SHELF, ask_for_model
+from napari_limn._napari.layers.refresh import Follower, file_data, show_file, shown
+from napari_limn._napari.painting.recorder import journals_of
+from napari_limn._napari.panel.docking import window_of
+from napari_limn._napari.panel.models import SHELF, ask_for_model
+from napari_limn._napari.panel.panel import Panel
+from napari_limn._napari.panel.preferences import preferred
+from napari_limn._napari.training.live import put_away, take_over
 from napari_limn.durable import unfinished
 from napari_limn.events import BlockDone, Event, Planned, Working, Writing
 from napari_limn.inference.spec import PredictSpec

@@ -25,13 +25,13 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_limn._napari.docking import Place, is_closed, window_of
-from napari_limn._napari.job import Job
-from napari_limn._napari.keyboard import operable, skipping
-from napari_limn._napari.layers import MADE_BY, being_renamed
-from napari_limn._napari.preferences import preferred
-from napari_limn._napari.shelf import SHELF
-from napari_limn._napari.state import Message, RunState
+from napari_limn._napari.layers.layers import MADE_BY, being_renamed
+from napari_limn._napari.panel.docking import Place, is_closed, window_of
+from napari_limn._napari.panel.job import Job
+from napari_limn._napari.panel.keyboard import operable, skipping
+from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.panel.preferences import preferred
+from napari_limn._napari.panel.status import Message, RunState
 from napari_limn.errors import LimnError
 from napari_limn.events import Event, Found, Noted, Warned
 from napari_limn.training.spec import pixel_features, preset_network

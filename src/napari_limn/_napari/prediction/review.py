@@ -9,11 +9,9 @@ from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
-from napari_limn._napari.auditing import AuditView
-from napari_limn._napari.classes import chosen_strokes, names_of, predicted_layers
-from napari_limn._napari.follow import Follower
-from napari_limn._napari.forms import Panel
-from napari_limn._napari.layers import (
+from napari_limn._napari.layers.camera import look_at
+from napari_limn._napari.layers.class_table import chosen_strokes, names_of, predicted_layers
+from napari_limn._napari.layers.layers import (
     MADE_BY,
     empty_labels,
     image_volume,
@@ -28,9 +26,11 @@ from napari_limn._napari.layers import (
     under,
     volume_of,
 )
-from napari_limn._napari.predict import UNFINISHED
-from napari_limn._napari.shelf import SHELF
-from napari_limn._napari.view import look_at
+from napari_limn._napari.layers.refresh import Follower
+from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.panel.panel import Panel
+from napari_limn._napari.prediction.auditing import AuditView
+from napari_limn._napari.prediction.predict import UNFINISHED
 from napari_limn.annotation.journal.files import writable
 from napari_limn.annotation.strokes import find_paint
 from napari_limn.errors import LimnError

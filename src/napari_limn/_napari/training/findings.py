@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_limn._napari.job import Job
-from napari_limn._napari.journal import new_strokes
-from napari_limn._napari.layers import image_volume, placement
+from napari_limn._napari.layers.layers import image_volume, placement
+from napari_limn._napari.painting.recorder import new_strokes
+from napari_limn._napari.panel.job import Job
 from napari_limn.annotation.checkup import check_fit, checkup
 from napari_limn.events import Event, Found, Working
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Labels, Layer
 
-    from napari_limn._napari.train import TrainWidget
+    from napari_limn._napari.training.train import TrainWidget
     from napari_limn.annotation.findings import Finding, Remedy
     from napari_limn.model import Model
     from napari_limn.specs import DeviceName

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_limn._napari.correct import ClickCorrector
-from napari_limn._napari.docking import Place
-from napari_limn._napari.legend import ClassLegend
+from napari_limn._napari.painting.class_list import ClassLegend
+from napari_limn._napari.painting.correct import ClickCorrector
+from napari_limn._napari.panel.docking import Place
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_limn._napari.classes import given_legend
-from napari_limn._napari.findings import stopping
-from napari_limn._napari.layers import volume_of
+from napari_limn._napari.layers.class_table import given_legend
+from napari_limn._napari.layers.layers import volume_of
+from napari_limn._napari.training.findings import stopping
 from napari_limn.errors import LimnError
 from napari_limn.volume.reading.open import open_labels
 from napari_limn.volume.volume import Volume
