@@ -9,6 +9,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from napari_limn.version import __version__
+
 if TYPE_CHECKING:
     from napari_limn.annotation.classes import Classes
     from napari_limn.errors import LimnError
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from napari_limn.training.trainer import train, training_events
     from napari_limn.volume.reading.open import open_volume
     from napari_limn.volume.volume import Volume
-
-__version__ = "0.1.0"
 
 # OpenMP threads that wait in a loop starve the window, and each other where several programs run; those that fall asleep at
 # once take half as long again for a training step of small patches. So they wait for some microseconds, where the runtime can

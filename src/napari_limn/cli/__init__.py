@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from napari_limn import __version__
 from napari_limn.cli.check import add_check, add_diagnose, add_meaning
 from napari_limn.cli.journal import add_journal
 from napari_limn.cli.next import add_next
 from napari_limn.cli.progress import followed
 from napari_limn.errors import LimnError
+from napari_limn.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

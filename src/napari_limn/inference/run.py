@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_limn import __version__
 from napari_limn.device import choose_device, free_memory, out_of_memory, parse_bytes, steady_heap, threads
 from napari_limn.durable import fingerprint
 from napari_limn.errors import LimnError
@@ -22,6 +21,7 @@ from napari_limn.inference.flow import Ahead
 from napari_limn.inference.measured.precision import Choice, measured_precision
 from napari_limn.inference.measured.runtime import Runtime, measured_runtime, served
 from napari_limn.inference.planning.plan import Plan, plan_beside
+from napari_limn.version import __version__
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import blocks, shape_of, shifted
 from napari_limn.volume.intensity import Scaling, fit_scaling

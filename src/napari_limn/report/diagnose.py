@@ -7,18 +7,19 @@ import platform
 import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from napari_limn import __version__
 from napari_limn.device import choose_device, device_title, free_memory, total_memory
 from napari_limn.errors import LimnError
 from napari_limn.inference.pipeline import PredictSpec, predict
 from napari_limn.network.spec import UNetSpec
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import train
+from napari_limn.version import __version__
 
 if TYPE_CHECKING:
     from napari_limn.specs import DeviceName
@@ -167,7 +168,7 @@ def _has_manifest() -> bool:
         points = distribution("napari-limn").entry_points.select(group="napari.manifest")
     except PackageNotFoundError:
         return False
-    return bool(points) and os.path.exists(os.path.join(os.path.dirname(__file__), "napari.yaml"))
+    return bool(points) and files("napari_limn").joinpath("napari.yaml").is_file()
 
 
 def _driver() -> str | None:

@@ -385,7 +385,7 @@ def _is_made(one: Any) -> bool:
 
 def _warm_up() -> None:
     """Import what a run needs; done later, it would hold up the window while the person works."""
-    for name in ("training.live", "inference.pipeline", "inference.view", "live"):
+    for name in ("training.live", "inference.pipeline", "inference.view", "interleave"):
         import_module(f"napari_limn.{name}")
     import_module("napari_limn.training.first_answer.fit").load()
     # the first network that is traced makes PyTorch look at each of its functions

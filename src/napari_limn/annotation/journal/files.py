@@ -7,6 +7,7 @@ import sys
 import zlib
 from contextlib import suppress
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from napari_limn.volume.volume import Volume
 
-_SHIPPED = Path(__file__).parents[1]  # sample images lie in here
+_SHIPPED = Path(str(files("napari_limn")))  # sample images lie in here
 _MOST = 1000  # journals of one image
 _FIRST_LINE = 1 << 16  # bytes; none is longer
 
