@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from napari_limn.annotation.classes import Classes
     from napari_limn.errors import LimnError
     from napari_limn.evaluation.scores import Score, score
-    from napari_limn.events import drain
     from napari_limn.inference.pipeline import PredictSpec, plan, predict, prediction_events
     from napari_limn.model import Model, ModelSpec
     from napari_limn.network.spec import UNetSpec
+    from napari_limn.runs import drain
     from napari_limn.training.spec import AugmentSpec, TrainSpec
     from napari_limn.training.trainer import train, training_events
     from napari_limn.volume.reading.open import open_volume
@@ -54,7 +54,7 @@ __all__ = [
 _ROOMS = {
     "annotation.classes": ["Classes"],
     "errors": ["LimnError"],
-    "events": ["drain"],
+    "runs": ["drain"],
     "inference.pipeline": ["PredictSpec", "plan", "predict", "prediction_events"],
     "model": ["Model", "ModelSpec"],
     "network.spec": ["UNetSpec"],

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
-    from napari_limn.events import Event
+    from napari_limn.runs import Event
 
 _WINDOW_SECONDS = 120
 

@@ -6,7 +6,8 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from napari_limn.events import Event, Improved, Waiting, Working
+from napari_limn.runs import Event, Working
+from napari_limn.training.events import Improved, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

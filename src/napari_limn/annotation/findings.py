@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_limn.annotation.findings import Finding
+from dataclasses import asdict
+from typing import Literal
+
+from napari_limn.runs import Warned
 
 Kind = Literal[
     "shape", "values", "depth", "paint", "classes", "few", "slice",
@@ -94,3 +101,15 @@ class Finding:
 def findings_json(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
     """Findings as plain dicts."""
     return [asdict(finding) for finding in findings]
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Warned):
+    """A warning that comes with what mends it."""
+
+    finding: Finding
+
+    @classmethod
+    def of(cls, finding: Finding) -> Found:
+        """The event that tells a finding."""
+        return cls(str(finding), finding)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Generator
 
-    from napari_limn.events import Event
+    from napari_limn.runs import Event
 
 
 def followed(
@@ -18,7 +18,8 @@ def followed(
     """Drain a run: warnings to stderr, a progress bar where stderr is a terminal; neither where nothing is to be said."""
     from tqdm import tqdm
 
-    from napari_limn.events import BlockDone, Noted, Scored, Step, Warned, drain
+    from napari_limn.runs import BlockDone, Noted, Warned, drain
+    from napari_limn.training.events import Scored, Step
 
     with tqdm(
         total=1.0,

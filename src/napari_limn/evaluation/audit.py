@@ -20,7 +20,7 @@ from napari_limn.annotation.strokes import tally
 from napari_limn.durable import disk_faults, fingerprint, unfinished
 from napari_limn.errors import LimnError
 from napari_limn.evaluation.where_next import Pool
-from napari_limn.events import BlockDone, Event, drain
+from napari_limn.runs import BlockDone, Event, drain
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.boxes import Box, blocks, count_blocks
 

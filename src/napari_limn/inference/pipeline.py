@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_limn.durable import state_of, unfinished
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Noted, Planned, Warned, Writing, drain
+from napari_limn.inference.events import Planned, Writing
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.measured.certificate import certify
 from napari_limn.inference.planning.plan import Plan, with_time
@@ -16,6 +16,7 @@ from napari_limn.inference.run import Run
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.inference.streaming.extents import refuse_single_sample
 from napari_limn.model import Model
+from napari_limn.runs import Event, Noted, Warned, drain
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.writing.destination import clear_up, make_folder, refuse_existing, refuse_misplaced
 from napari_limn.volume.writing.output import LabelOutput, create_output, in_memory

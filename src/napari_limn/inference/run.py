@@ -14,13 +14,13 @@ import torch
 from napari_limn.device import choose_device, free_memory, out_of_memory, parse_bytes, steady_heap, threads
 from napari_limn.durable import fingerprint
 from napari_limn.errors import LimnError
-from napari_limn.events import BlockDone, Event, Warned, Working
 from napari_limn.inference.engines.blend import BlendEngine
 from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator, SweepEngine
 from napari_limn.inference.flow import Ahead
 from napari_limn.inference.measured.precision import Choice, measured_precision
 from napari_limn.inference.measured.runtime import Runtime, measured_runtime, served
 from napari_limn.inference.planning.plan import Plan, plan_beside
+from napari_limn.runs import BlockDone, Event, Warned, Working
 from napari_limn.version import __version__
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import blocks, shape_of, shifted

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.events import Event
     from napari_limn.model import Model
+    from napari_limn.runs import Event
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 

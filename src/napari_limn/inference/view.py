@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from napari_limn.device import choose_device
-from napari_limn.events import BlockDone, Event, Viewing
 from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator, read_swept
+from napari_limn.inference.events import Viewing
 from napari_limn.inference.flow import Stopped
 from napari_limn.inference.streaming.extents import feet_on_grid, on_grid, swept_extent, up
 from napari_limn.inference.streaming.kernels import kernels_of
 from napari_limn.inference.streaming.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
+from napari_limn.runs import BlockDone, Event
 from napari_limn.volume.boxes import clipped, overlap, shape_of, size_of, within
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.writing.output import ArrayOutput

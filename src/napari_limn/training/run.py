@@ -14,9 +14,10 @@ import torch
 
 from napari_limn.annotation.classes import IGNORE
 from napari_limn.device import channels_last, choose_device, fast_bfloat16
-from napari_limn.events import Event, Improved, Scored, Step, Warned
 from napari_limn.model import Model
 from napari_limn.network.unet import UNet
+from napari_limn.runs import Event, Warned
+from napari_limn.training.events import Improved, Scored, Step
 from napari_limn.training.first_answer.distillation import guessing
 from napari_limn.training.first_answer.fit import drawing, is_large, teaching, unseen
 from napari_limn.training.losses import masked_loss, soft_loss

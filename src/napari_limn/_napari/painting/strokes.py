@@ -24,7 +24,7 @@ from napari_limn._napari.painting.recovery import Offer
 from napari_limn._napari.panel.panel import Panel
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.errors import LimnError
-from napari_limn.events import BlockDone, Event
+from napari_limn.runs import BlockDone, Event
 from napari_limn.volume.volume import Volume
 from napari_limn.volume.writing.destination import refuse_replacing
 

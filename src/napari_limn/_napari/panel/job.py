@@ -15,7 +15,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from napari_limn.events import Event
+    from napari_limn.runs import Event
 
 
 _NICE = 5

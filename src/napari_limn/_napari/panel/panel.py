@@ -32,8 +32,9 @@ from napari_limn._napari.panel.keyboard import operable, skipping
 from napari_limn._napari.panel.models import SHELF
 from napari_limn._napari.panel.preferences import preferred
 from napari_limn._napari.panel.status import Message, RunState
+from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Found, Noted, Warned
+from napari_limn.runs import Event, Noted, Warned
 from napari_limn.training.spec import pixel_features, preset_network
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_limn.events import BlockDone
+    from napari_limn.runs import BlockDone
     from napari_limn.specs import DeviceName
 
 # milliseconds for the window to show what was pressed, and a new layer, before a run wants to compute

@@ -12,7 +12,9 @@ from qtpy.QtCore import QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
-from napari_limn.events import BlockDone, Event, Planned, Step
+from napari_limn.inference.events import Planned
+from napari_limn.runs import BlockDone, Event
+from napari_limn.training.events import Step
 
 if TYPE_CHECKING:
     from napari_limn.specs import DeviceName

@@ -27,8 +27,9 @@ from napari_limn._napari.panel.panel import Panel
 from napari_limn._napari.panel.preferences import preferred
 from napari_limn._napari.training.live import put_away, take_over
 from napari_limn.durable import unfinished
-from napari_limn.events import BlockDone, Event, Planned, Working, Writing
+from napari_limn.inference.events import Planned, Writing
 from napari_limn.inference.spec import PredictSpec
+from napari_limn.runs import BlockDone, Event, Working
 from napari_limn.specs import described
 from napari_limn.volume.writing.destination import refuse_misplaced
 

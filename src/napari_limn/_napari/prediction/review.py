@@ -36,7 +36,8 @@ from napari_limn.annotation.strokes import find_paint
 from napari_limn.errors import LimnError
 from napari_limn.evaluation.audit import frame_events
 from napari_limn.evaluation.where_next import find_places
-from napari_limn.events import BlockDone, Event, Planned, Working
+from napari_limn.inference.events import Planned
+from napari_limn.runs import BlockDone, Event, Working
 from napari_limn.volume.reading.open import open_labels
 
 if TYPE_CHECKING:

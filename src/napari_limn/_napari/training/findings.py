@@ -11,7 +11,8 @@ from napari_limn._napari.layers.layers import image_volume, placement
 from napari_limn._napari.painting.recorder import new_strokes
 from napari_limn._napari.panel.job import Job
 from napari_limn.annotation.checkup import check_fit, checkup
-from napari_limn.events import Event, Found, Working
+from napari_limn.annotation.findings import Found
+from napari_limn.runs import Event, Working
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable

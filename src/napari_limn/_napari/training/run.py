@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from napari.layers import Labels
 
-    from napari_limn.events import Event
     from napari_limn.model import Model
+    from napari_limn.runs import Event
     from napari_limn.training.spec import TrainSpec
 
 

@@ -21,9 +21,10 @@ from napari_limn._napari.training.findings import Findings, Look, diagnosing, lo
 from napari_limn._napari.training.live import LiveRun
 from napari_limn._napari.training.picture import NetworkPicture
 from napari_limn._napari.training.run import training
+from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Found, Improved, Repainted, Scored, Step, Waiting
 from napari_limn.specs import described
+from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
 from napari_limn.training.spec import Preset, TrainSpec, preset_network
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from napari_limn.annotation.classes import Zero
     from napari_limn.annotation.findings import Finding, Remedy
     from napari_limn.model import Model
+    from napari_limn.runs import Event
 
 NEW = "a new model"
 

@@ -14,7 +14,7 @@ from napari_limn.annotation.journal.format import read_journal, replay
 from napari_limn.annotation.journal.recording import History
 from napari_limn.annotation.strokes import count_values
 from napari_limn.durable import remove, unfinished
-from napari_limn.events import BlockDone
+from napari_limn.runs import BlockDone
 from napari_limn.volume.boxes import blocks, count_blocks
 from napari_limn.volume.volume import Volume
 from napari_limn.volume.writing.output import create_output
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari_limn.annotation.classes import RGBA
     from napari_limn.annotation.legend import Legend
-    from napari_limn.events import Event
+    from napari_limn.runs import Event
 
 _BLOCK = (1, 1, 1024, 1024)  # strokes are mostly looked at plane by plane
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_limn.events import Event, Working
+from napari_limn.runs import Event, Working
 from napari_limn.training.first_answer.fit import TILE
 from napari_limn.volume.boxes import clipped, overlap, shape_of, within
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from napari_limn.annotation.classes import IGNORE
-from napari_limn.events import Event, Working
+from napari_limn.runs import Event, Working
 from napari_limn.training.data.training_set import PaintedTile
 from napari_limn.volume.boxes import shape_of
 
