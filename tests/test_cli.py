@@ -14,7 +14,8 @@ import zarr
 from PIL import Image
 
 from napari_limn.annotation.classes import Classes
-from napari_limn.cli import _train_spec, main
+from napari_limn.cli import main
+from napari_limn.cli.train import _train_spec
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from napari_limn.cli.options import add_meaning
 
 if TYPE_CHECKING:
     import argparse
@@ -22,30 +23,6 @@ def add_check(verbs: Any) -> argparse.ArgumentParser:
     add_meaning(verb)
     verb.set_defaults(run=_check)
     return verb
-
-
-def add_diagnose(verbs: Any) -> argparse.ArgumentParser:
-    """Add the verb that describes the machine."""
-    verb: argparse.ArgumentParser = verbs.add_parser(
-        "diagnose", help="versions, device, memory and a short test of them, to copy into a report"
-    )
-    verb.set_defaults(run=_diagnose)
-    return verb
-
-
-def add_meaning(verb: argparse.ArgumentParser) -> None:
-    """Add options that say what labels and axes mean, of training and of the check-up before it."""
-    verb.add_argument("--zero", choices=("unlabelled", "background"), help="what 0 means (unlabelled)")
-    verb.add_argument(
-        "--objects", action="store_true", default=None,
-        help="every value is an object of its own, 0 is background; objects that touch are parted",
-    )  # fmt: skip
-    verb.add_argument(
-        "--dims", type=int, choices=(2, 3), help="a network over planes (2, the default) or over volumes (3)"
-    )
-    verb.add_argument(
-        "--axes", metavar="ZYX", help="axes of the images, where the files say nothing or the wrong thing"
-    )
 
 
 def _check(args: argparse.Namespace) -> dict[str, Any]:
@@ -67,10 +44,3 @@ def _check(args: argparse.Namespace) -> dict[str, Any]:
         "stops": stops,
         "findings": findings_json(found),
     }
-
-
-def _diagnose(_: argparse.Namespace) -> dict[str, Any]:
-    from napari_limn.report.diagnose import diagnose
-
-    found = diagnose()
-    return {"text": str(found), "exit": int(not found.works), **asdict(found)}
