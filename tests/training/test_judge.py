@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from napari_limn.evaluation.scores import likelier, mean_likelihood
+from napari_limn.evaluation.significance import likelier, mean_likelihood
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.selection import Judge, share_beside

@@ -8,7 +8,8 @@ from sklearn.metrics import confusion_matrix, f1_score, jaccard_score
 
 from napari_limn.errors import LimnError
 from napari_limn.evaluation import scores
-from napari_limn.evaluation.scores import mean_iou, not_worse, score
+from napari_limn.evaluation.scores import mean_iou, score
+from napari_limn.evaluation.significance import not_worse
 from napari_limn.volume.boxes import blocks
 from napari_limn.volume.volume import Volume
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from napari_limn.annotation.classes import IGNORE
-from napari_limn.evaluation.scores import likelier, mean_iou, mean_likelihood, not_worse
+from napari_limn.evaluation.scores import mean_iou
+from napari_limn.evaluation.significance import likelier, mean_likelihood, not_worse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
