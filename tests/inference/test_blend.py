@@ -17,7 +17,8 @@ from torch import nn
 from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
 from napari_limn.inference.engines.blend import BlendEngine
-from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator
+from napari_limn.inference.engines.blocks import BlockEngine
+from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.overlap import Line, kept_bytes, lines_of, order
 from napari_limn.inference.pipeline import PredictSpec, predict
 from napari_limn.inference.planning.plan import choose_plan, feet_on_grid, make_blend, make_plan

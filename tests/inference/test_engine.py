@@ -17,7 +17,9 @@ from torch import nn
 from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
 from napari_limn.inference.engines import evaluator as engine_module
-from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator, SweepEngine
+from napari_limn.inference.engines.blocks import BlockEngine
+from napari_limn.inference.engines.evaluator import Evaluator
+from napari_limn.inference.engines.sweeping import SweepEngine
 from napari_limn.inference.planning.plan import feet_on_grid, make_plan
 from napari_limn.inference.streaming.stages import NotStreamableError
 from napari_limn.inference.streaming.sweep import Sweep

@@ -18,7 +18,8 @@ from torch import nn
 from napari_limn.errors import LimnError
 from napari_limn.events import Noted, drain
 from napari_limn.inference.engines import openvino as vino
-from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator
+from napari_limn.inference.engines.blocks import BlockEngine
+from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.openvino import NotServedError, Served
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.measured import precision as precision_module

@@ -13,7 +13,7 @@ from torch import nn
 from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Planned, Warned, Working
-from napari_limn.inference.engines.evaluator import BlockEngine
+from napari_limn.inference.engines.blocks import BlockEngine
 from napari_limn.inference.pipeline import PredictSpec, check_fit, plan, predict, prediction_events
 from napari_limn.inference.planning.plan import choose_plan
 from napari_limn.inference.run import Run

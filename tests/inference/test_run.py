@@ -41,7 +41,8 @@ from napari_limn.errors import LimnError
 from napari_limn.events import Noted, Planned, Warned, drain
 from napari_limn.inference import ledger as ledger_module
 from napari_limn.inference import pipeline as pipeline_module
-from napari_limn.inference.engines.evaluator import Evaluator, SweepEngine
+from napari_limn.inference.engines.evaluator import Evaluator
+from napari_limn.inference.engines.sweeping import SweepEngine
 from napari_limn.inference.flow import Ahead
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events

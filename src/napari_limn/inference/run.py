@@ -15,7 +15,9 @@ from napari_limn.device import choose_device, free_memory, out_of_memory, parse_
 from napari_limn.durable import fingerprint
 from napari_limn.errors import LimnError
 from napari_limn.inference.engines.blend import BlendEngine
-from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator, SweepEngine
+from napari_limn.inference.engines.blocks import BlockEngine
+from napari_limn.inference.engines.evaluator import Evaluator
+from napari_limn.inference.engines.sweeping import SweepEngine
 from napari_limn.inference.flow import Ahead
 from napari_limn.inference.measured.precision import Choice, measured_precision
 from napari_limn.inference.measured.runtime import Runtime, measured_runtime, served

@@ -10,33 +10,24 @@ the mirrored image beyond it.
 from __future__ import annotations
 
 from copy import deepcopy
-from math import prod
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 import numpy as np
 import torch
 
-from napari_limn.concurrency import in_parallel
 from napari_limn.device import channels_last
-from napari_limn.inference.flow import Ahead
-from napari_limn.inference.streaming.extents import feet_on_grid, fitting, readers, swept_extent
-from napari_limn.inference.streaming.kernels import kernels_of, packed
-from napari_limn.inference.streaming.sweep import Sweep
+from napari_limn.inference.streaming.extents import feet_on_grid
+from napari_limn.inference.streaming.kernels import packed
 from napari_limn.network.folding import folded
-from napari_limn.network.graph import graph_of, trace
-from napari_limn.volume.boxes import blocks, clipped, grown, shape_of, shifted, slices
-from napari_limn.volume.reading.reflect import read_mirrored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from napari_limn.model import Model
-    from napari_limn.network.spec import UNetSpec
     from napari_limn.network.unet import UNet
-    from napari_limn.volume.boxes import Box
     from napari_limn.volume.intensity import Scaling
     from napari_limn.volume.volume import Volume
 
@@ -104,163 +95,6 @@ class Evaluator:
         """Logits (K, T, Z, Y, X) of a batch of logits."""
         found = logits.float().cpu().numpy()
         return found[0][:, None] if self.spec.ndim == 3 else np.moveaxis(found, 1, 0)[:, None]
-
-
-class SweepEngine:
-    """Evaluates a model over a whole volume, each activation once.
-
-    Parameters
-    ----------
-    ready
-        The model and the volume.
-    block
-        Extent (T, Z, Y, X) of a block, a multiple of the network's stride.
-    column
-        Extent of the columns that are swept one after the other; the whole frame where not given. Smaller columns keep
-        less, and compute what lies around them again.
-    """
-
-    def __init__(
-        self, ready: Evaluator, block: tuple[int, ...], column: tuple[int, ...] | None = None
-    ) -> None:
-        self._ready = ready
-        weights = dict(ready.network.named_parameters()) | dict(ready.network.named_buffers())
-        kernels = kernels_of(ready.network)
-        graph = trace(ready.network, ready.spec.in_channels, graph_of(ready.spec).traced)
-        grid, ndim = ready.volume.grid, ready.spec.ndim
-        extent = swept_extent(ready.spec, grid)
-        self._readers = readers(prod(block) * ready.spec.in_channels)
-        self._sweeps: dict[Box, Sweep] = {}
-        for window in blocks(grid[-ndim:], (column or grid)[-ndim:]):
-            sweep = Sweep(graph, weights, extent, block[-ndim:], window, kernels)
-            sweep.check = ready.check
-            self._sweeps[window] = sweep
-        self.macs = 0  # multiply-accumulates so far
-
-    def planned_macs(self) -> int:
-        """Multiply-accumulates of a whole run."""
-        frames = prod(self._ready.volume.grid[: -self._ready.spec.ndim])
-        return frames * sum(sweep.planned_macs() for sweep in self._sweeps.values())
-
-    def logits(self) -> Iterator[tuple[Box, NDArray[np.float32]]]:
-        """Every block (T, Z, Y, X) and its logits (K, T, Z, Y, X)."""
-        return ((box, self._ready.on_grid(logits)) for box, logits in self.batches())
-
-    def batches(self, missing: Callable[[Box], bool] = lambda _: True) -> Iterator[tuple[Box, torch.Tensor]]:
-        """Every block (T, Z, Y, X) that is missing and its logits (N, K, …); reading goes on meanwhile."""
-        legs = list(self._legs(missing))  # decided once: what is missing changes while blocks are written
-        with Ahead(lambda check: self._read_all(legs, check)) as parts:
-            given = iter(parts)
-            for frame, window, row in legs:
-                sweep = self._sweeps[window]
-                before = sweep.macs
-                for spans, logits in sweep.run(lambda _: self._ready.on_device(next(given)), row):
-                    box = (*frame, *spans)
-                    if missing(box):
-                        yield box, logits
-                    self.macs += sweep.macs - before
-                    before = sweep.macs
-
-    def _legs(self, missing: Callable[[Box], bool]) -> Iterator[tuple[Box, Box, int]]:
-        """Frames and columns with something missing, and from which row of blocks on."""
-        grid, ndim = self._ready.volume.grid, self._ready.spec.ndim
-        for frame in blocks(grid[:-ndim], (1,) * (4 - ndim)):
-            for window, sweep in self._sweeps.items():
-                row = next((n for n, box in sweep.row_boxes() if missing((*frame, *box))), None)
-                if row is not None:
-                    yield frame, window, row
-
-    def _read_all(
-        self, legs: Iterable[tuple[Box, Box, int]], check: Callable[[], None]
-    ) -> Iterator[NDArray[np.float32]]:
-        """What the sweeps are going to ask for, in this order."""
-
-        def places() -> Iterator[tuple[Box, Box]]:
-            for frame, window, row in legs:
-                for spans in self._sweeps[window].reads(row):
-                    check()
-                    yield frame, spans
-
-        return in_parallel(lambda place: self._read(*place), places(), self._readers)
-
-    def _read(self, frame: Box, spans: Box) -> NDArray[np.float32]:
-        return read_swept(self._ready, (*frame, *spans))
-
-
-def read_swept(ready: Evaluator, box: Box) -> NDArray[np.float32]:
-    """Input of a sweep: beyond the border mirrored where the network takes its context, else the last voxel again."""
-    volume, feet = ready.volume, ready.feet
-    if ready.spec.padding == "valid":
-        moved = tuple((a - f.shrink, b - f.shrink) for (a, b), f in zip(box, feet, strict=True))
-        return ready.scaled(read_mirrored(volume, moved))
-    inside = tuple((min(a, n - 1), min(b, n)) for (a, b), n in zip(box, volume.grid, strict=True))
-    part = volume.read(inside)
-    for axis, ((a, b), (start, _)) in enumerate(zip(box, inside, strict=True), start=1):
-        if b - a != part.shape[axis] or a != start:
-            part = part.take(np.clip(np.arange(a - start, b - start), 0, part.shape[axis] - 1), axis)
-    return ready.scaled(part)
-
-
-class BlockEngine:
-    """Evaluates a model on any block of a volume, by itself.
-
-    Parameters
-    ----------
-    ready
-        The model and the volume.
-    network
-        What computes in the place of the evaluator's network: (N, C, …) to logits (N, K, …).
-    """
-
-    def __init__(
-        self, ready: Evaluator, network: Callable[[torch.Tensor], torch.Tensor] | None = None
-    ) -> None:
-        self._ready, self._spec, self._volume, self._feet = ready, ready.spec, ready.volume, ready.feet
-        self._network = network or ready.network
-
-    def labels(self, box: Box) -> NDArray[Any]:
-        """Paint values (T, Z, Y, X) of a block whose origin lies on multiples of the network's stride."""
-        return self._ready.labels(self._forward(box, self._read(box)))
-
-    def logits(self, box: Box) -> NDArray[np.float32]:
-        """Logits (K, T, Z, Y, X) of such a block."""
-        return self._ready.on_grid(self._forward(box, self._read(box)))
-
-    def batches(
-        self, boxes: Iterable[Box], missing: Callable[[Box], bool] = lambda _: True
-    ) -> Iterator[tuple[Box, torch.Tensor]]:
-        """Every block of `boxes` that is missing and its logits (N, K, …); reading goes on meanwhile."""
-        wanted = [box for box in boxes if missing(box)]
-        most = max((prod(shape_of(self._window(box))) for box in wanted), default=1) * self._spec.in_channels
-        with Ahead(lambda _: in_parallel(self._read, wanted, readers(most))) as parts:
-            for box, part in zip(wanted, parts, strict=True):
-                yield box, self._forward(box, part)
-
-    def _read(self, box: Box) -> NDArray[np.float32]:
-        return self._ready.scaled(read_mirrored(self._volume, self._window(box)))
-
-    @torch.inference_mode()
-    def _forward(self, box: Box, part: NDArray[np.float32]) -> torch.Tensor:
-        window = self._window(box)
-        logits = self._network(self._ready.on_device(part))
-        first = [start + f.shrink for (start, _), f in zip(window, self._feet, strict=True)]
-        keep = slices(shifted(box, first))[-self._spec.ndim :]
-        found: torch.Tensor = logits[(slice(None), slice(None), *keep)]
-        return found
-
-    def _window(self, box: Box) -> Box:
-        return window_of(self._spec, self._volume.grid, box)
-
-
-def window_of(spec: UNetSpec, grid: tuple[int, ...], box: Box) -> Box:
-    """What a network must see of a volume of extent `grid` (T, Z, Y, X) for a block."""
-    feet = feet_on_grid(spec)
-    if spec.padding == "same":
-        return clipped(grown(box, [f.halo for f in feet]), grid)
-    window = []
-    for (start, _), n, f in zip(box, shape_of(box), feet, strict=True):
-        window.append((start - f.shrink, start - f.shrink + fitting(n, f)))
-    return tuple(window)
 
 
 def most_likely(logits: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_limn.inference.engines.blend import BlendEngine
-from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator, SweepEngine
+from napari_limn.inference.engines.blocks import BlockEngine
+from napari_limn.inference.engines.evaluator import Evaluator
+from napari_limn.inference.engines.sweeping import SweepEngine
 from napari_limn.volume.axes import GRID, Axes
 from napari_limn.volume.boxes import slices
 from napari_limn.volume.volume import Volume

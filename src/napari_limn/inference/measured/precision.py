@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from napari_limn.device import choose_precision, low_precision
-from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator
+from napari_limn.inference.engines.blocks import BlockEngine
+from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.measured.certificate import middle_piece
 from napari_limn.volume.boxes import size_of, whole
 

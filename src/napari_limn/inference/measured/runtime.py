@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_limn.errors import LimnError
-from napari_limn.inference.engines.evaluator import BlockEngine, Evaluator, most_likely, window_of
+from napari_limn.inference.engines.blocks import BlockEngine, window_of
+from napari_limn.inference.engines.evaluator import Evaluator, most_likely
 from napari_limn.inference.engines.openvino import Served, version
 from napari_limn.inference.measured.certificate import middle_piece
 from napari_limn.inference.measured.precision import AGREEMENT
