@@ -13,7 +13,8 @@ import torch
 from napari_limn.events import Improved, Scored, Step, Working
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.training import run as loop
-from napari_limn.training.data.training_set import TrainingSet, gather
+from napari_limn.training.data.painted import gather
+from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer import fit as instant
 from napari_limn.training.run import Run
 from napari_limn.training.spec import TrainSpec

@@ -13,12 +13,15 @@ from napari_limn.inference.pipeline import predict
 from napari_limn.model import Model
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.data.training_set import TrainingSet, gather
+from napari_limn.training.data.painted import gather
+from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer import fit as instant
-from napari_limn.training.first_answer.fit import drawing, teaching
+from napari_limn.training.first_answer.fit import teaching
+from napari_limn.training.first_answer.sample import drawing
+from napari_limn.training.presets import choose_network, pixel_features
 from napari_limn.training.run import Run
 from napari_limn.training.selection import age, share_beside
-from napari_limn.training.spec import TrainSpec, choose_network, pixel_features
+from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import train, training_events
 from napari_limn.volume.boxes import shape_of
 

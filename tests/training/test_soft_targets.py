@@ -12,9 +12,11 @@ from napari_limn.errors import LimnError
 from napari_limn.events import drain
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
+from napari_limn.training.data.painted import gather
 from napari_limn.training.data.patches import Patch
-from napari_limn.training.data.training_set import TrainingSet, gather
-from napari_limn.training.first_answer.distillation import SoftTargets, guessing
+from napari_limn.training.data.soft_targets import SoftTargets
+from napari_limn.training.data.training_set import TrainingSet
+from napari_limn.training.first_answer.distillation import guessing
 from napari_limn.training.spec import TrainSpec
 from napari_limn.volume.boxes import blocks, slices
 

@@ -14,9 +14,11 @@ from napari_limn.network.graph import footprint
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.data.geometry import patch_size
-from napari_limn.training.data.training_set import PaintedTile, TrainingSet, gather
+from napari_limn.training.data.painted import PaintedTile, gather
+from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer import fit as instant
-from napari_limn.training.spec import CONTEXT, AugmentSpec, TrainSpec, choose_network
+from napari_limn.training.presets import choose_network
+from napari_limn.training.spec import CONTEXT, AugmentSpec, TrainSpec
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import blocks
 from napari_limn.volume.volume import Volume

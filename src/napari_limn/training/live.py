@@ -11,7 +11,8 @@ from napari_limn.annotation.findings import Found
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
 from napari_limn.runs import Event, Working
-from napari_limn.training.data.training_set import TrainingSet, gather, worth_knowing
+from napari_limn.training.data.painted import gather, worth_knowing
+from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
 from napari_limn.training.first_answer.fit import load
 from napari_limn.training.run import Run
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from napari_limn.annotation.snapshot import Snapshot
     from napari_limn.model import Model
-    from napari_limn.training.data.training_set import Painted
+    from napari_limn.training.data.painted import Painted
 
 _LOOK = 0.25  # seconds between two looks for new paint at least
 _LOOKING = 0.1  # share of the time that they may take

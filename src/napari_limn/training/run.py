@@ -19,7 +19,8 @@ from napari_limn.network.unet import UNet
 from napari_limn.runs import Event, Warned
 from napari_limn.training.events import Improved, Scored, Step
 from napari_limn.training.first_answer.distillation import guessing
-from napari_limn.training.first_answer.fit import drawing, is_large, teaching, unseen
+from napari_limn.training.first_answer.fit import teaching, unseen
+from napari_limn.training.first_answer.sample import drawing, is_large
 from napari_limn.training.losses import masked_loss, soft_loss
 from napari_limn.training.selection import Judge, Verdict, age, share_beside
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from napari_limn.network.pixels import PixelClassifier
     from napari_limn.training.data.augment import Batch
     from napari_limn.training.data.training_set import TrainingSet
-    from napari_limn.training.first_answer.fit import Fit, Known, Sample
+    from napari_limn.training.first_answer.fit import Fit
+    from napari_limn.training.first_answer.sample import Known, Sample
     from napari_limn.training.spec import TrainSpec
 
 _EMA = 0.98

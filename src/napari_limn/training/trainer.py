@@ -12,16 +12,18 @@ from napari_limn.errors import LimnError
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.unet import UNet
 from napari_limn.runs import Event, Warned, drain
-from napari_limn.training.data.training_set import TrainingSet, gather, worth_knowing
+from napari_limn.training.data.painted import gather, worth_knowing
+from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer.fit import load
+from napari_limn.training.presets import choose_network
 from napari_limn.training.run import Run
-from napari_limn.training.spec import TrainSpec, choose_network
+from napari_limn.training.spec import TrainSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from napari_limn.annotation.classes import RGBA, Classes
-    from napari_limn.training.data.training_set import Painted
+    from napari_limn.training.data.painted import Painted
 
 
 def train(

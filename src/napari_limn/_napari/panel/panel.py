@@ -35,7 +35,7 @@ from napari_limn._napari.panel.status import Message, RunState
 from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
 from napari_limn.runs import Event, Noted, Warned
-from napari_limn.training.spec import pixel_features, preset_network
+from napari_limn.training.presets import pixel_features, preset_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

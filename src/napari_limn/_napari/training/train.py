@@ -25,7 +25,8 @@ from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
 from napari_limn.specs import described
 from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
-from napari_limn.training.spec import Preset, TrainSpec, preset_network
+from napari_limn.training.presets import preset_network
+from napari_limn.training.spec import Preset, TrainSpec
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
