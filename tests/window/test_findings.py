@@ -19,7 +19,7 @@ from napari_limn._napari.panel.models import SHELF
 from napari_limn._napari.panel.preferences import preferred
 from napari_limn._napari.panel.status import _clock
 from napari_limn._napari.prediction.predict import PredictWidget
-from napari_limn._napari.training.findings import caption, mend_layers
+from napari_limn._napari.training.remedies import caption, mend_layers
 from napari_limn._napari.training.train import NEW, TrainWidget
 from napari_limn.annotation.classes import Classes
 from napari_limn.annotation.findings import Remedy

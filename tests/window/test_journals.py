@@ -23,7 +23,7 @@ from napari_limn._napari.layers.layers import (
     volume_of,
 )
 from napari_limn._napari.painting.recorder import Journals
-from napari_limn._napari.training.findings import mend_layers
+from napari_limn._napari.training.remedies import mend_layers
 from napari_limn.annotation.findings import Remedy
 
 da = pytest.importorskip("dask.array")

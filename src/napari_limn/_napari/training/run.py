@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from napari_limn.annotation.checkup import checkup
+from napari_limn.annotation.findings import Found
+from napari_limn.runs import Event, Working
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari.layers import Labels
+
+    from napari_limn.model import Model
+    from napari_limn.specs import DeviceName
+    from napari_limn.training.spec import TrainSpec
+    from napari_limn.volume.volume import Volume
+
 from typing import TYPE_CHECKING, Any
 
 from napari_limn._napari.layers.class_table import given_legend
@@ -59,3 +75,20 @@ def labels_on(image: Volume, seen: Volume) -> Volume:
     axes = image.axes.without("C")
     same = len(seen.axes.names) == len(axes.names)
     return Volume.of(seen.data, axes, seen.name) if same else open_labels(seen, image)
+
+
+def diagnosing(device: DeviceName) -> Generator[Event, None, str]:
+    """What ``napari-limn diagnose`` says, as a run."""
+    from napari_limn.report.diagnose import diagnose
+
+    yield Working()
+    return str(diagnose(device))
+
+
+def stopping(
+    image: Volume, labels: Volume, spec: TrainSpec, model: Model | None = None
+) -> Generator[Event, None, None]:
+    """Tell what stops a training, of a model further or anew, in the words of the error, with what mends it."""
+    known, dims = (model.spec.classes.values, model.spec.network.ndim) if model else ((), spec.dims)
+    found = checkup(image, labels, zero=spec.zero, dims=dims, objects=spec.objects, known=known, shown=True)
+    yield from (Found.of(finding) for finding in found if finding.stops)

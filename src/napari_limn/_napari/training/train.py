@@ -17,10 +17,11 @@ from napari_limn._napari.panel.models import SHELF, ask_for_model, ask_where_to_
 from napari_limn._napari.panel.panel import Panel
 from napari_limn._napari.panel.preferences import preferred
 from napari_limn._napari.training.curve import Curve
-from napari_limn._napari.training.findings import Findings, Look, diagnosing, looked_at, mend_layers
+from napari_limn._napari.training.findings import Findings, Look, looked_at
 from napari_limn._napari.training.live import LiveRun
 from napari_limn._napari.training.picture import NetworkPicture
-from napari_limn._napari.training.run import training
+from napari_limn._napari.training.remedies import mend_layers
+from napari_limn._napari.training.run import diagnosing, training
 from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
 from napari_limn.specs import described
