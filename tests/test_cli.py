@@ -268,7 +268,7 @@ def test_a_model_that_cannot_be_written_is_refused_before_training(capsys, files
     def refused(*_, **__):
         raise OSError(number, "no")
 
-    monkeypatch.setattr("napari_limn.cli.NamedTemporaryFile", refused)
+    monkeypatch.setattr("napari_limn.cli.train.NamedTemporaryFile", refused)
     monkeypatch.setattr(
         "napari_limn.training.trainer.training_events", lambda *_, **__: pytest.fail("no need")
     )

@@ -9,7 +9,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.version import __version__
+from napari_limn.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from napari_limn.annotation.classes import Classes
@@ -58,10 +58,10 @@ _ROOMS = {
     "inference.pipeline": ["PredictSpec", "plan", "predict", "prediction_events"],
     "model": ["Model", "ModelSpec"],
     "network.spec": ["UNetSpec"],
-    "training.scores": ["Score", "score"],
+    "evaluation.scores": ["Score", "score"],
     "training.spec": ["AugmentSpec", "TrainSpec"],
     "training.trainer": ["train", "training_events"],
-    "volume.open": ["open_volume"],
+    "volume.reading.open": ["open_volume"],
     "volume.volume": ["Volume"],
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}

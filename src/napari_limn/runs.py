@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from napari_limn.volume.boxes import Box
-
 
 T = TypeVar("T")
 
@@ -45,7 +43,7 @@ class Working(Event):
 class BlockDone(Event):
     """Block `done` of `total` is written; `box` is its place on the TZYX grid."""
 
-    box: Box
+    box: tuple[tuple[int, int], ...]
     done: int
     total: int
     seconds: float

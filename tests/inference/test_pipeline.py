@@ -14,13 +14,19 @@ from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Planned, Warned, Working
 from napari_limn.inference.engines.blocks import BlockEngine
-from napari_limn.inference.pipeline import PredictSpec, check_fit, plan, predict, prediction_events
+from napari_limn.inference.pipeline import (
+    PredictSpec,
+    certificate,
+    check_fit,
+    plan,
+    predict,
+    prediction_events,
+)
 from napari_limn.inference.planning.plan import choose_plan
 from napari_limn.inference.run import Run
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.report.info import certificate
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import slices
 from napari_limn.volume.intensity import fit_scaling

@@ -16,6 +16,7 @@ from napari_limn.network.unet import UNet
 from napari_limn.training.data.painted import gather
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer import fit as instant
+from napari_limn.training.first_answer import sample as drawn
 from napari_limn.training.first_answer.fit import teaching
 from napari_limn.training.first_answer.sample import drawing
 from napari_limn.training.presets import choose_network, pixel_features
@@ -101,11 +102,11 @@ def test_a_sample_knows_every_stroke_and_which_are_held_out():
 
 
 def test_of_a_large_image_a_few_tiles_answer_first_and_change_nothing_for_the_rest(monkeypatch):
-    monkeypatch.setitem(instant.TILE, 2, (1, 1, 32, 32))
+    monkeypatch.setitem(drawn.TILE, 2, (1, 1, 32, 32))
     network, data = prepared()
-    assert not instant.is_large(network.pixels, data)
-    monkeypatch.setitem(instant._QUICK, 2, 1)
-    assert instant.is_large(network.pixels, data)
+    assert not drawn.is_large(network.pixels, data)
+    monkeypatch.setitem(drawn._QUICK, 2, 1)
+    assert drawn.is_large(network.pixels, data)
     known = {}
     few = drain(drawing(network.pixels, data, known=known, quick=True))
     whole, after = drain(drawing(network.pixels, data)), drain(drawing(network.pixels, data, known=known))
@@ -122,7 +123,7 @@ def test_of_a_large_image_a_few_tiles_answer_first_and_change_nothing_for_the_re
     final = drain(training_events(IMAGE, strokes(), SPEC), events.append)
     answers = [e.model for e in events if isinstance(e, Improved) and e.model.spec.steps == 0]
     assert len(answers) >= 4
-    monkeypatch.setitem(instant._QUICK, 2, 1 << 30)
+    monkeypatch.setitem(drawn._QUICK, 2, 1 << 30)
     for name, value in train(IMAGE, strokes(), SPEC).network.pixels.state_dict().items():
         assert torch.equal(value, final.network.pixels.state_dict()[name])
 
@@ -133,7 +134,7 @@ def test_more_strokes_cost_features_around_them_only(monkeypatch):
     monkeypatch.setattr(
         TrainingSet, "features_of", lambda *of: seen.append(shape_of(of[2])[-2:]) or features_of(*of)
     )
-    monkeypatch.setattr("napari_limn.training.first_answer.fit._OTHERS", 500)
+    monkeypatch.setattr("napari_limn.training.first_answer.sample._OTHERS", 500)
     network, data = prepared()
     known = {}
     drain(drawing(network.pixels, data, known=known))
@@ -291,13 +292,13 @@ def test_a_class_that_is_about_to_be_forgotten_is_named():
 
 
 def test_of_filled_areas_some_of_each_class_are_looked_at_and_more_paint_changes_none(monkeypatch):
-    monkeypatch.setattr(instant, "_FILLED", 30)
+    monkeypatch.setattr(drawn, "_FILLED", 30)
     order, target = np.random.default_rng(0).permutation(400), np.full(400, IGNORE)
     target[:100], target[100:110] = 0, 1
-    few = instant._some_of_each(target, order)
+    few = drawn._some_of_each(target, order)
     assert np.bincount(target[few]).tolist() == [30, 10]
     target[200:300] = 1
-    more = instant._some_of_each(target, order)
+    more = drawn._some_of_each(target, order)
     assert np.bincount(target[more]).tolist() == [30, 30]
     assert set(few[target[few] == 0]) == set(more[target[more] == 0])
 

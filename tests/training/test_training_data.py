@@ -17,6 +17,7 @@ from napari_limn.training.data.geometry import patch_size
 from napari_limn.training.data.painted import PaintedTile, gather
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer import fit as instant
+from napari_limn.training.first_answer import sample as drawn
 from napari_limn.training.presets import choose_network
 from napari_limn.training.spec import CONTEXT, AugmentSpec, TrainSpec
 from napari_limn.volume.axes import Axes
@@ -468,14 +469,14 @@ SOLID = UNetSpec(width=2, factors=((2, 2, 2),), pixels=PixelSpec(scales=((1.0, 1
 
 
 def test_where_there_is_time_for_few_tiles_they_show_all_classes_that_are_not_held_out(monkeypatch):
-    monkeypatch.setitem(instant._SEEN, 3, 1)
+    monkeypatch.setitem(drawn._SEEN, 3, 1)
     spec = TrainSpec(network=SOLID, patch=(8, 32, 32))
     painted = gather(*two_classes_in_two_planes(), spec, None, {}, {})
     classifier, before, fewer = UNet(SOLID).pixels, None, 0
     for seed in range(20):
         data = before = TrainingSet(painted, SOLID, replace(spec, seed=seed), before)
-        tiles = data.painted_tiles(instant.TILE[3])
-        chosen = instant._chosen(tiles, classifier, seed, {})
+        tiles = data.painted_tiles(drawn.TILE[3])
+        chosen = drawn._chosen(tiles, classifier, seed, {})
         learned = [target[~held] for target, held in (data.targets_of(t.source, t.box) for t in chosen)]
         assert {0, 1} <= set(np.concatenate(learned).tolist())
         fewer += len(chosen) < len(tiles)
@@ -483,8 +484,9 @@ def test_where_there_is_time_for_few_tiles_they_show_all_classes_that_are_not_he
 
 
 def test_a_volume_trains_though_a_tile_may_hold_nothing_but_what_is_held_out(monkeypatch):
-    monkeypatch.setitem(instant._SEEN, 3, 1)
-    for name, value in {"_STEPS": 5, "_STEPS_ON": 5, "_OTHERS": 500, "_OTHERS_ON": 500}.items():
+    monkeypatch.setitem(drawn._SEEN, 3, 1)
+    monkeypatch.setattr(drawn, "_OTHERS", 500)
+    for name, value in {"_STEPS": 5, "_STEPS_ON": 5, "_OTHERS_ON": 500}.items():
         monkeypatch.setattr(instant, name, value)
     spec = TrainSpec(steps=1, seed=6, network=SOLID, patch=(8, 32, 32), device="cpu", soft_targets=0)
     model = limn.train(*two_classes_in_two_planes(), spec)

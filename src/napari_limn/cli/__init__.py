@@ -6,10 +6,6 @@ import argparse
 import io
 import json
 import sys
-import time
-from dataclasses import asdict
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.cli.check import add_check
@@ -18,21 +14,15 @@ from napari_limn.cli.diagnose import add_diagnose
 from napari_limn.cli.info import add_info
 from napari_limn.cli.journal import add_journal
 from napari_limn.cli.next import add_next
-from napari_limn.cli.options import INTERRUPTED, add_meaning
+from napari_limn.cli.options import INTERRUPTED
 from napari_limn.cli.predict import add_predict
-from napari_limn.cli.progress import followed
 from napari_limn.cli.score import add_score
 from napari_limn.cli.train import add_train
 from napari_limn.errors import LimnError
 from napari_limn.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
-
-    from napari_limn.events import Event
-    from napari_limn.model import Model
-    from napari_limn.training.spec import TrainSpec
-    from napari_limn.volume.volume import Volume
+    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def add_demo(verbs: Any) -> argparse.ArgumentParser:
+    """Add the verb that does the whole job on shipped images."""
     verb: argparse.ArgumentParser = verbs.add_parser(
         "demo", help="train on real strokes, predict, score, take a screenshot"
     )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 
 def add_info(verbs: Any) -> argparse.ArgumentParser:
+    """Add the verb that shows what is in a file."""
     verb: argparse.ArgumentParser = verbs.add_parser(
         "info", help="what is in a model, an image or a label file"
     )

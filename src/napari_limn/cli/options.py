@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-from typing import TYPE_CHECKING
-
-from napari_limn.cli.check import add_meaning
 
 INTERRUPTED = 130
 

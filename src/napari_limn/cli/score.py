@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 
 def add_score(verbs: Any) -> argparse.ArgumentParser:
+    """Add the verb that compares labels with the truth."""
     verb: argparse.ArgumentParser = verbs.add_parser("score", help="compare labels with the truth")
     verb.add_argument("prediction", type=Path, metavar="PRED")
     verb.add_argument("truth", type=Path, metavar="TRUTH")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 def add_train(verbs: Any) -> argparse.ArgumentParser:
+    """Add the verb that trains a model."""
     verb: argparse.ArgumentParser = verbs.add_parser("train", help="train a model on painted labels")
     verb.add_argument("pair", nargs="*", metavar="IMAGE LABELS", help="an image and its labels")
     verb.add_argument(
@@ -111,7 +112,7 @@ def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
 
 def _seams(model: Model, image: Volume) -> str:
     """What is to be said of a model whose tiles differ from the whole image, or why it takes no image so small."""
-    from napari_limn.report.info import certificate
+    from napari_limn.inference.pipeline import certificate
 
     try:
         found = certificate(model, image)

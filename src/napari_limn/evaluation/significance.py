@@ -8,9 +8,10 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from napari_limn.evaluation.scores import mean_iou
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-from napari_limn.evaluation.scores import mean_iou
 
 
 def not_worse(new: NDArray[Any], old: NDArray[Any]) -> bool:

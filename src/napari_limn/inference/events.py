@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from napari_limn.runs import Event
+
 if TYPE_CHECKING:
     from napari_limn.inference.planning.plan import Plan
     from napari_limn.volume.writing.output import FileOutput
-from napari_limn.runs import Event
 
 
 @dataclass(frozen=True, slots=True)

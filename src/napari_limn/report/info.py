@@ -11,11 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari_limn.inference.measured.certificate import Certificate
     from napari_limn.inference.planning.plan import Plan
-    from napari_limn.model import Model
     from napari_limn.network.spec import UNetSpec
-    from napari_limn.volume.volume import Volume
 
 _EXAMPLE = {2: (1, 1, 2048, 2048), 3: (1, 256, 512, 512)}  # extent (T, Z, Y, X) of an image to plan for
 _FEW_VALUES = 20  # an integer image with no more values than this is shown as labels
@@ -77,24 +74,12 @@ def certify_model(path: Path, image: Path, axes: str | None = None) -> dict[str,
     LimnError
         If model and image do not fit.
     """
+    from napari_limn.inference.pipeline import certificate
     from napari_limn.model import Model
     from napari_limn.volume.reading.open import open_volume
 
     found = certificate(Model.load(path), open_volume(image, axes))
     return {"text": str(found), "exact": found.exact, **asdict(found)}
-
-
-def certificate(model: Model, volume: Volume) -> Certificate:
-    """What :func:`certify_model` finds for a model and a volume that are open already."""
-    from napari_limn.device import choose_device, choose_precision
-    from napari_limn.inference.measured.certificate import certify
-    from napari_limn.inference.pipeline import check_fit
-    from napari_limn.volume.intensity import fit_scaling
-
-    check_fit(model, volume)
-    device = choose_device()
-    scaling = fit_scaling(volume, model.spec.intensity)
-    return certify(model, volume, scaling, device, choose_precision("auto", device))
 
 
 def plan_model(path: Path, image: Path, memory: str | None = None, axes: str | None = None) -> dict[str, Any]:

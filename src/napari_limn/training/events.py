@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_limn.runs import Event
+
 if TYPE_CHECKING:
     from napari_limn.model import Model
-from napari_limn.runs import Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,6 @@ PRESETS = {
 
 # standard deviations of the pixel classifier's Gaussians, by the axes of the network; measured in benchmarks/
 SCALES = {2: (0.7, 1.0, 1.6, 3.5, 5.0, 10.0), 3: (0.7, 1.6, 3.5, 5.0)}
-
-
 _WINDOWS = 3  # of them, the largest, in which intensity is also seen beside its neighbourhood
 
 

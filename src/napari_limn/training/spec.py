@@ -14,7 +14,6 @@ from napari_limn.volume.intensity import IntensitySpec
 if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
 
-    pass
 
 Loss = Literal["cross_entropy", "dice", "focal", "cross_entropy+dice", "focal+dice"]
 Preset = Literal["fast", "balanced", "thorough"]

@@ -244,7 +244,7 @@ def _writing(
 
 def _certifying(model: Model, volume: Volume) -> Generator[Event, None, Certificate]:
     """The same as ``napari-limn info MODEL --certify IMAGE``."""
-    from napari_limn.report.info import certificate
+    from napari_limn.inference.pipeline import certificate
 
     yield Working()
     return certificate(model, volume)

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from napari_limn.annotation.checkup import checkup
-from napari_limn.annotation.findings import Found
-from napari_limn.runs import Event, Working
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from napari.layers import Labels
-
-    from napari_limn.model import Model
-    from napari_limn.specs import DeviceName
-    from napari_limn.training.spec import TrainSpec
-    from napari_limn.volume.volume import Volume
-
 from typing import TYPE_CHECKING, Any
 
 from napari_limn._napari.layers.class_table import given_legend
 from napari_limn._napari.layers.layers import volume_of
-from napari_limn._napari.training.findings import stopping
+from napari_limn.annotation.checkup import checkup
+from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
+from napari_limn.runs import Event, Working
 from napari_limn.volume.reading.open import open_labels
 from napari_limn.volume.volume import Volume
 
@@ -34,6 +20,7 @@ if TYPE_CHECKING:
 
     from napari_limn.model import Model
     from napari_limn.runs import Event
+    from napari_limn.specs import DeviceName
     from napari_limn.training.spec import TrainSpec
 
 

@@ -21,7 +21,7 @@ import torch
 
 from napari_limn.annotation.classes import IGNORE
 from napari_limn.runs import Event, Working
-from napari_limn.training.first_answer.sample import _PAINTED, Sample
+from napari_limn.training.first_answer.sample import PAINTED, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -39,7 +39,6 @@ _ECHOES, _ECHO = 4, 0.1  # as many such voxels as this times the painted ones, e
 _FAULT = 4.0  # weight of a painted voxel that the classifier got wrong
 _FAULT_AGAIN = 16.0  # the same after a whole training
 _SHOWN = 50  # voxels of a class that was not painted, from which it is remembered
-_OTHERS = 60_000  # further voxels whose answer the perceptron learns
 _STEPS, _BATCH, _RATE = 400, 4096, 1e-2
 _STEPS_ON, _OTHERS_ON = 100, 20_000  # for a perceptron that knows most of it already
 _PAUSE = 20  # steps between two moments to break off
@@ -92,7 +91,7 @@ def teaching(
         Of a fit ``"on"``, the probabilities (N, classes) that the perceptron has learnt to give.
     """
     if how == "on":
-        sample = sample.thinned(_PAINTED, _OTHERS_ON, np.random.default_rng(seed))
+        sample = sample.thinned(PAINTED, _OTHERS_ON, np.random.default_rng(seed))
     painted = sample.target != IGNORE
     lesson = _Lesson.of(sample) if how == "anew" else _Lesson.after(classifier, sample, again=how == "again")
     trees = seed if before is None else seed + _OTHER_TREES

@@ -20,20 +20,12 @@ if TYPE_CHECKING:
     from napari_limn.network.pixels import PixelClassifier
     from napari_limn.training.data.training_set import TrainingSet
     from napari_limn.volume.boxes import Box
-from napari_limn.training.first_answer.fit import _OTHERS
 
-_PAINTED = 20_000  # painted voxels of a class that are looked at, at most
-
-
+PAINTED = 20_000  # painted voxels of a class that are looked at, at most
+_OTHERS = 60_000  # further voxels whose answer the perceptron learns
 _FILLED = 4000  # of them in one tile
-
-
 TILE = {2: (1, 1, 256, 256), 3: (1, 32, 64, 64)}
-
-
 _SEEN = {2: 3_000_000, 3: 1_000_000}  # voxels whose features are computed, at most: about two seconds
-
-
 _QUICK = {2: 700_000, 3: 250_000}  # for an answer before that, where there is half as much again to look at
 
 
@@ -110,7 +102,7 @@ def drawing(
         place = rows.place[wanted]
         parts.append((rows.features[wanted], target[place], held[place]))
     sample = Sample(*map(np.concatenate, zip(*parts, strict=True)))
-    return sample.thinned(_PAINTED, len(sample.target), np.random.default_rng(seed))
+    return sample.thinned(PAINTED, len(sample.target), np.random.default_rng(seed))
 
 
 def _some_of_each(target: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.int64]:
