@@ -14,6 +14,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+import runs
 import tifffile
 import torch
 import zarr
@@ -37,13 +38,13 @@ from runs import (
 )  # fmt: skip
 from torch import nn
 
+from napari_limn.concurrency import Ahead
 from napari_limn.errors import LimnError
 from napari_limn.events import Noted, Planned, Warned, drain
 from napari_limn.inference import ledger as ledger_module
 from napari_limn.inference import pipeline as pipeline_module
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.sweeping import SweepEngine
-from napari_limn.inference.flow import Ahead
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
 from napari_limn.inference.run import Run
@@ -218,7 +219,7 @@ def killable(path):
         "model, volume = set_up('columns of volumes', setattr)\n"
         "predict(model, volume, Path(sys.argv[1]), listen=lambda event: print(type(event).__name__, flush=True))\n"
     )
-    command = [sys.executable, "-c", code, str(path), os.path.dirname(__file__)]
+    command = [sys.executable, "-c", code, str(path), os.path.dirname(runs.__file__)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -236,7 +237,7 @@ def test_a_run_killed_while_it_gives_the_file_its_name_ends_it_the_next_time(
     path = tmp_path / "again" / whole.name
     if overwrite:
         predict(model_of(PLANES, seed=5), volume, path)
-    module = f"napari_limn.volume.{'tiff' if suffix == '.tif' else 'zarr'}_output.{step}"
+    module = f"napari_limn.volume.writing.{'tiff' if suffix == '.tif' else 'zarr'}_output.{step}"
     owner, name = module.rsplit(".", 1)
     real = getattr(sys.modules[owner], name)
 

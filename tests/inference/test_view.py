@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import PLANES, VOLUMES, image_of, model_of
 
+from napari_limn.concurrency import Stopped
 from napari_limn.events import BlockDone, Viewing
 from napari_limn.inference import view as module
-from napari_limn.inference.flow import Stopped
 from napari_limn.inference.pipeline import PredictSpec, prediction_events
 from napari_limn.inference.planning import plan
 from napari_limn.inference.view import View, ViewPredictor, same_labels, view_block

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_limn.concurrency import Ahead
 from napari_limn.device import choose_device, free_memory, out_of_memory, parse_bytes, steady_heap, threads
 from napari_limn.durable import fingerprint
 from napari_limn.errors import LimnError
@@ -18,7 +19,6 @@ from napari_limn.inference.engines.blend import BlendEngine
 from napari_limn.inference.engines.blocks import BlockEngine
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.sweeping import SweepEngine
-from napari_limn.inference.flow import Ahead
 from napari_limn.inference.measured.precision import Choice, measured_precision
 from napari_limn.inference.measured.runtime import Runtime, measured_runtime, served
 from napari_limn.inference.planning.plan import Plan, plan_beside

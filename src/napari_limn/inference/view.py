@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_limn.concurrency import Stopped
 from napari_limn.device import choose_device
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.view_tiles import Tiles
 from napari_limn.inference.events import Viewing
-from napari_limn.inference.flow import Stopped
 from napari_limn.inference.streaming.extents import feet_on_grid, on_grid, up
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.runs import BlockDone, Event
@@ -84,7 +84,7 @@ class ViewPredictor:
     device
         Where to compute.
     check
-        Called before every layer; may raise :class:`~napari_limn.inference.flow.Stopped`.
+        Called before every layer; may raise :class:`~napari_limn.concurrency.Stopped`.
     """
 
     def __init__(

@@ -15,7 +15,6 @@ from napari_limn.runs import Event, Working
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from napari_limn._napari.training.train import TrainWidget
     from napari_limn.annotation.findings import Finding, Remedy
     from napari_limn.volume.volume import Volume
 
@@ -100,20 +99,30 @@ def looked_at(image: Volume, labels: Volume | None, dims: int) -> Generator[Even
     return check_fit(image, labels, dims=dims, shown=True)
 
 
-class Look(QObject):
-    """Looks at the layers of a panel in a thread, a moment after they were changed, unless a run is under way.
+class LayerCheck(QObject):
+    """Check the layers of a panel in a thread, a moment after they changed, unless a run is under way.
 
     Parameters
     ----------
     panel
-        Whose layers are looked at.
-    tell
+        Checked only while it is visible; the check ends with it.
+    busy
+        Whether a run is under way in the panel.
+    events
+        Gives a run that returns what is found; None if there is nothing to check.
+    show
         Called in the window's thread with what was found.
     """
 
-    def __init__(self, panel: TrainWidget, tell: Callable[[list[Finding]], object]) -> None:
-        super().__init__(panel)  # what a thread finds after the panel is gone is told to nobody
-        self._panel, self._tell = panel, tell
+    def __init__(
+        self,
+        panel: QWidget,
+        busy: Callable[[], bool],
+        events: Callable[[], Generator[Event, None, list[Finding]] | None],
+        show: Callable[[list[Finding]], object],
+    ) -> None:
+        super().__init__(panel)  # what a thread finds after the panel is gone is shown nowhere
+        self._panel, self._busy, self._events, self._show = panel, busy, events, show
         self._job: Job | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -121,13 +130,13 @@ class Look(QObject):
         self._timer.timeout.connect(self._begin)
 
     def soon(self) -> None:
-        """Look in a moment."""
+        """Check in a moment."""
         self._timer.start()
 
     def _begin(self) -> None:
-        if self._panel.job is not None or self._job is not None:
+        if self._busy() or self._job is not None:
             self.soon()  # afterwards
-        elif self._panel.isVisible() and (events := self._panel.in_sight()) is not None:
+        elif self._panel.isVisible() and (events := self._events()) is not None:
             job = self._job = Job(events)
             job.returned.connect(self._returned)
             job.errored.connect(lambda _: None)  # a layer that cannot be read is named when it is trained on
@@ -137,10 +146,7 @@ class Look(QObject):
 
     def _returned(self, found: list[Finding] | None) -> None:
         if found is not None:
-            self._tell(found)
+            self._show(found)
 
     def _finished(self) -> None:
         self._job = None
-
-
-# ---- mending ---------------------------------------------------------------------------------------------------------

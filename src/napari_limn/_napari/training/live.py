@@ -28,9 +28,9 @@ from napari_limn._napari.training.run import labels_on
 from napari_limn.annotation.classes import MOST, Classes
 from napari_limn.annotation.legend import Legend
 from napari_limn.annotation.snapshot import Snapshot
+from napari_limn.concurrency import Stopped
 from napari_limn.errors import LimnError
 from napari_limn.inference.events import Viewing
-from napari_limn.inference.flow import Stopped
 from napari_limn.runs import BlockDone, Event
 from napari_limn.training.events import Improved
 from napari_limn.volume.axes import GRID

@@ -17,7 +17,7 @@ from napari_limn._napari.panel.models import SHELF, ask_for_model, ask_where_to_
 from napari_limn._napari.panel.panel import Panel
 from napari_limn._napari.panel.preferences import preferred
 from napari_limn._napari.training.curve import Curve
-from napari_limn._napari.training.findings import Findings, Look, looked_at
+from napari_limn._napari.training.findings import Findings, LayerCheck, looked_at
 from napari_limn._napari.training.live import LiveRun
 from napari_limn._napari.training.picture import NetworkPicture
 from napari_limn._napari.training.remedies import mend_layers
@@ -110,12 +110,12 @@ class TrainWidget(Panel):
         self.curve.setObjectName("limn-train-curve")
         self.findings = Findings("limn-train", self._mend)
         self.message.add(self.findings)
-        self._look = Look(self, self._looked)
+        self._layer_check = LayerCheck(self, lambda: self.job is not None, self.in_sight, self._looked)
         for field in (self.image, self.labels):
             field.changed.connect(lambda _: self._drop_what_was_said_of_paint())
         self.origin.changed.connect(lambda _: self._light_save())
         for field in (self.image, self.labels, self.dims, self.origin):
-            field.changed.connect(lambda _: self._look.soon())
+            field.changed.connect(lambda _: self._layer_check.soon())
         self.lay_out(self.curve, self.save_button)
         self._light_save()
         self.name = ""  # of the latest model
@@ -307,7 +307,7 @@ class TrainWidget(Panel):
                 case [image, *further]:
                     self.image.value, self.channels.value = image, further
         self.say("Press Train when you are ready.")
-        self._look.soon()
+        self._layer_check.soon()
 
     def _looked(self, found: list[Finding]) -> None:
         self.findings.show_all([*found, *(f for f in self.findings.shown if f.of_paint and f not in found)])
@@ -332,7 +332,7 @@ class TrainWidget(Panel):
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that are there now, and draw the network for the image that is then chosen."""
         super().reset_choices(event)
-        self._look.soon()
+        self._layer_check.soon()
         self.offer.look(self.image.value)
         with suppress(LimnError):  # a layer that cannot be trained on is named when the person presses Train
             self._draw()

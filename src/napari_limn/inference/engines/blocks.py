@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_limn.concurrency import in_parallel
-from napari_limn.inference.flow import Ahead
+from napari_limn.concurrency import Ahead, in_parallel
 from napari_limn.inference.streaming.extents import feet_on_grid, fitting, readers
 from napari_limn.volume.boxes import clipped, grown, shape_of, shifted, slices
 from napari_limn.volume.reading.reflect import read_mirrored

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_limn.concurrency import in_parallel
-from napari_limn.inference.flow import Ahead
+from napari_limn.concurrency import Ahead, in_parallel
 from napari_limn.inference.streaming.extents import readers, swept_extent
 from napari_limn.inference.streaming.kernels import kernels_of
 from napari_limn.inference.streaming.sweep import Sweep

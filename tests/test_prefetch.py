@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from napari_limn.inference.flow import Ahead, Stopped
+from napari_limn.concurrency import Ahead, Stopped
 
 
 class Tensor:
