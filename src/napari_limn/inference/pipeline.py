@@ -140,7 +140,6 @@ def _into_file(run: PredictionRun, path: Path, *, overwrite: bool) -> Generator[
     if not Ledger.of(path).exists():
         refuse_existing(path, overwrite=overwrite)
     make_folder(path)
-    classes, kind, block = run.model.spec.classes, run.spec.probabilities, run.plan.block
     layout = run.layout(path)
     partial = unfinished(path)
     anew = _begins(path, overwrite=overwrite)
@@ -159,10 +158,10 @@ def _into_file(run: PredictionRun, path: Path, *, overwrite: bool) -> Generator[
             return path
         if ledger.finished:  # but the file is gone
             ledger.restart()
+        classes = run.model.spec.classes
         output = create_output(
-            path, run.volume, classes.dtype, block, classes.color_of, classes.name_of,
+            layout, path, run.volume, classes.color_of, classes.name_of, done=ledger.done,
             overwrite=overwrite or not {"overwrite", "sealing"}.isdisjoint(ledger.notes),
-            done=ledger.done, probabilities=kind, order=run.order,
         )  # fmt: skip
         if overwrite:
             ledger.note("overwrite", 1)

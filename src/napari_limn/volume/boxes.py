@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 Box = tuple[tuple[int, int], ...]
 """One ``(start, stop)`` an axis, in voxels; on the grid these are T, Z, Y, X."""
 
+Grid = tuple[int, int, int, int]
+"""Extent along T, Z, Y and X."""
+
 
 def whole(shape: Sequence[int]) -> Box:
     """The box that holds everything of `shape`."""
