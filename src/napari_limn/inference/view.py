@@ -14,7 +14,7 @@ from napari_limn.device import choose_device
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.view_tiles import Tiles
 from napari_limn.inference.events import Viewing
-from napari_limn.inference.streaming.extents import footprints_on_grid, on_grid, up
+from napari_limn.inference.streaming.extents import as_grid, footprints_on_grid, up
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.runs import BlockDone, Event
 from napari_limn.volume.boxes import clipped, overlap, size_of
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from napari_limn.inference.streaming.extents import Grid
+    from napari_limn.inference.engines.protocol import BlockLabeller
     from napari_limn.model import Model
     from napari_limn.network.graph import Graph
     from napari_limn.network.spec import UNetSpec
     from napari_limn.specs import DeviceName
-    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.boxes import Box, Grid
     from napari_limn.volume.intensity import IntensitySpec, Scaling
     from napari_limn.volume.volume import Volume
 
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 _BLOCK = {2: (1, 1, 256, 256), 3: (1, 16, 128, 128)}
 _NEAR = 12  # blocks on screen that are kept up to date; others come when these are
 _ACROSS = 16  # blocks along an axis, around the middle of the view, that are looked at at all
-
-TileIndex = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ class _Ready:
     """The present model, ready to compute; with blocks that it has computed."""
 
     model: Model
-    tiles: Tiles | None  # None once it rests
+    tiles: BlockLabeller | None  # None once it rests
     block: Grid
     made: set[Box] = field(default_factory=set)
 
@@ -216,7 +214,7 @@ def view_block(spec: UNetSpec, grid: Grid) -> Grid:
     (1, 1, 256, 104)
     """
     footprints = footprints_on_grid(spec)
-    return on_grid(up(min(n, b), f.step) for n, b, f in zip(grid, _BLOCK[spec.ndim], footprints, strict=True))
+    return as_grid(up(min(n, b), f.step) for n, b, f in zip(grid, _BLOCK[spec.ndim], footprints, strict=True))
 
 
 def same_labels(one: Model, other: Model) -> bool:

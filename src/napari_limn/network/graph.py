@@ -53,6 +53,7 @@ class Weight:
     """Stands for a parameter or buffer of the network in the arguments of an operation."""
 
     name: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ def trace(network: nn.Module, channels: int, size: tuple[int, ...]) -> Graph:
     network = deepcopy(network).to("meta").float().eval()
     x = torch.zeros(1, channels, *size, device="meta")
     named = dict(network.named_parameters()) | dict(network.named_buffers())
-    recorder = _Recorder(x, {id(tensor): Weight(name) for name, tensor in named.items()})
+    recorder = _Recorder(x, {id(tensor): Weight(name, tuple(tensor.shape)) for name, tensor in named.items()})
     for name, module in network.named_modules():
         module.register_forward_pre_hook(lambda *_, name=name: recorder.enter(name))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,16 +14,15 @@ from napari_limn.volume.boxes import shape_of, within
 from napari_limn.volume.reading.reflect import read_reflected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
     from napari_limn.inference.engines.evaluator import Evaluator
-    from napari_limn.inference.streaming.extents import Grid
-    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.boxes import Box, Grid
 
-TileIndex = tuple[int, ...]  # of a tile or a cell among the others along T, Z, Y and X
+_Number = tuple[int, ...]  # of a tile or a cell among the others along T, Z, Y and X
 
 
 class BlendEngine:
@@ -54,19 +54,28 @@ class BlendEngine:
         self._touched = [[*map(line.touched, line.spans())] for line in self._lines]
         self._shares = [[torch.from_numpy(s) for s in line.shares()] for line in self._lines]
 
-    def labels(self) -> Iterator[tuple[Box, NDArray[Any]]]:
-        """Every cell (T, Z, Y, X) and its paint values, frame by frame."""
-        for box, blended in self.batches():
-            yield box, self._ready.labels(blended)
-
     def blended(self) -> Iterator[tuple[Box, NDArray[np.float32]]]:
-        """Every cell (T, Z, Y, X) and its probabilities (K, T, Z, Y, X)."""
+        """Yield every cell (T, Z, Y, X) and its probabilities (K, T, Z, Y, X)."""
         for box, blended in self.batches():
-            yield box, self._ready.on_grid(blended)
+            yield box, self.to_probabilities(blended)
 
-    def batches(self, missing: Callable[[Box], bool] = lambda _: True) -> Iterator[tuple[Box, torch.Tensor]]:
-        """Every cell (T, Z, Y, X) that is missing and its probabilities (N, K, …)."""
-        sums: dict[TileIndex, torch.Tensor] = {}
+    def to_labels(self, scores: torch.Tensor) -> NDArray[Any]:
+        """Return the paint values (T, Z, Y, X) of blended probabilities."""
+        return self._ready.labels(scores)
+
+    def to_probabilities(self, scores: torch.Tensor) -> NDArray[np.float32]:
+        """Return blended probabilities as (K, T, Z, Y, X)."""
+        return self._ready.on_grid(scores)
+
+    def share(self, done: int) -> float:
+        """Return the share of the work that is done: of the cells."""
+        return done / prod(map(len, self._cells))
+
+    def batches(
+        self, missing: Callable[[Box], bool] = lambda _: True
+    ) -> Generator[tuple[Box, torch.Tensor], None, None]:
+        """Yield every missing cell (T, Z, Y, X) and its probabilities (N, K, …)."""
+        sums: dict[_Number, torch.Tensor] = {}
         beginning = [_by_first(touched) for touched in self._touched]
         for turned in product(*(range(len(self._cells[axis])) for axis in self._order)):
             cell = tuple(turned[self._order.index(axis)] for axis in range(4))
@@ -77,12 +86,12 @@ class BlendEngine:
                 yield box, sums[cell]
             sums.pop(cell, None)
 
-    def _cells_of(self, tile: TileIndex) -> Iterator[TileIndex]:
+    def _cells_of(self, tile: _Number) -> Iterator[_Number]:
         """The cells that a tile lies on."""
         return product(*(touched[i] for touched, i in zip(self._touched, tile, strict=True)))
 
     @torch.inference_mode()
-    def _add(self, tile: TileIndex, sums: dict[TileIndex, torch.Tensor]) -> None:
+    def _add(self, tile: _Number, sums: dict[_Number, torch.Tensor]) -> None:
         """Add the weighted probabilities of a tile to the cells that it lies on."""
         place = _box(self._tiles, tile)
         # probabilities, not logits: both come equally near to one pass (measured: labels within .1 %), but a probability
@@ -123,5 +132,5 @@ def _by_first(touched: list[range]) -> dict[int, list[int]]:
     return found
 
 
-def _box(spans: list[list[tuple[int, int]]], place: TileIndex) -> Box:
+def _box(spans: list[list[tuple[int, int]]], place: _Number) -> Box:
     return tuple(along[i] for along, i in zip(spans, place, strict=True))

@@ -91,6 +91,10 @@ class Evaluator:
         found = most_likely(logits).cpu().numpy()
         return self._classes.to_values(found if self.spec.ndim == 3 else found[None])
 
+    def probabilities(self, logits: torch.Tensor) -> NDArray[np.float32]:
+        """Return the class probabilities (K, T, Z, Y, X) of a batch of logits."""
+        return self.on_grid(logits.float().softmax(1))
+
     def on_grid(self, logits: torch.Tensor) -> NDArray[np.float32]:
         """Logits (K, T, Z, Y, X) of a batch of logits."""
         found = logits.float().cpu().numpy()

@@ -51,11 +51,11 @@ def version() -> str:
         return ""
 
 
-class NotServedError(LimnError):
+class NotCompiledError(LimnError):
     """An operation that is not translated."""
 
 
-class Served:
+class CompiledNetwork:
     """A network compiled for inputs (N, C, …) of one extent; those of another are computed by PyTorch.
 
     Inputs of a batch are computed one after the other.
@@ -71,7 +71,7 @@ class Served:
 
     Raises
     ------
-    NotServedError
+    NotCompiledError
         For an operation that is not known here.
     RuntimeError
         If OpenVINO does not take the network.
@@ -146,7 +146,7 @@ class _Builder:
         name = op.name.removesuffix("2d").removesuffix("3d")
         made: Callable[[Op], Any] | None = getattr(self, f"_{name}", None)
         if made is None:
-            raise NotServedError(f"{op.name} is not known here.")
+            raise NotCompiledError(f"{op.name} is not known here.")
         return made(op)
 
     def _value(self, value: Any) -> Any:
@@ -154,7 +154,7 @@ class _Builder:
             return self.nodes[value.index]
         if isinstance(value, Weight):
             return self._o.constant(self._weights[value.name].detach().float().contiguous().numpy())
-        raise NotServedError(f"an operand is a {type(value).__name__}.")
+        raise NotCompiledError(f"an operand is a {type(value).__name__}.")
 
     def _per_channel(self, value: Any, ndim: int) -> Any:
         """A weight (C) as (1, C, 1, …)."""
@@ -165,7 +165,7 @@ class _Builder:
     def _conv(self, op: Op) -> Any:
         call, pad = op.named(), op.each("padding", 0)
         if call.get("groups", 1) != 1:
-            raise NotServedError("the convolution has groups.")
+            raise NotCompiledError("the convolution has groups.")
         out = self._o.convolution(
             self._value(call["input"]), self._value(call["weight"]), op.each("stride", 1), pad, pad,
             op.each("dilation", 1),
@@ -175,7 +175,7 @@ class _Builder:
     def _conv_transpose(self, op: Op) -> Any:
         call, pad = op.named(), op.each("padding", 0)
         if call.get("groups", 1) != 1 or any(op.each("output_padding", 0)):
-            raise NotServedError("the transposed convolution has groups or output padding.")
+            raise NotCompiledError("the transposed convolution has groups or output padding.")
         out = self._o.convolution_backprop_data(
             self._value(call["input"]), self._value(call["weight"]), op.each("stride", 1),
             pads_begin=pad, pads_end=pad, dilations=op.each("dilation", 1),
@@ -188,7 +188,7 @@ class _Builder:
     def _max_pool(self, op: Op) -> Any:
         call, pad, kernel = op.named(), op.each("padding", 0), op.each("kernel_size", 1)
         if call.get("ceil_mode") or any(d != 1 for d in op.each("dilation", 1)):
-            raise NotServedError("the pooling is dilated or rounds up.")
+            raise NotCompiledError("the pooling is dilated or rounds up.")
         stride = op.each("stride", 1) if call.get("stride") else kernel
         return self._o.max_pool(
             self._value(call["input"]), stride, [1] * len(pad), pad, pad, kernel, "floor"
@@ -197,7 +197,7 @@ class _Builder:
     def _interpolate(self, op: Op) -> Any:
         call, o = op.named(), self._o
         if "linear" not in call.get("mode", "nearest") or call.get("align_corners"):
-            raise NotServedError("the interpolation is not linear, or aligns corners.")
+            raise NotCompiledError("the interpolation is not linear, or aligns corners.")
         factors = [float(1 / move.stride) for move in op.intervals]
         return o.interpolate(
             self._value(call["input"]), np.array(factors, np.float32), "linear_onnx", "scales",
@@ -214,7 +214,7 @@ class _Builder:
 
     def _pad(self, op: Op) -> Any:
         if op.kwargs.get("mode") != "replicate":
-            raise NotServedError("the padding does not repeat the last voxel.")
+            raise NotCompiledError("the padding does not repeat the last voxel.")
         x, pads = self._value(op.args[0]), list(op.args[1])
         before = [0] * (2 + len(op.intervals))
         after = [*before]

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.inference.engines.evaluator import Evaluator
-    from napari_limn.inference.streaming.extents import Grid
     from napari_limn.network.graph import Graph
-    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.boxes import Box, Grid
 
 
 class Tiles:

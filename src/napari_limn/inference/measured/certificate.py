@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from napari_limn.inference.streaming.extents import Grid
     from napari_limn.model import Model
+    from napari_limn.volume.boxes import Grid
     from napari_limn.volume.intensity import Scaling
 
 _ROUNDING = 1e-3  # of float32 logits; the labels count

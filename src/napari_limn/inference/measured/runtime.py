@@ -14,24 +14,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_limn.errors import LimnError
-from napari_limn.inference.engines.blocks import BlockEngine, window_of
+from napari_limn.inference.engines.blocks import BlockEngine, input_box
 from napari_limn.inference.engines.evaluator import Evaluator, most_likely
-from napari_limn.inference.engines.openvino import Served, version
+from napari_limn.inference.engines.openvino import CompiledNetwork, version
 from napari_limn.inference.measured.certificate import middle_piece
 from napari_limn.inference.measured.precision import AGREEMENT
 from napari_limn.inference.planning.columns import LOOSE, least_alive
 from napari_limn.inference.planning.plan import network_bytes
-from napari_limn.inference.streaming.extents import on_grid
+from napari_limn.inference.streaming.extents import as_grid
 from napari_limn.volume.boxes import shape_of, size_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_limn.inference.planning.plan import Plan
-    from napari_limn.inference.streaming.extents import Grid
     from napari_limn.model import Model
     from napari_limn.network.spec import UNetSpec
-    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.boxes import Box, Grid
     from napari_limn.volume.intensity import Scaling
     from napari_limn.volume.volume import Volume
 
@@ -57,19 +56,19 @@ class Runtime:
     ----------
     name
         ``"torch"``, or ``"openvino"`` and its version.
-    told
+    note
         What was measured, in one sentence; empty where nothing was.
     own_bytes
         Memory that it holds for itself, its copies of the weights with it.
     """
 
     name: str = TORCH
-    told: str = ""
+    note: str = ""
     own_bytes: int = 0
 
     @property
-    def served(self) -> bool:
-        """Whether OpenVINO computes."""
+    def openvino(self) -> bool:
+        """Tell whether OpenVINO computes."""
         return self.name != TORCH
 
     def peak_bytes(self, spec: UNetSpec, plan: Plan, itemsize: int) -> int:
@@ -77,9 +76,9 @@ class Runtime:
 
         Tiles of another extent, at the border, are PyTorch's, whose memory then comes on top.
         """
-        if not self.served:
+        if not self.openvino:
             return plan.peak_bytes
-        frame = on_grid(map(min, plan.block, plan.grid))
+        frame = as_grid(map(min, plan.block, plan.grid))
         own = int(4 * least_alive(spec, frame) * LOOSE) + self.own_bytes
         alike = all(b >= n for b, n in zip(plan.block[-spec.ndim :], plan.grid[-spec.ndim :], strict=True))
         return plan.peak_bytes + own - (network_bytes(spec, plan.block, plan.grid, itemsize) if alike else 0)
@@ -110,11 +109,11 @@ def measured_runtime(
     )
 
 
-def served(ready: Evaluator, plan: Plan) -> Served:
-    """The network of an evaluator, computed by OpenVINO for blocks of the extent of the plan's first."""
+def compiled(ready: Evaluator, plan: Plan) -> CompiledNetwork:
+    """Compile the network of an evaluator for blocks of the extent of the plan's first."""
     first = tuple((0, n) for n in plan.block)
-    extent = shape_of(window_of(ready.spec, plan.grid, _inside(first, plan.grid)))[-ready.spec.ndim :]
-    return Served(ready.network, ready.spec.in_channels, extent, lambda: ready.check())
+    extent = shape_of(input_box(ready.spec, plan.grid, _inside(first, plan.grid)))[-ready.spec.ndim :]
+    return CompiledNetwork(ready.network, ready.spec.in_channels, extent, lambda: ready.check())
 
 
 def _compared(ready: Evaluator, plan: Plan, share: float, own: int, model: Model) -> Runtime:
@@ -125,24 +124,24 @@ def _compared(ready: Evaluator, plan: Plan, share: float, own: int, model: Model
         return Runtime()
     said = name.replace("openvino", "OpenVINO")
     try:
-        served(ready, plan)  # whether it takes whole blocks, too
-        piece = shape_of(window_of(ready.spec, ready.volume.grid, box))[-ready.spec.ndim :]
-        other = Served(ready.network, ready.spec.in_channels, piece)
+        compiled(ready, plan)  # whether it takes whole blocks, too
+        piece = shape_of(input_box(ready.spec, ready.volume.grid, box))[-ready.spec.ndim :]
+        other = CompiledNetwork(ready.network, ready.spec.in_channels, piece)
         found, fast = _timed(BlockEngine(ready, other), box)
     except _REFUSALS as error:
         reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
-        return Runtime(told=f"with PyTorch, since {said} does not take this network: {reason}")
+        return Runtime(note=f"with PyTorch, since {said} does not take this network: {reason}")
     if next(ready.network.parameters()).dtype == torch.float32:
         same = _same(found, expected)
         what = "the same labels" if same else "other labels"
     else:
         exact = Evaluator(model, ready.volume, ready.scaling, torch.device("cpu"), torch.float32)
-        agreement = _agreement(found, next(BlockEngine(exact).batches([box]))[1])
+        agreement = _agreement(found, BlockEngine(exact).scores(box))
         same, what = agreement >= AGREEMENT, f"{agreement:.3%} of float32's labels"
     measured = f"{slow / fast:.1f} × as fast as PyTorch, with {what} on a piece of this image"
     if same and slow / fast >= _FASTER:
         return Runtime(name, f"with {said}: {measured}.", own)
-    return Runtime(told=f"with PyTorch, since {said} is {measured}.")
+    return Runtime(note=f"with PyTorch, since {said} is {measured}.")
 
 
 def _installed(own: int) -> Runtime:
@@ -153,9 +152,9 @@ def _installed(own: int) -> Runtime:
 
 def _timed(engine: BlockEngine, box: Box) -> tuple[torch.Tensor, float]:
     """Logits of a block, and the seconds of a second pass; the first one sets things up."""
-    logits = next(engine.batches([box]))[1].clone()
+    logits = engine.scores(box).clone()
     began = time.perf_counter()
-    next(engine.batches([box]))
+    engine.scores(box)
     return logits, time.perf_counter() - began
 
 

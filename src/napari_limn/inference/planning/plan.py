@@ -6,28 +6,28 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
-from napari_limn.errors import LimnError
 from napari_limn.inference.engines.overlap import Line, kept_bytes, lines_of
 from napari_limn.inference.planning.columns import LOOSE, OWN, cheapest_sweep
 from napari_limn.inference.streaming.extents import (
-    Grid,
+    as_grid,
     bank_gaps,
     fitting,
     footprints_on_grid,
-    on_grid,
     readers,
     too_little,
     up,
 )
 from napari_limn.network.bank import bank_values, features_of
 from napari_limn.network.pixels import bank_sizes
-from napari_limn.volume.boxes import count_blocks
+from napari_limn.volume.axes import GRID
+from napari_limn.volume.boxes import blocks, count_blocks, shape_of, shifted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari_limn.network.graph import Footprint
     from napari_limn.network.spec import UNetSpec
+    from napari_limn.volume.boxes import Box, Grid
 
 _LARGEST = {2: 1024, 3: 256}  # longer blocks gain little: the halo is then a few per cent of the work
 _GAPS = 0.6  # of the room for features that the heap keeps while the network computes (benchmarks/memory.py)
@@ -66,7 +66,7 @@ class Plan:
     Examples
     --------
     >>> from napari_limn.network.spec import UNetSpec
-    >>> str(make_plan(UNetSpec(), (1, 1, 512, 512), limit=2_000_000_000))
+    >>> str(make_plan(UNetSpec(), (1, 1, 512, 512), memory=2_000_000_000))
     '1 block of 1 × 1 × 512 × 512, 0.3 GB, exact'
     """
 
@@ -88,6 +88,26 @@ class Plan:
         """Whether the blocks are made of tiles that overlap by half."""
         return self.tile is not None
 
+    @property
+    def boxes(self) -> Iterator[Box]:
+        """Yield every block; those of a column end where it does."""
+        for column in blocks(self.grid, self.column or self.grid):
+            for box in blocks(shape_of(column), self.block):
+                yield shifted(box, [-start for start, _ in column])
+
+    def raster(self, ndim: int) -> str:
+        """Name the axes of the raster in which blocks come, the outermost first.
+
+        Parameters
+        ----------
+        ndim
+            Axes that the network sees.
+        """
+        if not self.swept:
+            return GRID
+        seen = sorted(GRID[-ndim:], key=lambda a: -self.grid[GRID.index(a)])
+        return GRID[:-ndim] + "".join(seen)
+
     def __str__(self) -> str:
         size = " × ".join(map(str, self.block))
         if self.tile is not None:
@@ -104,8 +124,8 @@ class Plan:
         return f"{self.blocks} {what}{'s' if self.blocks > 1 else ''} of {size}, {self.peak_bytes / 1e9:.1f} GB{time}, {kind}"
 
 
-def make_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan:
-    """The largest blocks that fit into `limit` bytes.
+def make_plan(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> Plan:
+    """The largest blocks that fit into `memory` bytes.
 
     Parameters
     ----------
@@ -113,7 +133,7 @@ def make_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan
         The network.
     grid
         Extent (T, Z, Y, X) of the volume.
-    limit
+    memory
         Bytes that the run may need.
     itemsize
         Bytes of a number in the precision of the run.
@@ -128,86 +148,60 @@ def make_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan
     largest = max(grid) if not spec.tile_exact else _LARGEST[spec.ndim]
     seen = [f.halo > 0 or (not spec.tile_exact and a >= 4 - spec.ndim) for a, f in enumerate(footprints)]
     core = [min(n, up(largest, f.step)) if s else 1 for n, f, s in zip(extent, footprints, seen, strict=True)]
-    core = _shrunk(core, [f.step for f in footprints], limit, lambda core: _peak(spec, core, grid, itemsize))
+    core = _shrunk(core, [f.step for f in footprints], memory, lambda core: _peak(spec, core, grid, itemsize))
     block = _even(core, grid, footprints)
     if spec.ndim == 2:
-        block = _several_planes(spec, block, grid, limit, itemsize)
+        block = _several_planes(spec, block, grid, memory, itemsize)
     halo = tuple(f.halo for f in footprints)
     whole_frames = all(b >= n for b, n, s in zip(block, grid, seen, strict=True) if s)
     return Plan(
-        grid, block, on_grid(halo), count_blocks(grid, block), _peak(spec, block, grid, itemsize), limit,
+        grid, block, as_grid(halo), count_blocks(grid, block), _peak(spec, block, grid, itemsize), memory,
         _work(grid, block, footprints), spec.tile_exact or whole_frames,
     )  # fmt: skip
 
 
-def choose_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan:
-    """One pass where a frame fits into `limit` bytes; otherwise a sweep.
+def choose_plan(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> Plan:
+    """One pass where a frame fits into `memory` bytes; otherwise a sweep.
 
     For a network whose operations are not all local, one pass or tiles that are blended.
 
     Parameters and errors as of :func:`make_plan`.
     """
     if not spec.tile_exact:
-        return make_blend(spec, grid, limit, itemsize)
+        return make_blend(spec, grid, memory, itemsize)
     short = all(n <= _LARGEST[spec.ndim] for n in grid[-spec.ndim :])
-    frame = on_grid((1,) * (4 - spec.ndim) + grid[-spec.ndim :])
-    if short and _peak(spec, frame, grid, itemsize) <= limit:
-        return make_plan(spec, grid, limit, itemsize)
-    found = cheapest_sweep(spec, grid, limit, itemsize)
+    frame = as_grid((1,) * (4 - spec.ndim) + grid[-spec.ndim :])
+    if short and _peak(spec, frame, grid, itemsize) <= memory:
+        return make_plan(spec, grid, memory, itemsize)
+    found = cheapest_sweep(spec, grid, memory, itemsize)
     column = None if found.column == grid else found.column
     return Plan(
-        grid, found.block, (0, 0, 0, 0), found.blocks, found.peak_bytes, limit, found.work,
+        grid, found.block, (0, 0, 0, 0), found.blocks, found.peak_bytes, memory, found.work,
         exact=True, swept=True, column=column,
     )  # fmt: skip
 
 
-def plan_beside(
-    held: Callable[[Plan], int], spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4
-) -> Plan:
-    """As :func:`choose_plan`, where the output holds memory too; the plan's peak then includes it.
-
-    Parameters
-    ----------
-    held
-        Bytes that the output holds at most with the blocks of a plan.
-    spec, grid, limit, itemsize
-        And errors, as of :func:`choose_plan`.
-    """
-    room = peak = limit
-    while True:
-        try:
-            found = choose_plan(spec, grid, room, itemsize)
-        except LimnError as error:
-            if room == limit:
-                raise
-            raise too_little(limit, peak) from error
-        peak = found.peak_bytes + held(found)
-        if peak <= limit:
-            return replace(found, peak_bytes=peak, limit=limit)
-        room = found.peak_bytes - 1  # the next smaller one; with its blocks the output may hold less, too
-
-
-def make_blend(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan:
-    """One pass where a frame fits into `limit` bytes; otherwise the largest tiles, overlapped by half, that do.
+def make_blend(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> Plan:
+    """One pass where a frame fits into `memory` bytes; otherwise the largest tiles, overlapped by half, that do.
 
     Parameters and errors as of :func:`make_plan`.
     """
     footprints = footprints_on_grid(spec)
-    halo, seen = on_grid(tuple(f.halo for f in footprints)), [axis >= 4 - spec.ndim for axis in range(4)]
-    block = on_grid(tuple(up(n, f.step) if s else 1 for n, f, s in zip(grid, footprints, seen, strict=True)))
-    if _bare_peak(spec, block, grid, itemsize) <= limit:
-        block = _several_planes(spec, block, grid, limit, itemsize) if spec.ndim == 2 else block
+    halo, seen = as_grid(tuple(f.halo for f in footprints)), [axis >= 4 - spec.ndim for axis in range(4)]
+    block = as_grid(tuple(up(n, f.step) if s else 1 for n, f, s in zip(grid, footprints, seen, strict=True)))
+    if _bare_peak(spec, block, grid, itemsize) <= memory:
+        block = _several_planes(spec, block, grid, memory, itemsize) if spec.ndim == 2 else block
         peak, work = _bare_peak(spec, block, grid, itemsize), _work(grid, block, footprints)
-        return Plan(grid, block, halo, count_blocks(grid, block), peak, limit, work, exact=True)
-    lines = _largest_lines(spec, block, grid, limit, itemsize)
-    tile, block = on_grid(tuple(line.tile for line in lines)), on_grid(tuple(line.cell for line in lines))
+        return Plan(grid, block, halo, count_blocks(grid, block), peak, memory, work, exact=True)
+    lines = _largest_lines(spec, block, grid, memory, itemsize)
+    tile, block = as_grid(tuple(line.tile for line in lines)), as_grid(tuple(line.cell for line in lines))
     peak = _bare_peak(spec, tile, grid, itemsize) + kept_bytes(lines, spec.out_channels)
     taken = [
         [_taken(stop - start, f) for start, stop in line.spans()]
         for line, f in zip(lines, footprints, strict=True)
     ]
     work = prod(map(sum, taken)) / prod(grid)
-    return Plan(grid, block, halo, count_blocks(grid, block), peak, limit, work, exact=False, tile=tile)
+    return Plan(grid, block, halo, count_blocks(grid, block), peak, memory, work, exact=False, tile=tile)
 
 
 def activation_values(spec: UNetSpec, seen: Sequence[int], itemsize: int = 4) -> float:
@@ -275,19 +269,19 @@ def _bytes(spec: UNetSpec, seen: Sequence[int], labelled: int, itemsize: int, *,
     return _activation_bytes(spec, seen, itemsize) + image + OWN
 
 
-def _shrunk(size: list[int], units: list[int], limit: int, peak: Callable[[list[int]], int]) -> list[int]:
-    """The extent, in `units`, shortened along its longest axis until its peak fits into `limit` bytes."""
+def _shrunk(size: list[int], units: list[int], memory: int, peak: Callable[[list[int]], int]) -> list[int]:
+    """The extent, in `units`, shortened along its longest axis until its peak fits into `memory` bytes."""
     size = [*size]
-    while (needed := peak(size)) > limit:
+    while (needed := peak(size)) > memory:
         axis = max(range(4), key=lambda a: size[a] if size[a] > units[a] else 0)
         if size[axis] <= units[axis]:
-            raise too_little(limit, needed)
+            raise too_little(memory, needed)
         size[axis] = max(units[axis], size[axis] * 3 // 4 // units[axis] * units[axis])
     return size
 
 
-def _largest_lines(spec: UNetSpec, frame: Grid, grid: Grid, limit: int, itemsize: int) -> tuple[Line, ...]:
-    """The largest tiles for a frame of which one and the sums that are kept fit into `limit` bytes, evenly laid."""
+def _largest_lines(spec: UNetSpec, frame: Grid, grid: Grid, memory: int, itemsize: int) -> tuple[Line, ...]:
+    """The largest tiles for a frame of which one and the sums that are kept fit into `memory` bytes, evenly laid."""
     footprints = footprints_on_grid(spec)
     pairs = [2 * f.step if axis >= 4 - spec.ndim else 1 for axis, f in enumerate(footprints)]
 
@@ -301,11 +295,11 @@ def _largest_lines(spec: UNetSpec, frame: Grid, grid: Grid, limit: int, itemsize
 
     def peak(tile: list[int]) -> int:
         lines = laid(tile)
-        each = on_grid(tuple(line.tile for line in lines))
+        each = as_grid(tuple(line.tile for line in lines))
         return _bare_peak(spec, each, grid, itemsize) + kept_bytes(lines, spec.out_channels)
 
     most = [min(n, up(_LARGEST[spec.ndim], pair)) for n, pair in zip(frame, pairs, strict=True)]
-    return laid(_shrunk(most, pairs, limit, peak))
+    return laid(_shrunk(most, pairs, memory, peak))
 
 
 def _bare_peak(spec: UNetSpec, tile: Grid, grid: Grid, itemsize: int) -> int:
@@ -324,13 +318,13 @@ def _taken(n: int, foot: Footprint) -> int:
 def _even(core: list[int], grid: Grid, footprints: tuple[Footprint, ...]) -> Grid:
     """As many blocks as before, but all of about the same size."""
     counts = [ceil(n / c) for n, c in zip(grid, core, strict=True)]
-    return on_grid(tuple(up(ceil(n / k), f.step) for n, k, f in zip(grid, counts, footprints, strict=True)))
+    return as_grid(tuple(up(ceil(n / k), f.step) for n, k, f in zip(grid, counts, footprints, strict=True)))
 
 
-def _several_planes(spec: UNetSpec, block: Grid, grid: Grid, limit: int, itemsize: int) -> Grid:
+def _several_planes(spec: UNetSpec, block: Grid, grid: Grid, memory: int, itemsize: int) -> Grid:
     """Put small planes together, as far as memory allows."""
     planes = max(1, min(grid[1], _PLANES // (block[2] * block[3])))
-    while planes > 1 and _peak(spec, (1, planes, *block[2:]), grid, itemsize) > limit:
+    while planes > 1 and _peak(spec, (1, planes, *block[2:]), grid, itemsize) > memory:
         planes //= 2
     return (1, planes, block[2], block[3])
 

@@ -14,11 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from napari_limn.network.spec import UNetSpec
+    from napari_limn.volume.boxes import Grid
 
 _READERS = 3
 _IN_FLIGHT = 4_000_000  # values at most in parts that are being read
-Grid = tuple[int, int, int, int]
-"""Extent along T, Z, Y and X."""
 
 
 def swept_extent(spec: UNetSpec, grid: Grid) -> tuple[int, ...]:
@@ -85,7 +84,7 @@ def up(n: int, step: int) -> int:
     return ceil(n / step) * step
 
 
-def on_grid(values: Iterable[int]) -> Grid:
+def as_grid(values: Iterable[int]) -> Grid:
     """Four values as a grid."""
     t, z, y, x = values
     return t, z, y, x

@@ -1,11 +1,9 @@
-"""What a sweep walks through: the layers of a network's graph, and between them what of each is still needed."""
+"""The layers of a network as a sweep walks through them, and the edges between them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-import torch
 
 from napari_limn.errors import LimnError
 from napari_limn.network.bank import gaussian_features, local_deviation
@@ -13,8 +11,6 @@ from napari_limn.network.graph import Op
 from napari_limn.network.intervals import STILL
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from napari_limn.network.graph import Graph
 
 Span = tuple[int, int]
@@ -27,62 +23,13 @@ WINDOWS = {"conv2d", "conv3d", "max_pool2d", "max_pool3d", "avg_pool2d", "avg_po
 SPREADS = {"conv_transpose2d", "conv_transpose3d"}
 
 
-@dataclass(slots=True)
-class Part:
-    """A piece of a layer's output, and where it lies."""
-
-    spans: Spans
-    data: Tensor
-
-    def along(self, axis: int, low: int, high: int) -> Part:
-        """What of it lies in [low, high) along an axis, as a view."""
-        start = self.spans[axis][0]
-        spans = (*self.spans[:axis], (low, high), *self.spans[axis + 1 :])
-        return Part(spans, self.data.narrow(axis + 2, low - start, high - low))
-
-    def within(self, spans: Spans) -> Part | None:
-        """What of it lies in `spans`, as a view."""
-        part = self
-        for axis, ((a, b), (c, d)) in enumerate(zip(self.spans, spans, strict=True)):
-            if a >= d or b <= c:
-                return None
-            if a < c or b > d:
-                part = part.along(axis, max(a, c), min(b, d))
-        return part
-
-    def owned(self) -> Part:
-        """The same, in memory of its own: a view would keep all of its tensor alive."""
-        return Part(self.spans, self.data.clone(memory_format=torch.preserve_format))
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Edge:
     """From a stage to one that needs its output, shifted by what was cut off between."""
 
     source: int
     shift: tuple[int, ...]
-    parts: list[Part] = field(default_factory=list)
     starts: list[list[int]] = field(default_factory=list)  # per axis and block: the first sample still needed
-
-    def take(self, part: Part) -> None:
-        """Take what the source has just computed."""
-        self.parts.append(part)
-
-    def forget(self, block: tuple[int, ...], order: list[int]) -> None:
-        """Keep what a later block needs: of each axis the margin, and behind it nothing."""
-        kept = []
-        for part in self.parts:
-            rest = part
-            for axis in order:
-                start = self.starts[axis][block[axis] + 1]
-                low, high = rest.spans[axis]
-                if low >= start:
-                    kept.append(rest if rest is part else rest.owned())
-                    break
-                if high > start:
-                    kept.append(rest.along(axis, start, high).owned())
-                    rest = rest.along(axis, low, start)
-        self.parts = kept
 
 
 @dataclass(slots=True)

@@ -9,7 +9,6 @@ the way down and up again for a skip. The geometry comes from the network's grap
 
 from __future__ import annotations
 
-from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +16,14 @@ import torch
 from torch.nn import functional as F
 
 from napari_limn.device import channels_last
-from napari_limn.inference.streaming.extents import bank_gaps
-from napari_limn.inference.streaming.schedule import Schedule
+from napari_limn.inference.streaming.pieces import Piece, remaining
+from napari_limn.inference.streaming.schedule import SweepSchedule
 from napari_limn.inference.streaming.stages import (
     FILTERS,
     SPREADS,
     WINDOWS,
     NotStreamableError,
-    Part,
-    stages_of,
 )
-from napari_limn.network.bank import bank_values
 from napari_limn.network.graph import Slot, Weight
 
 if TYPE_CHECKING:
@@ -38,8 +34,6 @@ if TYPE_CHECKING:
     from napari_limn.inference.streaming.kernels import Kernel
     from napari_limn.inference.streaming.stages import Edge, Spans, Stage
     from napari_limn.network.graph import Graph, Op
-
-_GAPS = 1.3  # of the room for features that the heap keeps, where blocks are of several extents (benchmarks/memory.py)
 
 
 class Sweep:
@@ -53,11 +47,8 @@ class Sweep:
         Its parameters and buffers by name, on the device and in the precision to compute in.
     extent
         Of the input along each axis of the network; one that the network takes.
-    block
-        Of the output along each axis. The longest axis of the image becomes the outermost loop: what is kept spans the others.
-    window
-        The part of the output that is wanted, one (start, stop) an axis; the whole where not given. What lies outside is
-        only computed as far as the window needs it.
+    block, window
+        Of the output, as of :class:`~napari_limn.inference.streaming.schedule.SweepSchedule`.
     kernels
         Of convolutions, by the names of their weights; others are computed by PyTorch's own call.
 
@@ -79,137 +70,38 @@ class Sweep:
         self._weights, self._kernels = weights, kernels or {}
         self._ndim = len(extent)
         self._layout = channels_last(self._ndim)
-        self._stages = stages_of(graph)
-        sizes = [graph.sizes(axis, n) or [] for axis, n in enumerate(extent)]
-        self._sizes = [tuple(each[stage.index] for each in sizes) for stage in self._stages]
-        self.output = self._sizes[-1]
-        window = window or tuple((0, n) for n in self.output)
-        self._axes = [
-            Schedule(self._stages, axis, [size[axis] for size in self._sizes], block[axis], window[axis])
-            for axis in range(self._ndim)
-        ]
-        # from the outermost loop inwards
-        self._order = sorted(range(self._ndim), key=lambda axis: -extent[axis])
-        for i, stage in enumerate(self._stages):
-            for edge in stage.edges():
-                edge.starts = [along.starts(i, edge) for along in self._axes]
+        self.schedule = SweepSchedule(graph, extent, block, window)
+        self._kept: dict[Edge, list[Piece]] = {}
         self._workspace = torch.empty(0)  # inputs put together from pieces, one after the other
         self.check: Callable[[], object] = int  # called before every layer; may raise
         self.macs = 0  # multiply-accumulates so far
 
-    @property
-    def rows(self) -> int:
-        """Number of blocks along the outermost loop."""
-        return self._axes[self._order[0]].blocks
-
-    def row_boxes(self) -> Iterator[tuple[int, Spans]]:
-        """The rows of blocks across the outermost axis, and what of the output each gives."""
-        outer, last = self._order[0], len(self._stages) - 1
-        for row in range(self.rows):
-            spans = [(along.ends[0][last], along.ends[-1][last]) for along in self._axes]
-            spans[outer] = self._axes[outer].span(last, row)
-            yield row, tuple(spans)
-
-    def turns(self, row: int = 0) -> Iterator[tuple[tuple[int, ...], list[Spans | None]]]:
-        """Every block by its place, and what each stage computes in it; `row` is the first row that is wanted.
-
-        The rows before it are gone through again only as far as the wanted ones need them.
-        """
-        first = self._axes[self._order[0]].needed_from(row)
-        rows = range(min(first), self.rows)
-        for turn in product(rows, *(range(self._axes[axis].blocks) for axis in self._order[1:])):
-            block = tuple(turn[self._order.index(axis)] for axis in range(self._ndim))
-            work: list[Spans | None] = []
-            for i in range(len(self._stages)):
-                spans = tuple(along.span(i, b) for along, b in zip(self._axes, block, strict=True))
-                work.append(spans if turn[0] >= first[i] and all(a < z for a, z in spans) else None)
-            yield block, work
-
-    def reads(self, row: int = 0) -> Iterator[Spans]:
-        """What a run reads, in this order."""
-        return (spans for _, work in self.turns(row) if (spans := work[0]) is not None)
-
     @torch.inference_mode()
     def run(self, read: Callable[[Spans], Tensor], row: int = 0) -> Iterator[tuple[Spans, Tensor]]:
-        """Every block of the output from `row` on, (1 or N, K, …) on its spans; `read` is asked for each voxel once."""
-        for block, work in self.turns(row):
-            for i, (stage, spans) in enumerate(zip(self._stages, work, strict=True)):
+        """Yield every block of the output from `row` on, (1 or N, K, …) on its spans.
+
+        `read` is asked for each voxel once.
+        """
+        stages, order = self.schedule.stages, self.schedule.order
+        self._kept = {edge: [] for stage in stages for edge in stage.readers}
+        for block, work in self.schedule.turns(row):
+            for i, (stage, spans) in enumerate(zip(stages, work, strict=True)):
                 self.check()
                 if spans is not None:
                     data = read(spans) if i == 0 else self._compute(stage, spans)
-                    if i == len(self._stages) - 1:
+                    if i == len(stages) - 1:
                         yield spans, data
                     for edge in stage.readers:
-                        edge.take(Part(spans, data))
+                        self._kept[edge].append(Piece(spans, data))
                     del data
                 for edge in stage.edges():
-                    edge.forget(block, self._order)
-
-    def most_kept(self) -> int:
-        """Numbers kept between blocks at most, predicted."""
-        return sum(self._margin(edge) for stage in self._stages for edge in stage.readers)
-
-    def _margin(self, edge: Edge) -> int:
-        """Numbers that an edge keeps: along each axis its margin, over a block of the outer and all of the inner axes."""
-        total, outer = 0, 1
-        for place, axis in enumerate(self._order):
-            inner = prod(self._axes[other].extent(edge.source) for other in self._order[place + 1 :])
-            total += outer * self._axes[axis].margin(edge) * inner
-            outer *= self._axes[axis].longest(edge)
-        return total * self._stages[edge.source].op.channels
-
-    def planned_macs(self) -> int:
-        """Multiply-accumulates of a whole run, predicted."""
-        return sum(round(each) for each in self._macs())
-
-    def _macs(self) -> Iterator[float]:
-        for i, stage in enumerate(self._stages):
-            if "conv" in stage.op.name:
-                weight = self._weight(stage.op.named()["weight"])
-                samples = prod(along.extent(i) for along in self._axes)
-                yield (
-                    samples
-                    * weight.numel()
-                    * float(prod(m.stride for m in stage.op.intervals if m.stride < 1))
-                )
-
-    def most_alive(self, itemsize: int = 4) -> int:
-        """Numbers of `itemsize` bytes in tensors at once at most, predicted: during the first block, which reads ahead, or a later one."""
-        places = product(*({0, min(1, along.blocks - 1)} for along in self._axes))
-        kept = self.most_kept()
-        return max(self._alive(place, itemsize) + (kept if any(place) else 0) for place in places)
-
-    def _alive(self, block: tuple[int, ...], itemsize: int) -> int:
-        """Numbers in tensors at once at most during a block, without what was kept before it."""
-        fresh: dict[int, int] = {}
-        last = {e.source: i for i, stage in enumerate(self._stages) for e in stage.edges()}
-        most, gaps = 0, 0.0
-        for i, stage in enumerate(self._stages):
-            spans = tuple(along.span(i, b) for along, b in zip(self._axes, block, strict=True))
-            made = prod(b - a for a, b in spans) * stage.op.channels
-            needed = prod(
-                high - low
-                for low, high in (m.need(*s) for m, s in zip(stage.op.intervals, spans, strict=True))
-            )
-            read = needed * sum(self._stages[edge.source].op.channels for edge in stage.edges())
-            fresh[i] = made
-            inner = self._inner(stage, spans, itemsize) if stage.op.name == "gaussian_features" else 0
-            gaps = max(gaps, _GAPS * bank_gaps([b - a for a, b in spans], inner))
-            most = max(most, sum(fresh.values()) + (read if made else 0) + int(max(inner, gaps)))
-            fresh = {source: size for source, size in fresh.items() if last.get(source, 0) > i}
-        return most
-
-    def _inner(self, stage: Stage, spans: Spans, itemsize: int) -> int:
-        """Numbers alive while features are computed, in float32 whatever the network is in."""
-        image = stage.operands[0][0].source  # where there is image has an edge of its own
-        channels = self._stages[image].op.channels
-        return bank_values([b - a for a, b in spans], stage.op.named()["sigma"], channels) * 4 // itemsize
+                    self._kept[edge] = remaining(self._kept[edge], edge.starts, block, order)
 
     @property
     def kept_values(self) -> int:
-        """Numbers kept between blocks at this moment."""
-        parts = (part for stage in self._stages for edge in stage.readers for part in edge.parts)
-        storages = {part.data.untyped_storage()._cdata: part.data for part in parts}
+        """Count the numbers kept between blocks at this moment."""
+        pieces = (piece for kept in self._kept.values() for piece in kept)
+        storages = {piece.data.untyped_storage()._cdata: piece.data for piece in pieces}
         return sum(data.untyped_storage().nbytes() // data.itemsize for data in storages.values())
 
     # ---- one stage -----------------------------------------------------------------------------------------------
@@ -245,7 +137,7 @@ class Sweep:
     def _input_size(self, stage: Stage) -> list[int]:
         """Extent of what a stage reads, cuts taken off."""
         edge = stage.operands[0][0]
-        return [n - 2 * shift for n, shift in zip(self._sizes[edge.source], edge.shift, strict=True)]
+        return [n - 2 * shift for n, shift in zip(self.schedule.sizes[edge.source], edge.shift, strict=True)]
 
     def _gathered(
         self, operand: list[Edge], needed: Spans, sizes: list[int], fill: float, *, once: bool
@@ -278,12 +170,14 @@ class Sweep:
             self._workspace = like.new_empty(prod(shape))
         return _room(self._workspace, shape)
 
-    def _pieces(self, edge: Edge, inside: Spans) -> list[Part]:
+    def _pieces(self, edge: Edge, inside: Spans) -> list[Piece]:
         """Parts of an edge on `inside`, in the coordinates of who reads them."""
         shifted = tuple((a + s, b + s) for (a, b), s in zip(inside, edge.shift, strict=True))
-        found = [piece for part in edge.parts if (piece := part.within(shifted)) is not None]
+        found = [piece for kept in self._kept[edge] if (piece := kept.within(shifted)) is not None]
         return [
-            Part(tuple((a - s, b - s) for (a, b), s in zip(piece.spans, edge.shift, strict=True)), piece.data)
+            Piece(
+                tuple((a - s, b - s) for (a, b), s in zip(piece.spans, edge.shift, strict=True)), piece.data
+            )
             for piece in found
         ]
 
