@@ -45,7 +45,7 @@ _UNITS = {
 
 
 def choose_device(name: DeviceName = "auto") -> torch.device:
-    """Choose the device of that name; ``"auto"`` takes CUDA, then MPS, then the CPU.
+    """Choose a device by name; "auto" takes CUDA, then MPS, then CPU.
 
     CUDA and MPS were not run by the authors: they had neither.
 
@@ -87,7 +87,10 @@ def choose_precision(name: Precision, device: torch.device) -> torch.dtype:
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """Tell whether bfloat16 is computed natively: on CPUs with AMX, on CUDA since Ampere."""
+    """Tell whether the device computes bfloat16 natively.
+
+    CPUs with AMX do, and CUDA cards since Ampere.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
@@ -105,7 +108,7 @@ def low_precision(device: torch.device) -> torch.dtype | None:
 
 
 def parse_bytes(text: str | int) -> int:
-    """Parse a size such as ``"2GB"`` or ``"512MiB"``, or a number of bytes.
+    """Parse a size such as ``"2GB"``, ``"512MiB"`` or a number.
 
     Examples
     --------
@@ -120,13 +123,13 @@ def parse_bytes(text: str | int) -> int:
 
 
 def channels_last(ndim: int) -> Any:
-    """Return the memory layout in which convolutions over 2 or 3 axes are fastest."""
+    """Return the memory layout in which convolutions are fastest."""
     return torch.channels_last if ndim == 2 else torch.channels_last_3d
 
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Compute in so many threads of the CPU; in as many as before where `count` is None.
+    """Compute in so many CPU threads; None leaves their number.
 
     Enter it in the thread that computes.
 
@@ -143,7 +146,9 @@ def threads(count: int | None) -> Iterator[None]:
 
 
 def steady_heap() -> bool:
-    """Make the C library give freed blocks of 4 MB and more back at once.
+    """Make the C library return freed large blocks to the system.
+
+    Blocks of 4 MB and more go back as soon as they are freed. Returns whether that could be set.
 
     Returns whether it does.
 
@@ -159,14 +164,21 @@ def steady_heap() -> bool:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an exception means that memory, main or of the device, did not suffice."""
+    """Tell whether an exception means that memory did not suffice.
+
+    It may be main memory or that of the device.
+    """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the bytes free on the device: of a CUDA card its own, otherwise main memory.
+    """Return the bytes that are free on a device.
+
+    Of a CUDA card they are its own. Of main memory they are the least of what the machine has free, and of what the
+    limits on this process leave: those of the control groups that it is in (a container, a job of a scheduler), and
+    that of its address space (``ulimit -v``).
 
     Of main memory it is the least of what the machine has free, and of what the limits on this process leave: those of the
     control groups that it is in (a container, a job of a scheduler), and that of its address space (``ulimit -v``).
@@ -177,7 +189,10 @@ def free_memory(device: torch.device) -> int:
 
 
 def total_memory() -> int:
-    """Return the bytes of main memory that this process may use at most; 0 where the system does not say."""
+    """Return the bytes of main memory that this process may use.
+
+    0 where the system does not say.
+    """
     names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
     known = hasattr(os, "sysconf") and all(name in os.sysconf_names for name in names)
     host = [os.sysconf(names[0]) * os.sysconf(names[1])] if known else []
@@ -185,7 +200,7 @@ def total_memory() -> int:
 
 
 def group_limits(root: Path = _GROUPS, own: Path = _OWN_GROUPS) -> Iterator[tuple[int, int]]:
-    """Yield limit and use, in bytes, of each control group that limits the memory of this process.
+    """Yield memory limit and use of each control group of this process.
 
     Groups lie in each other, and each limits all that is in it. Files that the system may drop from its cache at once
     count as free.
@@ -222,7 +237,7 @@ def _group(folder: Path, files: tuple[str, str, str]) -> Iterator[tuple[int, int
 
 
 def _limits() -> Iterator[tuple[int, int]]:
-    """Yield limit and use of all that limits the main memory of this process."""
+    """Yield limit and use of all that limits main memory."""
     yield from group_limits()
     with suppress(ImportError, AttributeError, OSError, ValueError):  # not on Windows
         resource: Any = importlib.import_module("resource")
@@ -233,7 +248,10 @@ def _limits() -> Iterator[tuple[int, int]]:
 
 
 def _host_free() -> int:
-    """Return the bytes of main memory that the machine has free, or half of all where it does not say."""
+    """Return the bytes of main memory that the machine has free.
+
+    Half of all memory where it does not say.
+    """
     try:
         with open("/proc/meminfo") as lines:
             sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
@@ -245,7 +263,7 @@ def _host_free() -> int:
 
 
 def device_title(device: torch.device) -> str:
-    """Name a device: the model of the card, with its memory, or of the processor."""
+    """Name the card, with its memory, or the processor."""
     if device.type == "cuda":
         card = torch.cuda.get_device_properties(device)
         return f"CUDA: {card.name}, {card.total_memory / 1e9:.0f} GB"

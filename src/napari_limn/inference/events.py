@@ -21,13 +21,19 @@ class Planned(Event):
 
 @dataclass(frozen=True, slots=True)
 class Writing(Event):
-    """The file is being written from now on; ``output.levels`` show, in whatever thread, what there is of it."""
+    """The file is being written from now on.
+
+    ``output.levels`` show, in any thread, what there is of it.
+    """
 
     output: FileOutput
 
 
 @dataclass(frozen=True, slots=True)
 class Viewing(Event):
-    """What is predicted for the view goes into `array`, in the axes of the image, from now on; 0 is not predicted yet."""
+    """What is predicted for the view goes into `array` from now on.
+
+    It has the axes of the image; 0 is not predicted yet.
+    """
 
     array: Any

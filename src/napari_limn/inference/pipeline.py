@@ -58,7 +58,7 @@ def predict(
     spec
         Memory, precision, device.
     overwrite
-        Whether `out` may exist, and an unfinished run is started anew.
+        Whether `out` may exist, and an unfinished run is begun again.
     listen
         Called with every event.
 
@@ -92,7 +92,7 @@ def prediction_events(
     *,
     overwrite: bool = False,
 ) -> Generator[Event, None, Any]:
-    """Yield the plan and each block when it is written; return the output.
+    """Yield what happens in a prediction; return the output.
 
     The run behind :func:`predict`. Close the generator to cancel: blocks that are done stay. A file has its name only when
     it is whole.
@@ -121,7 +121,9 @@ def prediction_events(
 
 
 def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | None = None) -> Plan:
-    """Predict what a prediction into an OME-Zarr will cost: blocks, memory and time.
+    """Estimate the blocks, memory and time of a prediction.
+
+    Into an OME-Zarr, before it runs.
 
     The time is estimated from the first blocks, which are computed.
 
@@ -168,7 +170,9 @@ def _into_file(run: PredictionRun, path: Path, *, overwrite: bool) -> Generator[
 
 
 def _is_complete(path: Path, layout: Layout, ledger: Ledger) -> bool:
-    """Tell whether a file is whole already; where a run was killed while clearing up, do that.
+    """Tell whether a file is whole already.
+
+    Where a run was killed while clearing up, that is done now.
 
     Raises
     ------
@@ -190,12 +194,15 @@ def _is_complete(path: Path, layout: Layout, ledger: Ledger) -> bool:
 
 
 def _starts_new(path: Path, *, overwrite: bool) -> bool:
-    """Tell whether a run starts from nothing; a journal alone is nothing to go on from."""
+    """Tell whether a run starts from nothing.
+
+    A journal alone is nothing to go on from.
+    """
     return overwrite or not (path.exists() or unfinished(path).exists())
 
 
 def _blending(run: PredictionRun) -> Iterator[Event]:
-    """Warn of a plan that is not exact, with what was measured for it."""
+    """Warn of a plan that is not exact, with a measurement."""
     if not run.plan.exact:
         norm = run.model.spec.network.norm
         measured = certify(run.model, run.volume, run.scaling, run.device, run.precision.dtype)
@@ -205,7 +212,9 @@ def _blending(run: PredictionRun) -> Iterator[Event]:
 
 
 def check_image(model: Model, volume: Volume) -> list[str]:
-    """Refuse an image that the model cannot take; return doubts, one sentence each.
+    """Refuse an image that the model cannot take; return doubts.
+
+    One sentence each.
 
     Raises
     ------
@@ -231,7 +240,9 @@ def _opened(model: Model | str | os.PathLike[str], prune: int | None) -> Model:
 
 
 def certificate(model: Model, volume: Volume, device: DeviceName = "auto") -> Certificate:
-    """Measure how far a prediction in blocks is from one pass over the middle of a volume.
+    """Measure how far a prediction in blocks is from one pass.
+
+    Over the middle of the volume.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One prediction, decided and ready: reads, computes and writes side by side, block by block."""
+"""One prediction, decided and ready: reads, computes and writes side by side."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ _TIMED = 1.5  # seconds of computing that a time is estimated from
 
 @dataclass(slots=True, kw_only=True)
 class PredictionRun:
-    """Everything that a prediction needs, decided before it begins; make one with :meth:`prepared`."""
+    """Everything that a prediction needs, decided before it begins.
+
+    Make one with :meth:`prepared`.
+    """
 
     model: Model
     volume: Volume
@@ -148,7 +151,7 @@ class PredictionRun:
             self.plan = replace(plan, peak_bytes=self.runtime.peak_bytes(network, plan, itemsize))
 
     def shrink_further(self) -> int:
-        """Plan again after the memory did not suffice; return what the new plan may use.
+        """Plan again after the memory did not suffice; return the limit.
 
         Raises
         ------
@@ -220,7 +223,7 @@ class PredictionRun:
 
     # ---- reading | computing | writing ---------------------------------------------------------------------------
     def _written(self, output: LabelOutput, ledger: Ledger | None, began: float) -> Iterator[Event]:
-        """Write what is computed in another thread, which takes what is read in a third."""
+        """Write what other threads read and compute."""
         total = self.plan.blocks
         with Prefetch(lambda check: self._computed(output.missing, check)) as computed:
             done = total - sum(map(output.missing, self.plan.boxes))
@@ -249,7 +252,10 @@ class PredictionRun:
                 yield box, engine.to_labels(scores), engine.to_probabilities(scores) if wanted else None
 
     def _engine(self, check: Callable[[], object] = int) -> Engine:
-        """Make what computes the plan; `check` is called before every layer, and may raise."""
+        """Make what computes the plan.
+
+        `check` is called before every layer, and may raise.
+        """
         ready = Evaluator(self.model, self.volume, self.scaling, self.device, self.precision.dtype)
         ready.check = check
         return engine_for(ready, self.plan, self.runtime)
@@ -273,14 +279,17 @@ def _layout(model: Model, volume: Volume, kind: Probabilities | None, path: Path
 def _held(
     model: Model, volume: Volume, kind: Probabilities | None, out: Path | LabelOutput, plan: Plan
 ) -> int:
-    """Count the bytes that the output holds: labels in memory, or half-filled shards of a file."""
+    """Count the bytes that the output holds.
+
+    Labels in memory, or half-filled shards of a file.
+    """
     if not isinstance(out, Path):
         return out.held_bytes
     return _layout(model, volume, kind, out, plan).buffer_bytes
 
 
 def _precision(spec: PredictSpec, recorded: Mapping[str, Any]) -> Precision:
-    """Return what the spec says, or for "auto" what the run that goes on had."""
+    """Return the precision of the spec, or of the run resumed."""
     before = recorded.get("precision")
     if spec.precision == "auto" and before in ("float32", "bfloat16", "float16"):
         precision: Precision = before
@@ -289,7 +298,7 @@ def _precision(spec: PredictSpec, recorded: Mapping[str, Any]) -> Precision:
 
 
 def _limit(spec: PredictSpec, recorded: Mapping[str, Any], device: torch.device) -> int:
-    """Return the bytes that the spec allows, or where it says nothing those of the run that goes on."""
+    """Return the memory limit of the spec, or of the run resumed."""
     before = recorded.get("memory")
     if spec.memory is None and isinstance(before, int):
         return before
@@ -297,6 +306,6 @@ def _limit(spec: PredictSpec, recorded: Mapping[str, Any], device: torch.device)
 
 
 def _threads(recorded: Mapping[str, Any]) -> int:
-    """Return the threads of the run that goes on, else those of this process."""
+    """Return the threads of the run resumed, or of this process."""
     before = recorded.get("threads")
     return before if isinstance(before, int) and before > 0 else torch.get_num_threads()

@@ -1,4 +1,7 @@
-"""Networks that look at the whole tile: tiles overlap by half, and Gaussian weights blend them. Not exact."""
+"""Tiles that overlap by half, blended by Gaussian weights: not exact.
+
+For networks that look at the whole tile.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _Number = tuple[int, ...]  # of a tile or a cell among the others along T, Z, Y 
 
 
 class BlendEngine:
-    """Evaluates a model over a whole volume in tiles that overlap by half, each computed once.
+    """Computes tiles that overlap by half, each once.
 
     Tiles are added up in the cells of a grid of half tiles; a cell is given away as soon as its last tile is in, so
     what is kept is about one layer of cells, whatever the length of the volume.
@@ -37,7 +40,7 @@ class BlendEngine:
         The model and the volume.
     tile
         Extent (T, Z, Y, X) of a tile of the output: multiples of the network's stride, at least two strides where the
-        volume is longer; T is 1. A network without padding reads as much more as it cuts off, mirrored at the border.
+        volume is longer; T is 1. A network without padding reads as much more as it cuts off, reflected at the border.
 
     Raises
     ------
@@ -55,7 +58,7 @@ class BlendEngine:
         self._shares = [[torch.from_numpy(s) for s in line.shares()] for line in self._lines]
 
     def blended(self) -> Iterator[tuple[Box, NDArray[np.float32]]]:
-        """Yield every cell (T, Z, Y, X) and its probabilities (K, T, Z, Y, X)."""
+        """Yield every cell and its probabilities (K, T, Z, Y, X)."""
         for box, blended in self.batches():
             yield box, self.to_probabilities(blended)
 
@@ -74,7 +77,7 @@ class BlendEngine:
     def batches(
         self, missing: Callable[[Box], bool] = lambda _: True
     ) -> Generator[tuple[Box, torch.Tensor], None, None]:
-        """Yield every missing cell (T, Z, Y, X) and its probabilities (N, K, …)."""
+        """Yield every missing cell and its probabilities (N, K, …)."""
         sums: dict[_Number, torch.Tensor] = {}
         beginning = [_by_first(touched) for touched in self._touched]
         for turned in product(*(range(len(self._cells[axis])) for axis in self._order)):
@@ -87,28 +90,33 @@ class BlendEngine:
             sums.pop(cell, None)
 
     def _cells_of(self, tile: _Number) -> Iterator[_Number]:
-        """The cells that a tile lies on."""
+        """List the cells that a tile lies on."""
         return product(*(touched[i] for touched, i in zip(self._touched, tile, strict=True)))
 
     @torch.inference_mode()
     def _add(self, tile: _Number, sums: dict[_Number, torch.Tensor]) -> None:
-        """Add the weighted probabilities of a tile to the cells that it lies on."""
+        """Add the weighted probabilities of a tile to its cells."""
         place = _box(self._tiles, tile)
         # probabilities, not logits: both come equally near to one pass (measured: labels within .1 %), but a probability
         # counts by its weight at most, where one tile's large logits would outvote its neighbours
-        found = self._forward(place).float().softmax(1)
+        weighted = self._forward(place).float().softmax(1)
         for back in range(1, self._ready.spec.ndim + 1):
-            share = self._shares[-back][tile[-back]].to(found.device)
-            found *= share.reshape(-1, *(1,) * (back - 1))
+            share = self._shares[-back][tile[-back]].to(weighted.device)
+            weighted *= share.reshape(-1, *(1,) * (back - 1))
         for cell in self._cells_of(tile):
             box = _box(self._cells, cell)
             if cell not in sums:
-                sums[cell] = found.new_zeros((*found.shape[:2], *shape_of(box)[-self._ready.spec.ndim :]))
+                sums[cell] = weighted.new_zeros(
+                    (*weighted.shape[:2], *shape_of(box)[-self._ready.spec.ndim :])
+                )
             part = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(place, box, strict=True))
-            sums[cell][self._index(part, box)] += found[self._index(part, place)]
+            sums[cell][self._index(part, box)] += weighted[self._index(part, place)]
 
     def _forward(self, place: Box) -> torch.Tensor:
-        """Logits of a tile: (1, K, Z, Y, X), or (Z, K, Y, X) for a network over planes."""
+        """Compute the logits of a tile.
+
+        (1, K, Z, Y, X), or (Z, K, Y, X) for a network over planes.
+        """
         ready, window = self._ready, place
         if ready.spec.padding == "valid":
             window = tuple(
@@ -119,17 +127,17 @@ class BlendEngine:
         return logits[self._index(place, place)]
 
     def _index(self, part: Box, box: Box) -> tuple[slice, ...]:
-        """Where a part of a box is in a batch over the box."""
+        """Return a part of a box as an index into its batch."""
         inner = within(part, box)
         return (slice(None), slice(None), *inner[-self._ready.spec.ndim :])
 
 
 def _by_first(touched: list[range]) -> dict[int, list[int]]:
-    """Tiles along an axis by the first cell that they lie on."""
-    found: dict[int, list[int]] = {}
+    """Group the tiles along an axis by their first cell."""
+    tiles: dict[int, list[int]] = {}
     for tile, cells in enumerate(touched):
-        found.setdefault(cells[0], []).append(tile)
-    return found
+        tiles.setdefault(cells[0], []).append(tile)
+    return tiles
 
 
 def _box(spans: list[list[tuple[int, int]]], place: _Number) -> Box:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class BlockEngine:
-    """Evaluates a model on any block of a volume, by itself.
+    """Computes any block of a volume, by itself.
 
     Parameters
     ----------
@@ -46,7 +46,10 @@ class BlockEngine:
         self._network, self._boxes = network or ready.network, tuple(boxes)
 
     def labels(self, box: Box) -> NDArray[Any]:
-        """Return the paint values (T, Z, Y, X) of a block whose origin lies on the network's stride."""
+        """Return the paint values (T, Z, Y, X) of a block.
+
+        Its origin lies on multiples of the network's stride.
+        """
         return self.to_labels(self.scores(box))
 
     def logits(self, box: Box) -> NDArray[np.float32]:
@@ -72,7 +75,7 @@ class BlockEngine:
     def batches(
         self, missing: Callable[[Box], bool] = lambda _: True
     ) -> Generator[tuple[Box, torch.Tensor], None, None]:
-        """Yield every missing block of the run and its logits (N, K, …); reading goes on meanwhile."""
+        """Yield every missing block and its logits; reading goes on meanwhile."""
         wanted = [box for box in self._boxes if missing(box)]
         most = max((prod(shape_of(self._window(box))) for box in wanted), default=1) * self._spec.in_channels
         with Prefetch(lambda _: in_parallel(self._read, wanted, readers(most))) as parts:
@@ -96,7 +99,7 @@ class BlockEngine:
 
 
 def input_box(spec: UNetSpec, grid: tuple[int, ...], box: Box) -> Box:
-    """Return what a network must see of a volume of extent `grid` (T, Z, Y, X) for a block."""
+    """Return what a network must see of a volume for a block."""
     footprints = footprints_on_grid(spec)
     if spec.padding == "same":
         return clipped(grown(box, [f.halo for f in footprints]), grid)

@@ -1,4 +1,4 @@
-"""A network computed by OpenVINO, built operation by operation from its traced graph, for inputs of one extent.
+"""A network computed by OpenVINO, built from its traced graph.
 
 Not by ``openvino.convert_model``: that runs the network once more to trace it, and OpenVINO's tools tell Google Analytics.
 """
@@ -27,7 +27,10 @@ _PASSED = frozenset({"dropout", "contiguous"})
 
 
 def openvino() -> Any:
-    """The module OpenVINO, without the part of it that tells Google Analytics of every import.
+    """Import OpenVINO without its telemetry.
+
+    Import OpenVINO by this function only: any other import writes a client id into the home folder and reports the
+    import to Google Analytics.
 
     Raises
     ------
@@ -44,7 +47,10 @@ def openvino() -> Any:
 
 
 def version() -> str:
-    """Version of OpenVINO, as of its package; empty where it is not installed or cannot be loaded."""
+    """Return the version of OpenVINO, or "" without it.
+
+    It is that of its package; "" too where it cannot be loaded.
+    """
     try:
         return str(openvino().__version__).split("-")[0]
     except (ImportError, OSError):
@@ -56,7 +62,9 @@ class NotCompiledError(LimnError):
 
 
 class CompiledNetwork:
-    """A network compiled for inputs (N, C, …) of one extent; those of another are computed by PyTorch.
+    """A network compiled for inputs (N, C, …) of one extent.
+
+    Those of another extent are computed by PyTorch.
 
     Inputs of a batch are computed one after the other.
 
@@ -98,10 +106,10 @@ class CompiledNetwork:
         self._out = tuple(compiled.output(0).shape)
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        """Logits (N, K, …) of a batch (N, C, …), in float32."""
+        """Compute the logits (N, K, …) of a batch (N, C, …), in float32."""
         if tuple(batch.shape[1:]) != self._shape:
-            found: torch.Tensor = self._network(batch)
-            return found
+            logits: torch.Tensor = self._network(batch)
+            return logits
         out = torch.empty(len(batch), *self._out[1:])
         for n, one in enumerate(batch.float().contiguous()):
             self._pass(one[None], out[n : n + 1])
@@ -124,7 +132,7 @@ class CompiledNetwork:
 
 
 def _model(ov: Any, graph: Graph, weights: Mapping[str, torch.Tensor], shape: tuple[int, ...]) -> Any:
-    """The graph as a model of OpenVINO."""
+    """Build a model of OpenVINO of the graph."""
     builder = _Builder(ov, weights)
     builder.nodes.append(ov.opset13.parameter(list(shape), np.float32))
     for op in graph.ops[1:]:
@@ -140,7 +148,7 @@ class _Builder:
         self.nodes: list[Any] = []
 
     def node(self, op: Op) -> Any:
-        """The node of an operation whose inputs are there."""
+        """Make the node of an operation whose inputs are there."""
         if op.name in _PASSED:
             return self._value(op.args[0])
         name = op.name.removesuffix("2d").removesuffix("3d")
@@ -157,7 +165,7 @@ class _Builder:
         raise NotCompiledError(f"an operand is a {type(value).__name__}.")
 
     def _per_channel(self, value: Any, ndim: int) -> Any:
-        """A weight (C) as (1, C, 1, …)."""
+        """Shape a weight (C) as (1, C, 1, …)."""
         weight = self._weights[value.name].detach().float().reshape(1, -1, *(1,) * ndim)
         return self._o.constant(weight.contiguous().numpy())
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Computes a whole volume, block by block; all that a prediction knows of what computes it.
+    """Computes a whole volume, block by block.
 
     A prediction asks for what is missing, and writes what it gets. Whether blocks come from a sweep, from tiles of
     themselves, from tiles that are blended, from another library or from another machine makes no difference to it, if
@@ -46,7 +46,10 @@ class Engine(Protocol):
         ...
 
     def share(self, done: int) -> float:
-        """Return the share, 0 to 1, of the work of a whole run that was spent on the first `done` blocks."""
+        """Return the share of the work that `done` blocks are.
+
+        Of a whole run, 0 to 1, once so many blocks were given.
+        """
         ...
 
     def to_labels(self, scores: torch.Tensor) -> NDArray[Any]:
@@ -59,7 +62,7 @@ class Engine(Protocol):
 
 
 class BlockLabeller(Protocol):
-    """Labels one block at a time, in any order: what live mode asks for as the view moves."""
+    """Labels one block at a time, in any order, as live mode asks."""
 
     def labels(self, box: Box) -> NDArray[Any]:
         """Return the paint values (T, Z, Y, X) of a block.

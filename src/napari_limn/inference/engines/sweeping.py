@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class SweepEngine:
-    """Evaluates a model over a whole volume, each activation once.
+    """Computes a whole volume, each activation once.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class SweepEngine:
         return frames * sum(planned_macs(sweep.schedule) for sweep in self._sweeps.values())
 
     def logits(self) -> Iterator[tuple[Box, NDArray[np.float32]]]:
-        """Yield every block (T, Z, Y, X) and its logits (K, T, Z, Y, X)."""
+        """Yield every block and its logits (K, T, Z, Y, X)."""
         return ((box, self._ready.on_grid(logits)) for box, logits in self.batches())
 
     def share(self, done: int) -> float:
@@ -81,7 +81,7 @@ class SweepEngine:
     def batches(
         self, missing: Callable[[Box], bool] = lambda _: True
     ) -> Generator[tuple[Box, torch.Tensor], None, None]:
-        """Yield every missing block (T, Z, Y, X) and its logits (N, K, …); reading goes on meanwhile."""
+        """Yield every missing block and its logits; reading goes on meanwhile."""
         legs = list(self._legs(missing))  # decided once: what is missing changes while blocks are written
         with Prefetch(lambda check: self._read_all(legs, check)) as parts:
             given = iter(parts)
@@ -96,7 +96,7 @@ class SweepEngine:
                     before = sweep.macs
 
     def _legs(self, missing: Callable[[Box], bool]) -> Iterator[tuple[Box, Box, int]]:
-        """Yield frames and columns with something missing, and from which row of blocks on."""
+        """Yield frames and columns with something missing, and their first row."""
         grid, ndim = self._ready.volume.grid, self._ready.spec.ndim
         for frame in blocks(grid[:-ndim], (1,) * (4 - ndim)):
             for window, sweep in self._sweeps.items():

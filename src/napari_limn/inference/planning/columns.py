@@ -48,7 +48,9 @@ LOOSE = 1.05
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """A sweep in blocks and columns of some extent (T, Z, Y, X), and what it costs.
+    """A sweep in blocks and columns, and what it costs.
+
+    Extents are along T, Z, Y and X.
 
     Parameters
     ----------
@@ -74,7 +76,7 @@ class SweepPlan:
 
 @lru_cache(256)
 def cheapest_sweep(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> SweepPlan:
-    """The sweep that takes least time of those that fit into `memory` bytes.
+    """Choose the fastest sweep that fits into `memory` bytes.
 
     Large blocks take least; where what they keep does not fit, the frame is cut into columns, each with a sweep of its own
     that computes what it needs of its neighbours again.
@@ -110,7 +112,7 @@ def cheapest_sweep(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -
 
 
 def _in_columns(spec: UNetSpec, grid: Grid, block: Grid, cost: float, itemsize: int) -> Iterator[SweepPlan]:
-    """Sweeps in blocks of one extent, in more and more columns."""
+    """Yield sweeps in blocks of one extent, in ever more columns."""
     for cuts in _COLUMNS:
         column = _column(spec, grid, cuts)
         if cuts > 1 and any(c < b for c, b in zip(column, block, strict=True)):
@@ -125,7 +127,7 @@ def _in_columns(spec: UNetSpec, grid: Grid, block: Grid, cost: float, itemsize: 
 
 
 def _swept_blocks(spec: UNetSpec, grid: Grid) -> Iterator[tuple[Grid, float]]:
-    """Blocks to choose from, and what a voxel costs in each."""
+    """Yield blocks to choose from, and what a voxel costs in each."""
     seen = [f.step > 1 or f.halo > 0 for f in footprints_on_grid(spec)]
     for wanted, cost in _SWEPT[spec.ndim]:
         yield as_grid(tuple(
@@ -135,7 +137,10 @@ def _swept_blocks(spec: UNetSpec, grid: Grid) -> Iterator[tuple[Grid, float]]:
 
 
 def _column(spec: UNetSpec, grid: Grid, cuts: int) -> Grid:
-    """Columns along the longest axis that the network sees, the others cut into about so many parts."""
+    """Cut all axes but the longest into about so many parts.
+
+    Of the axes that the network sees.
+    """
     footprints = footprints_on_grid(spec)
     seen = [a for a, f in enumerate(footprints) if f.step > 1 or f.halo > 0]
     along = max(seen, key=lambda a: grid[a])
@@ -150,7 +155,10 @@ def _column(spec: UNetSpec, grid: Grid, cuts: int) -> Grid:
 
 
 def least_alive(spec: UNetSpec, grid: Grid) -> int:
-    """Numbers in tensors at once at most, in one pass over a frame of `grid` that forgets each after its last reader."""
+    """Count the numbers in tensors at once at most in one pass.
+
+    Over a frame of `grid`; each is forgotten after its last reader.
+    """
     graph, _ = _without_data(spec)
     sizes = [graph.sizes(axis, n) or [] for axis, n in enumerate(swept_extent(spec, grid))]
     place = list(range(len(graph.ops)))  # of what an operation gives: its own, or that of what it changes
@@ -170,7 +178,10 @@ def least_alive(spec: UNetSpec, grid: Grid) -> int:
 
 @lru_cache(64)
 def _without_data(spec: UNetSpec) -> tuple[Graph, int]:
-    """Trace the network as it is computed, norms folded; and count the numbers in its weights."""
+    """Trace the network as it is computed; count its weights.
+
+    Norms are folded.
+    """
     with torch.device("meta"):
         network = folded(UNet(spec))
     graph = trace(network, spec.in_channels, graph_of(spec).traced)
@@ -179,7 +190,7 @@ def _without_data(spec: UNetSpec) -> tuple[Graph, int]:
 
 
 def _schedules(spec: UNetSpec, grid: Grid, block: Grid, column: Grid) -> Iterator[tuple[SweepSchedule, int]]:
-    """Yield the different sweeps over the columns of a frame, and how many there are of each.
+    """Yield the different sweeps over columns, and how often each comes.
 
     They differ at a border and amid others.
     """
@@ -199,7 +210,7 @@ def _schedules(spec: UNetSpec, grid: Grid, block: Grid, column: Grid) -> Iterato
 
 
 def _swept_work(spec: UNetSpec, grid: Grid, block: Grid, column: Grid) -> float:
-    """Multiply-accumulates of a frame, over those of one pass."""
+    """Return the multiply-accumulates of a frame, over those of one pass."""
     ndim, extent = spec.ndim, swept_extent(spec, grid)
     once = planned_macs(SweepSchedule(_without_data(spec)[0], extent, extent))
     done = sum(count * planned_macs(each) for each, count in _schedules(spec, grid, block, column))
@@ -207,7 +218,10 @@ def _swept_work(spec: UNetSpec, grid: Grid, block: Grid, column: Grid) -> float:
 
 
 def _swept_peak(spec: UNetSpec, grid: Grid, block: Grid, column: Grid, itemsize: int) -> int:
-    """Bytes of a sweep: tensors, the image as read, labels, weights, libraries."""
+    """Count the bytes of a sweep.
+
+    Tensors, the image as read, labels, weights, libraries.
+    """
     values = max(most_alive(each, itemsize) for each, _ in _schedules(spec, grid, block, column))
     seen = prod(b + f.halo + f.shrink for b, f in zip(block, footprints_on_grid(spec), strict=True))
     # of a part that is being read, what came and what is scaled; of those that wait, the latter; the first block reads more

@@ -24,7 +24,10 @@ _DEFAULT_MOST = 4_000_000_000
 
 
 def memory_limit(memory: int | str | None, device: torch.device) -> int:
-    """Return the bytes that a run may use: what the user says, else half of what is free, at most 4 GB."""
+    """Return the bytes that a run may use.
+
+    What the user says, else half of what is free, at most 4 GB.
+    """
     if memory is not None:
         return parse_bytes(memory)
     return min(_DEFAULT_MOST, int(free_memory(device) * _SHARE_OF_FREE))
@@ -32,7 +35,7 @@ def memory_limit(memory: int | str | None, device: torch.device) -> int:
 
 @dataclass(frozen=True, slots=True)
 class MemoryBudget:
-    """What a prediction may use, and what of that is not for computing.
+    """What a prediction may use, and what of it is taken.
 
     Parameters
     ----------

@@ -20,14 +20,14 @@ from napari_limn.inference.streaming.extents import (
 from napari_limn.network.bank import bank_values, features_of
 from napari_limn.network.pixels import bank_sizes
 from napari_limn.volume.axes import GRID
-from napari_limn.volume.boxes import blocks, count_blocks, shape_of, shifted
+from napari_limn.volume.boxes import Grid, blocks, count_blocks, shape_of, shifted  # noqa: TC001 Plan as JSON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from napari_limn.network.graph import Footprint
     from napari_limn.network.spec import UNetSpec
-    from napari_limn.volume.boxes import Box, Grid
+    from napari_limn.volume.boxes import Box
 
 _LARGEST = {2: 1024, 3: 256}  # longer blocks gain little: the halo is then a few per cent of the work
 _GAPS = 0.6  # of the room for features that the heap keeps while the network computes (benchmarks/memory.py)
@@ -85,7 +85,7 @@ class Plan:
 
     @property
     def blended(self) -> bool:
-        """Whether the blocks are made of tiles that overlap by half."""
+        """Tell whether blocks are made of tiles that overlap by half."""
         return self.tile is not None
 
     @property
@@ -96,7 +96,7 @@ class Plan:
                 yield shifted(box, [-start for start, _ in column])
 
     def raster(self, ndim: int) -> str:
-        """Name the axes of the raster in which blocks come, the outermost first.
+        """Name the axes in which blocks come, the outermost first.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class Plan:
 
 
 def make_plan(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> Plan:
-    """The largest blocks that fit into `memory` bytes.
+    """Plan the largest tiles that fit into `memory` bytes.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def make_plan(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> Pla
 
 
 def choose_plan(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> Plan:
-    """One pass where a frame fits into `memory` bytes; otherwise a sweep.
+    """Plan one pass where a frame fits; otherwise a sweep.
 
     For a network whose operations are not all local, one pass or tiles that are blended.
 
@@ -173,16 +173,18 @@ def choose_plan(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> P
     frame = as_grid((1,) * (4 - spec.ndim) + grid[-spec.ndim :])
     if short and _peak(spec, frame, grid, itemsize) <= memory:
         return make_plan(spec, grid, memory, itemsize)
-    found = cheapest_sweep(spec, grid, memory, itemsize)
-    column = None if found.column == grid else found.column
+    sweep = cheapest_sweep(spec, grid, memory, itemsize)
+    column = None if sweep.column == grid else sweep.column
     return Plan(
-        grid, found.block, (0, 0, 0, 0), found.blocks, found.peak_bytes, memory, found.work,
+        grid, sweep.block, (0, 0, 0, 0), sweep.blocks, sweep.peak_bytes, memory, sweep.work,
         exact=True, swept=True, column=column,
     )  # fmt: skip
 
 
 def make_blend(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> Plan:
-    """One pass where a frame fits into `memory` bytes; otherwise the largest tiles, overlapped by half, that do.
+    """Plan one pass where a frame fits; otherwise tiles to blend.
+
+    The largest tiles, overlapped by half, that fit into `memory` bytes.
 
     Parameters and errors as of :func:`make_plan`.
     """
@@ -205,7 +207,10 @@ def make_blend(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> Pl
 
 
 def activation_values(spec: UNetSpec, seen: Sequence[int], itemsize: int = 4) -> float:
-    """Numbers alive at the peak of a forward pass over `seen` (T, Z, Y, X): in the network, or before it in the classifier."""
+    """Count the numbers alive at the peak of a forward pass.
+
+    Over `seen` (T, Z, Y, X): in the network, or before it in the classifier.
+    """
     voxels = prod(seen)
     around = voxels * (2 * spec.in_channels + 2 * spec.out_channels)
     convolved = voxels * _convolved_values(spec) if spec.convolves else 0
@@ -218,7 +223,7 @@ def activation_values(spec: UNetSpec, seen: Sequence[int], itemsize: int = 4) ->
 
 
 def _convolved_values(spec: UNetSpec) -> float:
-    """Numbers alive in the network itself.
+    """Count the numbers alive in the network itself.
 
     All node outputs live until the end; at the last node, its upsampled input, their concatenation with the skips and
     one more output of a convolution come on top; a gated skip, or what comes past the convolutions, too.
@@ -230,7 +235,10 @@ def _convolved_values(spec: UNetSpec) -> float:
 
 
 def _bank_values(spec: UNetSpec, seen: Sequence[int]) -> int:
-    """Numbers alive in the pixel classifier while the features of a scale are computed, beside all features."""
+    """Count the numbers alive while features of a scale are computed.
+
+    Beside all features.
+    """
     if spec.pixels is None:
         return 0
     extent = seen[-spec.ndim :]
@@ -240,7 +248,10 @@ def _bank_values(spec: UNetSpec, seen: Sequence[int]) -> int:
 
 
 def network_bytes(spec: UNetSpec, block: Sequence[int], grid: Grid, itemsize: int) -> int:
-    """Bytes of the plan of a block (T, Z, Y, X) that are the network's activations, over the block and its halo."""
+    """Count the bytes of a block that are the network's activations.
+
+    Over the block (T, Z, Y, X) and its halo.
+    """
     return _activation_bytes(spec, _seen(spec, block, grid), itemsize)
 
 
@@ -249,7 +260,7 @@ def _activation_bytes(spec: UNetSpec, seen: Sequence[int], itemsize: int) -> int
 
 
 def _seen(spec: UNetSpec, core: Sequence[int], grid: Grid) -> list[int]:
-    """Extent (T, Z, Y, X) of what the network sees of a block and its halo."""
+    """Return the extent of a block and its halo."""
     return [
         c + 2 * f.halo if f.shrink else min(c + 2 * f.halo, up(n, f.step))
         for c, f, n in zip(core, footprints_on_grid(spec), grid, strict=True)
@@ -257,20 +268,29 @@ def _seen(spec: UNetSpec, core: Sequence[int], grid: Grid) -> list[int]:
 
 
 def _peak(spec: UNetSpec, core: Sequence[int], grid: Grid, itemsize: int) -> int:
-    """Bytes for one block: activations over block and halo, the image as read and as scaled, the labels."""
+    """Count the bytes for one block.
+
+    Activations over block and halo, the image as read and as scaled, the labels.
+    """
     alone = all(c >= n for c, n in zip(core, grid, strict=True))
     return _bytes(spec, _seen(spec, core, grid), prod(core), itemsize, alone=alone)
 
 
 def _bytes(spec: UNetSpec, seen: Sequence[int], labelled: int, itemsize: int, *, alone: bool) -> int:
-    """Bytes for a block by what the network sees and how many voxels get a label; nothing is read ahead of one alone."""
+    """Count the bytes for a block of which the network sees `seen`.
+
+    As many voxels as `labelled` get a label; nothing is read ahead of a block alone.
+    """
     values = prod(seen) * spec.in_channels
     image = 8 * labelled if alone else values * (4 + 12 * readers(values)) + 16 * labelled
     return _activation_bytes(spec, seen, itemsize) + image + OWN
 
 
 def _shrunk(size: list[int], units: list[int], memory: int, peak: Callable[[list[int]], int]) -> list[int]:
-    """The extent, in `units`, shortened along its longest axis until its peak fits into `memory` bytes."""
+    """Shorten the extent until its peak fits into `memory` bytes.
+
+    In `units`, along its longest axis.
+    """
     size = [*size]
     while (needed := peak(size)) > memory:
         axis = max(range(4), key=lambda a: size[a] if size[a] > units[a] else 0)
@@ -281,12 +301,15 @@ def _shrunk(size: list[int], units: list[int], memory: int, peak: Callable[[list
 
 
 def _largest_lines(spec: UNetSpec, frame: Grid, grid: Grid, memory: int, itemsize: int) -> tuple[Line, ...]:
-    """The largest tiles for a frame of which one and the sums that are kept fit into `memory` bytes, evenly laid."""
+    """Lay the largest tiles that fit into `memory` bytes, evenly.
+
+    One of them and the sums that are kept.
+    """
     footprints = footprints_on_grid(spec)
     pairs = [2 * f.step if axis >= 4 - spec.ndim else 1 for axis, f in enumerate(footprints)]
 
     def laid(tile: list[int]) -> tuple[Line, ...]:
-        """As many tiles as of this extent, but overlapping by half as exactly as the stride allows."""
+        """Lay as many tiles, overlapping by half as the stride allows."""
         even = [
             2 * up(ceil(n / ceil(n / (size // 2))), pair // 2) if pair > 1 and n > size else size
             for n, size, pair in zip(grid, tile, pairs, strict=True)
@@ -303,7 +326,10 @@ def _largest_lines(spec: UNetSpec, frame: Grid, grid: Grid, memory: int, itemsiz
 
 
 def _bare_peak(spec: UNetSpec, tile: Grid, grid: Grid, itemsize: int) -> int:
-    """Bytes for one tile with no more context than the network cuts off."""
+    """Count the bytes for a tile without context.
+
+    But for what the network cuts off.
+    """
     given = [min(n, size) for n, size in zip(grid, tile, strict=True)]
     seen = [fitting(n, f) for n, f in zip(given, footprints_on_grid(spec), strict=True)]
     alone = all(size >= n for n, size in zip(grid, tile, strict=True))
@@ -311,12 +337,15 @@ def _bare_peak(spec: UNetSpec, tile: Grid, grid: Grid, itemsize: int) -> int:
 
 
 def _taken(n: int, foot: Footprint) -> int:
-    """Voxels that the network takes along an axis for `n` of output without context."""
+    """Count the voxels that the network takes for `n` of output.
+
+    Along an axis, without context.
+    """
     return fitting(n, foot) if foot.shrink else n
 
 
 def _even(core: list[int], grid: Grid, footprints: tuple[Footprint, ...]) -> Grid:
-    """As many blocks as before, but all of about the same size."""
+    """Make blocks about equal, as many as before."""
     counts = [ceil(n / c) for n, c in zip(grid, core, strict=True)]
     return as_grid(tuple(up(ceil(n / k), f.step) for n, k, f in zip(grid, counts, footprints, strict=True)))
 
@@ -330,7 +359,10 @@ def _several_planes(spec: UNetSpec, block: Grid, grid: Grid, memory: int, itemsi
 
 
 def _work(grid: Grid, block: Grid, footprints: tuple[Footprint, ...]) -> float:
-    """Voxels computed, over voxels of the volume; each axis by itself, since blocks form a grid."""
+    """Return the voxels computed, over voxels of the volume.
+
+    Each axis by itself, since blocks form a grid.
+    """
     total = 1.0
     for n, b, f in zip(grid, block, footprints, strict=True):
         inner = f.shrink or f.halo
@@ -344,5 +376,5 @@ def _work(grid: Grid, block: Grid, footprints: tuple[Footprint, ...]) -> float:
 
 
 def with_time(plan: Plan, seconds: float) -> Plan:
-    """The plan with an estimate of its time."""
+    """Return the plan with an estimate of its time."""
     return replace(plan, seconds=seconds)

@@ -49,7 +49,10 @@ def most_alive(schedule: SweepSchedule, itemsize: int = 4) -> int:
 
 
 def _margin(schedule: SweepSchedule, edge: Edge) -> int:
-    """Count the numbers of an edge: its margin along each axis, over a block of the outer and all of the inner axes."""
+    """Count the numbers that are kept of an edge.
+
+    Its margin along each axis, over a block of the outer and all of the inner axes.
+    """
     total, outer = 0, 1
     for place, axis in enumerate(schedule.order):
         inner = prod(schedule.axes[other].extent(edge.source) for other in schedule.order[place + 1 :])
@@ -68,7 +71,10 @@ def _macs(schedule: SweepSchedule) -> Iterator[float]:
 
 
 def _alive(schedule: SweepSchedule, block: tuple[int, ...], itemsize: int) -> int:
-    """Count the numbers in tensors at once at most during a block, without what was kept before it."""
+    """Count the numbers in tensors at once during a block.
+
+    Without what was kept before it.
+    """
     stages, fresh = schedule.stages, dict[int, int]()
     last = {edge.source: i for i, stage in enumerate(stages) for edge in stage.edges()}
     most, gaps = 0, 0.0
@@ -92,7 +98,10 @@ def _read(schedule: SweepSchedule, stage: Stage, spans: Spans) -> int:
 
 
 def _inner(schedule: SweepSchedule, stage: Stage, spans: Spans, itemsize: int) -> int:
-    """Count the numbers alive while features are computed, in float32 whatever the network is in."""
+    """Count the numbers alive while features are computed.
+
+    In float32, whatever the network is in.
+    """
     image = stage.operands[0][0].source  # where there is image has an edge of its own
     channels = schedule.stages[image].op.channels
     return bank_values([b - a for a, b in spans], stage.op.named()["sigma"], channels) * 4 // itemsize

@@ -18,7 +18,7 @@ FAR = 1 << 62
 
 
 class AxisSchedule:
-    """How far the stages of a sweep have come along one axis, before and after each block.
+    """How far each stage has come along one axis, block by block.
 
     Parameters
     ----------
@@ -58,7 +58,9 @@ class AxisSchedule:
         return self.ends[-1][stage] - self.ends[0][stage]
 
     def starts(self, stage: int, edge: Edge) -> list[int]:
-        """Return the first sample of an edge that `stage` still needs, per block.
+        """Return the first sample of an edge still needed, per block.
+
+        By `stage`; none is needed after the last block.
 
         None is needed after the last block.
         """
@@ -77,7 +79,9 @@ class AxisSchedule:
         return max(b - max(a, begin) for a, b in pairwise(firsts))
 
     def needed_from(self, block: int) -> list[int]:
-        """Return the first block in which each stage is computed to give `block` and those after it.
+        """Return the first block in which each stage is computed.
+
+        To give `block` and those after it.
 
         Every span is computed as it always is, or not at all, so that results are the same to the last bit. Other pieces
         would give other last bits, and a resumed run would differ.
@@ -94,7 +98,10 @@ class AxisSchedule:
         return begin
 
     def _begins(self, low: int) -> list[int]:
-        """Return the first sample of every stage that the output from `low` on needs."""
+        """Return the first sample that the output needs of every stage.
+
+        From `low` on.
+        """
         first = [FAR] * len(self._stages)
         first[-1] = low
         for i in reversed(range(len(self._stages))):
@@ -103,7 +110,10 @@ class AxisSchedule:
         return first
 
     def _reached(self, high: int) -> list[int]:
-        """Return how far every stage must have come for the output up to `high`."""
+        """Return how far every stage must have come.
+
+        For the output up to `high`.
+        """
         reached = [0] * len(self._stages)
         reached[-1] = high
         for i in reversed(range(len(self._stages))):
@@ -115,7 +125,9 @@ class AxisSchedule:
         return reached
 
     def _first(self, stage: int, edge: Edge, sample: int) -> int:
-        """Return the first sample of an edge that `sample` of a stage needs.
+        """Return the first sample of an edge that `sample` needs.
+
+        It may lie before the border.
 
         It may lie before the border.
         """
@@ -183,11 +195,14 @@ class SweepSchedule:
         return self.axes[self.order[0]].blocks
 
     def spans(self, stage: int, block: tuple[int, ...]) -> Spans:
-        """Return what a stage computes in a block; an empty span for nothing."""
+        """Return what a stage computes in a block; empty for nothing."""
         return tuple(along.span(stage, at) for along, at in zip(self.axes, block, strict=True))
 
     def row_boxes(self) -> Iterator[tuple[int, Spans]]:
-        """Yield the rows of blocks across the outermost axis, and the output of each."""
+        """Yield the rows of blocks, and the output of each.
+
+        They lie across the outermost axis.
+        """
         outer, last = self.order[0], len(self.stages) - 1
         for row in range(self.rows):
             spans = [(along.ends[0][last], along.ends[-1][last]) for along in self.axes]
@@ -195,7 +210,7 @@ class SweepSchedule:
             yield row, tuple(spans)
 
     def turns(self, row: int = 0) -> Iterator[tuple[tuple[int, ...], list[Spans | None]]]:
-        """Yield every block by its place, and what each stage computes in it.
+        """Yield every block, and what each stage computes in it.
 
         The rows before `row`, the first that is wanted, are gone through again only as far as it needs them.
         """

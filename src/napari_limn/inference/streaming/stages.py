@@ -1,4 +1,4 @@
-"""The layers of a network as a sweep walks through them, and the edges between them."""
+"""The layers of a network in a sweep, and the edges between."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ SPREADS = {"conv_transpose2d", "conv_transpose3d"}
 
 @dataclass(slots=True, eq=False)
 class Edge:
-    """From a stage to one that needs its output, shifted by what was cut off between."""
+    """From a stage to one that needs its output, shifted.
+
+    By what was cut off between.
+    """
 
     source: int
     shift: tuple[int, ...]
@@ -34,7 +37,10 @@ class Edge:
 
 @dataclass(slots=True)
 class Stage:
-    """One layer: an operation, what it reads, and pointwise functions applied to its output in place."""
+    """One layer: an operation, what it reads, and pointwise functions.
+
+    They are applied to its output in place.
+    """
 
     op: Op
     index: int  # in the graph
@@ -43,16 +49,19 @@ class Stage:
     readers: list[Edge] = field(default_factory=list)
 
     def edges(self) -> list[Edge]:
-        """All that it reads."""
+        """List all that it reads."""
         return [edge for operand in self.operands for edge in operand]
 
 
 class NotStreamableError(LimnError):
-    """An operation that can be tiled, but that no sweep is written for."""
+    """An operation that can be tiled, but not swept."""
 
 
 def stages_of(graph: Graph) -> list[Stage]:
-    """The layers of a graph: concatenations and cuts become edges, pointwise functions join what they follow."""
+    """Make layers of a graph.
+
+    Concatenations and cuts become edges, pointwise functions join what they follow.
+    """
     uses = [0] * len(graph.ops)
     for index, op in reversed(list(enumerate(graph.ops))):
         for i in set(op.inputs):
@@ -92,7 +101,10 @@ def stages_of(graph: Graph) -> list[Stage]:
 
 
 def _still(op: Op) -> bool:
-    """Whether every voxel of its output needs the same voxel of its inputs only."""
+    """Tell whether an operation is pointwise.
+
+    Every voxel of its output needs the same voxel of its inputs only.
+    """
     return all(move == STILL for move in op.intervals)
 
 

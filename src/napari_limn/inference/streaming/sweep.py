@@ -1,4 +1,6 @@
-"""A whole image in blocks, each activation computed once: what the next blocks still need of every layer is kept.
+"""A whole image in blocks, each activation computed once.
+
+What the next blocks still need of every layer is kept.
 
 A tile with a halo computes its halo again in the next tile, eight times over in a volume. Here each layer goes on
 where it stopped: a block computes of every layer the samples that the input read so far allows and that are not there
@@ -78,7 +80,9 @@ class Sweep:
 
     @torch.inference_mode()
     def run(self, read: Callable[[Spans], Tensor], row: int = 0) -> Iterator[tuple[Spans, Tensor]]:
-        """Yield every block of the output from `row` on, (1 or N, K, …) on its spans.
+        """Yield every block of the output from `row` on.
+
+        (1 or N, K, …) on its spans.
 
         `read` is asked for each voxel once.
         """
@@ -106,7 +110,7 @@ class Sweep:
 
     # ---- one stage -----------------------------------------------------------------------------------------------
     def _compute(self, stage: Stage, spans: Spans) -> Tensor:
-        """A stage's output on `spans`."""
+        """Compute a stage's output on `spans`."""
         op, intervals = stage.op, stage.op.intervals
         needed = tuple(move.need(*span) for move, span in zip(intervals, spans, strict=True))
         fill = float("-inf") if op.name.startswith("max_pool") else 0.0
@@ -135,26 +139,29 @@ class Sweep:
         return data
 
     def _input_size(self, stage: Stage) -> list[int]:
-        """Extent of what a stage reads, cuts taken off."""
+        """Return the extent of what a stage reads, cuts taken off."""
         edge = stage.operands[0][0]
         return [n - 2 * shift for n, shift in zip(self.schedule.sizes[edge.source], edge.shift, strict=True)]
 
     def _gathered(
         self, operand: list[Edge], needed: Spans, sizes: list[int], fill: float, *, once: bool
     ) -> Tensor:
-        """The samples that are needed of an operand, its channels side by side; filled up beyond the border."""
+        """Gather the samples that are needed of an operand.
+
+        Its channels side by side; filled up beyond the border.
+        """
         inside = tuple((max(a, 0), min(b, n)) for (a, b), n in zip(needed, sizes, strict=True))
-        found = [self._pieces(edge, inside) for edge in operand]
-        if len(found) == 1 and len(found[0]) == 1 and inside == needed:
-            return found[0][0].data
-        first = found[0][0].data
-        channels = [pieces[0].data.shape[1] for pieces in found]
+        gathered = [self._pieces(edge, inside) for edge in operand]
+        if len(gathered) == 1 and len(gathered[0]) == 1 and inside == needed:
+            return gathered[0][0].data
+        first = gathered[0][0].data
+        channels = [pieces[0].data.shape[1] for pieces in gathered]
         shape = (first.shape[0], sum(channels), *(b - a for a, b in needed))
         buffer = self._room(first, shape) if once else _room(first.new_empty(prod(shape)), shape)
         if inside != needed:
             buffer.fill_(fill)
         begin = 0
-        for pieces, count in zip(found, channels, strict=True):
+        for pieces, count in zip(gathered, channels, strict=True):
             for piece in pieces:
                 view = buffer.narrow(1, begin, count)
                 for axis, ((a, b), (start, _)) in enumerate(zip(piece.spans, needed, strict=True), start=2):
@@ -164,25 +171,34 @@ class Sweep:
         return buffer
 
     def _room(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Memory for a tensor of `shape`: the same again and again, since pages of new memory cost as much as filling them."""
+        """Give memory for a tensor of `shape`, always the same.
+
+        Pages of new memory cost as much as filling them.
+        """
         if self._workspace.numel() < prod(shape):
             self._workspace = like.new_empty(0)
             self._workspace = like.new_empty(prod(shape))
         return _room(self._workspace, shape)
 
     def _pieces(self, edge: Edge, inside: Spans) -> list[Piece]:
-        """Parts of an edge on `inside`, in the coordinates of who reads them."""
+        """Return the pieces of an edge on `inside`.
+
+        In the coordinates of the stage that reads them.
+        """
         shifted = tuple((a + s, b + s) for (a, b), s in zip(inside, edge.shift, strict=True))
-        found = [piece for kept in self._kept[edge] if (piece := kept.within(shifted)) is not None]
+        pieces = [piece for kept in self._kept[edge] if (piece := kept.within(shifted)) is not None]
         return [
             Piece(
                 tuple((a - s, b - s) for (a, b), s in zip(piece.spans, edge.shift, strict=True)), piece.data
             )
-            for piece in found
+            for piece in pieces
         ]
 
     def _convolved(self, op: Op, x: Tensor, *, relu: bool) -> Tensor:
-        """A convolution whose padding is in its input already, and ReLU where it is wanted."""
+        """Convolve; the padding is in the input already.
+
+        With ReLU where it is wanted.
+        """
         call = op.named()
         weight, kernel = self._weight(call["weight"]), self._kernels.get(getattr(call["weight"], "name", ""))
         if kernel is not None:
@@ -200,7 +216,7 @@ class Sweep:
         return out
 
     def _pooled(self, op: Op, x: Tensor) -> Tensor:
-        """A pooling whose padding is in its input already."""
+        """Pool; the padding is in the input already."""
         call = op.named()
         stride = call.get("stride") or call["kernel_size"]
         if op.name.startswith("max"):
@@ -210,7 +226,7 @@ class Sweep:
         return pool(x, call["kernel_size"], stride)  # type: ignore[no-any-return]
 
     def _spread(self, op: Op, x: Tensor, needed: Spans, spans: Spans) -> Tensor:
-        """A transposed convolution, cut to `spans`."""
+        """Convolve transposed, cut to `spans`."""
         call = op.named()
         weight, kernel = self._weight(call["weight"]), self._kernels.get(getattr(call["weight"], "name", ""))
         stride, padding = op.each("stride", 1), op.each("padding", 0)
@@ -225,7 +241,7 @@ class Sweep:
         return _cut(out, starts, spans)
 
     def _interpolated(self, op: Op, x: Tensor, needed: Spans, sizes: list[int], spans: Spans) -> Tensor:
-        """Interpolation; beyond the border the last sample is repeated."""
+        """Interpolate; beyond the border the last sample is repeated."""
         beyond = [(max(0, -a), max(0, b - n)) for (a, b), n in zip(needed, sizes, strict=True)]
         for axis, (low, high) in enumerate(beyond, start=2):
             if low:
@@ -243,7 +259,10 @@ class Sweep:
         return _cut(out, [a * f for (a, _), f in zip(needed, factors, strict=True)], spans)
 
     def _call(self, op: Op, given: list[Tensor]) -> Tensor:
-        """Any pointwise function, with the tensors of this block in the place of its own."""
+        """Call any pointwise function, with this block's tensors.
+
+        In the place of its own.
+        """
         left, name = iter(given), getattr(op.func, "__name__", "")
         changes = (name.endswith("_") and not name.endswith("__")) or name.startswith("__i")  # works in place
         args = [self._filled(value, left, changes) for value in op.args]
@@ -256,7 +275,10 @@ class Sweep:
         return result
 
     def _filled(self, value: Any, left: Iterator[Tensor], copied: bool) -> Any:
-        """An argument with the next tensors of `left` in its slots; a function that called itself would keep them in a circle."""
+        """Fill the slots of an argument with the next tensors.
+
+        A function that called itself would keep them in a circle.
+        """
         if isinstance(value, Slot):
             tensor = next(left)
             return tensor.clone() if copied else tensor
@@ -269,12 +291,12 @@ class Sweep:
 
 
 def _room(memory: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A tensor of `shape` (N, C, …), channels last, at the beginning of `memory`."""
+    """Shape a tensor (N, C, …), channels last, from `memory`."""
     return memory[: prod(shape)].view(shape[0], *shape[2:], shape[1]).movedim(-1, 1)
 
 
 def _cut(data: Tensor, starts: Sequence[int], spans: Spans) -> Tensor:
-    """`data`, which begins at `starts`, on `spans`."""
+    """Cut `data`, which begins at `starts`, to `spans`."""
     for axis, (start, (a, b)) in enumerate(zip(starts, spans, strict=True), start=2):
         if a != start or b - a != data.shape[axis]:
             data = data.narrow(axis, a - start, b - a)
