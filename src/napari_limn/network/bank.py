@@ -23,11 +23,13 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+EVEN = 0.1
+"""Deviation, of scaled intensity, below which a neighbourhood counts as even."""
+
 _TRUNCATE = 3.0  # filters end at so many sigma
 _THIN = 0.3  # of a voxel: below this sigma nothing is seen along an axis
-_EVEN = 0.1  # deviation, of scaled intensity, below which a neighbourhood counts as even
 _PIECE = 32  # samples of a line that are filtered together, at least
-_CACHED = 1 << 13  # voxels whose eigenvalues are computed together on a CPU: they stay in its cache
+_CACHED = 1 << 15  # voxels a thread whose eigenvalues are computed together on a CPU: they stay in its cache
 # numbers alive at once while features are computed, over those that come of it (benchmarks/memory.py)
 _ALIVE = 4
 
@@ -132,7 +134,7 @@ def relative_intensities(x: Tensor, features: Sequence[Tensor], window: int, dev
             relative_intensities, (x, *features, deviation), x, features, window, deviation
         )
     ndim = x.ndim - 2
-    mean, width = smoothed(features[window], ndim), deviation.square().add_(_EVEN**2).sqrt_()
+    mean, width = smoothed(features[window], ndim), deviation.square().add_(EVEN**2).sqrt_()
     found = x.new_empty(len(x), (1 + len(features)) * x.shape[1], *x.shape[2:])
     places = found.view(len(x), 1 + len(features), *x.shape[1:]).unbind(1)
     for place, value in zip(places, (x, *(smoothed(each, ndim) for each in features)), strict=True):
@@ -187,7 +189,7 @@ def _invariants(jet: dict[tuple[int, ...], Tensor], inside: list[Tensor], sigma:
 
     smooth = cut(jet[(0,) * ndim])
     found = smooth.new_zeros(len(smooth), 3 + 2 * ndim, *smooth.shape[2:])
-    own, laplacian, steep, *others = found.split(1, 1)
+    own, laplacian, steep, *others = torch.split(found, 1, 1)
     own.copy_(smooth)
     roots, bends = others[:ndim], others[ndim:]
     bend = [cut(jet.pop(tuple((b == p) + (b == q) for b in range(ndim)))) for p, q in pairs]
@@ -225,7 +227,7 @@ def _piecewise(function: Callable[[list[Tensor]], list[Tensor]], entries: list[T
     if not entries:
         return []
     shape, flat = entries[0].shape, [each.reshape(-1) for each in entries]
-    step = _CACHED if flat[0].device.type == "cpu" else len(flat[0])
+    step = _CACHED * torch.get_num_threads() if flat[0].device.type == "cpu" else len(flat[0])
     found = flat[0].new_empty(round(sqrt(2 * len(flat))), len(flat[0]), dtype=torch.float32)
     for start in range(0, len(flat[0]), step):
         part = function([each[start : start + step] for each in flat])
@@ -261,11 +263,11 @@ def eigenvalues(entries: Sequence[Tensor]) -> list[Tensor]:
     third = k / sqrt(3)
     square = torch.stack(
         [
-            2 * h * third + (e * e - f * f) / 2,
-            (h * h - k * k + d * d - (e * e + f * f) / 2) / sqrt(3),
-            2 * third * d + e * f,
-            (h - third) * e + d * f,
-            d * e - (h + third) * f,
+            torch.addcmul(h * k * (2 / sqrt(3)), e - f, e + f, value=0.5),
+            (h * h).addcmul_(d, d).addcmul_(third, third, value=-1).sub_(1 / 3).mul_(sqrt(3) / 2),
+            torch.addcmul(e * f, third, d, value=2),
+            torch.addcmul(d * f, h - third, e),
+            torch.addcmul(d * e, h + third, f, value=-1),
         ]
     )
     along = (matrix * square).sum(0)
