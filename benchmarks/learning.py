@@ -2,8 +2,8 @@
 
     python benchmarks/learning.py STROKES.py DATA [--sets NAME …] [--percent 0.1 0.5 2] [--seeds 3]
                                   [--at 5 60] [--only limn forest basicunet trainable] [-o learning.json]
-    python benchmarks/learning.py --plot learning.json learning.png
-    python benchmarks/learning.py --table learning.json
+    python benchmarks/learning.py --plot benchmarks/results/learning.json docs/learning.png
+    python benchmarks/learning.py --table benchmarks/results/learning.json
 
 STROKES.py is the stroke simulator with the forest baseline (functions ``paint``, ``features``, ``read_classes``); DATA holds a
 folder a set, with images/NAME.tif and masks/NAME.tif. What is in no list here is taken for numbered objects; ``--sets NAME:semantic`` says that masks hold

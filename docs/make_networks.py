@@ -1,4 +1,4 @@
-"""Write docs/networks.md: the choices from the code, their measurements from benchmarks/networks.json.
+"""Write docs/networks.md: the choices from the code, their measurements from benchmarks/results/networks.json.
 
 python docs/make_networks.py
 """
@@ -17,7 +17,7 @@ from napari_limn.network.unet import UNet
 from napari_limn.training.spec import PRESETS, preset_network
 
 PAGE = Path(__file__).with_name("networks.md")
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "networks.json"
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "networks.json"
 
 WORDS = {
     ("padding", "same"): "padded 3×3 convolutions: labels for every pixel of an image of any size",
@@ -44,7 +44,7 @@ WORDS = {
 
 TEXT = """# Networks
 
-*Written by `docs/make_networks.py` from the code and from `benchmarks/networks.json`; do not edit.*
+*Written by `docs/make_networks.py` from the code and from `benchmarks/results/networks.json`; do not edit.*
 
 Most people never choose: the preset does. Whoever wants to puts a few words into a spec,
 

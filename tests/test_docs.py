@@ -101,7 +101,7 @@ def table(heading):
 
 
 def measured(name):
-    return json.loads((DOCS.parent / "benchmarks" / name).read_text())
+    return json.loads((DOCS.parent / "benchmarks" / "results" / name).read_text())
 
 
 def number(text):
