@@ -21,13 +21,14 @@ import numpy as np
 from learning import Rows, Task, arguments, carry_out, read_tool, sharing
 
 import napari_limn as limn
-from napari_limn.annotation.patches import PatchSampler
-from napari_limn.training.spec import AugmentSpec, pixel_features, preset_network
+from napari_limn.training.data.patches import PatchSampler
+from napari_limn.training.presets import pixel_features, preset_network
+from napari_limn.training.spec import AugmentSpec
 
 if TYPE_CHECKING:
     import argparse
 
-    from napari_limn.annotation.patches import Patch
+    from napari_limn.training.data.patches import Patch
 
 NETWORK = replace(preset_network("balanced", 2), pixels=pixel_features(2))
 Change = dict[str, Any]
@@ -71,20 +72,25 @@ def by_paint(
     return draw(sampler, int(np.searchsorted(stops, rng.integers(stops[-1]), side="right")), rng)
 
 
+def warmed(begun: float) -> float:
+    """Learning rate, as a share of its peak, of a schedule that does not fall."""
+    return min(1.0, (begun + 1e-3) / 0.05)
+
+
 PARTS: dict[str, tuple[str, Any]] = {  # what no spec says
-    "weights not averaged": ("napari_limn.training.loop._EMA", 0.0),
+    "weights not averaged": ("napari_limn.training.run._EMA", 0.0),
     "gradients not clipped": ("torch.nn.utils.clip_grad_norm_", lambda *_: None),
     "rate constant": (
-        "napari_limn.training.loop._schedule",
-        lambda done, begun: min(1.0, (begun + 1e-3) / 0.05),
+        "napari_limn.training.run._schedule",
+        lambda done, begun: warmed(begun),
     ),
     "rate falls in the last third": (
-        "napari_limn.training.loop._schedule",
-        lambda done, begun: min(1.0, (begun + 1e-3) / 0.05) * min(1.0, 3 * (1 - done)),
+        "napari_limn.training.run._schedule",
+        lambda done, begun: warmed(begun) * min(1.0, 3 * (1 - done)),
     ),
-    "no warm-up": ("napari_limn.training.loop._WARM_UP", 1e-6),
-    "classifier and network count the same": ("napari_limn.training.judge._TOGETHER", 0.5),
-    "classes by their paint, not in turn": ("napari_limn.annotation.patches.PatchSampler.draw", by_paint),
+    "no warm-up": ("napari_limn.training.run._WARM_UP", 1e-6),
+    "classifier and network count the same": ("napari_limn.training.selection._TOGETHER", 0.5),
+    "classes by their paint, not in turn": ("napari_limn.training.data.patches.PatchSampler.draw", by_paint),
 }
 
 

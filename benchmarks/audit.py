@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from scipy import ndimage
 
-from napari_limn.annotation.audit import Audit, estimate, frame_of, joint_counts
+from napari_limn.evaluation.audit import Audit, estimate, frame_of, joint_counts
 from napari_limn.volume.boxes import slices
 from napari_limn.volume.volume import Volume
 

@@ -19,8 +19,10 @@ import torch
 
 import napari_limn as limn
 from napari_limn.errors import LimnError
-from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine
-from napari_limn.inference.plan import feet_on_grid, make_plan
+from napari_limn.inference.engines.blocks import BlockEngine
+from napari_limn.inference.engines.evaluator import Evaluator
+from napari_limn.inference.engines.sweeping import SweepEngine
+from napari_limn.inference.planning.plan import feet_on_grid, make_plan
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import blocks, slices, whole
 from napari_limn.volume.intensity import fit_scaling

@@ -14,7 +14,7 @@ from scipy.ndimage import label
 
 from napari_limn import TrainSpec, predict, samples, score, train
 from napari_limn.volume.boxes import whole
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 
 COUNTS = (10, 30, 100, 200, 400, 800)
 

@@ -19,9 +19,9 @@ import torch
 
 import napari_limn as limn
 from napari_limn.device import channels_last
-from napari_limn.inference.engine import most_likely
-from napari_limn.inference.folding import folded
-from napari_limn.inference.kernels import packed
+from napari_limn.inference.engines.evaluator import most_likely
+from napari_limn.inference.streaming.kernels import packed
+from napari_limn.network.folding import folded
 from napari_limn.network.unet import UNet
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_limn import samples
-from napari_limn._napari.layers import colormap
-from napari_limn._napari.train import TrainWidget
+from napari_limn._napari.layers.layers import colormap
+from napari_limn._napari.training.train import TrainWidget
 from napari_limn.events import BlockDone, Repainted, Scored
 from napari_limn.volume.boxes import whole
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 from window import Heartbeat, pump
 
 SIDE = 512

@@ -24,16 +24,16 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QWidget
 from scipy import ndimage
 
-from napari_limn._napari.journal import journals_of
-from napari_limn._napari.strokes import StrokesWidget
-from napari_limn.annotation.journal import Header, Journal, read_journal, replay
-from napari_limn.annotation.recording import Painted, Recording
+from napari_limn._napari.painting.recorder import journals_of
+from napari_limn._napari.painting.strokes import StrokesWidget
+from napari_limn.annotation.journal.format import Header, Journal, read_journal, replay
+from napari_limn.annotation.journal.recording import Painted, Recording
 from napari_limn.annotation.strokes import find_paint
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from napari_limn.annotation.paint_store import PaintStore
+    from napari_limn.annotation.journal.sparse_labels import PaintStore
 
 SHAPE = (1000, 4096, 3662)
 

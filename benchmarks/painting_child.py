@@ -18,10 +18,10 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
-from napari_limn._napari.strokes import StrokesWidget
+from napari_limn._napari.painting.strokes import StrokesWidget
 
 if TYPE_CHECKING:
-    from napari_limn._napari.journal import Recorder
+    from napari_limn._napari.painting.recorder import Recorder
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from napari_limn.annotation.journal import read_journal, replay
-from napari_limn.annotation.paint_store import PaintStore
+from napari_limn.annotation.journal.format import read_journal, replay
+from napari_limn.annotation.journal.sparse_labels import PaintStore
 
 _STARTS = 120  # seconds that a window may take to open
 _PAINTS = 6  # seconds at most that it paints before it is killed

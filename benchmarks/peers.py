@@ -11,7 +11,7 @@ Time: one process, one image in memory, one U-Net (batch norms folded, channels 
 rounds after a warm-up on one tile; the medians of the ratios within a round. Every contender ends with a label volume in
 uint8; where a tool gives logits, their best class is found by the same comparisons (`best`) for all. The bare forward is
 the network alone over the same voxels in tiles without halo, no labels: the floor, not a result. Ours is
-`napari_limn.inference.sweep.Sweep` with the blocks that the planner takes first. Tools get a callable that casts to
+`napari_limn.inference.streaming.sweep.Sweep` with the blocks that the planner takes first. Tools get a callable that casts to
 `--dtype` and back to float32, since most of them stitch in NumPy; the sweep casts what it reads. "Seen" counts the voxels that
 went through the network, per voxel of the image. Not measured: reading, scaling, writing; nobody's are in it.
 
@@ -65,9 +65,9 @@ from torch.nn import functional as F
 
 import napari_limn as limn
 from napari_limn.device import channels_last
-from napari_limn.inference.folding import folded
-from napari_limn.inference.kernels import kernels_of, packed
-from napari_limn.inference.sweep import Sweep
+from napari_limn.inference.streaming.kernels import kernels_of, packed
+from napari_limn.inference.streaming.sweep import Sweep
+from napari_limn.network.folding import folded
 from napari_limn.network.graph import trace
 from napari_limn.network.unet import UNet
 

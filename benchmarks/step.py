@@ -16,9 +16,10 @@ import torch
 
 import napari_limn as limn
 from napari_limn import samples
-from napari_limn.training.data import TrainingSet, gather
-from napari_limn.training.loop import Run
+from napari_limn.training.data.painted import gather
+from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.losses import masked_loss
+from napari_limn.training.run import Run
 from napari_limn.training.trainer import begin
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import torch
 
 import napari_limn as limn
-from napari_limn.inference.folding import folded
-from napari_limn.inference.kernels import kernels_of, packed
-from napari_limn.inference.plan import make_plan
-from napari_limn.inference.sweep import Sweep
+from napari_limn.inference.planning.plan import make_plan
+from napari_limn.inference.streaming.kernels import kernels_of, packed
+from napari_limn.inference.streaming.sweep import Sweep
+from napari_limn.network.folding import folded
 from napari_limn.network.graph import trace
 from napari_limn.network.unet import UNet
 

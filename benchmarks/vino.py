@@ -20,9 +20,9 @@ import torch
 import napari_limn as limn
 from napari_limn.device import channels_last
 from napari_limn.events import Noted
-from napari_limn.inference import runtime
-from napari_limn.inference.folding import folded
-from napari_limn.inference.vino import Served, version
+from napari_limn.inference.engines.openvino import Served, version
+from napari_limn.inference.measured import runtime
+from napari_limn.network.folding import folded
 from napari_limn.network.unet import UNet
 
 if TYPE_CHECKING:

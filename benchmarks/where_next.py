@@ -32,7 +32,7 @@ import zarr
 from scipy import ndimage
 
 import napari_limn as limn
-from napari_limn.annotation.places import Pool, find_places
+from napari_limn.evaluation.where_next import Pool, find_places
 from napari_limn.inference.uncertainty import uncertainty_events
 from napari_limn.volume.boxes import Box, whole
 

@@ -12,10 +12,10 @@ import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_limn._napari.predict import PredictWidget
-from napari_limn._napari.samples import painted_sem
-from napari_limn._napari.show import dock
-from napari_limn._napari.train import TrainWidget
+from napari_limn._napari.demo_window import dock
+from napari_limn._napari.layers.samples import painted_sem
+from napari_limn._napari.prediction.predict import PredictWidget
+from napari_limn._napari.training.train import TrainWidget
 
 
 class Heartbeat:

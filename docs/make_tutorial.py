@@ -32,10 +32,10 @@ from qtpy.QtWidgets import QDialogButtonBox, QLineEdit, QRadioButton, QWidget
 from scipy import ndimage
 
 from napari_limn import Model, samples
-from napari_limn._napari.journal import journals_of
-from napari_limn._napari.shelf import SHELF
+from napari_limn._napari.painting.recorder import journals_of
+from napari_limn._napari.panel.models import SHELF
 from napari_limn.volume.boxes import whole
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "window"))

@@ -24,7 +24,7 @@ def _no_strokes_of_tests_in_the_home_folder(tmp_path_factory):
         for name in ("XDG_DATA_HOME", "LOCALAPPDATA"):
             patch.setenv(name, str(folder))
         if sys.platform == "darwin":
-            patch.setattr("napari_limn.annotation.journal_files.user_folder", lambda: folder)
+            patch.setattr("napari_limn.annotation.journal.files.user_folder", lambda: folder)
         yield
 
 

@@ -13,8 +13,8 @@ from napari_limn import samples
 
 ROOT = Path(__file__).parents[1]
 HEADLESS = [
-    "napari_limn.annotation.patches", "napari_limn.cli", "napari_limn.demo", "napari_limn.inference.pipeline",
-    "napari_limn.model", "napari_limn.network.unet", "napari_limn.training.trainer", "napari_limn.volume.output",
+    "napari_limn.training.data.patches", "napari_limn.cli", "napari_limn.demo", "napari_limn.inference.pipeline",
+    "napari_limn.model", "napari_limn.network.unet", "napari_limn.training.trainer", "napari_limn.volume.writing.output",
 ]  # fmt: skip
 
 
@@ -37,7 +37,9 @@ def test_everything_but_the_window_works_without_napari_and_qt():
 
 def test_opening_the_widgets_module_does_not_wait_for_torch():
     pytest.importorskip("napari")
-    assert "torch" not in loaded_after("import napari_limn._napari.train, napari_limn._napari.predict")
+    assert "torch" not in loaded_after(
+        "import napari_limn._napari.training.train, napari_limn._napari.prediction.predict"
+    )
 
 
 def test_public_names_are_there_and_documented():

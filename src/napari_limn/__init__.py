@@ -9,20 +9,20 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from napari_limn.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from napari_limn.annotation.classes import Classes
     from napari_limn.errors import LimnError
-    from napari_limn.events import drain
+    from napari_limn.evaluation.scores import Score, score
     from napari_limn.inference.pipeline import PredictSpec, plan, predict, prediction_events
     from napari_limn.model import Model, ModelSpec
     from napari_limn.network.spec import UNetSpec
-    from napari_limn.training.scores import Score, score
+    from napari_limn.runs import drain
     from napari_limn.training.spec import AugmentSpec, TrainSpec
     from napari_limn.training.trainer import train, training_events
-    from napari_limn.volume.open import open_volume
+    from napari_limn.volume.reading.open import open_volume
     from napari_limn.volume.volume import Volume
-
-__version__ = "0.1.0"
 
 # OpenMP threads that wait in a loop starve the window, and each other where several programs run; those that fall asleep at
 # once take half as long again for a training step of small patches. So they wait for some microseconds, where the runtime can
@@ -54,14 +54,14 @@ __all__ = [
 _ROOMS = {
     "annotation.classes": ["Classes"],
     "errors": ["LimnError"],
-    "events": ["drain"],
+    "runs": ["drain"],
     "inference.pipeline": ["PredictSpec", "plan", "predict", "prediction_events"],
     "model": ["Model", "ModelSpec"],
     "network.spec": ["UNetSpec"],
-    "training.scores": ["Score", "score"],
+    "evaluation.scores": ["Score", "score"],
     "training.spec": ["AugmentSpec", "TrainSpec"],
     "training.trainer": ["train", "training_events"],
-    "volume.open": ["open_volume"],
+    "volume.reading.open": ["open_volume"],
     "volume.volume": ["Volume"],
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}

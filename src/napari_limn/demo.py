@@ -11,17 +11,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from napari_limn import samples
+from napari_limn.evaluation.scores import score
 from napari_limn.inference.pipeline import prediction_events
-from napari_limn.training.scores import score
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import training_events
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
-    from napari_limn.events import Event
+    from napari_limn.runs import Event
 
 _WINDOW_SECONDS = 120
 
@@ -92,7 +92,7 @@ def _screenshot(out: Path, say: Callable[[str], object]) -> str | None:
     """Open napari on the results in a process of its own, since a missing system library would abort this one."""
     picture = out / "window.png"
     picture.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "napari_limn._napari.show", str(out), str(picture)]
+    command = [sys.executable, "-m", "napari_limn._napari.demo_window", str(out), str(picture)]
     headless = (
         sys.platform == "linux" and not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY")
     )
@@ -107,5 +107,5 @@ def _screenshot(out: Path, say: Callable[[str], object]) -> str | None:
         say(f"Screenshot of the window: {picture}")
         return str(picture)
     say(f"napari could not open a window here ({said[-1]}); everything else is done. To mend it: "
-        "python -m napari_limn._napari.libraries")  # fmt: skip
+        "python -m napari_limn._napari.system_libraries")  # fmt: skip
     return None

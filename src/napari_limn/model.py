@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_limn import __version__
 from napari_limn.annotation.classes import Classes  # noqa: TC001 from_json evaluates annotations
+from napari_limn.durable import disk_faults, unfinished
 from napari_limn.errors import LimnError
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
 from napari_limn.network.unet import UNet
 from napari_limn.specs import from_json, to_json
+from napari_limn.version import __version__
 from napari_limn.volume.axes import CENTIMETRES
-from napari_limn.volume.durable import disk_faults, unfinished
 from napari_limn.volume.intensity import IntensitySpec
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from napari_limn.annotation.classes import find_classes
 from napari_limn.annotation.findings import Finding, Remedy, findings_json
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes
-from napari_limn.volume.open import open_labels, open_volume
+from napari_limn.volume.reading.open import open_labels, open_volume
 from napari_limn.volume.volume import Volume
 
 RNG = np.random.default_rng(0)

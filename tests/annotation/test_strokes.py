@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from napari_limn.annotation import strokes
-from napari_limn.annotation.held_out import HoldOut
 from napari_limn.annotation.strokes import Paint, find_paint, hull, stroke_boxes, tally
 from napari_limn.errors import LimnError
+from napari_limn.training.data.held_out import HoldOut
 from napari_limn.volume.boxes import slices
 from napari_limn.volume.volume import Volume
 

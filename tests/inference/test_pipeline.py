@@ -13,20 +13,26 @@ from torch import nn
 from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Planned, Warned, Working
-from napari_limn.inference.engine import BlockEngine
-from napari_limn.inference.pipeline import PredictSpec, check_fit, plan, predict, prediction_events
-from napari_limn.inference.plan import choose_plan
+from napari_limn.inference.engines.blocks import BlockEngine
+from napari_limn.inference.pipeline import (
+    PredictSpec,
+    certificate,
+    check_fit,
+    plan,
+    predict,
+    prediction_events,
+)
+from napari_limn.inference.planning.plan import choose_plan
 from napari_limn.inference.run import Run
-from napari_limn.info import certificate
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import slices
 from napari_limn.volume.intensity import fit_scaling
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import in_memory
+from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
+from napari_limn.volume.writing.output import in_memory
 
 torch.set_num_threads(1)
 
@@ -192,9 +198,9 @@ def test_listen_hears_every_event():
 
 @pytest.mark.parametrize(("suffix", "inside"), [(".tif", "0"), (".ome.zarr", "labels/classes/0")])
 def test_who_cancels_keeps_the_shards_that_are_done(tmp_path, monkeypatch, suffix, inside):
-    monkeypatch.setattr("napari_limn.volume.shards._SMALLEST", 0)
-    monkeypatch.setattr("napari_limn.volume.shards._LARGEST", 1)
-    monkeypatch.setattr("napari_limn.volume.output.TILE", (1, 1, 16, 16))
+    monkeypatch.setattr("napari_limn.volume.writing.layout._SMALLEST", 0)
+    monkeypatch.setattr("napari_limn.volume.writing.layout._LARGEST", 1)
+    monkeypatch.setattr("napari_limn.volume.writing.output.TILE", (1, 1, 16, 16))
     model, volume = model_of(), image_of((60, 70), "YX")
     path = tmp_path / f"labels{suffix}"
     run = prediction_events(model, volume, path, few_blocks(model, volume, 6, path))

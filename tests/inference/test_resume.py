@@ -17,7 +17,7 @@ import numpy as np
 from napari_limn.inference.ledger import Ledger
 from napari_limn.volume import shards
 from napari_limn.volume.boxes import blocks, slices
-from napari_limn.volume.output import create_output, plan_output
+from napari_limn.volume.writing.output import create_output, plan_output
 from napari_limn.volume.volume import Volume
 
 path, pause = Path(sys.argv[1]), float(sys.argv[2])

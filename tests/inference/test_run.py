@@ -14,6 +14,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+import runs
 import tifffile
 import torch
 import zarr
@@ -37,23 +38,25 @@ from runs import (
 )  # fmt: skip
 from torch import nn
 
+from napari_limn.concurrency import Ahead
 from napari_limn.errors import LimnError
 from napari_limn.events import Noted, Planned, Warned, drain
 from napari_limn.inference import ledger as ledger_module
 from napari_limn.inference import pipeline as pipeline_module
-from napari_limn.inference.engine import Evaluator, SweepEngine
-from napari_limn.inference.flow import Ahead
-from napari_limn.inference.kernels import Convolution
+from napari_limn.inference.engines.evaluator import Evaluator
+from napari_limn.inference.engines.sweeping import SweepEngine
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
 from napari_limn.inference.run import Run
-from napari_limn.inference.sweep import Sweep
-from napari_limn.volume import homes, zarr_output
+from napari_limn.inference.streaming.kernels import Convolution
+from napari_limn.inference.streaming.sweep import Sweep
 from napari_limn.volume.intensity import fit_scaling
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import ArrayOutput, FileOutput
-from napari_limn.volume.pyramid import Target
+from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
+from napari_limn.volume.writing import destination as homes
+from napari_limn.volume.writing import zarr_output
+from napari_limn.volume.writing.output import ArrayOutput, FileOutput
+from napari_limn.volume.writing.pyramid import Target
 
 torch.set_num_threads(1)
 
@@ -216,7 +219,7 @@ def killable(path):
         "model, volume = set_up('columns of volumes', setattr)\n"
         "predict(model, volume, Path(sys.argv[1]), listen=lambda event: print(type(event).__name__, flush=True))\n"
     )
-    command = [sys.executable, "-c", code, str(path), os.path.dirname(__file__)]
+    command = [sys.executable, "-c", code, str(path), os.path.dirname(runs.__file__)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -234,7 +237,7 @@ def test_a_run_killed_while_it_gives_the_file_its_name_ends_it_the_next_time(
     path = tmp_path / "again" / whole.name
     if overwrite:
         predict(model_of(PLANES, seed=5), volume, path)
-    module = f"napari_limn.volume.{'tiff' if suffix == '.tif' else 'zarr'}_output.{step}"
+    module = f"napari_limn.volume.writing.{'tiff' if suffix == '.tif' else 'zarr'}_output.{step}"
     owner, name = module.rsplit(".", 1)
     real = getattr(sys.modules[owner], name)
 
@@ -463,7 +466,9 @@ def test_an_image_that_changes_meanwhile_gives_no_labels_that_are_called_whole(t
 def shrinking(patch, *, smaller=True):
     """A model and a volume with a plan and, under less memory, a smaller one whose blocks straddle its shards."""
     model, volume = set_up("swept volume", patch)
-    patch("napari_limn.volume.shards._SMALLEST", 4000)  # several blocks each, so that some are half filled
+    patch(
+        "napari_limn.volume.writing.layout._SMALLEST", 4000
+    )  # several blocks each, so that some are half filled
     plans = [plan_of(model, volume.grid, "swept", (1, 4, 16, 16), limit=900_000_000)]
     if smaller:
         plans.append(plan_of(model, volume.grid, "swept", (1, 4, 8, 8), limit=860_000_000))
@@ -724,7 +729,7 @@ def test_a_small_disk_that_runs_full_is_gone_on_with_once_there_is_room(tmp_path
 
 
 @pytest.mark.parametrize(
-    "where", ["napari_limn.inference.ledger._locked", "napari_limn.volume.output.open_target"]
+    "where", ["napari_limn.inference.ledger._locked", "napari_limn.volume.writing.output.open_target"]
 )
 def test_a_folder_that_cannot_be_written_into_is_said_to_be_read_only(tmp_path, patch, where):
     model, volume = set_up("tiled frames", patch)

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import RUNS, blocks_in, image_of, model_of, set_up
 
-from napari_limn.annotation.places import Pool
 from napari_limn.device import choose_device
+from napari_limn.evaluation.where_next import Pool
 from napari_limn.events import drain
-from napari_limn.inference.engine import BlockEngine, Evaluator
+from napari_limn.inference.engines.blocks import BlockEngine
+from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.pipeline import PredictSpec
 from napari_limn.inference.uncertainty import UncertaintyOutput, uncertainty, uncertainty_events
 from napari_limn.volume.boxes import whole

@@ -9,16 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from runs import PLANES, VOLUMES, image_of, model_of
 
+from napari_limn.concurrency import Stopped
 from napari_limn.events import BlockDone, Viewing
-from napari_limn.inference import plan
 from napari_limn.inference import view as module
-from napari_limn.inference.flow import Stopped
 from napari_limn.inference.pipeline import PredictSpec, prediction_events
+from napari_limn.inference.planning import plan
 from napari_limn.inference.view import View, ViewPredictor, same_labels, view_block
 from napari_limn.model import Model
 from napari_limn.network.spec import UNetSpec
 from napari_limn.volume.boxes import blocks, overlap, shape_of, size_of, slices, whole
-from napari_limn.volume.output import ArrayOutput, labels_shape
+from napari_limn.volume.writing.output import ArrayOutput, labels_shape
 
 torch.set_num_threads(1)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_limn.inference.sweep import Sweep
+from napari_limn.inference.streaming.sweep import Sweep
 from napari_limn.network import bank, pixels
 from napari_limn.network.bank import (
     bank_values,

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
-from napari_limn.inference.folding import folded
 from napari_limn.model import Model, ModelSpec
+from napari_limn.network.folding import folded
 from napari_limn.network.spec import CHOICES, UNetSpec
 from napari_limn.network.unet import ChannelNorm, Interpolation, UNet
 

@@ -10,15 +10,16 @@ import torch
 from napari_limn.annotation.classes import Classes
 from napari_limn.annotation.objects import foreground
 from napari_limn.errors import LimnError
+from napari_limn.evaluation.scores import score
 from napari_limn.events import Improved, Scored, Step, Warned, drain
 from napari_limn.inference.pipeline import PredictSpec, predict
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training import trainer
-from napari_limn.training.data import TrainingSet
-from napari_limn.training.scores import score
-from napari_limn.training.spec import AugmentSpec, TrainSpec, preset_network
+from napari_limn.training.data.training_set import TrainingSet
+from napari_limn.training.presets import preset_network
+from napari_limn.training.spec import AugmentSpec, TrainSpec
 from napari_limn.training.trainer import train, training_events, with_classes
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import whole

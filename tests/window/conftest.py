@@ -12,7 +12,7 @@ from hand import Hand
 from napari.settings import get_settings
 from qtpy.QtCore import QTimer
 
-from napari_limn._napari.shelf import SHELF
+from napari_limn._napari.panel.models import SHELF
 
 
 class Heartbeat:

@@ -19,15 +19,22 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QColorDialog, QLineEdit
 
 from napari_limn import Classes, LimnError
-from napari_limn._napari.classes import follow_legend, given_names, legend_of, names_of, restore, set_legend
-from napari_limn._napari.keys import borrow_digits
-from napari_limn._napari.layers import MADE_BY, painted_look, show_labels, volume_of
-from napari_limn._napari.legend import ClassLegend
-from napari_limn._napari.reader import get_reader
-from napari_limn._napari.train import TrainWidget
+from napari_limn._napari.layers.class_table import (
+    follow_legend,
+    given_names,
+    legend_of,
+    names_of,
+    restore,
+    set_legend,
+)
+from napari_limn._napari.layers.layers import MADE_BY, painted_look, show_labels, volume_of
+from napari_limn._napari.layers.reader import get_reader
+from napari_limn._napari.painting.class_list import ClassLegend
+from napari_limn._napari.painting.keys import borrow_digits
+from napari_limn._napari.training.train import TrainWidget
 from napari_limn.annotation.legend import Legend, painted_values
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import create_output
+from napari_limn.volume.reading.open import open_volume
+from napari_limn.volume.writing.output import create_output
 
 RED, GREEN, BLUE = (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0)
 NAMES, COLORS = {1: "background", 2: 'axon <"thick" & µ>'}, {1: RED, 2: GREEN}

@@ -16,12 +16,19 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
 
 from napari_limn import Classes, LimnError
-from napari_limn._napari.compare import CompareWidget, difference_layer, disagreement, keep
-from napari_limn._napari.correct import ClickCorrector
-from napari_limn._napari.layers import MADE_BY, hand_over, note_file, refuse_kept, show_labels, volume_of
-from napari_limn._napari.legend import ClassLegend
-from napari_limn._napari.reader import get_reader
-from napari_limn.annotation.saving import saving_events
+from napari_limn._napari.layers.layers import (
+    MADE_BY,
+    hand_over,
+    note_file,
+    refuse_kept,
+    show_labels,
+    volume_of,
+)
+from napari_limn._napari.layers.reader import get_reader
+from napari_limn._napari.painting.class_list import ClassLegend
+from napari_limn._napari.painting.correct import ClickCorrector
+from napari_limn._napari.prediction.compare import CompareWidget, difference_layer, disagreement, keep
+from napari_limn.annotation.journal.export import saving_events
 from napari_limn.events import drain
 from napari_limn.volume.volume import Volume
 

@@ -11,9 +11,9 @@ pytest.importorskip("napari")
 from napari.utils.notifications import notification_manager
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
-from napari_limn._napari import drop
-from napari_limn._napari.classes import names_of
-from napari_limn._napari.shelf import SHELF
+from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.panel import drop
+from napari_limn._napari.panel.models import SHELF
 from napari_limn.network.unet import UNet
 
 CLASSES = Classes((1, 2), names=("rim", "core"), colors=((1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0)))

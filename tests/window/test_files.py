@@ -8,12 +8,12 @@ import tifffile
 import torch
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
-from napari_limn._napari.compare import keep
-from napari_limn._napari.follow import Follower
-from napari_limn._napari.shelf import SHELF
+from napari_limn._napari.layers.refresh import Follower
+from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.prediction.compare import keep
 from napari_limn.inference.pipeline import PredictSpec, predict
 from napari_limn.network.unet import UNet
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 
 pytestmark = pytest.mark.window
 

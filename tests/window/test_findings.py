@@ -14,16 +14,16 @@ from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea, QWidget
 
-from napari_limn._napari.findings import caption, mend_layers
-from napari_limn._napari.keyboard import controls
-from napari_limn._napari.predict import PredictWidget
-from napari_limn._napari.preferences import preferred
-from napari_limn._napari.shelf import SHELF
-from napari_limn._napari.state import _clock
-from napari_limn._napari.train import NEW, TrainWidget
+from napari_limn._napari.panel.keyboard import controls
+from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.panel.preferences import preferred
+from napari_limn._napari.panel.status import _clock
+from napari_limn._napari.prediction.predict import PredictWidget
+from napari_limn._napari.training.remedies import caption, mend_layers
+from napari_limn._napari.training.train import NEW, TrainWidget
 from napari_limn.annotation.classes import Classes
 from napari_limn.annotation.findings import Remedy
-from napari_limn.annotation.paint_store import PaintStore
+from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec

@@ -15,13 +15,13 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QDockWidget, QMainWindow
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
-from napari_limn._napari.classes import names_of, set_legend
-from napari_limn._napari.forms import Panel
-from napari_limn._napari.layers import MADE_BY
-from napari_limn._napari.predict import PredictWidget
-from napari_limn._napari.samples import painted_sem
-from napari_limn._napari.shelf import SHELF
-from napari_limn._napari.train import NEW, TrainWidget
+from napari_limn._napari.layers.class_table import names_of, set_legend
+from napari_limn._napari.layers.layers import MADE_BY
+from napari_limn._napari.layers.samples import painted_sem
+from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.panel.panel import Panel
+from napari_limn._napari.prediction.predict import PredictWidget
+from napari_limn._napari.training.train import NEW, TrainWidget
 from napari_limn.annotation.findings import Finding
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError

@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("napari")
 
-from napari_limn._napari import libraries
-from napari_limn._napari.job import Job
+from napari_limn._napari import system_libraries as libraries
+from napari_limn._napari.panel.job import Job
 from napari_limn.events import Warned
 
 

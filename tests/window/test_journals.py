@@ -14,9 +14,16 @@ from napari.layers import Image
 from qtpy.QtCore import QObject
 
 from napari_limn import Classes, LimnError
-from napari_limn._napari.findings import mend_layers
-from napari_limn._napari.journal import Journals
-from napari_limn._napari.layers import made_by, name_of_image, note_file, refuse_kept, show_labels, volume_of
+from napari_limn._napari.layers.layers import (
+    made_by,
+    name_of_image,
+    note_file,
+    refuse_kept,
+    show_labels,
+    volume_of,
+)
+from napari_limn._napari.painting.recorder import Journals
+from napari_limn._napari.training.remedies import mend_layers
 from napari_limn.annotation.findings import Remedy
 
 da = pytest.importorskip("dask.array")
@@ -110,7 +117,7 @@ def test_a_prediction_of_a_file_is_the_person_s_own_once_they_paint_on_it(viewer
 def test_what_is_painted_on_a_large_prediction_of_a_file_forbids_writing_over_it(
     viewer, journals, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("napari_limn._napari.journal._WATCHED", 100)
+    monkeypatch.setattr("napari_limn._napari.painting.recorder._WATCHED", 100)
     layer = predict(viewer, viewer.layers["above"], lazy(np.ones(SHAPE, np.uint8)))
     note_file(layer, tmp_path / "out.tif")
     refuse_kept(viewer, tmp_path / "out.tif")

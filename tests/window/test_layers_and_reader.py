@@ -17,8 +17,8 @@ from napari.layers._layer_actions import _duplicate_layer
 from napari.utils._proxies import PublicOnlyProxy
 
 from napari_limn import Classes, LimnError
-from napari_limn._napari.classes import names_of
-from napari_limn._napari.layers import (
+from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.layers.layers import (
     MADE_BY,
     empty_labels,
     hand_over,
@@ -31,11 +31,11 @@ from napari_limn._napari.layers import (
     under,
     volume_of,
 )
-from napari_limn._napari.reader import get_reader
-from napari_limn._napari.samples import painted_sem, unseen_sem
-from napari_limn.training.spec import preset_network
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import create_output, labels_shape
+from napari_limn._napari.layers.reader import get_reader
+from napari_limn._napari.layers.samples import painted_sem, unseen_sem
+from napari_limn.training.presets import preset_network
+from napari_limn.volume.reading.open import open_volume
+from napari_limn.volume.writing.output import create_output, labels_shape
 
 
 def read(path):
@@ -93,7 +93,7 @@ def test_labels_written_here_open_as_labels_in_their_colours(tmp_path):
 
 
 def test_large_labels_open_lazily(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_limn._napari.reader.PLAIN", 47)
+    monkeypatch.setattr("napari_limn._napari.layers.reader.PLAIN", 47)
     image = open_volume(np.zeros((6, 8), np.uint8))
     output = create_output(tmp_path / "labels.tif", image, "uint8", (1, 1, 6, 8), {}, {})
     output.write(((0, 1), (0, 1), (0, 6), (0, 8)), np.full((1, 1, 6, 8), 3, np.uint8))
@@ -224,7 +224,7 @@ def test_painted_colours_are_those_on_the_screen():
 
 
 def test_large_labels_go_to_disk(monkeypatch):
-    monkeypatch.setattr("napari_limn._napari.layers._IN_MEMORY", 10)
+    monkeypatch.setattr("napari_limn._napari.layers.layers._IN_MEMORY", 10)
     volume = open_volume(np.zeros((3, 40, 50), np.uint8))
     labels = empty_labels(volume, np.uint16)
     assert isinstance(labels, zarr.Array)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QWidget
 
-from napari_limn._napari.classes import names_of
-from napari_limn._napari.live import LiveRun
-from napari_limn._napari.shelf import SHELF
+from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.training.live import LiveRun
 from napari_limn.events import Repainted
 from napari_limn.training.spec import TrainSpec
 

@@ -9,13 +9,13 @@ import pytest
 from qtpy.QtWidgets import QLineEdit, QScrollArea
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec, samples
-from napari_limn._napari.samples import painted_sem
-from napari_limn._napari.shelf import SHELF
-from napari_limn._napari.train import NEW
+from napari_limn._napari.layers.samples import painted_sem
+from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.training.train import NEW
 from napari_limn.errors import LimnError
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import whole
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 
 pytestmark = pytest.mark.window
 
@@ -167,7 +167,7 @@ def test_a_prediction_that_breaks_can_be_painted_on_afterwards(hand, big_predict
 
     def break_off():
         if predict.progress.value() > 0:
-            monkeypatch.setattr("napari_limn.volume.output.ArrayOutput.write", breaking)
+            monkeypatch.setattr("napari_limn.volume.writing.output.ArrayOutput.write", breaking)
             return True
         return False
 

@@ -11,10 +11,10 @@ import torch
 from qtpy.QtCore import Qt
 
 from napari_limn import Classes, LimnError, Model, ModelSpec, UNetSpec
-from napari_limn._napari.classes import names_of
-from napari_limn._napari.journal import journals_of
-from napari_limn._napari.layers import CLASS_NAMES, MADE_BY
-from napari_limn._napari.shelf import SHELF
+from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.layers.layers import CLASS_NAMES, MADE_BY
+from napari_limn._napari.painting.recorder import journals_of
+from napari_limn._napari.panel.models import SHELF
 from napari_limn.network.unet import UNet
 
 pytestmark = pytest.mark.window
@@ -192,8 +192,8 @@ def test_the_box_of_an_audit_goes_with_the_panel(hand, tmp_path):
 
 
 def test_an_audit_in_a_read_only_folder_is_kept_with_the_user(hand, tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_limn.annotation.journal_files.os.access", lambda *_: False)
-    monkeypatch.setattr("napari_limn.annotation.journal_files.user_folder", lambda: tmp_path / "own")
+    monkeypatch.setattr("napari_limn.annotation.journal.files.os.access", lambda *_: False)
+    monkeypatch.setattr("napari_limn.annotation.journal.files.user_folder", lambda: tmp_path / "own")
     review, _ = audited(hand, tmp_path)
     hand.press("limn-review-accept")
     assert review.view.audit.judged == 1

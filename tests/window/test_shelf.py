@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_limn import LimnError
-from napari_limn._napari.shelf import Shelf
+from napari_limn._napari.panel.models import Shelf
 
 
 def test_a_new_model_is_announced_and_a_better_one_is_not(qtbot):

@@ -15,15 +15,15 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_limn import Classes, LimnError, Model, ModelSpec, UNetSpec
-from napari_limn._napari.classes import legend_of
-from napari_limn._napari.journal import Journals
-from napari_limn._napari.layers import MADE_BY
-from napari_limn._napari.shelf import SHELF
-from napari_limn.annotation.journal import read_journal, replay
-from napari_limn.annotation.paint_store import PaintStore
+from napari_limn._napari.layers.class_table import legend_of
+from napari_limn._napari.layers.layers import MADE_BY
+from napari_limn._napari.painting.recorder import Journals
+from napari_limn._napari.panel.models import SHELF
+from napari_limn.annotation.journal.format import read_journal, replay
+from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.cli import main
 from napari_limn.network.unet import UNet
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 
 pytestmark = pytest.mark.window
 

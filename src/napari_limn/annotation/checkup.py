@@ -13,9 +13,9 @@ from napari_limn.annotation.findings import Finding, Kind, Remedy
 from napari_limn.annotation.objects import foreground
 from napari_limn.annotation.strokes import Paint, count_values, find_paint
 from napari_limn.errors import LimnError
-from napari_limn.volume.open import open_labels
+from napari_limn.volume.reading.open import open_labels
+from napari_limn.volume.reading.sampling import read_around, sampled, windows
 from napari_limn.volume.volume import Volume
-from napari_limn.volume.windows import read_around, sampled, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from napari_limn.runs import Warned
+
 Kind = Literal[
     "shape", "values", "depth", "paint", "classes", "few", "slice",
     "place", "axes", "constant", "saturated", "alike", "unlike",
@@ -94,3 +96,15 @@ class Finding:
 def findings_json(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
     """Findings as plain dicts."""
     return [asdict(finding) for finding in findings]
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Warned):
+    """A warning that comes with what mends it."""
+
+    finding: Finding
+
+    @classmethod
+    def of(cls, finding: Finding) -> Found:
+        """The event that tells a finding."""
+        return cls(str(finding), finding)

@@ -11,7 +11,7 @@ from napari_limn.annotation.classes import refuse_negative
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes
 from napari_limn.volume.boxes import grown
-from napari_limn.volume.mirror import read_mirrored
+from napari_limn.volume.reading.reflect import read_mirrored
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:

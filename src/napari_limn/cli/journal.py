@@ -27,8 +27,8 @@ def add_journal(verbs: Any) -> argparse.ArgumentParser:
 
 
 def _journal(args: argparse.Namespace) -> dict[str, Any]:
-    from napari_limn.annotation.saving import journal_info, replay_events
-    from napari_limn.events import drain
+    from napari_limn.annotation.journal.export import journal_info, replay_events
+    from napari_limn.runs import drain
 
     if args.deed == "info":
         return journal_info(args.path)

@@ -10,8 +10,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.errors import LimnError
-from napari_limn.volume.durable import (
+from napari_limn.durable import (
     append_line,
     disk_faults,
     on_failure,
@@ -20,6 +19,7 @@ from napari_limn.volume.durable import (
     sync_folder,
     unfinished,
 )
+from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
     import io

@@ -6,24 +6,30 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_limn.device import choose_device, choose_precision
+from napari_limn.durable import state_of, unfinished
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Noted, Planned, Warned, Writing, drain
-from napari_limn.inference.certificate import certify
-from napari_limn.inference.extents import refuse_single_sample
+from napari_limn.inference.events import Planned, Writing
 from napari_limn.inference.ledger import Ledger
-from napari_limn.inference.plan import Plan, with_time
+from napari_limn.inference.measured.certificate import certify
+from napari_limn.inference.planning.plan import Plan, with_time
 from napari_limn.inference.run import Run
 from napari_limn.inference.spec import PredictSpec
+from napari_limn.inference.streaming.extents import refuse_single_sample
 from napari_limn.model import Model
-from napari_limn.volume.durable import state_of, unfinished
-from napari_limn.volume.homes import clear_up, make_folder, refuse_existing, refuse_misplaced
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import LabelOutput, create_output, in_memory
+from napari_limn.runs import Event, Noted, Warned, drain
+from napari_limn.volume.intensity import fit_scaling
+from napari_limn.volume.reading.open import open_volume
+from napari_limn.volume.writing.destination import clear_up, make_folder, refuse_existing, refuse_misplaced
+from napari_limn.volume.writing.output import LabelOutput, create_output, in_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
+    from napari_limn.inference.measured.certificate import Certificate
+    from napari_limn.inference.planning.plan import Plan
     from napari_limn.volume.volume import Volume
+
 
 __all__ = ["PredictSpec", "check_fit", "plan", "predict", "prediction_events"]
 
@@ -210,3 +216,17 @@ def check_fit(model: Model, volume: Volume) -> list[str]:
 def _opened(model: Model | str | os.PathLike[str], prune: int | None) -> Model:
     found = model if isinstance(model, Model) else Model.load(model)
     return found if prune is None else found.pruned(prune)
+
+
+def certificate(model: Model, volume: Volume) -> Certificate:
+    """Measure how far a prediction of a volume in blocks is from one pass over its middle.
+
+    Raises
+    ------
+    LimnError
+        If model and volume do not fit.
+    """
+    check_fit(model, volume)
+    device = choose_device()
+    scaling = fit_scaling(volume, model.spec.intensity)
+    return certify(model, volume, scaling, device, choose_precision("auto", device))

@@ -11,23 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_limn import __version__
+from napari_limn.concurrency import Ahead
 from napari_limn.device import choose_device, free_memory, out_of_memory, parse_bytes, steady_heap, threads
+from napari_limn.durable import fingerprint
 from napari_limn.errors import LimnError
-from napari_limn.events import BlockDone, Event, Warned, Working
-from napari_limn.inference.blend import BlendEngine
-from napari_limn.inference.engine import BlockEngine, Evaluator, SweepEngine
-from napari_limn.inference.flow import Ahead
-from napari_limn.inference.plan import Plan, plan_beside
-from napari_limn.inference.precision import Choice, measured_precision
-from napari_limn.inference.runtime import Runtime, measured_runtime, served
+from napari_limn.inference.engines.blend import BlendEngine
+from napari_limn.inference.engines.blocks import BlockEngine
+from napari_limn.inference.engines.evaluator import Evaluator
+from napari_limn.inference.engines.sweeping import SweepEngine
+from napari_limn.inference.measured.precision import Choice, measured_precision
+from napari_limn.inference.measured.runtime import Runtime, measured_runtime, served
+from napari_limn.inference.planning.plan import Plan, plan_beside
+from napari_limn.runs import BlockDone, Event, Warned, Working
+from napari_limn.version import __version__
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import blocks, shape_of, shifted
-from napari_limn.volume.durable import fingerprint
 from napari_limn.volume.intensity import Scaling, fit_scaling
-from napari_limn.volume.open import identity
-from napari_limn.volume.output import plan_output
-from napari_limn.volume.windows import sampled
+from napari_limn.volume.reading.open import identity
+from napari_limn.volume.reading.sampling import sampled
+from napari_limn.volume.writing.output import plan_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -38,9 +40,9 @@ if TYPE_CHECKING:
     from napari_limn.inference.spec import PredictSpec
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
-    from napari_limn.volume.output import LabelOutput, Probabilities
-    from napari_limn.volume.shards import Layout
     from napari_limn.volume.volume import Volume
+    from napari_limn.volume.writing.layout import Layout
+    from napari_limn.volume.writing.output import LabelOutput, Probabilities
 
 _SHARE_OF_FREE = 0.5
 _DEFAULT_MOST = 4_000_000_000

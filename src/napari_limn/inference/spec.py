@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_limn.specs import DeviceName, Precision
-    from napari_limn.volume.output import Probabilities
+    from napari_limn.volume.writing.output import Probabilities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.annotation.places import Pool
+from napari_limn.evaluation.where_next import Pool
 from napari_limn.inference.pipeline import PredictSpec, prediction_events
-from napari_limn.volume.open import open_volume
-from napari_limn.volume.output import ArrayOutput
+from napari_limn.volume.reading.open import open_volume
+from napari_limn.volume.writing.output import ArrayOutput
 
 if TYPE_CHECKING:
     import os
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.events import Event
     from napari_limn.model import Model
+    from napari_limn.runs import Event
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
@@ -64,7 +64,7 @@ class UncertaintyOutput:
         self._array = None if array is None else ArrayOutput(image, array)
 
     def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
-        """See :meth:`napari_limn.volume.output.LabelOutput.write`."""
+        """See :meth:`napari_limn.volume.writing.output.LabelOutput.write`."""
         found = uncertainty(np.asarray(probabilities))
         self._pool.add(box, found)
         if self._array is not None:

@@ -7,27 +7,26 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
+from napari_limn.concurrency import Stopped
 from napari_limn.device import choose_device
-from napari_limn.events import BlockDone, Event, Viewing
-from napari_limn.inference.engine import BlockEngine, Evaluator, read_swept
-from napari_limn.inference.extents import feet_on_grid, on_grid, swept_extent, up
-from napari_limn.inference.flow import Stopped
-from napari_limn.inference.kernels import kernels_of
-from napari_limn.inference.sweep import Sweep
+from napari_limn.inference.engines.evaluator import Evaluator
+from napari_limn.inference.engines.view_tiles import Tiles
+from napari_limn.inference.events import Viewing
+from napari_limn.inference.streaming.extents import feet_on_grid, on_grid, up
 from napari_limn.network.graph import graph_of, trace
-from napari_limn.volume.boxes import clipped, overlap, shape_of, size_of, within
+from napari_limn.runs import BlockDone, Event
+from napari_limn.volume.boxes import clipped, overlap, size_of
 from napari_limn.volume.intensity import fit_scaling
-from napari_limn.volume.output import ArrayOutput
+from napari_limn.volume.writing.output import ArrayOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from numpy.typing import NDArray
+    import numpy as np
 
-    from napari_limn.inference.extents import Grid
+    from napari_limn.inference.streaming.extents import Grid
     from napari_limn.model import Model
     from napari_limn.network.graph import Graph
     from napari_limn.network.spec import UNetSpec
@@ -85,7 +84,7 @@ class ViewPredictor:
     device
         Where to compute.
     check
-        Called before every layer; may raise :class:`~napari_limn.inference.flow.Stopped`.
+        Called before every layer; may raise :class:`~napari_limn.concurrency.Stopped`.
     """
 
     def __init__(
@@ -205,45 +204,6 @@ class ViewPredictor:
             b >= n for b, n in zip(ready.block[-network.ndim :], grid[-network.ndim :], strict=True)
         )
         return output.array, sorted(ready.made) if exact else []
-
-
-class Tiles:
-    """A model on any block by itself: every layer only as far as the block needs it, where the network allows that.
-
-    Parameters
-    ----------
-    ready
-        The model and the volume.
-    dtype
-        Of the labels.
-    block
-        Extent (T, Z, Y, X) of the blocks, a multiple of the network's stride.
-    graph
-        Of a network with local operations only; None for others, of which blocks are then not exact.
-    """
-
-    def __init__(self, ready: Evaluator, dtype: np.dtype[Any], block: Grid, graph: Graph | None) -> None:
-        self._ready, self._dtype, self._block, self._graph = ready, dtype, block, graph
-        self._weights = dict(ready.network.named_parameters()) | dict(ready.network.named_buffers())
-        self._kernels = kernels_of(ready.network)
-        self._extent = swept_extent(ready.spec, ready.volume.grid)
-
-    def labels(self, box: Box) -> NDArray[Any]:
-        """Paint values (T, Z, Y, X) of a block whose origin lies on multiples of the network's stride."""
-        if self._graph is None:
-            return BlockEngine(self._ready).labels(box)
-        ndim = self._ready.spec.ndim
-        frame, window = box[:-ndim], box[-ndim:]
-        tile = Sweep(self._graph, self._weights, self._extent, self._block[-ndim:], window, self._kernels)
-        tile.check = self._ready.check
-        found = np.zeros(shape_of(box), self._dtype)
-        for spans, logits in tile.run(lambda spans: self._read((*frame, *spans))):
-            place = within((*frame, *spans), box)
-            found[place] = self._ready.labels(logits)
-        return found
-
-    def _read(self, box: Box) -> torch.Tensor:
-        return self._ready.on_device(read_swept(self._ready, box))
 
 
 def view_block(spec: UNetSpec, grid: Grid) -> Grid:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from napari_limn.errors import LimnError
-from napari_limn.network.moves import NORMS, STILL, Call, Move
+from napari_limn.network.intervals import NORMS, STILL, Call, Move
 from napari_limn.network.unet import UNet
 
 if TYPE_CHECKING:

@@ -7,15 +7,18 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from napari_limn.annotation.findings import Found
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Found, Improved, Repainted, Scored, Step, Waiting, Working
-from napari_limn.training.data import TrainingSet, gather, worth_knowing
-from napari_limn.training.instant import load
-from napari_limn.training.loop import Run
+from napari_limn.runs import Event, Working
+from napari_limn.training.data.painted import gather, worth_knowing
+from napari_limn.training.data.training_set import TrainingSet
+from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
+from napari_limn.training.first_answer.fit import load
+from napari_limn.training.run import Run
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import begin, going_on
-from napari_limn.volume.open import open_volume
+from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
     from napari_limn.annotation.snapshot import Snapshot
     from napari_limn.model import Model
-    from napari_limn.training.data import Painted
+    from napari_limn.training.data.painted import Painted
 
 _LOOK = 0.25  # seconds between two looks for new paint at least
 _LOOKING = 0.1  # share of the time that they may take
@@ -45,13 +48,13 @@ def live_events(
     New paint is answered, a few seconds later at most, by the pixel classifier; the network learns on from it between two
     steps, its optimiser as it is, and is judged at the paint of that moment now and then. Only a new class makes a new run,
     which begins with the best model so far. Paint that stays as it is is learned from for one budget; then training rests until
-    there is more. Paint that nothing can be learned from is no error: why is told (:class:`~napari_limn.events.Waiting`),
+    there is more. Paint that nothing can be learned from is no error: why is told (:class:`~napari_limn.training.events.Waiting`),
     and more is waited for.
 
     Parameters
     ----------
     image
-        What was painted on: whatever :func:`~napari_limn.volume.open.open_volume` takes.
+        What was painted on: whatever :func:`~napari_limn.volume.reading.open.open_volume` takes.
     paint
         The paint, as an array of the image's shape without channels; changes are copied between two steps.
     spec
@@ -63,7 +66,7 @@ def live_events(
 
     Yields
     ------
-    Those of a run, with steps and seconds counted on. The model of the last :class:`~napari_limn.events.Improved` is the best.
+    Those of a run, with steps and seconds counted on. The model of the last :class:`~napari_limn.training.events.Improved` is the best.
     """
     load()
     learner = _Learner(open_volume(image), spec or TrainSpec(), model, legend_now)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from sys import float_info
 from typing import TYPE_CHECKING, Literal, get_args
 
 from napari_limn.annotation.classes import Zero  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
-from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.specs import DeviceName  # noqa: TC001 from_json evaluates annotations
 from napari_limn.volume.intensity import IntensitySpec
 
 if TYPE_CHECKING:
-    from napari_limn.volume.volume import Volume
+    from napari_limn.network.spec import UNetSpec
+
 
 Loss = Literal["cross_entropy", "dice", "focal", "cross_entropy+dice", "focal+dice"]
 Preset = Literal["fast", "balanced", "thorough"]
@@ -20,17 +21,6 @@ Preset = Literal["fast", "balanced", "thorough"]
 # voxels a side of a training patch, by the axes of the network: many small steps learn more in a minute than few large ones
 PATCH = {2: 64, 3: 32}
 CONTEXT = {2: 160, 3: 64}  # of what held-out strokes are scored in, where more is seen around them
-
-# width and depth; measured in benchmarks/, see docs/networks.md
-PRESETS = {
-    ("fast", 2): (8, 3), ("balanced", 2): (16, 3), ("thorough", 2): (32, 3),
-    ("fast", 3): (8, 3), ("balanced", 3): (16, 3), ("thorough", 3): (24, 3),
-}  # fmt: skip
-
-
-# standard deviations of the pixel classifier's Gaussians, by the axes of the network; measured in benchmarks/
-SCALES = {2: (0.7, 1.0, 1.6, 3.5, 5.0, 10.0), 3: (0.7, 1.6, 3.5, 5.0)}
-_WINDOWS = 3  # of them, the largest, in which intensity is also seen beside its neighbourhood
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +57,8 @@ class AugmentSpec:
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
-            value, most = getattr(self, name), 1.0 if name == "warped" else float("inf")
-            if not 0 <= value <= most or value == float("inf"):
+            value, most = getattr(self, name), 1.0 if name == "warped" else float_info.max
+            if not 0 <= value <= most:
                 raise LimnError(
                     f"AugmentSpec.{name}: found {value}, expected 0 or more{', up to 1' * (most == 1)}."
                 )
@@ -182,82 +172,3 @@ class TrainSpec:
             )
         if self.patch is not None and (not self.patch or min(self.patch) < 1):
             raise LimnError(f"TrainSpec.patch: found {self.patch}, expected extents of 1 or more.")
-
-
-def choose_network(spec: TrainSpec, image: Volume, classes: int) -> UNetSpec:
-    """The network of the spec, or that of its preset for an image; with the channels of the data."""
-    base = spec.network
-    if base is None:
-        base = preset_network(spec.preset, spec.dims, image.axes.spacing, image.grid[1])
-        if spec.instant:
-            base = replace(base, pixels=pixel_features(spec.dims, image.axes.spacing))
-    fields = {name: getattr(base, name) for name in UNetSpec.__dataclass_fields__}
-    return UNetSpec(**fields | {"in_channels": image.channels, "out_channels": classes})
-
-
-def pixel_features(dims: int, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> PixelSpec:
-    """The features of the pixel classifier for voxels of `spacing` (Z, Y, X); scales are in voxels along X.
-
-    Examples
-    --------
-    >>> pixel_features(3, (4.0, 1.0, 1.0)).scales[1]
-    (0.4, 1.6, 1.6)
-    """
-    ratios = [round(spacing[2] / step, 3) for step in spacing[3 - dims :]]
-    return PixelSpec(
-        scales=tuple(tuple(round(s * r, 3) for r in ratios) for s in SCALES[dims]), windows=_WINDOWS
-    )
-
-
-def pooling_factors(spacing: tuple[float, ...], depth: int) -> tuple[tuple[int, ...], ...]:
-    """Factors of 2 that make voxels of `spacing` about isotropic on the way down.
-
-    An axis is pooled when its voxel is at most √2 times the finest voxel of that level.
-
-    Examples
-    --------
-    >>> pooling_factors((4.0, 1.0, 1.0), 3)
-    ((1, 2, 2), (1, 2, 2), (2, 2, 2))
-    """
-    size = list(spacing)
-    factors = []
-    for _ in range(depth):
-        finest = min(size)
-        factor = tuple(2 if s <= 1.42 * finest else 1 for s in size)
-        size = [s * f for s, f in zip(size, factor, strict=True)]
-        factors.append(factor)
-    return tuple(factors)
-
-
-def preset_network(
-    preset: Preset, dims: int, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0), planes: int = 1 << 16
-) -> UNetSpec:
-    """The U-Net of a preset.
-
-    Parameters
-    ----------
-    dims
-        2 over planes, 3 over volumes: these are pooled along z only where voxels have become about isotropic, and
-        never below four samples.
-    spacing, planes
-        Voxel size (Z, Y, X), and extent along z.
-
-    Examples
-    --------
-    >>> preset_network("balanced", 3, (4.0, 1.0, 1.0)).factors
-    ((1, 2, 2), (1, 2, 2), (2, 2, 2))
-    """
-    width, depth = PRESETS[preset, dims]
-    if dims == 2:
-        return UNetSpec(width=width, factors=((2, 2),) * depth)
-    return UNetSpec(width=width, factors=_within(pooling_factors(spacing, depth), planes))
-
-
-def _within(factors: tuple[tuple[int, ...], ...], planes: int) -> tuple[tuple[int, ...], ...]:
-    """The factors, but 1 along z as soon as fewer than four samples would be left of `planes`."""
-    found, left = [], planes
-    for z, y, x in factors:
-        z = z if left // z >= 4 else 1
-        left //= z
-        found.append((z, y, x))
-    return tuple(found)

@@ -7,20 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
-from napari_limn.events import Event, Found, Warned, drain
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.data import TrainingSet, gather, worth_knowing
-from napari_limn.training.instant import load
-from napari_limn.training.loop import Run
-from napari_limn.training.spec import TrainSpec, choose_network
+from napari_limn.runs import Event, Warned, drain
+from napari_limn.training.data.painted import gather, worth_knowing
+from napari_limn.training.data.training_set import TrainingSet
+from napari_limn.training.first_answer.fit import load
+from napari_limn.training.presets import choose_network
+from napari_limn.training.run import Run
+from napari_limn.training.spec import TrainSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from napari_limn.annotation.classes import RGBA, Classes
-    from napari_limn.training.data import Painted
+    from napari_limn.training.data.painted import Painted
 
 
 def train(
@@ -77,7 +80,7 @@ def training_events(
 ) -> Generator[Event, None, Model]:
     """The run behind :func:`train`: yields events, returns the best model.
 
-    Close the generator to stop; the model of the last :class:`~napari_limn.events.Improved` is the best until then.
+    Close the generator to stop; the model of the last :class:`~napari_limn.training.events.Improved` is the best until then.
     """
     spec = going_on(spec or TrainSpec(), model)
     load()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_limn.concurrency import in_parallel
 from napari_limn.errors import LimnError
-from napari_limn.volume.parallel import in_parallel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,0 +1,1 @@
+"""Layers: what they hold, whose they are, how they are shown."""

@@ -1,0 +1,104 @@
+"""The reader: TIFF and OME-Zarr, lazily, with axes, voxel size and units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+import zarr
+
+from napari_limn._napari.layers.layers import PLAIN, colormap, named
+from napari_limn.volume.reading.lazy import lazy_levels
+from napari_limn.volume.reading.mapped import MappedArray
+from napari_limn.volume.reading.omezarr import channel_looks
+from napari_limn.volume.reading.open import TIFF_SUFFIXES, ZARR_SUFFIXES, open_volume
+from napari_limn.volume.volume import size_in_bytes
+from napari_limn.volume.writing.zarr_output import PROBABILITIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_limn.volume.volume import ArrayLike, Volume
+
+LayerData = tuple[Any, dict[str, Any], str]
+_SIDE = 4096  # longest side of a chunk of a mapped file
+_PIECE = 512  # about the longest side of a chunk of a Zarr, in planes
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """The reader for these paths, or None if one of them is nothing for it."""
+    known = (*TIFF_SUFFIXES, *ZARR_SUFFIXES)
+    paths = [path] if isinstance(path, str) else path
+    return read if paths and all(Path(p).suffix.lower() in known for p in paths) else None
+
+
+def read(path: str | list[str]) -> list[LayerData]:
+    """Layers of one file or several; nothing but headers is read now, and small labels, since they may be painted on."""
+    paths = [path] if isinstance(path, str) else path
+    return [layer for p in paths for layer in _layers_at(Path(p))]
+
+
+def _layers_at(path: Path) -> list[LayerData]:
+    """Layers of a file; labels of ours come with their probabilities below them, if there are any."""
+    volume, name = open_volume(path), path.name.split(".")[0]
+    below: list[LayerData] = []
+    if volume.colors is not None and (chances := path / PROBABILITIES).is_dir():
+        found = open_volume(chances)
+        below, most = layers_of(found, f"{name} {PROBABILITIES}"), 255 if found.dtype == "uint8" else 1
+        for (_, look, _), (title, color) in zip(below, channel_looks(chances), strict=False):
+            look |= {"name": f"{name} {title}", "colormap": color, "contrast_limits": (0, most)}
+    return [*below, *layers_of(volume, name)]
+
+
+def layers_of(volume: Volume, name: str) -> list[LayerData]:
+    """A volume as layer data: one layer a channel, one for colour, or a labels layer."""
+    levels: list[Any] = [_lazy(level) for level in (volume.data, *volume.levels)]
+    axes = volume.axes.without("C")
+    look = {
+        "name": name, "scale": axes.scale, "translate": axes.translate, "units": axes.units,
+        "axis_labels": tuple(axes.names.lower()), "multiscale": len(levels) > 1,
+    }  # fmt: skip
+    if volume.colors is not None and volume.dtype.kind in "iu":
+        if volume.levels and "C" not in volume.axes.names:
+            levels = list(lazy_levels(volume, axes.names))  # of any size, and nothing remembered of it
+        elif not volume.levels and size_in_bytes(volume.data.shape, volume.dtype) <= PLAIN:
+            levels = [np.array(levels[0])]  # dask takes no fill, no click, and no undo of theirs
+        if volume.colors:
+            look["colormap"] = colormap(volume.colors)
+        if volume.names:
+            look |= named(volume.names)
+        return [(_levels(levels), look, "labels")]
+    if "C" not in volume.axes.names:
+        return [(_levels(levels), look, "image")]
+    if volume.axes.names[-1] == "C" and volume.channels in (3, 4) and volume.dtype == "uint8":
+        return [(_levels(levels), look | {"rgb": True}, "image")]
+    at = volume.axes.names.index("C")
+    return [
+        (
+            _levels([da.take(level, c, axis=at) for level in levels]),
+            look | {"name": f"{name} [{c}]", "blending": "additive"},
+            "image",
+        )
+        for c in range(volume.channels)
+    ]
+
+
+def _levels(levels: list[Any]) -> Any:
+    return levels if len(levels) > 1 else levels[0]
+
+
+def _lazy(level: ArrayLike) -> Any:
+    """A dask array over a level; of a mapped file, one chunk is (at most 4096 pixels a side of) one plane."""
+    if isinstance(level, MappedArray):
+        planar = level.ndim - 2 - (level.shape[-1] in (3, 4) and level.ndim > 2)
+        chunks = tuple(1 if i < planar else min(n, _SIDE) for i, n in enumerate(level.shape))
+        return da.from_array(level, chunks=chunks, name=False)  # type: ignore[no-untyped-call]
+    if isinstance(level, zarr.Array):  # dask's own choice is 128 MB, read whole for one slice
+        chunks = tuple(
+            min(n, c * max(1, _PIECE // c)) if i > level.ndim - 3 else c
+            for i, (n, c) in enumerate(zip(level.shape, level.chunks, strict=True))
+        )
+        return da.from_array(level, chunks=chunks, name=False)  # type: ignore[no-untyped-call]
+    return da.from_array(level, name=False)  # type: ignore[no-untyped-call]

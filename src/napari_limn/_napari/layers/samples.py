@@ -1,0 +1,30 @@
+"""Sample data: File → Open Sample → Limn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_limn import samples
+from napari_limn._napari.layers.layers import colormap, named
+from napari_limn._napari.layers.reader import layers_of
+from napari_limn.volume.boxes import whole
+from napari_limn.volume.reading.open import open_volume
+
+if TYPE_CHECKING:
+    from napari_limn._napari.layers.reader import LayerData
+
+
+def painted_sem() -> list[LayerData]:
+    """SEM of rat spinal cord and strokes on 0.5 % of its pixels: 1 background, 2 axon, 3 myelin."""
+    image = layers_of(open_volume(samples.PAINTED.image), "SEM rat 3")
+    strokes = open_volume(samples.PAINTED.strokes)
+    data, look, _ = layers_of(strokes, "strokes")[0]
+    data = np.squeeze(strokes.read(whole(strokes.grid)))  # in memory: it is going to be painted on
+    return [*image, (data, look | {"colormap": colormap(samples.COLORS)} | named(samples.NAMES), "labels")]
+
+
+def unseen_sem() -> list[LayerData]:
+    """Another SEM image of the same rat."""
+    return layers_of(open_volume(samples.UNSEEN.image), "SEM rat 3 b")

@@ -1,0 +1,1 @@
+"""Strokes, classes, corrections: what the user paints."""

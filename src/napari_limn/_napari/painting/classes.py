@@ -1,0 +1,37 @@
+"""The Classes widget: the legend, and correcting by click."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_limn._napari.painting.class_list import ClassLegend
+from napari_limn._napari.painting.correct import ClickCorrector
+from napari_limn._napari.panel.docking import Place
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class ClassesWidget(QWidget):
+    """Name, colour and choose the classes that are painted; turn predicted regions into strokes."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__()
+        self._place = Place(self, napari_viewer, "paint")
+        self.legend = ClassLegend(napari_viewer)
+        self.corrector = ClickCorrector(napari_viewer, self.legend)
+        column = QVBoxLayout(self)
+        column.addWidget(self.legend)
+        column.addWidget(self.corrector)
+        column.addStretch()
+
+    def reset_choices(self, event: Any = None) -> None:
+        """Follow the layers; napari calls this when they change."""
+        self.legend.reset_choices()
+
+    def showEvent(self, event: Any) -> None:
+        """Find a place beside the others."""
+        super().showEvent(event)
+        self._place.shown()

@@ -1,0 +1,211 @@
+"""The Strokes widget: a layer to paint on, every stroke of it kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from napari.layers import Image, Labels
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout
+
+from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.layers.layers import (
+    MADE_BY,
+    is_painted,
+    painted_look,
+    path_of,
+    volume_of,
+    volume_on_disk,
+)
+from napari_limn._napari.painting.recorder import journals_of
+from napari_limn._napari.painting.recovery import Offer
+from napari_limn._napari.panel.panel import Panel
+from napari_limn.annotation.journal.sparse_labels import PaintStore
+from napari_limn.errors import LimnError
+from napari_limn.runs import BlockDone, Event
+from napari_limn.volume.volume import Volume
+from napari_limn.volume.writing.destination import refuse_replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from napari.viewer import Viewer
+
+    from napari_limn._napari.painting.recorder import Journals, Recorder
+
+_LOOK = 500  # milliseconds between two looks at what is on the disk
+_FORMATS = "OME-TIFF (*.tif);;OME-Zarr (*.ome.zarr)"
+
+
+class StrokesWidget(Panel):
+    """Make a layer for strokes on an image of any size, see that they are kept, undo them, save them."""
+
+    def __init__(self, napari_viewer: Viewer) -> None:
+        super().__init__(napari_viewer, "limn-strokes", "Save …", "Cancel")
+        self.image = self.layer_field("Image", "image", Image, "The image to paint on; of any size")
+        self.new_button = self._button("New strokes layer", "new", self.new_layer)
+        self.new_button.setToolTip(
+            "Add an empty labels layer in the place of the image, and choose the brush"
+        )
+        self.form.addRow("", self.new_button)
+        self.labels = self.layer_field("Strokes", "labels", Labels, "The layer whose strokes are shown below")
+        self.offer = Offer(napari_viewer, "limn-strokes-offer", self._choose, saved_too=True)
+        self.form.addRow(self.offer)
+        self.journal = self.sentence("journal")
+        self.form.addRow(self.journal)
+        self.undo_button = self._button("Undo", "undo", lambda: self.turn("undo"))
+        self.undo_button.setToolTip("Take the latest stroke back, of earlier sessions too")
+        self.redo_button = self._button("Redo", "redo", lambda: self.turn("redo"))
+        self.redo_button.setToolTip("Paint again what was taken back")
+        turns = QHBoxLayout()
+        turns.addWidget(self.undo_button)
+        turns.addWidget(self.redo_button)
+        self.form.addRow(turns)
+        self.start_button.setToolTip(
+            "Write the labels into a file of their own, with the voxel size of the image"
+        )
+        self.image.changed.connect(lambda _: self.offer.look(self.image.value))
+        self.labels.changed.connect(lambda _: self._show())
+        self._journals: Journals | None = None
+        self._saving: tuple[Recorder | None, int] = (None, 0)
+        self._timer = QTimer(self)
+        self._timer.setInterval(_LOOK)
+        self._timer.timeout.connect(self._show)
+        self.lay_out()
+        self.say("Choose an image, press New strokes layer, and paint.")
+
+    # ---- layers --------------------------------------------------------------------------------------------------
+    def new_layer(self) -> None:
+        """Add a strokes layer for the image chosen, ready to be painted on."""
+        if self.image.value is None:
+            raise LimnError("there is no image layer; drag an image onto the window first.")
+        journals = self._connected()
+        if journals is None:
+            raise LimnError("this widget is in no window; open it from the Plugins menu.")
+        self._choose(journals.new_layer(self.image.value))
+        self.say("Paint; every stroke is kept from now on.")
+
+    def turn(self, kind: Literal["undo", "redo"]) -> None:
+        """Undo or redo the latest change of the layer chosen."""
+        if (recorder := self._recorder()) is None or not recorder.turn(kind):
+            self.say(f"There is nothing to {kind}.")
+
+    def reset_choices(self, event: Any = None) -> None:
+        """Offer the layers and the strokes that are there now."""
+        super().reset_choices(event)
+        self._connected()
+        self.offer.look(self.image.value)
+        self._show()
+
+    def showEvent(self, event: Any) -> None:
+        """Look after the journals from now on."""
+        super().showEvent(event)
+        self._timer.start()
+
+    def hideEvent(self, event: Any) -> None:
+        """Nobody reads the status."""
+        super().hideEvent(event)
+        self._timer.stop()
+
+    def _choose(self, layer: Labels) -> None:
+        """Let the person paint on this layer."""
+        super().reset_choices()
+        self.labels.value = layer
+        self.viewer.layers.selection.active = layer
+        layer.mode = "paint"
+        self._show()
+
+    def _connected(self) -> Journals | None:
+        if self._journals is None and (found := journals_of(self, self.viewer)) is not None:
+            self._journals = found
+            found.changed.connect(self._show)
+            found.turned_over.connect(self._show)
+        return self._journals
+
+    def _recorder(self) -> Recorder | None:
+        return None if self._journals is None else self._journals.of(self.labels.value)
+
+    def _show(self) -> None:
+        """Show how the strokes of the layer chosen fare."""
+        recorder = self._recorder()
+        recording = None if recorder is None else recorder.recording
+        if self.labels.value is None:
+            self.journal.setText("There is no layer for strokes yet.")
+        elif not is_painted(self.labels.value):
+            self.journal.setText(_how_made(self.labels.value))
+        elif recorder is None:
+            self.journal.setText(
+                "What is painted on this layer is kept in no journal: it fits no image, or is not in memory."
+            )
+        else:
+            self.journal.setText(recorder.status)
+        self.undo_button.setEnabled(recording is not None and recording.latest("undo") is not None)
+        self.redo_button.setEnabled(recording is not None and recording.latest("redo") is not None)
+        self.start_button.setEnabled(self.labels.value is not None and self.job is None)
+
+    # ---- saving --------------------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Ask for a name, and save the labels."""
+        if self.labels.value is None:
+            raise LimnError("there is no labels layer to save; press New strokes layer and paint.")
+        name = QFileDialog.getSaveFileName(self, "Save strokes", f"{self.labels.value.name}.tif", _FORMATS)[0]
+        if name:
+            self.save(Path(name))
+
+    def save(self, path: Path) -> None:
+        """Save the labels chosen to a TIFF or OME-Zarr, over what is there: the file dialog has asked."""
+        layer, recorder = self.labels.value, self._recorder()
+        self._saving = (recorder, 0 if recorder is None else recorder.recording.count)
+        for image in self.layers(Image):
+            refuse_replacing(path, volume_on_disk(image))
+        found = volume_of(layer)
+        if isinstance(data := found.data, (np.ndarray, PaintStore)):
+            data = data.copy()
+        elif path.exists() and path_of(layer) in (None, path.absolute()):
+            raise LimnError(
+                f"{path}: the layer “{layer.name}” reads its labels from a file as it goes, perhaps from this one, which would be "
+                "replaced; choose another name."
+            )
+        labels = Volume(data, found.axes, layer.name)
+        self.say("Saving …")
+        self.run(_saving(labels, path, painted_look(layer), names_of(layer)))
+
+    def heard(self, event: Event) -> None:
+        """Show how far it is."""
+        if isinstance(event, BlockDone):
+            self.advance(event.done / event.total)
+
+    def ended(self, result: Path | None) -> None:
+        """Say where it is; the journal notes it, unless something was painted meanwhile."""
+        if result is None:
+            self.say("Cancelled; nothing was saved.")
+            return
+        recorder, count = self._saving
+        if recorder is not None and recorder.recording.count == count:
+            recorder.recording.saved(str(result))
+        self.say(f"Saved {result}.")
+        self._show()
+
+
+def _how_made(layer: Labels) -> str:
+    """What painting on a layer comes to that was made here."""
+    made = layer.metadata[MADE_BY]
+    if "audit" in made:
+        return "These are corrections of an audit, kept in no journal: they count when you press Accept corrected in Review."
+    if "difference" in made:
+        return "This shows where two predictions differ. What is painted on it is kept nowhere; paint on one of the two."
+    if layer.multiscale or not layer.editable:
+        return "This shows a prediction that cannot be painted on. Press New strokes layer and paint there."
+    return (
+        "This shows a prediction. Paint on it, and it is yours: kept in a journal, and replaced by no other."
+    )
+
+
+def _saving(
+    labels: Volume, path: Path, colors: dict[int, Any], names: dict[int, str]
+) -> Generator[Event, None, Path]:
+    from napari_limn.annotation.journal.export import saving_events
+
+    return saving_events(labels, path, colors, names, overwrite=True)

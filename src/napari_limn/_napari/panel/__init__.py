@@ -1,0 +1,1 @@
+"""What every panel has: fields, a run with its state, models, keys."""

@@ -1,0 +1,218 @@
+"""Where a run stands: time, memory and device on three lines, and a message that never moves what is around it."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING
+
+import psutil
+from qtpy.QtCore import QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from superqt import QElidingLabel
+
+from napari_limn.inference.events import Planned
+from napari_limn.runs import BlockDone, Event
+from napari_limn.training.events import Step
+
+if TYPE_CHECKING:
+    from napari_limn.specs import DeviceName
+
+_TICK = 500  # milliseconds between two looks at clock and memory
+_LINES = 8  # of a message that are seen at once
+
+
+class RunState(QWidget):
+    """Three lines, always as high: state with time to go, memory used and promised, device.
+
+    Parameters
+    ----------
+    prefix
+        Object names begin with it: ``<prefix>-state``, ``<prefix>-memory``, ``<prefix>-device``.
+    device
+        Where runs compute.
+    """
+
+    ticked = Signal()
+    """Emitted twice a second during a run, when clock and memory were looked at; what is drawn then is drawn in one go."""
+
+    def __init__(self, prefix: str, device: DeviceName = "auto") -> None:
+        super().__init__()
+        self._device_name = device
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(1)
+        self.state, self.memory, self.device = (
+            self._line(f"{prefix}-{name}") for name in ("state", "memory", "device")
+        )
+        self._process = psutil.Process()
+        self._timer = QTimer(self)
+        self._timer.setInterval(_TICK)
+        self._timer.timeout.connect(self.refresh)
+        self._timer.timeout.connect(self.ticked)
+        self._began = self._moved = 0.0
+        self._first = self._share = self._promised = 0.0
+        self._before = 0
+        self.state.setText("Idle")
+
+    def _line(self, name: str) -> QLabel:
+        label: QLabel = QElidingLabel("")
+        label.setObjectName(name)
+        label.setFixedHeight(label.fontMetrics().lineSpacing() + 6)
+        label.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
+        column = self.layout()
+        if column is not None:
+            column.addWidget(label)
+        return label
+
+    def begin(self) -> None:
+        """A run begins."""
+        self._began, self._moved, self._share, self._promised = time.monotonic(), 0.0, 0.0, 0.0
+        self._before = self._resident()
+        self._timer.start()
+        self.refresh()
+
+    def heard(self, event: Event) -> None:
+        """Take note of what the run tells."""
+        if not self.device.text() and "torch" in sys.modules:
+            self._set(self.device, _device_line(self._device_name))
+        match event:
+            case Step(done=share):
+                self._advance(share)
+            case BlockDone(done=done, total=total):
+                self._advance(done / total)
+            case Planned(plan=plan):
+                self._promised = plan.peak_bytes
+
+    def end(self, how: str) -> None:
+        """The run has ended; `how` in a word or two."""
+        self._timer.stop()
+        self._set(self.state, f"{how}, after {_clock(time.monotonic() - self._began)}")
+        self._remember()
+
+    def refresh(self) -> None:
+        """Show clock and memory as they are now."""
+        now = time.monotonic()
+        text = f"Running for {_clock(now - self._began)}"
+        if self._share > self._first:
+            left = (now - self._moved) * (1 - self._share) / (self._share - self._first)
+            text += f", about {_clock(left)} to go"
+        self._set(self.state, text)
+        self._remember()
+
+    def _advance(self, share: float) -> None:
+        if not self._moved:  # what came before was preparation
+            self._moved, self._first = time.monotonic(), share
+        self._share = share
+
+    def _remember(self) -> None:
+        used = self._resident()
+        text = f"Memory {used / 1e9:.1f} GB"
+        if self._promised:
+            grown = max(0, used - self._before) / 1e9
+            text += f", {grown:.2f} GB of {self._promised / 1e9:.2f} GB promised"
+        self._set(self.memory, text + _card())
+
+    def _resident(self) -> int:
+        return int(self._process.memory_info().rss)
+
+    @staticmethod
+    def _set(label: QLabel, text: str) -> None:
+        if label.text() != text:  # each drawing is one of the whole window
+            label.setText(text)
+            label.setToolTip(text)
+
+
+class Message(QScrollArea):
+    """What there is to say, as high as the panel leaves it, whatever it says; longer texts scroll. Below the sentence a button that copies details.
+
+    Parameters
+    ----------
+    label
+        The sentence.
+    prefix
+        The button is named ``<prefix>-details``.
+    """
+
+    def __init__(self, label: QLabel, prefix: str) -> None:
+        super().__init__()
+        self._details = ""
+        inner = QWidget()
+        self._column = QVBoxLayout(inner)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.addWidget(label)
+        self.button = QPushButton("Copy details")
+        self.button.setObjectName(f"{prefix}-details")
+        self.button.setToolTip("Copy what happened, for a report")
+        self.button.clicked.connect(self._copy)
+        self.button.hide()
+        self._column.addWidget(self.button)
+        self._column.addStretch()
+        self.setWidget(inner)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QScrollArea.Shape.NoFrame)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._least = _LINES * label.fontMetrics().lineSpacing() + 8
+        self.setMinimumHeight(self._least)
+        self.setMaximumHeight(3 * self._least)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+
+    def sizeHint(self) -> QSize:
+        """The same whatever there is to say; what the panel has to spare comes on top."""
+        return QSize(super().sizeHint().width(), self._least)
+
+    def add(self, widget: QWidget) -> None:
+        """Put something below the sentence."""
+        self._column.insertWidget(self._column.count() - 1, widget)
+
+    def offer(self, details: str) -> None:
+        """Offer `details` to copy; nothing if they are empty."""
+        self._details = details
+        self.button.setText("Copy details")
+        self.button.setVisible(bool(details))
+
+    def offer_traceback(self, error: BaseException) -> None:
+        """Offer where an error came from."""
+        self.offer("".join(traceback.format_exception(error)))
+
+    def _copy(self) -> None:
+        clipboard = QApplication.clipboard()
+        if clipboard is not None:
+            clipboard.setText(self._details)
+            self.button.setText("Copied")
+
+
+def _clock(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> _clock(7.4), _clock(75), _clock(3725)
+    ('7 s', '1:15 min', '1:02 h')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    big, small, unit = (
+        (whole // 3600, whole % 3600 // 60, "h") if whole >= 3600 else (whole // 60, whole % 60, "min")
+    )
+    return f"{big}:{small:02d} {unit}"
+
+
+def _device_line(name: DeviceName) -> str:
+    """The device that runs compute on; PyTorch is there already."""
+    import torch
+
+    from napari_limn.device import choose_device, device_title
+
+    device = choose_device(name)
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    return device_title(device) + threads
+
+
+def _card() -> str:
+    """Memory used on a CUDA card, if one is in use."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "cuda") or not torch.cuda.is_initialized():
+        return ""
+    return f", on the card {torch.cuda.memory_reserved() / 1e9:.1f} GB"

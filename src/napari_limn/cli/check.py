@@ -1,0 +1,46 @@
+"""The verbs ``check`` and ``diagnose``: what is wrong with the paint, or with the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_limn.cli.options import add_meaning
+
+if TYPE_CHECKING:
+    import argparse
+
+    from napari_limn.annotation.classes import Zero
+
+
+def add_check(verbs: Any) -> argparse.ArgumentParser:
+    """Add the verb that checks paint before training."""
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        "check", help="what would stop or spoil a training on painted labels"
+    )
+    verb.add_argument("image", type=Path, metavar="IMAGE")
+    verb.add_argument("labels", type=Path, metavar="LABELS")
+    add_meaning(verb)
+    verb.set_defaults(run=_check)
+    return verb
+
+
+def _check(args: argparse.Namespace) -> dict[str, Any]:
+    from napari_limn.annotation.checkup import checkup
+    from napari_limn.annotation.findings import findings_json
+    from napari_limn.training.spec import TrainSpec
+    from napari_limn.volume.reading.open import open_volume
+
+    zero: Zero = args.zero or ("background" if args.objects else "unlabelled")
+    # refuses what training would
+    spec = TrainSpec(zero=zero, dims=args.dims or 2, objects=bool(args.objects))
+    image, labels = open_volume(args.image, args.axes), open_volume(args.labels)
+    found = checkup(image, labels, zero=zero, dims=spec.dims, objects=spec.objects)
+    lines = [f"{'stops training' if f.stops else 'worth knowing'}: {f}" for f in found]
+    stops = any(f.stops for f in found)
+    return {
+        "text": "\n".join(lines or [f"{args.labels.name}: nothing to mend; ready to train."]),
+        "exit": int(stops),
+        "stops": stops,
+        "findings": findings_json(found),
+    }

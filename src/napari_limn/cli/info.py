@@ -1,0 +1,56 @@
+"""The verb ``info``: what is in a model, an image or a label file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_info(verbs: Any) -> argparse.ArgumentParser:
+    """Add the verb that shows what is in a file."""
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        "info", help="what is in a model, an image or a label file"
+    )
+    verb.add_argument("path", type=Path, metavar="PATH")
+    verb.add_argument(
+        "--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing"
+    )
+    verb.add_argument("--figure", type=Path, metavar="OUT.png", help="draw the network of a model")
+    verb.add_argument(
+        "--size", type=int, nargs="+", metavar="N",
+        help="[Z] Y X of the tile that it is drawn for (as in training)",
+    )  # fmt: skip
+    verb.add_argument(
+        "--certify",
+        type=Path,
+        metavar="IMAGE",
+        help="compare blocks of a prediction with one pass, on this image",
+    )
+    verb.add_argument(
+        "--plan", type=Path, metavar="IMAGE", help="blocks, memory and time of a prediction of this image"
+    )
+    verb.add_argument(
+        "--memory", metavar="2GB", help="most memory to plan with (with --plan as of predict, else 2GB)"
+    )
+    verb.add_argument("--overwrite", action="store_true", help="write over an existing picture")
+    verb.set_defaults(run=_info)
+    return verb
+
+
+def _info(args: argparse.Namespace) -> dict[str, Any]:
+    from napari_limn.report.info import certify_model, draw_model, model_info, plan_model, volume_info
+    from napari_limn.volume.writing.destination import refuse_existing
+
+    if args.figure:
+        refuse_existing(args.figure, overwrite=args.overwrite)
+        return draw_model(args.path, args.figure, args.size)
+    if args.certify:
+        return certify_model(args.path, args.certify, args.axes)
+    if args.plan:
+        return plan_model(args.path, args.plan, args.memory, args.axes)
+    if args.path.suffix.lower() == ".limn":
+        return model_info(args.path, args.memory or "2GB")
+    return volume_info(args.path, args.axes)

@@ -1,0 +1,34 @@
+"""The verb ``score``: labels beside the truth."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def add_score(verbs: Any) -> argparse.ArgumentParser:
+    """Add the verb that compares labels with the truth."""
+    verb: argparse.ArgumentParser = verbs.add_parser("score", help="compare labels with the truth")
+    verb.add_argument("prediction", type=Path, metavar="PRED")
+    verb.add_argument("truth", type=Path, metavar="TRUTH")
+    verb.add_argument(
+        "--zero", choices=("auto", "unlabelled", "background"), default="auto",
+        help="whether 0 in TRUTH is a class (auto: if PRED has it too)",
+    )  # fmt: skip
+    verb.set_defaults(run=_score)
+    return verb
+
+
+def _score(args: argparse.Namespace) -> dict[str, Any]:
+    from napari_limn.evaluation.scores import score
+
+    found = score(args.prediction, args.truth, args.zero)
+    rows = [f"  {value}: IoU {found.iou[value]:.4f}, Dice {found.dice[value]:.4f}" for value in found.iou]
+    return {
+        "text": "\n".join([f"mean IoU {found.mean_iou:.4f}, mean Dice {found.mean_dice:.4f}", *rows]),
+        **asdict(found),
+    }

@@ -1,0 +1,165 @@
+"""The verb ``train``: from painted labels to a model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Any
+
+from napari_limn.cli.options import INTERRUPTED, add_meaning
+from napari_limn.cli.progress import followed
+from napari_limn.errors import LimnError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Generator
+
+    from napari_limn.events import Event
+    from napari_limn.model import Model
+    from napari_limn.training.spec import TrainSpec
+    from napari_limn.volume.volume import Volume
+
+
+def add_train(verbs: Any) -> argparse.ArgumentParser:
+    """Add the verb that trains a model."""
+    verb: argparse.ArgumentParser = verbs.add_parser("train", help="train a model on painted labels")
+    verb.add_argument("pair", nargs="*", metavar="IMAGE LABELS", help="an image and its labels")
+    verb.add_argument(
+        "--pair",
+        nargs=2,
+        action="append",
+        default=[],
+        dest="pairs",
+        metavar=("IMAGE", "LABELS"),
+        help="one more; repeatable",
+    )
+    verb.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="MODEL.limn", help="where the model goes"
+    )
+    budget = verb.add_mutually_exclusive_group()
+    budget.add_argument("--seconds", type=float, metavar="S", help="time budget (60)")
+    budget.add_argument("--steps", type=int, metavar="N", help="number of steps instead of a time budget")
+    verb.add_argument("--seed", type=int, metavar="K", help="of everything random (0)")
+    verb.add_argument(
+        "--from", type=Path, dest="start", metavar="MODEL.limn", help="train this model further"
+    )
+    verb.add_argument("--spec", type=Path, metavar="SPEC.json", help="a TrainSpec as JSON")
+    verb.add_argument(
+        "--preset", choices=("fast", "balanced", "thorough"), help="how large a network (balanced)"
+    )
+    add_meaning(verb)
+    verb.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where to train (auto)")
+    verb.add_argument("--overwrite", action="store_true", help="write over an existing model")
+    verb.set_defaults(run=_train)
+    return verb
+
+
+def _train(args: argparse.Namespace) -> dict[str, Any]:
+    from napari_limn.model import Model
+    from napari_limn.training.trainer import training_events
+    from napari_limn.volume.reading.open import open_volume
+
+    if len(args.pair) not in (0, 2) or not args.pair + args.pairs:
+        raise LimnError(
+            f"found {len(args.pair)} files, expected IMAGE LABELS (more of them with --pair IMAGE LABELS)."
+        )
+    _refuse_unwritable(args.out, overwrite=args.overwrite)
+    pairs = ([args.pair] if args.pair else []) + args.pairs
+    images = [open_volume(image, args.axes) for image, _ in pairs]
+    start = Model.load(args.start) if args.start else None
+    if start is not None and (args.preset or args.dims not in (None, start.spec.network.ndim)):
+        given = f"--preset {args.preset}" if args.preset else f"--dims {args.dims}"
+        raise LimnError(
+            f"{args.start}: found {given} with --from, expected one of the two: a model that is trained further keeps its network; leave "
+            "out --from for a new one."
+        )
+    run = training_events(images, [labels for _, labels in pairs], _train_spec(args), model=start)
+    model, stopped = _best_of(run, args)
+    model.save(args.out)
+    spec = model.spec
+    if not spec.network.tile_exact and not args.quiet:
+        sys.stderr.write(f"napari-limn: {_seams(model, images[0])}\n")
+    score = "not scored" if spec.score is None else f"held-out IoU {spec.score:.3f}"
+    return {
+        "text": f"{'Stopped; best so far: ' if stopped else ''}{args.out}: {model!r}, {spec.steps} steps, {score}",
+        "exit": INTERRUPTED if stopped else 0,
+        "model": str(args.out),
+        "score": spec.score,
+        "steps": spec.steps,
+        "seconds": round(spec.seconds, 2),
+        "classes": list(spec.classes.values),
+    }
+
+
+def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
+    """Refuse a name that no model can have, before the time to train one is spent."""
+    from napari_limn.durable import disk_faults
+    from napari_limn.volume.writing.destination import refuse_existing
+
+    if out.suffix.lower() != ".limn":
+        raise LimnError(f"{out}: found suffix {out.suffix or '(none)'!r}, expected .limn for a model.")
+    if not out.parent.is_dir():
+        raise LimnError(f"{out.parent}: there is no such folder to write {out.name} into; create it first.")
+    refuse_existing(out, overwrite=overwrite)
+    if out.is_dir():
+        raise LimnError(f"{out}: found a folder, expected the name of a model file; choose another name.")
+    # a file with a name of its own, since another run may be saving to OUT.partial; it is as long
+    with disk_faults(out, "nothing was trained"), NamedTemporaryFile(prefix=out.name, dir=out.parent):
+        pass
+
+
+def _seams(model: Model, image: Volume) -> str:
+    """What is to be said of a model whose tiles differ from the whole image, or why it takes no image so small."""
+    from napari_limn.inference.pipeline import certificate
+
+    try:
+        found = certificate(model, image)
+    except LimnError as error:
+        return str(error)
+    norm = model.spec.network.norm
+    return f"{norm} normalisation looks at the whole tile, so predictions have seams: {found}."
+
+
+def _train_spec(args: argparse.Namespace) -> TrainSpec:
+    """The spec file with the options on top."""
+    from napari_limn.specs import from_json
+    from napari_limn.training.spec import TrainSpec
+
+    found: dict[str, Any] = {}
+    if args.spec:
+        try:
+            found = json.loads(args.spec.read_text())
+        except ValueError as error:
+            raise LimnError(f"{args.spec}: found no valid JSON ({error}), expected a TrainSpec.") from error
+    keys = ("seconds", "steps", "seed", "zero", "objects", "preset", "dims", "device")
+    asked = {k: getattr(args, k) for k in keys}
+    if args.objects and args.zero is None:
+        asked["zero"] = "background"
+    if not isinstance(found, dict):
+        raise LimnError(
+            f"{args.spec}: found a {type(found).__name__}, expected an object with the keys of a TrainSpec."
+        )
+    if args.seconds is not None:
+        found.pop("steps", None)  # which would count instead
+    return from_json(TrainSpec, found | {k: v for k, v in asked.items() if v is not None})
+
+
+def _best_of(run: Generator[Event, None, Model], args: argparse.Namespace) -> tuple[Model, bool]:
+    """The model of a run, or the best so far of one that was interrupted."""
+    from napari_limn.events import Improved
+
+    best: list[Model] = []
+
+    def keep(event: Event) -> None:
+        if isinstance(event, Improved):
+            best[:] = [event.model]
+
+    try:
+        return followed(run, args, keep), False
+    except KeyboardInterrupt:
+        run.close()
+        if not best:
+            raise
+        return best[0], True

@@ -1,0 +1,1 @@
+"""How good labels are, and where more paint would help."""

@@ -1,0 +1,1 @@
+"""A model made ready, over blocks, sweeps or overlapping tiles."""

@@ -1,0 +1,33 @@
+"""Events of a prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_limn.runs import Event
+
+if TYPE_CHECKING:
+    from napari_limn.inference.planning.plan import Plan
+    from napari_limn.volume.writing.output import FileOutput
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(Event):
+    """What the prediction is going to cost."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Writing(Event):
+    """The file is being written from now on; ``output.levels`` show, in whatever thread, what there is of it."""
+
+    output: FileOutput
+
+
+@dataclass(frozen=True, slots=True)
+class Viewing(Event):
+    """What is predicted for the view goes into `array`, in the axes of the image, from now on; 0 is not predicted yet."""
+
+    array: Any

@@ -1,0 +1,1 @@
+"""What is measured on the image at hand: precision, library, seams."""

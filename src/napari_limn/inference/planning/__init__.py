@@ -1,0 +1,1 @@
+"""Which blocks and columns fit into a memory limit."""

@@ -1,0 +1,1 @@
+"""A network as a stream: which layer computes what, and when."""

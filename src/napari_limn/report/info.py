@@ -1,0 +1,147 @@
+"""What is in a file: models, images, labels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from napari_limn.errors import LimnError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from napari_limn.inference.planning.plan import Plan
+    from napari_limn.network.spec import UNetSpec
+
+_EXAMPLE = {2: (1, 1, 2048, 2048), 3: (1, 256, 512, 512)}  # extent (T, Z, Y, X) of an image to plan for
+_FEW_VALUES = 20  # an integer image with no more values than this is shown as labels
+
+
+def model_info(path: Path, memory: int | str = "2GB") -> dict[str, Any]:
+    """What is in a model file: ``text`` for people, the rest for programs; with an example of a plan for so much memory.
+
+    Raises
+    ------
+    LimnError
+        If `path` is no model, or `memory` no amount of it.
+    """
+    from napari_limn.device import parse_bytes
+    from napari_limn.model import Model
+    from napari_limn.network.graph import footprint, graph_of
+    from napari_limn.specs import to_json
+
+    model = Model.load(path)
+    spec = model.spec
+    not_local = graph_of(spec.network).not_local
+    feet = footprint(spec.network)
+    weights = sum(p.numel() for p in model.network.parameters())
+    limit = parse_bytes(memory)
+    example, planned = _example_plan(spec.network, limit)
+    lines = [
+        f"{path.name}: {model!r}, {weights:,} weights, {spec.network.in_channels} input channels",
+        f"trained for {spec.steps} steps in {spec.seconds:.0f} s, held-out IoU {spec.score if spec.score is None else round(spec.score, 3)}",
+        *(f"  value {v}: {n}" for v, n in spec.classes.name_of.items()),
+        f"0 is {spec.classes.zero}; intensities scaled from percentiles {spec.intensity.low:g} and {spec.intensity.high:g}",
+        f"footprint: step {[f.step for f in feet]}, halo {[f.halo for f in feet]}, shrink {[f.shrink for f in feet]} voxels",
+        "tile-exact: tiles equal one pass over the whole image"
+        if not not_local
+        else f"not tile-exact: {not_local[0]} and {len(not_local) - 1} more look at the whole tile",
+        f"plan for {' × '.join(map(str, _EXAMPLE[spec.network.ndim]))} voxels in {limit / 1e9:g} GB: {planned}",
+    ]
+    return {
+        "text": "\n".join(lines), "kind": "model", "weights": weights, "spec": to_json(spec),
+        "footprint": [asdict(f) for f in feet], "tile_exact": not not_local, "not_local": list(not_local), "plan": example and asdict(example),
+    }  # fmt: skip
+
+
+def _example_plan(network: UNetSpec, limit: int) -> tuple[Plan | None, str]:
+    """A plan for an image of usual extent in `limit` bytes, or None; and what is to be said of it."""
+    from napari_limn.inference.planning.plan import choose_plan
+
+    try:
+        found = choose_plan(network, _EXAMPLE[network.ndim], limit)
+    except LimnError as error:
+        return None, str(error)
+    return found, str(found)
+
+
+def certify_model(path: Path, image: Path, axes: str | None = None) -> dict[str, Any]:
+    """How far a prediction of `image` in blocks is from one pass: measured on its middle.
+
+    Raises
+    ------
+    LimnError
+        If model and image do not fit.
+    """
+    from napari_limn.inference.pipeline import certificate
+    from napari_limn.model import Model
+    from napari_limn.volume.reading.open import open_volume
+
+    found = certificate(Model.load(path), open_volume(image, axes))
+    return {"text": str(found), "exact": found.exact, **asdict(found)}
+
+
+def plan_model(path: Path, image: Path, memory: str | None = None, axes: str | None = None) -> dict[str, Any]:
+    """What a prediction of `image` will cost: blocks, memory, time.
+
+    Raises
+    ------
+    LimnError
+        If model and image do not fit, or not even the smallest block fits into `memory`.
+    """
+    from napari_limn.inference.pipeline import PredictSpec, plan
+    from napari_limn.volume.reading.open import open_volume
+
+    found = plan(path, open_volume(image, axes), PredictSpec(memory=memory))
+    return {"text": str(found), **asdict(found)}
+
+
+def draw_model(path: Path, out: Path, size: Sequence[int] | None = None) -> dict[str, Any]:
+    """Draw the network of a model for a tile of `size` ([Z,] Y, X), or for the tile that it is trained on.
+
+    Raises
+    ------
+    LimnError
+        If `path` is no model, `out` no PNG, or the network does not take such a tile.
+    """
+    from napari_limn.model import Model
+    from napari_limn.report.figure import save_figure, usual_tile
+
+    network = Model.load(path).spec.network
+    tile = tuple(size) if size else usual_tile(network)
+    save_figure(network, tile, out)
+    return {
+        "text": f"{out}: drawn for a tile of {' × '.join(map(str, tile))} voxels",
+        "figure": str(out),
+        "size": tile,
+    }
+
+
+def volume_info(path: Path, axes: str | None = None) -> dict[str, Any]:
+    """What is in an image or a label file: ``text`` for people, the rest for programs."""
+    from napari_limn.annotation.strokes import count_values
+    from napari_limn.volume.reading.open import open_volume
+
+    volume = open_volume(path, axes)
+    shape = [int(n) for n in volume.data.shape]
+    found: dict[str, Any] = {
+        "kind": "image" if volume.colors is None else "labels",
+        "shape": shape, "dtype": str(volume.dtype), "axes": volume.axes.names,
+        "scale": list(volume.axes.scale), "units": list(volume.axes.units), "levels": 1 + len(volume.levels),
+        "bytes": volume.nbytes,
+    }  # fmt: skip
+    lines = [
+        f"{path.name}: {found['kind']}, {volume.axes.names} {' × '.join(map(str, shape))}, {volume.dtype}, {volume.nbytes / 1e6:.1f} MB",
+        "voxel: "
+        + ", ".join(
+            f"{a} {s:g} {u}"
+            for a, s, u in zip(volume.axes.names, volume.axes.scale, volume.axes.units, strict=True)
+        ),
+    ]
+    if volume.channels == 1 and volume.dtype.kind in "bu" and volume.dtype.itemsize <= 2:
+        counts = count_values(volume, _FEW_VALUES)  # an image is not read to its end
+        if len(counts) <= _FEW_VALUES:
+            found["values"] = counts
+            lines += [f"  value {v}: {n:,} voxels" for v, n in sorted(counts.items())]
+    return found | {"text": "\n".join(lines)}

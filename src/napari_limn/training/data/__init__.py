@@ -1,0 +1,1 @@
+"""From painted images to batches."""

@@ -1,0 +1,131 @@
+"""Images and what is painted on them, gathered and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from napari_limn.annotation.checkup import checkup, refuse_flat
+from napari_limn.annotation.classes import Classes, find_classes
+from napari_limn.annotation.objects import foreground
+from napari_limn.annotation.strokes import Paint, find_paint
+from napari_limn.errors import LimnError
+from napari_limn.volume.reading.open import open_labels, open_volume
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_limn.annotation.classes import RGBA
+    from napari_limn.annotation.findings import Finding
+    from napari_limn.training.spec import TrainSpec
+    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.volume import Volume
+
+    _Parts = tuple[
+        NDArray[np.float32], NDArray[np.int16], NDArray[np.float32] | None, NDArray[np.float32] | None
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Painted:
+    """Images, their labels and their paint, checked against one another; the numbered objects, if labels are such."""
+
+    images: tuple[Volume, ...]
+    labels: tuple[Volume, ...]
+    paints: tuple[Paint, ...]
+    classes: Classes
+    objects: tuple[Volume, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PaintedTile:
+    """Part of an image with paint: the number of the image, its place on the TZYX grid, class indices to learn from in it."""
+
+    source: int
+    box: Box
+    classes: tuple[int, ...]
+
+
+def gather(
+    images: Any,
+    labels: Any,
+    spec: TrainSpec,
+    known: Classes | None,
+    colors: Mapping[int, RGBA],
+    names: Mapping[int, str],
+) -> Painted:
+    """Open images and labels, find the paint and the classes in it.
+
+    Parameters
+    ----------
+    images, labels
+        One of each, or sequences of the same length: whatever :func:`open_volume` takes.
+    known
+        Classes of a model that is trained further; they stay.
+    colors, names
+        What the person calls the values, as far as known.
+
+    Raises
+    ------
+    LimnError
+        If images and labels do not fit one another, an image has no z and the network is one over volumes, or the paint is of
+        fewer than two classes.
+    """
+    sources, painted = _listed(images), _listed(labels)
+    if len(sources) != len(painted) or not sources:
+        raise LimnError(
+            f"found {len(sources)} images and {len(painted)} labels, expected as many of each, at least one."
+        )
+    opened = tuple(open_volume(source) for source in sources)
+    if len({image.channels for image in opened}) > 1:
+        found = ", ".join(f"{image.name} {image.channels}" for image in opened)
+        raise LimnError(f"found images of different numbers of channels ({found}), expected the same in all.")
+    for image in opened:
+        refuse_flat(image, spec.ndim)
+    masks = tuple(open_labels(mask, image) for mask, image in zip(painted, opened, strict=True))
+    objects = masks if spec.objects else ()
+    if objects:
+        masks = tuple(foreground(mask, spec.ndim) for mask in objects)
+    paints = tuple(find_paint(mask, spec.zero, spec.seed) for mask in masks)
+    values = {value for paint in paints for value in paint.counts}
+    classes = _classes(values, spec, known, colors, names)
+    if spec.class_weights is not None and len(spec.class_weights) != classes.count:
+        raise LimnError(
+            f"TrainSpec.class_weights: found {len(spec.class_weights)} weights for {classes.count} classes, "
+            "expected one for each."
+        )
+    return Painted(opened, masks, paints, classes, objects)
+
+
+def worth_knowing(painted: Painted, spec: TrainSpec, known: Classes | None) -> list[Finding]:
+    """What a check-up of all the paint finds that does not stop training."""
+    found = checkup(
+        painted.images, painted.labels, zero=spec.zero, dims=spec.ndim,
+        known=known.values if known else (), names=painted.classes.name_of, paints=painted.paints,
+    )  # fmt: skip
+    return [finding for finding in found if not finding.stops]
+
+
+def _classes(
+    values: set[int],
+    spec: TrainSpec,
+    known: Classes | None,
+    colors: Mapping[int, RGBA],
+    names: Mapping[int, str],
+) -> Classes:
+    """The classes of the values found; those that a model knows already stay."""
+    if known is None:
+        return find_classes(values, spec.zero, colors, names)
+    if not values - {0}:
+        raise LimnError(
+            "found no painted voxel, expected some strokes to learn from; paint corrections first."
+        )
+    looks, called = known.color_of | dict(colors), known.name_of | dict(names)
+    return known.merged(find_classes(values | set(known.values), spec.zero, looks, called))
+
+
+def _listed(sources: Any) -> list[Any]:
+    return list(sources) if isinstance(sources, (list, tuple)) else [sources]

@@ -1,0 +1,52 @@
+"""Events of a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_limn.runs import Event
+
+if TYPE_CHECKING:
+    from napari_limn.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting(Event):
+    """The run rests until there is more paint; why, in one sentence."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repainted(Event):
+    """New paint was noticed; or, if it `counts`, training goes on with it from here."""
+
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Event):
+    """One optimiser step: its number from 1, seconds since the start, loss, and share of the budget spent (0–1)."""
+
+    step: int
+    seconds: float
+    loss: float
+    done: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scored(Event):
+    """Score of the held-out strokes (mean IoU, 0–1) after `step` steps, and whether the model was kept as the best."""
+
+    step: int
+    seconds: float
+    score: float
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Improved(Event):
+    """The best model so far: what a person keeps who stops now."""
+
+    model: Model

@@ -1,0 +1,216 @@
+"""The answer of the first seconds: a pixel classifier fitted to the strokes before any network has learnt.
+
+Extremely randomised trees (Geurts 2006, doi:10.1007/s10994-006-6226-1) learn the strokes; a perceptron over the features of single
+voxels then learns to answer as the trees do, at painted voxels and at others around them (model compression, Buciluă 2006,
+doi:10.1145/1150402.1150464). So what is used is a network like any other: it streams, is exact and carries no trees.
+
+What a fitted classifier is sure of counts, with less weight than paint, when it is fitted again (self-training, Scudder 1965,
+doi:10.1109/TIT.1965.1053799): a stroke of one class in a place that looks unlike the others then changes the answer there, and not
+wherever it looks so.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from napari_limn.annotation.classes import IGNORE
+from napari_limn.runs import Event, Working
+from napari_limn.training.first_answer.sample import PAINTED, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from numpy.typing import NDArray
+
+    from napari_limn.network.pixels import PixelClassifier
+
+_TREES, _GROUPS = 100, 10  # in as many groups, so that a person can break off
+_OTHER_TREES = 1000  # added to the seed for trees unlike those before
+_SEEDS = 1 << 32  # that trees can be given
+_EACH = 1500  # of which each group of trees sees so many: neighbours along a stroke tell the same
+_SURE = 0.8  # probability from which an answer counts when the classifier is fitted again
+_ECHOES, _ECHO = 4, 0.1  # as many such voxels as this times the painted ones, each with this weight
+_FAULT = 4.0  # weight of a painted voxel that the classifier got wrong
+_FAULT_AGAIN = 16.0  # the same after a whole training
+_SHOWN = 50  # voxels of a class that was not painted, from which it is remembered
+_STEPS, _BATCH, _RATE = 400, 4096, 1e-2
+_STEPS_ON, _OTHERS_ON = 100, 20_000  # for a perceptron that knows most of it already
+_PAUSE = 20  # steps between two moments to break off
+
+
+Fit = Literal["anew", "again", "on"]
+"""How a classifier is fitted, see :func:`teaching`."""
+
+"""What was computed for tiles: of the image of that number, in that box."""
+
+
+def load() -> None:
+    """Import trees and optimisers in a thread: two seconds at the first training, beside opening images and computing features."""
+    Thread(target=_load, name="limn imports", daemon=True).start()
+
+
+def _load() -> None:
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # the first optimiser brings a compiler with it
+    import sklearn.ensemble  # noqa: F401
+
+
+def teaching(
+    classifier: PixelClassifier,
+    sample: Sample,
+    seed: int = 0,
+    *,
+    how: Fit = "anew",
+    before: NDArray[np.float32] | None = None,
+) -> Generator[Event, None, NDArray[np.float32] | None]:
+    """Fit a classifier to the painted voxels of a sample; can be broken off a few times a second.
+
+    Parameters
+    ----------
+    classifier
+        Is changed.
+    sample
+        Painted voxels, and others around them.
+    seed
+        Of the trees and the perceptron.
+    how
+        ``"anew"``; ``"again"``, where it was fitted before and then corrected: what it is sure of counts too, rather where it was less
+        sure of that, for such answers a correction would change elsewhere; or ``"on"``, where that was to nearly the same strokes: its
+        perceptron, too, goes on from what it knows, which takes a third of the time.
+    before
+        What the fit before this one to the same sample returned: the mean of that and of what other trees say now is learnt.
+
+    Returns
+    -------
+    NDArray[np.float32] or None
+        Of a fit ``"on"``, the probabilities (N, classes) that the perceptron has learnt to give.
+    """
+    if how == "on":
+        sample = sample.thinned(PAINTED, _OTHERS_ON, np.random.default_rng(seed))
+    painted = sample.target != IGNORE
+    lesson = _Lesson.of(sample) if how == "anew" else _Lesson.after(classifier, sample, again=how == "again")
+    trees = seed if before is None else seed + _OTHER_TREES
+    answers = yield from _asking_trees(sample, lesson, classifier.classes, trees)
+    if before is not None:
+        answers = 0.5 * answers + 0.5 * before
+    answers[painted] = np.eye(classifier.classes, dtype=np.float32)[sample.target[painted]]
+    random = torch.Generator().manual_seed(seed)
+    features = torch.from_numpy(sample.features)
+    classifier.standardise(features)
+    if how != "on":
+        classifier.begin(random)
+    steps = _STEPS_ON if how == "on" else _STEPS
+    yield from _learning(classifier, features, torch.from_numpy(answers), random, steps)
+    return answers if how == "on" else None
+
+
+def unseen(classifier: PixelClassifier, sample: Sample) -> list[int]:
+    """Class indices of which a sample shows next to nothing, painted or surely found: fitted to it again, the classifier forgets them."""
+    lesson = _Lesson.after(classifier, sample)
+    shown = np.bincount(lesson.said[lesson.said != IGNORE], minlength=classifier.classes)
+    return [k for k in range(classifier.classes) if shown[k] < _SHOWN and not (sample.target == k).any()]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lesson:
+    """Class indices (N,) that trees learn, IGNORE where nothing is said, what each voxel weighs (N,), and how readily it is drawn (N,)."""
+
+    said: NDArray[np.int16]
+    weight: NDArray[np.float64]
+    doubt: NDArray[np.float32] | None = None  # None: all alike
+
+    @classmethod
+    def of(cls, sample: Sample) -> _Lesson:
+        """What is painted."""
+        return cls(sample.target, np.ones(len(sample.target)))
+
+    @classmethod
+    @torch.inference_mode()
+    def after(cls, classifier: PixelClassifier, sample: Sample, *, again: bool = False) -> _Lesson:
+        """What is painted, more where the classifier said otherwise; elsewhere, less, what it is sure of."""
+        bank = torch.from_numpy(np.ascontiguousarray(sample.features.T)).view(
+            1, classifier.features, *(1,) * (classifier.ndim - 1), -1
+        )
+        sure, found = (
+            part.numpy() for part in torch.softmax(classifier.logits_of(bank), 1).flatten(2)[0].max(0)
+        )
+        painted = sample.target != IGNORE
+        guess = np.where(sure >= _SURE, found, IGNORE)
+        fault = _FAULT_AGAIN if again else _FAULT
+        weight = np.where(painted, np.where(found != sample.target, fault, 1.0), _ECHO)
+        doubt = np.sqrt(np.maximum(1 - sure, 1e-6)) if again else None
+        return cls(np.where(painted, sample.target, guess).astype(np.int16), weight, doubt)
+
+
+def _asking_trees(
+    sample: Sample, lesson: _Lesson, classes: int, seed: int
+) -> Generator[Event, None, NDArray[np.float32]]:
+    """Probabilities (N, classes) that trees which have learnt the lesson give for all voxels."""
+    from sklearn.ensemble import ExtraTreesClassifier  # takes a second to import
+
+    answers, threads = np.zeros((len(lesson.said), classes), np.float32), torch.get_num_threads()
+    for part in range(seed * _GROUPS, (seed + 1) * _GROUPS):
+        yield Working()
+        rows, weights = _seen(sample.target, lesson, np.random.default_rng(part))
+        # no leaf weighs less than a painted voxel: what looks like one follows it, whatever was said before
+        least = min(0.5, 1 / weights.sum()) if (sample.target[rows] == IGNORE).any() else 0.0
+        trees = ExtraTreesClassifier(
+            _TREES // _GROUPS, random_state=part % _SEEDS, n_jobs=threads, min_weight_fraction_leaf=least
+        )
+        trees.fit(sample.features[rows], lesson.said[rows], weights)
+        answers[:, trees.classes_] += _asked(trees, sample.features, threads) / _GROUPS
+    return answers
+
+
+def _asked(trees: Any, features: NDArray[np.float32], threads: int) -> NDArray[np.float32]:
+    """Probabilities (N, classes), the same to the last bit each time: the trees themselves are added as threads finish."""
+    with ThreadPoolExecutor(threads) as pool:
+        each = pool.map(lambda tree: tree.predict_proba(features, check_input=False), trees.estimators_)
+        found: NDArray[np.float32] = (sum(each) / len(trees.estimators_)).astype(np.float32)
+    return found
+
+
+def _seen(
+    target: NDArray[np.int16], lesson: _Lesson, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Rows that a group of trees learns, and their weights: every painted class as much as the others, but for its corrections."""
+    values = [value for value in np.unique(target) if value != IGNORE]
+    rows = [rng.permutation(np.flatnonzero(target == value))[:_EACH] for value in values]
+    count = sum(map(len, rows))
+    even = [np.full(len(found), count / len(rows) / len(found)) for found in rows]
+    others = np.flatnonzero((target == IGNORE) & (lesson.said != IGNORE))
+    if lesson.doubt is None:
+        others = rng.permutation(others)
+    else:  # in an order in which each is next by its weight (Efraimidis 2006, doi:10.1016/j.ipl.2005.11.003)
+        others = others[np.argsort(rng.exponential(size=len(others)) / lesson.doubt[others])]
+    others = others[: _ECHOES * count]
+    every = np.concatenate([*rows, others])
+    return every, np.concatenate([*even, np.ones(len(others))]) * lesson.weight[every]
+
+
+def _learning(
+    classifier: PixelClassifier,
+    features: torch.Tensor,
+    answers: torch.Tensor,
+    random: torch.Generator,
+    steps: int,
+) -> Generator[Event, None, None]:
+    """Train the perceptron to give the answers (N, K) for features (N, F)."""
+    rows = classifier.standard(features[(..., *(None,) * classifier.ndim)]).flatten(1)
+    optimizer = torch.optim.AdamW(classifier.layers.parameters(), lr=_RATE, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)
+    for step in range(steps):
+        if step % _PAUSE == 0:
+            yield Working()
+        pick = torch.randint(len(rows), (_BATCH,), generator=random)
+        logs = torch.log_softmax(classifier.columns(rows.index_select(0, pick).T), 0)
+        loss = -(logs * answers.index_select(0, pick).T).sum() / _BATCH
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()

@@ -1,0 +1,225 @@
+"""Which answer is shown: the pixel classifier's, the network's, or both together; held-out strokes decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_limn.annotation.classes import IGNORE
+from napari_limn.evaluation.scores import mean_iou
+from napari_limn.evaluation.significance import likelier, mean_likelihood, not_worse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_limn.network.pixels import PixelClassifier
+    from napari_limn.network.unet import UNet
+
+    Windows = Sequence[tuple[torch.Tensor, torch.Tensor]]
+
+_TOGETHER, _ALONE = 0.25, 0.0  # shares of the classifier beside a network that has learnt enough
+_SIDE = 160  # of the patches that ages are told in
+_GROWN = 300  # steps after which the classifier would have no share, if the least were not above that
+_LEAST = 1e-3  # a probability counts as no less, so that no single voxel decides
+_TEMPERATURES = tuple(float(x) for x in np.geomspace(1 / 8, 8, 19))  # that logits are multiplied by
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an answer is to be shown from now on.
+
+    Parameters
+    ----------
+    share
+        Of the classifier in the best answer found, 0–1.
+    score
+        Its mean IoU (0–1) on held-out strokes; None where nothing is held out.
+    better
+        Whether it takes the place of what was shown before.
+    """
+
+    share: float
+    score: float | None
+    better: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """What an answer finds in W windows with K classes.
+
+    Parameters
+    ----------
+    counts
+        Labelled voxels (W, K true, K found).
+    likelihood
+        Sums (W, K) of the logarithm of the probability of the true class, by the true class.
+    """
+
+    counts: NDArray[np.int64]
+    likelihood: NDArray[np.float64]
+
+    @property
+    def score(self) -> float:
+        """Mean IoU."""
+        return mean_iou(self.counts.sum(0))
+
+
+def age(steps: int, size: Sequence[int]) -> float:
+    """Steps with patches of `size`, in steps with 160 × 160 voxels that teach about as much: by the root of the number of voxels.
+
+    Examples
+    --------
+    >>> [round(age(100, size)) for size in ((160, 160), (64, 64), (32, 32, 32))]
+    [100, 40, 113]
+    """
+    return steps * sqrt(prod(size)) / _SIDE
+
+
+def share_beside(steps: float) -> float:
+    """The share of the classifier beside a network of such an :func:`age`: the younger, the less a network counts.
+
+    Examples
+    --------
+    >>> [share_beside(steps) for steps in (0, 75, 300)]
+    [1.0, 0.75, 0.25]
+    """
+    return max(_TOGETHER, 1 - steps / _GROWN)
+
+
+class Judge:
+    """Remembers what is shown, and lets nothing take its place that held-out strokes do not prefer.
+
+    The classifier is shown until a network together with it explains the held-out strokes better by more than one standard
+    error, or has had half of its time and is not surely worse; from then on the longest trained of those that they cannot
+    tell from the best. The network alone is shown where it is surely better than both together, unless it was taught: strokes say
+    little about borders, and two that err in different places err less.
+
+    Parameters
+    ----------
+    windows
+        Images (1, C, …) and class indices (1, …), labelled where held-out strokes are.
+    proven
+        Whether a network is shown: it then gives way only to a classifier that is surely better.
+    marked
+        Whether the first network that is judged stays the mark for those that come. Otherwise that is the best: the best of many
+        scores on few strokes is the luckiest, but a new model has no other to go by.
+    trusting
+        Whether, with nothing held out, a network is shown all the same, together with the classifier.
+    taught
+        Whether the network learns what to say between strokes from a classifier that knows the held-out ones. Then they flatter it,
+        and it is shown only once ripe, and never alone; but it strays so little that this is safe, even with nothing held out.
+    bfloat16
+        Whether networks compute in it. Classifiers never do: derivatives are small differences of large numbers.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        *,
+        proven: bool = False,
+        marked: bool = False,
+        trusting: bool = False,
+        taught: bool = False,
+        bfloat16: bool = False,
+    ) -> None:
+        self.windows, self._proven, self._marked, self._bfloat16 = windows, proven, marked, bfloat16
+        self._trusting, self._taught = trusting or proven, taught
+        self._simple: Evidence | None = None  # of the classifier alone
+        self._logits: list[torch.Tensor] = []  # of the classifier, for each window
+        self._shown: Evidence | None = None  # of the best network shown; None while there is none
+
+    def classifier(self, classifier: PixelClassifier) -> Verdict:
+        """Judge a pixel classifier that has not seen the held-out strokes: it is shown until something is better."""
+        self._logits = self._computed(classifier)
+        self._simple = self._evidence(self._logits)
+        return Verdict(1.0, self._simple.score, self._shown is None and not self._proven)
+
+    def network(self, network: UNet, *, ripe: bool = False, share: float = _TOGETHER) -> Verdict:
+        """Judge a network as it is now, by itself and together with its classifier, which then has this `share`.
+
+        A `ripe` one, which has had its time, is shown unless it is surely worse: a few held-out strokes can hardly prove that it
+        is better. One that is taught by the classifier is not shown before that.
+        """
+        if not self.windows:
+            if network.pixels is None:
+                return Verdict(_ALONE, None, True)
+            return Verdict(share, None, self._trusting or (ripe and self._taught))
+        green = self._taught and not ripe and not self._proven
+        self._proven = self._proven or ripe
+        own = self._computed(network.convolved, bfloat16=self._bfloat16)
+        if self._simple is None:
+            return self._progress(self._evidence(own), _ALONE)
+        new = self._evidence(self._mixed(own, share))
+        if not self._taught:
+            alone = self._evidence(own)
+            if likelier(alone.likelihood, new.likelihood, alone.counts):
+                new, share = alone, _ALONE
+        return Verdict(share, new.score, False) if green else self._progress(new, share)
+
+    def _progress(self, new: Evidence, share: float) -> Verdict:
+        """Whether a network is shown; it is then compared with the best of those before it."""
+        better = self._beats_classifier(new) and (
+            self._shown is None or not_worse(new.counts, self._shown.counts)
+        )
+        if better and (self._shown is None or (not self._marked and new.score > self._shown.score)):
+            self._shown = new
+        return Verdict(share, new.score, better)
+
+    def _beats_classifier(self, new: Evidence) -> bool:
+        old = self._simple
+        if old is None:
+            return True
+        if not not_worse(new.counts, old.counts):
+            return False
+        if self._proven:  # then it is the classifier that must be surely better
+            return not likelier(old.likelihood, new.likelihood, new.counts)
+        return likelier(new.likelihood, old.likelihood, new.counts)
+
+    def _mixed(self, own: list[torch.Tensor], share: float) -> list[torch.Tensor]:
+        return [share * a + (1 - share) * b for a, b in zip(self._logits, own, strict=True)]
+
+    @torch.inference_mode()
+    def _computed(
+        self, part: Callable[[torch.Tensor], torch.Tensor], *, bfloat16: bool = False
+    ) -> list[torch.Tensor]:
+        found = []
+        for image, _ in self.windows:
+            with torch.autocast(image.device.type, torch.bfloat16, enabled=bfloat16):
+                found.append(part(image).float())
+        return found
+
+    def _evidence(self, logits: list[torch.Tensor]) -> Evidence:
+        """What logits find in the windows, at the temperature that suits them best.
+
+        Else whoever is less sure of everything seemed better than who is too sure (Guo 2017, arXiv:1706.04599).
+        """
+        rows = [_labelled(each.cpu(), target) for each, (_, target) in zip(logits, self.windows, strict=True)]
+        counts = np.stack([_counts(own, truth) for own, truth in rows])
+        every = [np.stack([_likelihood(own * t, truth) for own, truth in rows]) for t in _TEMPERATURES]
+        return Evidence(counts, max(every, key=lambda sums: mean_likelihood(sums, counts)))
+
+
+def _labelled(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, NDArray[np.int64]]:
+    """Logits (M, K) and class indices (M,) of the labelled voxels of a window: logits (1, K, …), class indices (1, …)."""
+    labelled = target != IGNORE
+    return logits.movedim(1, -1)[labelled], target[labelled].numpy().astype(np.int64)
+
+
+def _counts(rows: torch.Tensor, truth: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Voxels (K true, K found)."""
+    classes = rows.shape[1]
+    joint = truth * classes + rows.argmax(1).numpy()
+    return np.bincount(joint, minlength=classes * classes).astype(np.int64).reshape(classes, classes)
+
+
+def _likelihood(rows: torch.Tensor, truth: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sums (K,) of the logarithm of the true class's probability, by the true class."""
+    logs = torch.log_softmax(rows, 1).clamp_min(float(np.log(_LEAST))).numpy()
+    own = logs[np.arange(len(truth)), truth].astype(np.float64)
+    return np.bincount(truth, own, minlength=rows.shape[1]).astype(np.float64)

@@ -1,0 +1,153 @@
+"""One door for everything that comes in: paths, arrays and volumes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import zarr
+from zarr.storage import LocalStore
+
+from napari_limn.durable import fingerprint
+from napari_limn.errors import LimnError
+from napari_limn.volume.axes import GRID, Axes, check_names
+from napari_limn.volume.reading.omezarr import open_zarr
+from napari_limn.volume.reading.tiff import files_of, open_tiff
+from napari_limn.volume.volume import Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TIFF_SUFFIXES = (".tif", ".tiff")
+ZARR_SUFFIXES = (".zarr",)
+_METADATA = ("zarr.json", ".zarray", ".zattrs")
+_SEEN = (1, 1, 256, 256)  # voxels of an image without a file that tell it from others
+
+
+def open_volume(source: Any, axes: str | Axes | None = None) -> Volume:
+    """Open an image lazily.
+
+    Parameters
+    ----------
+    source
+        Path of a TIFF or of an OME-Zarr folder, any array-like, or a volume, which is returned as it is.
+    axes
+        Names such as ``"ZYX"`` in the order of the array, where the file says nothing or the wrong thing.
+
+    Raises
+    ------
+    LimnError
+        If nothing readable is there, or the axes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> open_volume(np.zeros((4, 8, 8), np.uint8), axes="TYX").grid
+    (4, 1, 8, 8)
+    """
+    if isinstance(source, Volume):
+        return source if axes is None else _renamed(source, axes)
+    if not isinstance(source, (str, PathLike)):
+        return Volume.of(source, axes)
+    path = Path(source)
+    if not path.exists():
+        raise LimnError(f"{path}: there is no such file or folder; check the spelling.")
+    asked = axes.names if isinstance(axes, Axes) else axes
+    if path.is_dir():
+        return replace(open_zarr(path, asked), path=path)
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return replace(open_tiff(path, asked), path=path)
+    raise LimnError(
+        f"{path.name}: found suffix {path.suffix or '(none)'!r}, expected .tif, .tiff or a .zarr folder; "
+        "export the image as OME-TIFF or OME-Zarr."
+    )
+
+
+def identity(volume: Volume) -> str:
+    """What tells that an image is not the one it was: shape, type, and of a file its path, size and time of change.
+
+    Of an OME-TIFF, all files of its set count; of a Zarr folder, the metadata and the times of change of the folders that hold its
+    levels, labels in it do not. Of an image without a file, the voxels in its middle: two images of one size must not pass for each other.
+    """
+    parts = [f"{tuple(int(n) for n in volume.data.shape)} {volume.dtype} {volume.axes.names}"]
+    if volume.path is None:
+        middle = tuple(
+            ((n - min(n, m)) // 2, (n + min(n, m)) // 2) for n, m in zip(volume.grid, _SEEN, strict=True)
+        )
+        parts.append(fingerprint(volume.read(middle).tobytes()))
+    elif (path := volume.path).exists():
+        parts.append(str(path.resolve()))
+        state = [
+            f"{entry.name} {entry.stat().st_mtime_ns} {entry.stat().st_size}" for entry in _entries(volume)
+        ]
+        parts.append(state[0] if len(state) == 1 else fingerprint("\n".join(state).encode()))
+    return ", ".join(parts)
+
+
+def places_of(volume: Volume) -> Iterator[Path]:
+    """The files and folders that an image is read from: its own, all of a set, and those of its arrays."""
+    if volume.path is not None:
+        yield volume.path
+        if volume.path.suffix.lower() in TIFF_SUFFIXES and volume.path.is_file():
+            with suppress(LimnError):  # somebody else may be able to read it
+                yield from files_of(volume.path)
+    for level in (volume.data, *volume.levels):
+        if isinstance(level, zarr.Array) and isinstance(level.store, LocalStore):
+            yield level.store.root / level.path
+
+
+def _entries(volume: Volume) -> list[Path]:
+    """What changes on the disk when an image does; in the folder of an image labels come and go."""
+    places = set(places_of(volume))
+    if volume.path is not None and volume.path.is_dir():
+        arrays = places - {volume.path} or places
+        folders = {volume.path, *arrays, *(array.parent for array in arrays)}
+        places = {*arrays, *(folder / name for folder in folders for name in _METADATA)}
+    return sorted(place for place in places if place.exists())
+
+
+def open_labels(source: Any, image: Volume) -> Volume:
+    """Open labels that belong to `image`: of the same extent, and with the image's axes where theirs say less.
+
+    Raises
+    ------
+    LimnError
+        If the labels are not whole numbers or do not fit the image.
+    """
+    labels = _labels_with_axes_of(image, source)
+    refuse_fractions(labels)
+    if labels.channels != 1 or labels.grid != image.grid:
+        raise LimnError(
+            f"{labels.name}: found labels of {GRID} size {labels.grid}"
+            + (f" with {labels.channels} channels" if labels.channels > 1 else "")
+            + f", expected {image.grid} like the image {image.name}; paint on a labels layer made for this image."
+        )
+    return labels
+
+
+def refuse_fractions(labels: Volume) -> None:
+    """Raise a LimnError if labels are not whole numbers."""
+    if labels.dtype.kind not in "bui":
+        raise LimnError(
+            f"{labels.name}: found labels of type {labels.dtype}, expected whole numbers; save them as integers."
+        )
+
+
+def _labels_with_axes_of(image: Volume, source: Any) -> Volume:
+    """The image's axes count for labels whose array fits them, whatever the label file says."""
+    axes = image.axes.without("C")
+    if not isinstance(source, (str, PathLike, Volume)):
+        return Volume.of(source, axes if getattr(source, "ndim", 0) == len(axes.names) else None, "labels")
+    labels = open_volume(source)
+    expected = tuple(n for n, a in zip(image.data.shape, image.axes.names, strict=True) if a != "C")
+    return replace(labels, axes=axes) if tuple(labels.data.shape) == expected else labels
+
+
+def _renamed(volume: Volume, axes: str | Axes) -> Volume:
+    if isinstance(axes, Axes):
+        return replace(volume, axes=axes)
+    own = volume.axes
+    return replace(volume, axes=Axes(check_names(axes.upper()), own.scale, own.units, own.translate))

@@ -1,0 +1,52 @@
+"""Small pieces spread over a volume: what can be said of any size of it within a moment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_limn.concurrency import in_parallel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.volume import Volume
+
+_SIDE = 128  # pixels of a window along Y and X
+_COUNT = 24
+_TOGETHER = 4  # reads at once
+_GOLDEN = 1.1673039782614187  # root of x⁵ = x + 1: the golden ratio of four axes
+
+
+def windows(grid: tuple[int, ...], count: int = _COUNT, side: int = _SIDE) -> list[Box]:
+    """Boxes of one plane and at most `side` × `side` pixels, spread evenly over a TZYX grid; each box once.
+
+    They follow the additive recurrence of Roberts (2018), whose points keep apart along every axis, however many there are.
+
+    Examples
+    --------
+    >>> windows((1, 1, 100, 100))
+    [((0, 1), (0, 1), (0, 100), (0, 100))]
+    """
+    extent = (1, 1, min(side, grid[2]), min(side, grid[3]))
+    steps = _GOLDEN ** -np.arange(1.0, 5.0)
+    found: dict[Box, None] = {}
+    for number in range(count):
+        places = (0.5 + number * steps) % 1
+        starts = [int(p * (n - e + 1)) for p, n, e in zip(places, grid, extent, strict=True)]
+        found[tuple((a, a + e) for a, e in zip(starts, extent, strict=True))] = None
+    return list(found)
+
+
+def sampled(volume: Volume, count: int = _COUNT, side: int = _SIDE) -> NDArray[Any]:
+    """Voxels of shape (C, N) in :func:`windows` of a volume, in its own type."""
+    boxes = windows(volume.grid, count, side)
+    parts = in_parallel(volume.read, boxes, _TOGETHER)
+    return np.concatenate([part.reshape(volume.channels, -1) for part in parts], axis=1)
+
+
+def read_around(volume: Volume, boxes: list[Box]) -> list[NDArray[Any]]:
+    """The boxes of a volume, (C, T, Z, Y, X) each, several read at once."""
+    return list(in_parallel(volume.read, boxes, _TOGETHER))

@@ -1,0 +1,226 @@
+"""TIFF, ImageJ TIFF and OME-TIFF as lazy volumes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import struct
+from contextlib import ExitStack, contextmanager
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import tifffile
+import zarr
+
+from napari_limn.errors import LimnError
+from napari_limn.volume.axes import Axes, known_unit, resolve_names
+from napari_limn.volume.reading.mapped import MappedArray
+from napari_limn.volume.volume import ArrayLike, Volume
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from napari_limn.volume.volume import RGBA
+
+MARK = "napari-limn labels"
+"""Key in the description of a label TIFF written here; holds the colours of the label values."""
+
+NAMES = "napari-limn classes"
+"""Key beside it; holds the names of the label values."""
+
+ORIGIN = "napari-limn origin"
+"""Key beside it; holds the place of the first voxel along each axis that is not at 0, in the unit of the axis."""
+
+
+def open_tiff(path: Path, axes: str | None = None) -> Volume:
+    """Open the first series of a TIFF lazily.
+
+    Uncompressed contiguous data are mapped, anything else is read through tifffile's chunked store; coarser levels of
+    a pyramid become :attr:`Volume.levels`. Voxel size and units come from OME-XML, ImageJ metadata or the resolution
+    tags in centimetres.
+
+    Raises
+    ------
+    LimnError
+        If the file is no TIFF, is cut off, names files outside its folder, or belongs to a set with files missing.
+    """
+    with _reported(path), ExitStack() as closing:
+        tif = closing.enter_context(tifffile.TiffFile(path))
+        _refuse_outside_names(tif, path)
+        series = tif.series[0]
+        levels = [_array(tif, level, path, number) for number, level in enumerate(series.levels)]
+        shape = tuple(levels[0].shape)
+        declared = series.axes if len(series.axes) == len(shape) else series.get_axes(squeeze=False)
+        names = resolve_names(declared, shape, axes)
+        scale, units = _spacing(tif, names)
+        if not all(isinstance(level, MappedArray) for level in levels):
+            closing.pop_all()  # the store goes on reading from the open file
+        colors, called, origin = _looks(tif)
+        frame = Axes(names, scale, units, tuple(origin.get(name, 0.0) for name in names))
+        return Volume(levels[0], frame, path.name, tuple(levels[1:]), colors, names=called)
+
+
+@contextmanager
+def _reported(path: Path) -> Iterator[None]:
+    """Turn what tifffile raises, or only logs, into one sentence."""
+    heard: list[str] = []
+    listener = logging.Handler(logging.WARNING)
+    listener.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(listener)
+    try:
+        yield
+    except (tifffile.TiffFileError, IndexError, KeyError, OSError, struct.error) as error:
+        if isinstance(error, OSError) and not isinstance(error, tifffile.TiffFileError):
+            raise
+        raise LimnError(
+            f"{path.name}: found no readable TIFF ({error}), expected one; the file may be cut off or of another format."
+        ) from error
+    finally:
+        logger.removeHandler(listener)
+    if missing := [text for text in heard if "Missing data are zeroed" in text]:
+        # tifffile would hand out zeros for the planes of a missing file
+        raise LimnError(
+            f"{path.name}: a file of this OME-TIFF set is missing ({missing[0]}); put it beside this one."
+        )
+    if cut := [text for text in heard if "invalid page offset" in text]:
+        # tifffile would leave out the planes behind the cut
+        raise LimnError(f"{path.name}: the file is cut off ({cut[0]}); copy it again from its source.")
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of the set that an OME-TIFF belongs to, itself included."""
+    with _reported(path), tifffile.TiffFile(path) as tif:
+        return sorted({path, *(path.with_name(name) for name in _named(tif))})
+
+
+def _named(tif: tifffile.TiffFile) -> Iterator[str]:
+    """Names of the files that the OME-XML of a file speaks of."""
+    return (text for element in _ome(tif).iter() if (text := element.get("FileName")))
+
+
+def _refuse_outside_names(tif: tifffile.TiffFile, path: Path) -> None:
+    """An OME-TIFF may name the other files of its set; names that leave the folder are refused."""
+    for name in _named(tif):
+        if Path(name).name != name or "\\" in name or name in ("..", "."):
+            raise LimnError(
+                f"{path.name}: refers to the file {name!r} outside its folder; that is not opened."
+            )
+
+
+def _ome(tif: tifffile.TiffFile) -> ET.Element:
+    """The OME-XML of a file; an empty element where there is none, or none that can be read, as tifffile has it too."""
+    try:
+        return ET.fromstring(tif.ome_metadata or "<none/>")  # noqa: S314 expat bounds expansion
+    except ET.ParseError:
+        return ET.Element("none")
+
+
+def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, number: int) -> ArrayLike:
+    """One pyramid level as a lazy array."""
+    page = level.keyframe
+    _refuse_cut_off(tif, level, path)
+    if level.dataoffset is not None and not _in_one_file(tif, level):
+        # tifffile takes planes of several files for one piece when their offsets happen to continue each other
+        raise LimnError(
+            f"{path.name}: planes of this OME-TIFF set cannot be told apart by file; save it as one file."
+        )
+    if level.dataoffset is not None and page.is_memmappable:
+        dtype = np.dtype(level.dtype).newbyteorder(tif.byteorder)
+        return MappedArray(path, level.shape, dtype, level.dataoffset)
+    return zarr.open_array(tif.series[0].aszarr(level=number), mode="r")
+
+
+def _in_one_file(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries) -> bool:
+    """Whether all pages lie in this file; the offsets of an OME-TIFF set do not say in which they count."""
+    return not tif.is_ome or all(page is None or page.parent is tif for page in level.pages)
+
+
+def _refuse_cut_off(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path) -> None:
+    """Compare what the header claims with the size of the file before anything is read."""
+    size = tif.filehandle.size
+    end = 0
+    if level.dataoffset is not None:
+        end = level.dataoffset + prod(int(n) for n in level.shape) * np.dtype(level.dtype).itemsize
+    elif (last := level.pages[-1]) is not None and last.parent is tif:
+        end = max((o + n for o, n in zip(last.dataoffsets, last.databytecounts, strict=False)), default=0)
+    if end > size:
+        raise LimnError(
+            f"{path.name}: the file is cut off: found {size} bytes, its header claims {end}; copy it again from its source."
+        )
+
+
+def _spacing(tif: tifffile.TiffFile, names: str) -> tuple[tuple[float, ...], tuple[str, ...]]:
+    """Voxel size and unit along each axis; 1 pixel where the file says nothing sensible."""
+    if tif.is_ome:
+        found = _ome_spacing(tif)
+    elif tif.is_imagej:
+        found = _imagej_spacing(tif)
+    else:
+        found = _tag_spacing(tif, None)
+    good = {a: (s, u) for a, (s, u) in found.items() if np.isfinite(s) and s > 0}
+    pairs = [good.get(a, (1.0, "pixel")) for a in names]
+    return tuple(s for s, _ in pairs), tuple(u for _, u in pairs)
+
+
+def _ome_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
+    """PhysicalSizeX/Y/Z, each with its own unit (default µm), and TimeIncrement (default s)."""
+    found: dict[str, tuple[float, str]] = {}
+    if (pixels := _ome(tif).find("{*}Image/{*}Pixels")) is None:
+        return found
+    for axis, key, default in [(a, f"PhysicalSize{a}", "µm") for a in "ZYX"] + [("T", "TimeIncrement", "s")]:
+        if unit := known_unit(pixels.get(f"{key}Unit", default)):
+            found[axis] = (_number(pixels.get(key, "")), unit)
+    return found
+
+
+def _imagej_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
+    """XY from the resolution tags, Z from `spacing`, time from `finterval`, in ImageJ's own unit; inches mean print."""
+    meta = tif.imagej_metadata or {}
+    found: dict[str, tuple[float, str]] = {}
+    unit = known_unit(str(meta.get("unit", "")))
+    if unit not in (None, "inch"):
+        found = _tag_spacing(tif, unit)
+        found["Z"] = (_number(meta.get("spacing")), unit)
+    found["T"] = (_number(meta.get("finterval")), "second")
+    return found
+
+
+def _number(text: object) -> float:
+    """A number as files write it, with a decimal point or comma; NaN for anything else."""
+    try:
+        return float(str(text).replace(",", "."))
+    except ValueError:
+        return float("nan")
+
+
+def _tag_spacing(tif: tifffile.TiffFile, unit: str | None) -> dict[str, tuple[float, str]]:
+    """X and Y from XResolution and YResolution; without a unit of its own only centimetres count (inches mean print)."""
+    tags = tif.pages.first.tags
+    if unit is None and tags.valueof("ResolutionUnit") != 3:
+        return {}
+    found = {}
+    for axis, tag in (("X", "XResolution"), ("Y", "YResolution")):
+        pixels, units = tags.valueof(tag, default=(0, 1))
+        if pixels:
+            found[axis] = (units / pixels, unit) if unit else (1e4 * units / pixels, "micrometer")
+    return found
+
+
+def _looks(tif: tifffile.TiffFile) -> tuple[dict[int, RGBA] | None, dict[int, str] | None, dict[str, float]]:
+    """Colours and names of the label values, and the origin, of a label file written by this package; nothing of any other."""
+    nothing: tuple[None, None, dict[str, float]] = None, None, {}
+    if MARK not in (tif.ome_metadata or ""):
+        return nothing
+    text = _ome(tif).findtext("{*}Image/{*}Description", "")
+    try:
+        found = json.loads(text)
+        colors = {int(value): (c[0], c[1], c[2], c[3]) for value, c in found[MARK].items()}
+        names = {int(value): str(name) for value, name in found.get(NAMES, {}).items()}
+        origin = {str(axis): float(at) for axis, at in found.get(ORIGIN, {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return nothing
+    return colors, names or None, {axis: at for axis, at in origin.items() if np.isfinite(at)}

@@ -1,0 +1,1 @@
+"""From blocks of labels to files that are whole or not there."""

@@ -1,0 +1,147 @@
+"""Where an output goes: what its path means, the folder around it, and what may be in its way."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from napari_limn.durable import aside, disk_faults, remove
+from napari_limn.errors import LimnError
+from napari_limn.volume.axes import GRID
+from napari_limn.volume.reading.omezarr import open_zarr
+from napari_limn.volume.reading.open import TIFF_SUFFIXES, ZARR_SUFFIXES, places_of
+from napari_limn.volume.writing.zarr_output import CLASSES, image_levels, list_labels
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from napari_limn.volume.volume import Volume
+
+_LABEL_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What a path means: the format, the folder that must exist, where the labels lie, and the levels prescribed."""
+
+    kind: Literal["tiff", "zarr", "label"]
+    folder: Path
+    labels: str = "."
+    levels: int | None = None
+
+
+def home_of(path: Path) -> Home:
+    """What the path of an output means; nothing is made.
+
+    Raises
+    ------
+    LimnError
+        For a suffix that is not known, a name that not every system can store, or labels of an image that takes none.
+    """
+    image = path.parent.parent
+    if path.parent.name == "labels" and any(
+        (image / n).is_file() for n in ("zarr.json", ".zgroup", ".zattrs")
+    ):
+        if not _LABEL_NAME.fullmatch(path.name) or path.name.endswith(".partial"):
+            raise LimnError(
+                f"{path.name!r}: found a name that not every system can store, expected 1 to 64 of the letters "
+                "A-Z a-z 0-9 _ . - for labels inside an image."
+            )
+        return Home("label", image, levels=image_levels(image))
+    suffix = path.suffix.lower()
+    if suffix in TIFF_SUFFIXES:
+        return Home("tiff", path.parent, levels=1)
+    if suffix in ZARR_SUFFIXES:
+        return Home("zarr", path.parent, f"labels/{CLASSES}")
+    raise LimnError(
+        f"{path.name}: found suffix {suffix or '(none)'!r}, expected .tif or .ome.zarr for the labels."
+    )
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of labels inside an image, which are its first.
+
+    Raises
+    ------
+    LimnError
+        If there is no folder for any other output, or `path` is none.
+    """
+    if path.parent.is_dir():
+        return
+    if home_of(path).kind != "label":
+        raise LimnError(f"{path.parent}: there is no such folder to write {path.name} into; create it first.")
+    with disk_faults(path):
+        list_labels(path.parent)
+
+
+def clear_up(path: Path) -> None:
+    """What is left to do for an output that has got its name."""
+    remove(aside(path))
+    if home_of(path).kind == "label":
+        list_labels(path.parent, path.name)
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Refuse to write over what is there.
+
+    Raises
+    ------
+    LimnError
+        If `path` exists and `overwrite` is not set.
+    """
+    if path.exists() and not overwrite:
+        raise LimnError(f"{path}: exists already; choose another name, or say --overwrite.")
+
+
+def refuse_misplaced(path: Path, image: Volume) -> None:
+    """Refuse a path where labels would destroy their image, or lie in one of another size; only metadata are read.
+
+    Raises
+    ------
+    LimnError
+        If `path` is the image or holds it, lies inside it elsewhere than in its ``labels``, or lies in the labels of an
+        image of another grid; and as :func:`home_of`.
+    """
+    refuse_replacing(path, image)
+    home = home_of(path)
+    if home.kind != "label":
+        return
+    other = open_zarr(home.folder)
+    if image.grid != other.grid and _extents(image) != _extents(other):
+        raise LimnError(
+            f"{path}: found labels of {GRID} size {image.grid} for the image {home.folder.name} of size {other.grid}, "
+            "expected the same; choose a name outside of that image, which ends in .ome.zarr."
+        )
+
+
+def refuse_replacing(path: Path, image: Volume) -> None:
+    """The part of :func:`refuse_misplaced` that holds for any image that labels are not of, too.
+
+    Raises
+    ------
+    LimnError
+        If `path` is the image or holds it, or lies inside it elsewhere than in its ``labels``; and as :func:`home_of`.
+    """
+    inside = home_of(path).kind == "label"
+    for place in places_of(image):
+        if _lies_in(place, path):
+            raise LimnError(
+                f"{path}: found {place} there, the labels would replace an image; choose another name."
+            )
+        if not inside and _lies_in(path, place):
+            raise LimnError(
+                f"{path}: found a name inside the image {place}, expected one outside of it, or IMAGE/labels/NAME of an "
+                "OME-Zarr image; choose another name."
+            )
+
+
+def _lies_in(path: Path, outer: Path) -> bool:
+    """Whether a path is another or lies in it; the files decide, which may have several names."""
+    path = path.resolve()
+    return outer.exists() and any(p.exists() and p.samefile(outer) for p in (path, *path.parents))
+
+
+def _extents(image: Volume) -> list[int]:
+    """Extents in the order of the array, whatever a person calls its axes."""
+    return [int(n) for n, a in zip(image.data.shape, image.axes.names, strict=True) if a != "C" and n > 1]
