@@ -22,7 +22,7 @@ from napari_limn.errors import LimnError
 from napari_limn.inference.engines.blocks import BlockEngine
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.sweeping import SweepEngine
-from napari_limn.inference.planning.plan import feet_on_grid, make_plan
+from napari_limn.inference.planning.plan import footprints_on_grid, make_plan
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import blocks, slices, whole
 from napari_limn.volume.intensity import fit_scaling
@@ -58,7 +58,7 @@ def sizes(spec: limn.UNetSpec, grid: tuple[int, ...], limits: list[float]) -> li
             found.add(make_plan(spec, grid, int(limit * 1e9)).block)
         except LimnError:
             continue
-    steps = [f.step for f in feet_on_grid(spec)]
+    steps = [f.step for f in footprints_on_grid(spec)]
     return sorted(
         found | {tuple(s * n if s > 1 else 1 for s in steps) for n in ((2, 4, 8) if spec.ndim == 2 else (8,))}
     )

@@ -27,7 +27,7 @@ from scipy import ndimage
 from napari_limn._napari.painting.recorder import journals_of
 from napari_limn._napari.painting.strokes import StrokesWidget
 from napari_limn.annotation.journal.format import Header, Journal, read_journal, replay
-from napari_limn.annotation.journal.recording import Painted, Recording
+from napari_limn.annotation.journal.recording import Recording, StrokePiece
 from napari_limn.annotation.strokes import find_paint
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.volume import Volume
@@ -116,7 +116,7 @@ def dense() -> None:
         times = [time.process_time()]
         recording = Recording(lambda: Journal.create(Path(folder) / "cells.strokes.jsonl", header), labels)
         times.append(time.process_time())
-        recording.painted([Painted(((3, 4), (10, 20), (10, 20)), None, 1)])
+        recording.painted([StrokePiece(((3, 4), (10, 20), (10, 20)), None, 1)])
         times.append(time.process_time())
         recording.close()
     added, corrected = np.diff(times)

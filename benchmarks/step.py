@@ -16,11 +16,11 @@ import torch
 
 import napari_limn as limn
 from napari_limn import samples
-from napari_limn.training.data.painted import gather
+from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.losses import masked_loss
-from napari_limn.training.run import Run
-from napari_limn.training.trainer import begin
+from napari_limn.training.run import TrainingRun
+from napari_limn.training.trainer import initial_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,10 +35,10 @@ def timed(run: Callable[[], object]) -> float:
 def ratio(preset: str, rounds: int) -> tuple[float, float]:
     """Seconds of a step, and of forward and backward alone."""
     spec = limn.TrainSpec(preset=preset)
-    painted = gather(samples.PAINTED.image, samples.PAINTED.strokes, spec, None, {}, {})
-    start = begin(spec, painted, None)
+    painted = collect_training_data(samples.PAINTED.image, samples.PAINTED.strokes, spec, None, {}, {})
+    start = initial_model(spec, painted, None)
     data = TrainingSet(painted, start.spec.network, spec)
-    run = Run(start, spec, data)
+    run = TrainingRun(start, spec, data)
     learning = run.learning()
     while not run.steps:  # from then on there are soft targets
         next(learning)

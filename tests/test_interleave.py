@@ -13,7 +13,7 @@ from napari_limn.annotation.classes import Classes
 from napari_limn.events import BlockDone, Improved, Step, Viewing, Waiting, Working
 from napari_limn.inference import view as view_module
 from napari_limn.inference.view import View, ViewPredictor
-from napari_limn.interleave import by_turns
+from napari_limn.interleave import interleaved
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
@@ -69,7 +69,9 @@ def heard(events, count):
 
 def test_the_first_model_is_seen_at_once_and_both_get_half_of_the_time(clock):
     view = View(whole(VOLUME.grid))
-    events = heard(by_turns(training(clock, [model_of(0)], 10**6), predictor(clock, 0.01), lambda: view), 200)
+    events = heard(
+        interleaved(training(clock, [model_of(0)], 10**6), predictor(clock, 0.01), lambda: view), 200
+    )
     kinds = [type(event) for event in events]
     assert kinds[:3] == [Improved, Viewing, BlockDone]
     while_seen = kinds[3 : len(kinds) - kinds[::-1].index(BlockDone)]
@@ -80,7 +82,7 @@ def test_the_first_model_is_seen_at_once_and_both_get_half_of_the_time(clock):
 def test_training_gets_its_half_where_blocks_take_long(clock):
     view = View(whole(VOLUME.grid))
     events = heard(
-        by_turns(training(clock, [model_of(0)], 10**6, took=0.1), predictor(clock, 0.5), lambda: view), 300
+        interleaved(training(clock, [model_of(0)], 10**6, took=0.1), predictor(clock, 0.5), lambda: view), 300
     )
     steps = [e.seconds for e in events if isinstance(e, Step)]
     assert 0.3 < 0.1 * len(steps) / steps[-1] < 0.9
@@ -88,7 +90,7 @@ def test_training_gets_its_half_where_blocks_take_long(clock):
 
 def test_while_training_rests_all_time_is_the_views(clock):
     view = View(((0, 1), (0, 1), (0, 5), (0, 5)))
-    events = heard(by_turns(training(clock, [model_of(0)], 1), predictor(clock, 1.0), lambda: view), 12)
+    events = heard(interleaved(training(clock, [model_of(0)], 1), predictor(clock, 1.0), lambda: view), 12)
     done = [e for e in events if isinstance(e, BlockDone)]
     assert len(done) == 3, "the block on screen and its two neighbours"
     assert isinstance(events[-1], Working)
@@ -97,7 +99,7 @@ def test_while_training_rests_all_time_is_the_views(clock):
 def test_a_better_model_is_seen_in_place_of_the_old_one(clock):
     models, view = [model_of(0), model_of(1)], View(whole(VOLUME.grid))
     predicting = predictor(clock, 0.01)
-    events = heard(by_turns(training(clock, models, 100), predicting, lambda: view), 260)
+    events = heard(interleaved(training(clock, models, 100), predicting, lambda: view), 260)
     assert sum(isinstance(e, BlockDone) for e in events) == 32
     assert sum(isinstance(e, Viewing) for e in events) == 1
     assert len(predicting.computed(models[1])[1]) == 16
@@ -118,7 +120,7 @@ def test_another_network_is_taken_up_though_the_view_has_left_the_block_of_befor
 def test_a_field_of_a_few_blocks_comes_at_once_and_training_gets_its_time_afterwards(clock):
     models, view = [model_of(0), model_of(1)], View(whole(VOLUME.grid))
     started = predictor(clock, 0.0002)
-    events = heard(by_turns(training(clock, models, 60, took=0.1), started, lambda: view), 100)
+    events = heard(interleaved(training(clock, models, 60, took=0.1), started, lambda: view), 100)
     kinds = [type(e) for e in events]
     second = [i for i, kind in enumerate(kinds) if kind is Improved][1]
     assert kinds[second + 1 : second + 13] == [BlockDone] * 12, "steps came in between blocks that are near"
@@ -132,7 +134,7 @@ def test_while_a_classifier_is_fitted_blocks_beside_the_view_do_not_take_all_the
             yield Working()
 
     view = View(((0, 1), (0, 1), (0, 5), (0, 5)))
-    events = heard(by_turns(fitting(), predictor(clock, 0.1), lambda: view), 40)
+    events = heard(interleaved(fitting(), predictor(clock, 0.1), lambda: view), 40)
     assert sum(isinstance(e, BlockDone) for e in events) <= 3
 
 
@@ -141,4 +143,4 @@ def test_training_that_ends_ends_it():
         yield Working()
 
     made = ViewPredictor(VOLUME, lambda dtype: np.zeros((50, 60), dtype), "cpu")
-    assert list(by_turns(short(), made, lambda: View(whole(VOLUME.grid)))) == [Working()]
+    assert list(interleaved(short(), made, lambda: View(whole(VOLUME.grid)))) == [Working()]

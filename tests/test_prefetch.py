@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from napari_limn.concurrency import Ahead, Stopped
+from napari_limn.concurrency import Prefetch, Stopped
 
 
 class Tensor:
@@ -37,7 +37,7 @@ def patient(ahead):
 
 
 def test_items_come_in_order_and_the_end_stays_the_end():
-    with Ahead(lambda _: iter(range(1, 50))) as numbers:
+    with Prefetch(lambda _: iter(range(1, 50))) as numbers:
         assert list(numbers) == list(range(1, 50))
         for _ in range(3):
             with pytest.raises(StopIteration):
@@ -51,7 +51,7 @@ def test_an_error_comes_as_itself_after_the_items_before_it_and_then_the_end():
         yield 1
         raise KeyError("a name")
 
-    with Ahead(broken) as found:
+    with Prefetch(broken) as found:
         assert patient(found) == 1
         with pytest.raises(KeyError, match="a name"):
             patient(found)
@@ -67,12 +67,12 @@ def test_an_error_while_a_stage_is_closed_comes_as_itself_too():
         finally:
             raise OSError("cannot be closed")
 
-    with Ahead(broken) as found, pytest.raises(OSError, match="cannot be closed"):
+    with Prefetch(broken) as found, pytest.raises(OSError, match="cannot be closed"):
         list(found)
 
 
 def test_closing_twice_is_fine_and_leaves_the_end():
-    found = Ahead(lambda _: iter([1, 2, 3, 4, 5]))
+    found = Prefetch(lambda _: iter([1, 2, 3, 4, 5]))
     found.close()
     found.close()
     with pytest.raises(StopIteration):
@@ -90,7 +90,7 @@ def test_no_more_than_the_queue_holds_is_made_ahead():
                 full.set()
             yield number
 
-    with Ahead(counted, 2) as found:
+    with Prefetch(counted, 2) as found:
         assert patient(found) == 0
         assert full.wait(60)
         assert max(made) == 3
@@ -112,7 +112,7 @@ def test_closing_ends_a_stage_that_asks_whether_to_go_on_and_closes_its_generato
         finally:
             ended.append("closed")
 
-    with Ahead(endless):
+    with Prefetch(endless):
         assert began.wait(60)
     assert ended == ["stopped", "closed"]
     assert not threads()
@@ -130,7 +130,7 @@ def test_what_waits_is_free_once_closed():
                 full.set()
             yield tensor
 
-    found = Ahead(tensors, 2)
+    found = Prefetch(tensors, 2)
     assert full.wait(60)
     assert any(ref() is not None for ref in made)
     found.close()
@@ -153,14 +153,14 @@ def test_what_a_stage_held_is_free_when_its_error_arrives_whether_it_is_taken_or
         yield tensor
         work(tensor)
 
-    with Ahead(broken) as found:
+    with Prefetch(broken) as found:
         assert isinstance(patient(found), Tensor)
         with pytest.raises(MemoryError, match="no room beside Tensor") as caught:
             patient(found)
         assert caught.value.__traceback__ is not None
         assert [ref() for ref in held if ref() is not None] == []  # even while the error lives
     failed.clear()
-    left = Ahead(broken)
+    left = Prefetch(broken)
     assert failed.wait(60)
     left.close()
     assert [ref() for ref in held if ref() is not None] == []
@@ -180,7 +180,7 @@ def test_an_error_that_was_handled_is_gone_itself():
         yield
 
     def handled():
-        with Ahead(broken) as found, suppress(Odd):
+        with Prefetch(broken) as found, suppress(Odd):
             patient(found)
 
     handled()

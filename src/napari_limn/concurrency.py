@@ -49,7 +49,7 @@ class Stopped(Exception):  # noqa: N818
     """Ends a stage that nobody waits for any more."""
 
 
-class Ahead(Generic[T]):
+class Prefetch(Generic[T]):
     """What a generator yields, computed in a thread of its own, at most `most` items ahead of who takes them.
 
     An exception of the generator surfaces, as itself, where its item would have been. :meth:`close` ends the thread, at
@@ -120,7 +120,7 @@ class Ahead(Generic[T]):
             while True:
                 self._queue.get_nowait()
 
-    def __enter__(self) -> Ahead[T]:
+    def __enter__(self) -> Prefetch[T]:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -19,7 +19,7 @@ _SHARE = (1 / 2, 1 / 10, 1 / 10)
 _AHEAD = 1.0  # seconds that what is on the screen may take in advance: blocks of one model then come one upon the other
 
 
-def by_turns(
+def interleaved(
     training: Generator[Event, None, None], predictor: ViewPredictor, view_now: Callable[[], View]
 ) -> Generator[Event, None, None]:
     """Train, and predict what is looked at with the best model so far.

@@ -70,7 +70,7 @@ class ModelSpec:
                 "expected as many; the specification does not fit together."
             )
 
-    def doubts(self, volume: Volume) -> list[str]:
+    def spacing_warnings(self, volume: Volume) -> list[str]:
         """Whether voxels of an image have another size than those of training, a sentence each; of lengths only, in whatever unit."""
         unit, spacing = volume.axes.units[volume.axes.names.index("X")], volume.axes.spacing
         if unit not in CENTIMETRES or self.unit not in CENTIMETRES:
@@ -196,9 +196,9 @@ class Model:
         smaller.load_state_dict({name: state[name] for name in smaller.state_dict()})
         return Model(replace(self.spec, network=smaller.spec), smaller.train(self.network.training))
 
-    def called(self, legend: Legend) -> Model:
+    def with_legend(self, legend: Legend) -> Model:
         """The same model, its classes with the names and colours of a legend."""
-        classes = self.spec.classes.called(legend.names, legend.colors)
+        classes = self.spec.classes.with_legend(legend.names, legend.colors)
         return (
             self if classes == self.spec.classes else replace(self, spec=replace(self.spec, classes=classes))
         )

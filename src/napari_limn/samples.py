@@ -19,7 +19,7 @@ COLORS: dict[int, RGBA] = {1: (0.35, 0.55, 0.95, 1.0), 2: (1.0, 0.75, 0.2, 1.0),
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SampleImage:
     """Paths of an image (0.1 µm pixels), its full truth in paint values, and strokes on it, if there are any."""
 
     image: Path
@@ -27,5 +27,5 @@ class Sample:
     strokes: Path | None = None
 
 
-PAINTED = Sample(DATA / "sem_rat3.tif", DATA / "sem_rat3_truth.tif", DATA / "sem_rat3_strokes.tif")
-UNSEEN = Sample(DATA / "sem_rat3b.tif", DATA / "sem_rat3b_truth.tif")
+PAINTED = SampleImage(DATA / "sem_rat3.tif", DATA / "sem_rat3_truth.tif", DATA / "sem_rat3_strokes.tif")
+UNSEEN = SampleImage(DATA / "sem_rat3b.tif", DATA / "sem_rat3b_truth.tif")

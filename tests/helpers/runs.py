@@ -12,7 +12,7 @@ from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Working
 from napari_limn.inference import run as run_module
-from napari_limn.inference.engines.evaluator import feet_on_grid
+from napari_limn.inference.engines.evaluator import footprints_on_grid
 from napari_limn.inference.planning.plan import Plan
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model, ModelSpec
@@ -61,10 +61,11 @@ def model_of(factors, *, norm="batch", seed=2):
 
 def plan_of(model, grid, kind, block, column=None, limit=1_000_000):
     """A plan as `plan_beside` makes them, whatever memory it would take."""
-    feet, tile = feet_on_grid(model.spec.network), None
+    footprints, tile = footprints_on_grid(model.spec.network), None
     if kind == "blended":
         tile = tuple(
-            b if n == 1 or f.step == f.halo == 1 else 2 * b for b, n, f in zip(block, grid, feet, strict=True)
+            b if n == 1 or f.step == f.halo == 1 else 2 * b
+            for b, n, f in zip(block, grid, footprints, strict=True)
         )
         tile = tuple(1 if a < 4 - model.spec.network.ndim else t for a, t in enumerate(tile))
     count = prod(
@@ -72,7 +73,7 @@ def plan_of(model, grid, kind, block, column=None, limit=1_000_000):
         for n, b, c in zip(grid, block, column or grid, strict=True)
     )
     assert column is not None or count == count_blocks(grid, block)
-    halo = (0, 0, 0, 0) if kind == "swept" else tuple(f.halo for f in feet)
+    halo = (0, 0, 0, 0) if kind == "swept" else tuple(f.halo for f in footprints)
     return Plan(
         grid=grid, block=block, halo=halo, blocks=count, peak_bytes=limit, limit=limit, work=1.0,
         exact=kind != "blended", swept=kind == "swept", tile=tile, column=column,
@@ -95,7 +96,7 @@ def limits_of(model, volume, out=None):
     with suppress(LimnError):
         while True:
             spec = PredictSpec(memory=limits[-1] - 1, device="cpu")
-            limits.append(run_module.Run.prepared(model, volume, spec, out, {}).plan.peak_bytes)
+            limits.append(run_module.PredictionRun.prepared(model, volume, spec, out, {}).plan.peak_bytes)
     return limits[1:]
 
 

@@ -23,7 +23,7 @@ from napari_limn.inference.pipeline import (
     prediction_events,
 )
 from napari_limn.inference.planning.plan import choose_plan
-from napari_limn.inference.run import Run
+from napari_limn.inference.run import PredictionRun
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
@@ -77,7 +77,7 @@ def few_blocks(model, volume, wanted=4, out=None):
     out = out or in_memory(volume, model.spec.classes.dtype)
     for limit in limits_of(model, volume, out):
         spec = PredictSpec(memory=limit, device="cpu")
-        if Run.prepared(model, volume, spec, out, {}).plan.blocks >= wanted:
+        if PredictionRun.prepared(model, volume, spec, out, {}).plan.blocks >= wanted:
             return spec
     raise AssertionError(f"no limit gives {wanted} blocks")
 
@@ -307,8 +307,8 @@ def test_sizes_are_compared_in_whatever_unit_and_planes_where_the_network_looks_
             spacing=(0.5, 0.1, 0.1),
             unit="micrometer",
         )
-        assert len(spec.doubts(stack)) == count
-        assert all("planes are 2 micrometer apart" in doubt for doubt in spec.doubts(stack))
+        assert len(spec.spacing_warnings(stack)) == count
+        assert all("planes are 2 micrometer apart" in doubt for doubt in spec.spacing_warnings(stack))
 
 
 def test_sizes_in_pixels_say_nothing():

@@ -38,7 +38,7 @@ from runs import (
 )  # fmt: skip
 from torch import nn
 
-from napari_limn.concurrency import Ahead
+from napari_limn.concurrency import Prefetch
 from napari_limn.errors import LimnError
 from napari_limn.events import Noted, Planned, Warned, drain
 from napari_limn.inference import ledger as ledger_module
@@ -47,7 +47,7 @@ from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.sweeping import SweepEngine
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
-from napari_limn.inference.run import Run
+from napari_limn.inference.run import PredictionRun
 from napari_limn.inference.streaming.kernels import Convolution
 from napari_limn.inference.streaming.sweep import Sweep
 from napari_limn.volume.intensity import fit_scaling
@@ -292,7 +292,7 @@ def test_the_first_labels_inside_an_image_are_listed_even_if_the_run_was_killed_
 @pytest.mark.parametrize("before", [2, 3])
 def test_a_run_goes_on_in_as_many_threads_as_it_began_with(tmp_path, patch, monkeypatch, before):
     model, volume = set_up("swept volume", patch)
-    path, seen, computed = tmp_path / "labels.ome.zarr", [], Run._batches
+    path, seen, computed = tmp_path / "labels.ome.zarr", [], PredictionRun._batches
 
     def spying(*args):
         batches, share = computed(*args)
@@ -305,7 +305,7 @@ def test_a_run_goes_on_in_as_many_threads_as_it_began_with(tmp_path, patch, monk
     finally:
         torch.set_num_threads(now)
     assert Ledger.recorded(path)["threads"] == before
-    monkeypatch.setattr(Run, "_batches", spying)
+    monkeypatch.setattr(PredictionRun, "_batches", spying)
     for _ in prediction_events(model, volume, path):
         pass
     assert set(seen) == {before}
@@ -420,11 +420,11 @@ def test_a_journal_without_its_files_holds_nobody_up(tmp_path, patch, suffix):
 @pytest.mark.parametrize("again", ["journal alone", "overwrite", "files"])
 def test_what_a_journal_says_counts_only_where_the_run_goes_on_from_it(tmp_path, patch, monkeypatch, again):
     model, volume = set_up("swept plane", patch)
-    path, prepared, seen = tmp_path / "labels.ome.zarr", Run.prepared, []
+    path, prepared, seen = tmp_path / "labels.ome.zarr", PredictionRun.prepared, []
     interrupted(prediction_events(model, volume, path, PredictSpec(precision="float32")), 9)
     if again == "journal alone":
         shutil.rmtree(path.with_name(path.name + ".partial"))
-    monkeypatch.setattr(Run, "prepared", lambda *args: seen.append(args[-1]) or prepared(*args))
+    monkeypatch.setattr(PredictionRun, "prepared", lambda *args: seen.append(args[-1]) or prepared(*args))
     assert predict(model, volume, path, overwrite=again == "overwrite") == path
     assert bool(seen[0]) == (again == "files")
 
@@ -625,7 +625,7 @@ def test_a_file_that_cannot_be_read_at_one_place_is_named_with_the_place(patch):
 @pytest.mark.parametrize("name", ["swept plane", "columns of volumes", "tiled frames", "blended volume"])
 def test_cancelling_waits_for_one_layer_at_most(patch, monkeypatch, name):
     model, volume = set_up(name, patch)
-    held, closing, layers, close = threading.Event(), threading.Event(), [], Ahead.close
+    held, closing, layers, close = threading.Event(), threading.Event(), [], Prefetch.close
 
     def closed(self):
         self._stop.set()
@@ -647,7 +647,7 @@ def test_cancelling_waits_for_one_layer_at_most(patch, monkeypatch, name):
     else:
         for kind in (nn.Conv2d, nn.Conv3d, Convolution):
             monkeypatch.setattr(kind, "forward", counted(kind.forward))
-    monkeypatch.setattr(Ahead, "close", closed)
+    monkeypatch.setattr(Prefetch, "close", closed)
     run = prediction_events(model, volume)
     for _ in run:
         if held.is_set():
@@ -658,13 +658,13 @@ def test_cancelling_waits_for_one_layer_at_most(patch, monkeypatch, name):
 
 def test_who_waits_for_a_block_may_cancel_every_quarter_of_a_second(patch, monkeypatch):
     model, volume = set_up("swept plane", patch)
-    asked, real = [], Ahead.next_within
+    asked, real = [], Prefetch.next_within
 
     def nothing_yet(self, seconds):
         asked.append(seconds)
         return None if len(asked) < 4 else real(self, 60)
 
-    monkeypatch.setattr(Ahead, "next_within", nothing_yet)
+    monkeypatch.setattr(Prefetch, "next_within", nothing_yet)
     events = prediction_events(model, volume)
     kinds = [type(next(events)).__name__ for _ in range(4)]
     events.close()

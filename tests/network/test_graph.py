@@ -67,12 +67,12 @@ def test_legal_sizes_are_those_that_divide_and_leave_an_output(factors):
 @pytest.mark.parametrize("factors", [FACTORS["2d"], FACTORS["volume"], FACTORS["deep"]])
 def test_unpadded_output_is_smaller_by_twice_the_shrink(skip, factors):
     spec = UNetSpec(width=1, factors=factors, padding="valid", norm="none", skip=skip)
-    feet = footprint(spec)
+    footprints = footprint(spec)
     for extra in range(3):
-        size = tuple(f.smallest + extra * f.step for f in feet)
+        size = tuple(f.smallest + extra * f.step for f in footprints)
         with torch.device("meta"):
             network = UNet(spec)
-        assert runs(network, size) == tuple(n - 2 * f.shrink for n, f in zip(size, feet, strict=True))
+        assert runs(network, size) == tuple(n - 2 * f.shrink for n, f in zip(size, footprints, strict=True))
 
 
 @given(

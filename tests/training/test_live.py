@@ -12,13 +12,13 @@ import torch
 
 from napari_limn.annotation.legend import Legend
 from napari_limn.annotation.snapshot import Snapshot
-from napari_limn.events import Improved, Repainted, Scored, Step, Waiting, Warned, Working
+from napari_limn.events import Improved, LabelsChanged, Scored, Step, Waiting, Warned, Working
 from napari_limn.model import Model
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.training import live as module
 from napari_limn.training import run as loop
 from napari_limn.training.live import live_events
-from napari_limn.training.run import Run
+from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
 
 torch.set_num_threads(1)
@@ -87,15 +87,15 @@ def test_it_waits_for_two_classes_then_trains_then_rests_until_there_is_more():
 
 def test_new_paint_is_taken_between_two_steps_and_nothing_is_begun_anew(monkeypatch):
     begun = []
-    monkeypatch.setattr(module, "Run", lambda *of: begun.append(of) or Run(*of))
+    monkeypatch.setattr(module, "TrainingRun", lambda *of: begun.append(of) or TrainingRun(*of))
     hand = Hand((5, 1), (9, 2))
     spec = replace(SPEC, steps=4000)  # scored every 200 steps
     with closing(live_events(IMAGE, hand.paint, spec)) as events:
         take(events, Step)
         hand.stroke(30, 1)
-        heard = take(events, Repainted, 10)
+        heard = take(events, LabelsChanged, 10)
         assert not heard[-1].counts
-        assert take(events, Repainted, 10)[-1].counts
+        assert take(events, LabelsChanged, 10)[-1].counts
         heard = take(events, Improved)
         steps = [e.step for e in heard if isinstance(e, Step)]
         assert steps == list(range(steps[0], 201)), "steps are not counted on"
@@ -120,16 +120,18 @@ def test_answers_to_strokes_that_come_one_upon_the_other_are_some_time_apart(mon
         take(events, Step)
         hand.stroke(30, 1)
         heard = take(events, Improved)
-        assert [e.counts for e in heard if isinstance(e, Repainted)] == [False]
+        assert [e.counts for e in heard if isinstance(e, LabelsChanged)] == [False]
 
 
 def test_the_classifier_answers_each_stroke_and_the_judge_comes_after(monkeypatch):
     taught = []
-    teaching = loop.teaching
+    fit_classifier = loop.fit_classifier
     monkeypatch.setattr(
         loop,
-        "teaching",
-        lambda *of, how, **more: taught.append((of[1].target.copy(), how)) or teaching(*of, how=how, **more),
+        "fit_classifier",
+        lambda *of, how, **more: (
+            taught.append((of[1].target.copy(), how)) or fit_classifier(*of, how=how, **more)
+        ),
     )
     hand = Hand(*((row, value) for row in range(3, 60, 8) for value in (1, 2)))
     network = replace(TINY, pixels=PixelSpec(scales=((1.0, 1.0),)))
@@ -227,9 +229,9 @@ def test_it_says_when_strokes_are_noticed_and_when_they_count_and_warns_once_a_r
         hand.stroke(20, 1)
         heard += take(events, Waiting)
     kinds = [
-        e for e in heard if type(e) in (Warned, Repainted, Waiting)
+        e for e in heard if type(e) in (Warned, LabelsChanged, Waiting)
     ]  # what the check-up found comes besides
-    assert [type(e) for e in kinds] == [Warned, Waiting, Repainted, Repainted, Warned, Waiting]
+    assert [type(e) for e in kinds] == [Warned, Waiting, LabelsChanged, LabelsChanged, Warned, Waiting]
     assert [e.counts for e in kinds[2:4]] == [False, True]
 
 

@@ -108,13 +108,13 @@ def test_a_ripe_network_is_shown_unless_it_is_surely_worse():
     for clear, shown in ((1.5, True), (-3.0, False)):
         judge, _ = judged(Answer(1.5))
         assert not judge.network(network_that(Answer(clear))).better
-        assert judge.network(network_that(Answer(clear)), ripe=True).better is shown
+        assert judge.network(network_that(Answer(clear)), mature=True).better is shown
 
 
 def test_a_network_that_is_taught_what_is_held_out_is_never_shown_alone():
     for taught, share in ((False, 0.0), (True, 0.25)):
         judge, _ = judged(Answer(-12.0), taught=taught)
-        assert judge.network(network_that(Answer(5.0)), ripe=True).share == share
+        assert judge.network(network_that(Answer(5.0)), mature=True).share == share
 
 
 def test_the_younger_a_network_the_more_the_classifier_counts_beside_it():
@@ -126,10 +126,10 @@ def test_the_younger_a_network_the_more_the_classifier_counts_beside_it():
 
 def test_a_network_that_is_taught_what_is_held_out_must_be_ripe():
     judge, _ = judged(Answer(1.5), taught=True)
-    green = judge.network(network_that(Answer(5.0)))
-    assert not green.better
-    assert green.score is not None
-    assert judge.network(network_that(Answer(5.0)), ripe=True).better
+    immature = judge.network(network_that(Answer(5.0)))
+    assert not immature.better
+    assert immature.score is not None
+    assert judge.network(network_that(Answer(5.0)), mature=True).better
     assert judge.network(network_that(Answer(5.0))).better
     before, _ = judged(Answer(1.5), taught=True, proven=True)  # shown before this training
     assert before.network(network_that(Answer(5.0))).better
@@ -150,8 +150,8 @@ def test_with_nothing_held_out_the_classifier_stays_unless_that_was_asked_for():
     assert Judge([], trusting=True).network(network, share=0.9).share == 0.9
     taught = Judge([], taught=True)
     assert not taught.network(network).better
-    assert taught.network(network, ripe=True).better
-    assert not Judge([]).network(network, ripe=True).better
+    assert taught.network(network, mature=True).better
+    assert not Judge([]).network(network, mature=True).better
 
 
 def test_a_classifier_is_judged_as_exactly_where_networks_compute_in_bfloat16():

@@ -73,8 +73,8 @@ def same_weights(one, other):
 
 def test_thirty_steps_learn_two_areas(trained):
     model, _ = trained
-    unseen = truth_of()[::-1].copy()
-    assert score(predict(model, image_of(unseen, seed=9)), unseen).mean_iou > 0.9
+    forgotten_classes = truth_of()[::-1].copy()
+    assert score(predict(model, image_of(forgotten_classes, seed=9)), forgotten_classes).mean_iou > 0.9
     assert model.spec.score > 0.9
 
 
@@ -441,8 +441,10 @@ def blobs(size=96):
 )
 def test_every_loss_and_network_learns_two_areas(change):
     model = train(IMAGE, STROKES, replace(SPEC, **{"steps": 60} | change))
-    unseen = truth_of()[::-1].copy()
-    assert score(predict(model, image_of(unseen, seed=9)), unseen).mean_iou > 0.7  # by chance .25 to .5
+    forgotten_classes = truth_of()[::-1].copy()
+    assert (
+        score(predict(model, image_of(forgotten_classes, seed=9)), forgotten_classes).mean_iou > 0.7
+    )  # by chance .25 to .5
 
 
 @pytest.mark.parametrize("norm", ["channel", "rms", "group", "instance"])
@@ -455,9 +457,9 @@ def test_norms_that_take_brightness_away_learn_from_texture(norm):
     # long is up to the rounding of the processor
     network = replace(TINY, norm=norm, width=16)
     spec = replace(SPEC, network=network, rate=3e-3, steps=140, augment=AugmentSpec(noise=0.0))
-    unseen = truth_of()[::-1].copy()
-    found = predict(train(grainy(TRUTH, 0), STROKES, spec), grainy(unseen, 9))
-    assert score(found, unseen).mean_iou > 0.8
+    forgotten_classes = truth_of()[::-1].copy()
+    found = predict(train(grainy(TRUTH, 0), STROKES, spec), grainy(forgotten_classes, 9))
+    assert score(found, forgotten_classes).mean_iou > 0.8
 
 
 def test_heavier_classes_take_more_room():

@@ -8,7 +8,7 @@ import tifffile
 import torch
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
-from napari_limn._napari.layers.refresh import Follower
+from napari_limn._napari.layers.refresh import LayerRefresher
 from napari_limn._napari.panel.models import SHELF
 from napari_limn._napari.prediction.compare import keep
 from napari_limn.inference.pipeline import PredictSpec, predict
@@ -133,7 +133,7 @@ def test_only_blocks_in_sight_make_a_refresh(hand):
     layer = hand.viewer.add_labels(data)
     hand.viewer.dims.set_point(0, 3)
     hand.pump(0.2)
-    follower = Follower(hand.viewer, layer, "ZYX")
+    follower = LayerRefresher(hand.viewer, layer, "ZYX")
     follower.block_done(((0, 1), (7, 8), (0, 600), (0, 600)))
     assert not follower.due, "a block of another plane refreshed the layer"
     follower.block_done(((0, 1), (3, 4), (0, 600), (0, 600)))

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_limn.annotation.classes import find_classes, number_objects
-from napari_limn.annotation.findings import Finding, Kind, Remedy
+from napari_limn.annotation.findings import Finding, FindingKind, Remedy
 from napari_limn.annotation.objects import foreground
 from napari_limn.annotation.strokes import Paint, count_values, find_paint
 from napari_limn.errors import LimnError
 from napari_limn.volume.reading.open import open_labels
-from napari_limn.volume.reading.sampling import read_around, sampled, windows
+from napari_limn.volume.reading.sampling import read_around, sample_boxes, sample_values
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.annotation.classes import Zero
+    from napari_limn.annotation.classes import ZeroMeaning
     from napari_limn.volume.boxes import Box
 
 ENOUGH = 400
@@ -33,7 +33,7 @@ FEW = 200
 
 _SCANNED = 1 << 26  # label voxels that are read at most to find the paint
 _PIECES = 32  # that are read of more, and of full masks
-_PIECE: dict[Zero, int] = {"unlabelled": 1024, "background": 96}  # their sides, in pixels
+_PIECE: dict[ZeroMeaning, int] = {"unlabelled": 1024, "background": 96}  # their sides, in pixels
 _SLICES = 4  # planes from which on strokes in a single one are worth a word
 _PILED = (
     0.01  # share of voxels at the highest value; the 99th percentile, which becomes 1, is that value then
@@ -51,7 +51,7 @@ def checkup(
     images: Volume | Sequence[Volume],
     labels: Volume | Sequence[Volume],
     *,
-    zero: Zero = "unlabelled",
+    zero: ZeroMeaning = "unlabelled",
     dims: int = 2,
     objects: bool = False,
     known: tuple[int, ...] = (),
@@ -159,7 +159,7 @@ def check_place(image: Volume, labels: Volume, *, shown: bool = False) -> list[F
 def check_paint(
     painted: Sequence[tuple[Volume, Paint]],
     *,
-    zero: Zero = "unlabelled",
+    zero: ZeroMeaning = "unlabelled",
     known: tuple[int, ...] = (),
     names: Mapping[int, str] | None = None,
     complete: bool = True,
@@ -184,13 +184,13 @@ def check_paint(
 
 
 # ---- paint -----------------------------------------------------------------------------------------------------------
-def _classes(counts: Mapping[int, int], zero: Zero, known: tuple[int, ...]) -> list[Finding]:
+def _classes(counts: Mapping[int, int], zero: ZeroMeaning, known: tuple[int, ...]) -> list[Finding]:
     """Whether there are two classes, in the words of :func:`find_classes`."""
     values = set(counts) - ({0} if zero == "unlabelled" else set())
     if known and values - {0}:
         return []
     found: list[Finding] = []
-    kind: Kind = "classes" if values - {0} else "paint"
+    kind: FindingKind = "classes" if values - {0} else "paint"
     other = Remedy(action="select", value=max(values | {0}) + 1)
     ways = (other, Remedy(action="zero")) if kind == "classes" and zero == "unlabelled" else (other,)
     if number_objects(values):
@@ -284,7 +284,7 @@ def _is_flat(part: NDArray[Any], box: Box, place: NDArray[Any]) -> bool:
 def _unlike(image: Volume, paint: Paint, boxes: list[Box], parts: list[NDArray[Any]]) -> Iterator[Finding]:
     """Whether much of the image is darker or brighter than anything painted."""
     painted = np.concatenate([_painted_in(paint, *pair) for pair in zip(boxes, parts, strict=True)], axis=1)
-    everything = sampled(image)
+    everything = sample_values(image)
     if painted.shape[1] < _JUDGED:
         return
     low, high = np.percentile(np.nan_to_num(painted.astype(np.float64)), (0.5, 99.5), axis=1)[..., None]
@@ -307,13 +307,13 @@ def _painted_in(paint: Paint, box: Box, part: NDArray[Any]) -> NDArray[Any]:
     return found
 
 
-def _quick_paint(labels: Volume, zero: Zero) -> Paint:
+def _quick_paint(labels: Volume, zero: ZeroMeaning) -> Paint:
     """All paint of a label volume; of full masks, and of volumes that are too large, what there is in pieces spread over them."""
     small = prod(labels.grid) <= _SCANNED
     if small and zero == "unlabelled":
         return find_paint(labels, zero)
     found = []
-    for box in windows(labels.grid, _PIECES, _PIECE[zero]):
+    for box in sample_boxes(labels.grid, _PIECES, _PIECE[zero]):
         own = find_paint(Volume.of(labels.read(box)[0], "TZYX", labels.name), zero)
         found.append(Paint(own.where + np.array([a for a, _ in box], np.int32), own.value, own.counts))
     counts = count_values(labels) if small else {v: n for paint in found for v, n in paint.counts.items()}
@@ -360,7 +360,7 @@ def _intensities(image: Volume) -> Iterator[Finding]:
     """Channels without contrast, and those cut off at the top."""
     if image.dtype.kind not in "buif":
         return
-    for number, channel in enumerate(sampled(image)):
+    for number, channel in enumerate(sample_values(image)):
         name = image.name + (f", channel {number}" if image.channels > 1 else "")
         values, counts = np.unique(channel[np.isfinite(channel)], return_counts=True)
         if len(values) < 2:
@@ -379,7 +379,7 @@ def _intensities(image: Volume) -> Iterator[Finding]:
             )
 
 
-def _attempt(found: list[Finding], kind: Kind, act: Callable[[], Any], *remedies: Remedy) -> Any:
+def _attempt(found: list[Finding], kind: FindingKind, act: Callable[[], Any], *remedies: Remedy) -> Any:
     """What `act` returns; None if it raises the error that would stop training, which is then a finding."""
     try:
         return act()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RGBA = tuple[float, float, float, float]
-Zero = Literal["unlabelled", "background"]
+ZeroMeaning = Literal["unlabelled", "background"]
 
 IGNORE = -1
 """Class index of a voxel that nobody labelled: it takes no part in training or scoring."""
@@ -50,7 +50,7 @@ class Classes:
     """
 
     values: tuple[int, ...]
-    zero: Zero = "unlabelled"
+    zero: ZeroMeaning = "unlabelled"
     names: tuple[str, ...] = ()
     colors: tuple[RGBA, ...] = ()
 
@@ -107,7 +107,7 @@ class Classes:
         found: NDArray[Any] = np.asarray(self.values, self.dtype)[indices]
         return found
 
-    def called(self, names: Mapping[int, str], colors: Mapping[int, RGBA]) -> Classes:
+    def with_legend(self, names: Mapping[int, str], colors: Mapping[int, RGBA]) -> Classes:
         """These classes with other names and colours, where there are some."""
         called, looks = self.name_of | dict(names), self.color_of | dict(colors)
         return replace(
@@ -134,7 +134,7 @@ class Classes:
 
 def find_classes(
     values: Iterable[int],
-    zero: Zero = "unlabelled",
+    zero: ZeroMeaning = "unlabelled",
     colors: Mapping[int, RGBA] | None = None,
     names: Mapping[int, str] | None = None,
 ) -> Classes:
@@ -191,7 +191,7 @@ def refuse_negative(values: NDArray[Any]) -> None:
         raise LimnError(f"found the negative label {least}, expected labels of 0 and above; renumber them.")
 
 
-def _check_values(values: tuple[int, ...], zero: Zero) -> None:
+def _check_values(values: tuple[int, ...], zero: ZeroMeaning) -> None:
     if zero not in ("unlabelled", "background"):
         raise LimnError(f"found {zero!r} as the meaning of 0, expected 'unlabelled' or 'background'.")
     refuse_negative(np.asarray(values))

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from napari_limn.runs import Warned
 
-Kind = Literal[
+FindingKind = Literal[
     "shape", "values", "depth", "paint", "classes", "few", "slice",
     "place", "axes", "constant", "saturated", "alike", "unlike",
 ]  # fmt: skip
@@ -78,7 +78,7 @@ class Finding:
         What mends it; any one of them will do.
     """
 
-    kind: Kind
+    kind: FindingKind
     stops: bool
     sentence: str
     remedies: tuple[Remedy, ...] = ()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.annotation.classes import RGBA, Zero
+    from napari_limn.annotation.classes import RGBA, ZeroMeaning
 
 _SCANNED = 4 << 20  # voxels that are looked through while the window waits
 _PIECE = 1 << 16  # at a time; most pieces of strokes are empty
@@ -44,7 +44,7 @@ class Legend:
 
     names: dict[int, str] = field(default_factory=dict)
     colors: dict[int, RGBA] = field(default_factory=dict)
-    zero: Zero = "unlabelled"
+    zero: ZeroMeaning = "unlabelled"
 
     @classmethod
     def of(
@@ -52,7 +52,7 @@ class Legend:
         values: Iterable[int],
         names: Mapping[int, str],
         colors: Mapping[int, RGBA],
-        zero: Zero = "unlabelled",
+        zero: ZeroMeaning = "unlabelled",
     ) -> Legend:
         """The legend for `values`, with names and colours where they are known."""
         listed = sorted({int(v) for v in values} - {0})
@@ -65,7 +65,7 @@ class Legend:
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Legend:
         """What :meth:`to_json` gave; KeyError, TypeError or ValueError for anything else."""
-        zero: Zero = "background" if found["zero"] == "background" else "unlabelled"
+        zero: ZeroMeaning = "background" if found["zero"] == "background" else "unlabelled"
         colors = {int(v): tuple(float(c) for c in color) for v, color in found["colors"].items()}
         if any(len(color) != len("RGBA") for color in colors.values()):
             raise ValueError("a colour has four parts")

@@ -11,7 +11,7 @@ from napari_limn.annotation.classes import refuse_negative
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes
 from napari_limn.volume.boxes import grown
-from napari_limn.volume.reading.reflect import read_mirrored
+from napari_limn.volume.reading.reflect import read_reflected
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class _Foreground:
 def objects_in(objects: Volume, box: Box, dims: int) -> NDArray[np.integer[Any]]:
     """The parted objects (T, Z, Y, X) of a box; mirrored beyond the border."""
     one = tuple(int(axis >= 4 - dims) for axis in range(4))
-    around = read_mirrored(objects, grown(box, one))[0]
+    around = read_reflected(objects, grown(box, one))[0]
     if around.dtype.kind == "b":
         around = around.astype(np.uint8)
     if around.dtype.kind not in "iu":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SIDE = 256  # of a tile along the last two axes; one voxel along all others
 _SCAN = 1 << 22  # voxels read at once where everything is looked at
 
-Place = tuple[int, ...]  # of a tile among the others
+TileIndex = tuple[int, ...]  # of a tile among the others
 
 
 class Snapshot:
@@ -54,7 +54,7 @@ class Snapshot:
         self._data = data
         self.shape: tuple[int, ...] = tuple(data.shape)
         self.dtype = np.dtype(data.dtype)
-        self._tiles: dict[Place, NDArray[Any]] = {}
+        self._tiles: dict[TileIndex, NDArray[Any]] = {}
         self._taken: ArrayLike | None = None  # what the tiles were copied from
         self._marks: deque[Box] = deque()  # noted by the thread that paints
         self._dirty: list[Box] = []  # taken from there, and not yet copied
@@ -141,17 +141,17 @@ class Snapshot:
                     self._copy(place, part[within(self._box(place), piece)])
             yield
 
-    def _copy(self, place: Place, part: NDArray[Any]) -> None:
+    def _copy(self, place: TileIndex, part: NDArray[Any]) -> None:
         known = self._tiles.get(place)
         if (known is None and part.any()) or (known is not None and not np.array_equal(known, part)):
             self._tiles[place] = part.copy()
 
-    def _is_other(self, data: ArrayLike, place: Place) -> bool:
+    def _is_other(self, data: ArrayLike, place: TileIndex) -> bool:
         known, part = self._tiles.get(place), _read(data, self._box(place))
         return bool(part.any()) if known is None else not np.array_equal(known, part)
 
     # ---- geometry ------------------------------------------------------------------------------------------------
-    def _places(self, box: Box) -> Iterator[Place]:
+    def _places(self, box: Box) -> Iterator[TileIndex]:
         """Tiles that share voxels with a box."""
         inside = clipped(box, self.shape)
         sides = _tile(len(self.shape))
@@ -159,7 +159,7 @@ class Snapshot:
             *(range(a // n, -(-b // n) if b > a else a // n) for (a, b), n in zip(inside, sides, strict=True))
         )
 
-    def _known(self, box: Box) -> list[Place]:
+    def _known(self, box: Box) -> list[TileIndex]:
         """Tiles with paint that share voxels with a box, perhaps others too: the fewer of what there is and what fits."""
         inside = clipped(box, self.shape)
         fitting = prod(-(-b // n) - a // n for (a, b), n in zip(inside, _tile(len(self.shape)), strict=True))
@@ -167,7 +167,7 @@ class Snapshot:
             return [place for place in self._places(box) if place in self._tiles]
         return list(self._tiles)
 
-    def _box(self, place: Place) -> Box:
+    def _box(self, place: TileIndex) -> Box:
         sides = zip(place, _tile(len(place)), strict=True)
         return clipped(tuple((i * n, (i + 1) * n) for i, n in sides), self.shape)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.annotation.classes import Zero
+    from napari_limn.annotation.classes import ZeroMeaning
     from napari_limn.volume.volume import Volume
 
     _Part = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float32]]
@@ -55,7 +55,7 @@ class Paint:
         )
 
 
-def find_paint(labels: Volume, zero: Zero, seed: int = 0) -> Paint:
+def find_paint(labels: Volume, zero: ZeroMeaning, seed: int = 0) -> Paint:
     """Scan a label volume block by block; the volume is never in memory as a whole.
 
     Of an array that knows where it is 0, only the rest is read, unless 0 is a class. Of more than some 2 million painted voxels an even

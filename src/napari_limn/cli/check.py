@@ -10,7 +10,7 @@ from napari_limn.cli.options import add_meaning
 if TYPE_CHECKING:
     import argparse
 
-    from napari_limn.annotation.classes import Zero
+    from napari_limn.annotation.classes import ZeroMeaning
 
 
 def add_check(verbs: Any) -> argparse.ArgumentParser:
@@ -31,7 +31,7 @@ def _check(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.reading.open import open_volume
 
-    zero: Zero = args.zero or ("background" if args.objects else "unlabelled")
+    zero: ZeroMeaning = args.zero or ("background" if args.objects else "unlabelled")
     # refuses what training would
     spec = TrainSpec(zero=zero, dims=args.dims or 2, objects=bool(args.objects))
     image, labels = open_volume(args.image, args.axes), open_volume(args.labels)

@@ -151,7 +151,7 @@ def _refuse_objects(name: str, values: Set[int]) -> None:
 
 # ---- what the person said -------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PatchVerdict:
     """What a person said of one patch; no counts where it was skipped."""
 
     patch: int
@@ -174,7 +174,7 @@ class Audit:
 
     labels: str
     seed: int = 0
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[PatchVerdict, ...] = ()
 
     @property
     def judged(self) -> int:
@@ -183,7 +183,7 @@ class Audit:
 
     def said(self, patch: int, counts: Counts | None) -> Audit:
         """The audit with one verdict more; `counts` None to skip."""
-        return replace(self, verdicts=(*self.verdicts, Verdict(patch, counts)))
+        return replace(self, verdicts=(*self.verdicts, PatchVerdict(patch, counts)))
 
     def drawn(self, frame: Frame) -> tuple[list[tuple[int, int]], int | None]:
         """Draws (class, patch) that have a verdict, skipped ones left out, and the next patch to look at; None if all were."""

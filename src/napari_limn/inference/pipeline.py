@@ -13,7 +13,7 @@ from napari_limn.inference.events import Planned, Writing
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.measured.certificate import certify
 from napari_limn.inference.planning.plan import Plan, with_time
-from napari_limn.inference.run import Run
+from napari_limn.inference.run import PredictionRun
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.inference.streaming.extents import refuse_single_sample
 from napari_limn.model import Model
@@ -105,7 +105,7 @@ def prediction_events(
     recorded = {}
     if isinstance(target, Path) and not _begins(target, overwrite=overwrite):
         recorded = Ledger.recorded(target)
-    run = Run.prepared(model, volume, spec, output, recorded)
+    run = PredictionRun.prepared(model, volume, spec, output, recorded)
     if run.precision.tried is not None:
         yield Noted(f"computing in {run.precision}.")
     if run.runtime.told:
@@ -131,11 +131,11 @@ def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | 
     volume, spec = open_volume(image), spec or PredictSpec()
     model = _opened(model, spec.prune)
     check_fit(model, volume)
-    run = Run.prepared(model, volume, spec, Path("labels.ome.zarr"), {})
+    run = PredictionRun.prepared(model, volume, spec, Path("labels.ome.zarr"), {})
     return with_time(run.plan, run.seconds())
 
 
-def _into_file(run: Run, path: Path, *, overwrite: bool) -> Generator[Event, None, Path]:
+def _into_file(run: PredictionRun, path: Path, *, overwrite: bool) -> Generator[Event, None, Path]:
     """Write a file, or go on with it."""
     if not Ledger.of(path).exists():
         refuse_existing(path, overwrite=overwrite)
@@ -182,7 +182,7 @@ def _begins(path: Path, *, overwrite: bool) -> bool:
     return overwrite or not (path.exists() or unfinished(path).exists())
 
 
-def _blending(run: Run) -> Iterator[Event]:
+def _blending(run: PredictionRun) -> Iterator[Event]:
     """Warn of a plan that is not exact, with what was measured."""
     if not run.plan.exact:
         norm = run.model.spec.network.norm
@@ -210,7 +210,7 @@ def check_fit(model: Model, volume: Volume) -> list[str]:
     if network.ndim == 3 and volume.grid[1] == 1:
         raise LimnError(f"{volume.name}: found a single plane, the model expects a stack; choose a 2D model.")
     refuse_single_sample(network, volume.grid, volume.name)
-    return model.spec.doubts(volume)
+    return model.spec.spacing_warnings(volume)
 
 
 def _opened(model: Model | str | os.PathLike[str], prune: int | None) -> Model:

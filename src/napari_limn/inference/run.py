@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_limn.concurrency import Ahead
+from napari_limn.concurrency import Prefetch
 from napari_limn.device import choose_device, free_memory, out_of_memory, parse_bytes, steady_heap, threads
 from napari_limn.durable import fingerprint
 from napari_limn.errors import LimnError
@@ -28,7 +28,7 @@ from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import blocks, shape_of, shifted
 from napari_limn.volume.intensity import Scaling, fit_scaling
 from napari_limn.volume.reading.open import identity
-from napari_limn.volume.reading.sampling import sampled
+from napari_limn.volume.reading.sampling import sample_values
 from napari_limn.volume.writing.output import plan_output
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ _TIMED = 1.5  # seconds of computing that a time is estimated from
 
 
 @dataclass(slots=True, kw_only=True)
-class Run:
+class PredictionRun:
     """Everything that a prediction needs, decided before it begins; make one with :meth:`prepared`."""
 
     model: Model
@@ -80,7 +80,7 @@ class Run:
         spec: PredictSpec,
         out: Path | LabelOutput,
         recorded: Mapping[str, Any],
-    ) -> Run:
+    ) -> PredictionRun:
         """Decide what the spec leaves open, and as an earlier run into `out` did where there is a record of it."""
         steady_heap()  # before the first thread that reads
         device = choose_device(spec.device)
@@ -230,7 +230,7 @@ class Run:
     def _written(self, output: LabelOutput, ledger: Ledger | None, began: float) -> Iterator[Event]:
         """Write what is computed in another thread, which takes what is read in a third."""
         total = self.plan.blocks
-        with Ahead(lambda check: self._computed(output.missing, check)) as computed:
+        with Prefetch(lambda check: self._computed(output.missing, check)) as computed:
             done = total - sum(map(output.missing, self.boxes))
             while True:
                 try:
@@ -280,7 +280,7 @@ class Run:
 
 def _source(volume: Volume) -> str:
     """What tells that an image is not the one it was; samples of its voxels too: not every change shows in the times of a folder."""
-    return f"{identity(volume)}, {fingerprint(sampled(volume).tobytes())}"
+    return f"{identity(volume)}, {fingerprint(sample_values(volume).tobytes())}"
 
 
 def _order(plan: Plan, ndim: int) -> str:

@@ -14,7 +14,7 @@ from napari_limn.device import choose_device
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.view_tiles import Tiles
 from napari_limn.inference.events import Viewing
-from napari_limn.inference.streaming.extents import feet_on_grid, on_grid, up
+from napari_limn.inference.streaming.extents import footprints_on_grid, on_grid, up
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.runs import BlockDone, Event
 from napari_limn.volume.boxes import clipped, overlap, size_of
@@ -40,7 +40,7 @@ _BLOCK = {2: (1, 1, 256, 256), 3: (1, 16, 128, 128)}
 _NEAR = 12  # blocks on screen that are kept up to date; others come when these are
 _ACROSS = 16  # blocks along an axis, around the middle of the view, that are looked at at all
 
-Place = tuple[int, ...]
+TileIndex = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +215,8 @@ def view_block(spec: UNetSpec, grid: Grid) -> Grid:
     >>> view_block(UNetSpec(factors=((2, 2),) * 3), (1, 40, 700, 100))
     (1, 1, 256, 104)
     """
-    feet = feet_on_grid(spec)
-    return on_grid(up(min(n, b), f.step) for n, b, f in zip(grid, _BLOCK[spec.ndim], feet, strict=True))
+    footprints = footprints_on_grid(spec)
+    return on_grid(up(min(n, b), f.step) for n, b, f in zip(grid, _BLOCK[spec.ndim], footprints, strict=True))
 
 
 def same_labels(one: Model, other: Model) -> bool:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from napari_limn.errors import LimnError
-from napari_limn.network.intervals import NORMS, STILL, Call, Move
+from napari_limn.network.intervals import NORMS, STILL, AxisMap, Call
 from napari_limn.network.unet import UNet
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Op:
 
     name: str
     inputs: tuple[int, ...]  # the operations whose output it needs, place by place
-    moves: tuple[Move, ...]  # what it does along each axis
+    intervals: tuple[AxisMap, ...]  # what it does along each axis
     channels: int  # of its output
     func: Callable[..., Any] | None = None  # None for the input
     args: tuple[Any, ...] = ()  # tensors replaced by Slot and Weight
@@ -73,7 +73,9 @@ class Op:
 
     def each(self, name: str, default: int) -> list[int]:
         """An argument along each axis."""
-        return Call(self.name, self.args, self.kwargs, (0, 0, *(0 for _ in self.moves))).each(name, default)
+        return Call(self.name, self.args, self.kwargs, (0, 0, *(0 for _ in self.intervals))).each(
+            name, default
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Graph:
             ends = {found[i] for i in op.inputs}
             if len(ends) > 1 or min(ends, default=1) < 1:
                 return None
-            found.append(op.moves[axis].size(ends.pop() if ends else n))
+            found.append(op.intervals[axis].size(ends.pop() if ends else n))
         return found if found[-1] > 0 else None
 
     def needed(self, axis: int, low: int, high: int) -> list[tuple[int, int] | None]:
@@ -111,7 +113,7 @@ class Graph:
         found[-1] = low, high
         for i in reversed(range(len(self.ops))):
             if (own := found[i]) is not None:
-                start, stop = self.ops[i].moves[axis].need(*own)
+                start, stop = self.ops[i].intervals[axis].need(*own)
                 for j in self.ops[i].inputs:
                     a, b = found[j] or (start, stop)
                     found[j] = min(a, start), max(b, stop)
@@ -121,7 +123,7 @@ class Graph:
         """Voxels of the input from one sample to the next, for every operation."""
         found: list[Fraction] = []
         for op in self.ops:
-            found.append(found[op.inputs[0]] * op.moves[axis].stride if op.inputs else Fraction(1))
+            found.append(found[op.inputs[0]] * op.intervals[axis].stride if op.inputs else Fraction(1))
         return found
 
     def footprint(self, axis: int) -> Footprint:
@@ -266,15 +268,15 @@ class _Recorder(TorchFunctionMode):
     def _record(self, call: Call, given: list[Tensor], out: Tensor, again: tuple[Any, Any, Any]) -> None:
         ends = tuple(self._at[id(t)] for t in given if id(t) in self._at)
         foreign = any(t.ndim == out.ndim > 2 and max(t.shape[2:]) > 1 for t in given if id(t) not in self._at)
-        moves = call.moves(tuple(out.shape))
-        if moves and moves == self._still and not foreign:
+        intervals = call.intervals(tuple(out.shape))
+        if intervals and intervals == self._still and not foreign:
             # what has shrunk to one value a channel is the same everywhere: nothing of its place is needed
             ends = tuple(i for i in ends if self._kept[i].shape[2:] == out.shape[2:] or len(ends) == 1)
-        elif moves is None or (foreign and moves == self._still):
+        elif intervals is None or (foreign and intervals == self._still):
             self.not_local.append(f"{call.name} in {self.module}" if self.module else call.name)
             keeps = call.name in NORMS and tuple(out.shape) == call.before
-            moves, ends = self._still, ends[:1] if keeps else ()
-        self._add(Op(call.name, ends, moves, out.shape[1] if out.ndim > 1 else 1, *again), out)
+            intervals, ends = self._still, ends[:1] if keeps else ()
+        self._add(Op(call.name, ends, intervals, out.shape[1] if out.ndim > 1 else 1, *again), out)
 
     def _replaced(self, value: Any) -> Any:
         """Arguments without tensors."""

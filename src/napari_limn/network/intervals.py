@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class AxisMap:
     """What an operation does to the samples along one axis.
 
     Output sample o needs the input from ``o * stride + first`` to ``o * stride + last``; of n samples it makes
@@ -35,33 +35,33 @@ class Move:
         return floor(n / self.stride + self.more)
 
 
-STILL = Move()  # each sample by itself
+STILL = AxisMap()  # each sample by itself
 
 
-def _window(kernel: int, stride: int, padding: int) -> Move:
+def _window(kernel: int, stride: int, padding: int) -> AxisMap:
     """Convolution or pooling."""
     more = Fraction(2 * padding - kernel, stride) + 1
-    return Move(Fraction(stride), Fraction(-padding), Fraction(kernel - 1 - padding), more)
+    return AxisMap(Fraction(stride), Fraction(-padding), Fraction(kernel - 1 - padding), more)
 
 
-def _spread(kernel: int, stride: int, padding: int, extra: int) -> Move:
+def _spread(kernel: int, stride: int, padding: int, extra: int) -> AxisMap:
     """Transposed convolution: input sample i reaches ``kernel`` output samples from ``i * stride - padding``."""
     first, last = Fraction(stride + padding - kernel, stride), Fraction(padding, stride)
-    return Move(Fraction(1, stride), first, last, Fraction(kernel - stride - 2 * padding + extra))
+    return AxisMap(Fraction(1, stride), first, last, Fraction(kernel - stride - 2 * padding + extra))
 
 
-def _resize(factor: int, taps: int) -> Move:
+def _resize(factor: int, taps: int) -> AxisMap:
     """Interpolation by a whole factor from the nearest 1, 2 (linear) or 4 samples (cubic)."""
     if taps == 1 or factor == 1:
-        return Move(Fraction(1, factor))
+        return AxisMap(Fraction(1, factor))
     middle = Fraction(1, 2 * factor) - Fraction(1, 2)
     up = Fraction(2 * factor - 1, 2 * factor)  # rounds up: a sample that lies on another needs no second one
-    return Move(Fraction(1, factor), middle - taps // 2 + 1, middle + taps // 2 - 1 + up)
+    return AxisMap(Fraction(1, factor), middle - taps // 2 + 1, middle + taps // 2 - 1 + up)
 
 
-def _cut(low: int, high: int) -> Move:
+def _cut(low: int, high: int) -> AxisMap:
     """Samples cut off both ends; fewer than none where they are added."""
-    return Move(first=Fraction(low), last=Fraction(low), more=Fraction(-low - high))
+    return AxisMap(first=Fraction(low), last=Fraction(low), more=Fraction(-low - high))
 
 
 # operations whose output voxel depends on nothing but the same voxel of their inputs
@@ -164,7 +164,7 @@ class Call:
         value = default if value in (None, ()) else value
         return [value] * ndim if isinstance(value, int) else list(value) * (ndim // len(value))
 
-    def moves(self, after: tuple[int, ...]) -> tuple[Move, ...] | None:
+    def intervals(self, after: tuple[int, ...]) -> tuple[AxisMap, ...] | None:
         """What happens along each axis; None where it is not local, or not known to be."""
         if len(after) != len(self.before) or len(after) < 3:
             return None
@@ -180,7 +180,7 @@ class Call:
     def _kernel(self, size: Sequence[int]) -> list[int]:
         return [(k - 1) * d + 1 for k, d in zip(size, self.each("dilation", 1), strict=True)]
 
-    def _conv(self, after: tuple[int, ...]) -> list[Move]:
+    def _conv(self, after: tuple[int, ...]) -> list[AxisMap]:
         kernel = self._kernel(self.given["weight"].shape[2:])
         if self.given.get("padding") in ("same", "valid"):
             pads = [k // 2 if self.given["padding"] == "same" else 0 for k in kernel]
@@ -188,49 +188,49 @@ class Call:
             pads = self.each("padding", 0)
         return list(map(_window, kernel, self.each("stride", 1), pads))
 
-    def _conv_transpose(self, after: tuple[int, ...]) -> list[Move]:
+    def _conv_transpose(self, after: tuple[int, ...]) -> list[AxisMap]:
         kernel = self._kernel(self.given["weight"].shape[2:])
         steps, pads = self.each("stride", 1), self.each("padding", 0)
         return list(map(_spread, kernel, steps, pads, self.each("output_padding", 0)))
 
-    def _max_pool(self, after: tuple[int, ...]) -> list[Move] | None:
+    def _max_pool(self, after: tuple[int, ...]) -> list[AxisMap] | None:
         size = self.each("kernel_size", 1)
         steps = self.each("stride", 0) if self.given.get("stride") else size
         return list(map(_window, self._kernel(size), steps, self.each("padding", 0)))
 
     _avg_pool = _max_pool
 
-    def _gaussian_features(self, after: tuple[int, ...]) -> list[Move]:
+    def _gaussian_features(self, after: tuple[int, ...]) -> list[AxisMap]:
         return self._filter(reach(self.given["sigma"]))
 
-    def _local_deviation(self, after: tuple[int, ...]) -> list[Move]:
+    def _local_deviation(self, after: tuple[int, ...]) -> list[AxisMap]:
         return self._filter(window_reach(self.given["sigma"]))
 
-    def _filter(self, radii: Sequence[int]) -> list[Move]:
+    def _filter(self, radii: Sequence[int]) -> list[AxisMap]:
         pads = radii if self.given.get("padding") is None else self.each("padding", 0)
         return [_window(2 * r + 1, 1, p) for r, p in zip(radii, pads, strict=True)]
 
-    def _interpolate(self, after: tuple[int, ...]) -> list[Move] | None:
+    def _interpolate(self, after: tuple[int, ...]) -> list[AxisMap] | None:
         sizes = list(zip(self.before[2:], after[2:], strict=True))
         taps = _TAPS.get(self.given.get("mode", "nearest"))
         if taps is None or self.given.get("align_corners") or any(m % n for n, m in sizes):
             return None  # corners that are aligned stretch with the tile
         return [_resize(m // n, taps) for n, m in sizes]
 
-    def _pixel_shuffle(self, after: tuple[int, ...]) -> list[Move]:
+    def _pixel_shuffle(self, after: tuple[int, ...]) -> list[AxisMap]:
         return [_resize(self.given["factor"], 1)] * 2
 
-    def _pad(self, after: tuple[int, ...]) -> list[Move]:
+    def _pad(self, after: tuple[int, ...]) -> list[AxisMap]:
         pads = list(self.given["pad"]) + [0] * (2 * len(self.before) - 4 - len(self.given["pad"]))
         return [_cut(-low, -high) for low, high in zip(pads[-2::-2], pads[-1::-2], strict=True)]
 
-    def _narrow(self, after: tuple[int, ...]) -> list[Move]:
+    def _narrow(self, after: tuple[int, ...]) -> list[AxisMap]:
         dim, start = self.given["dim"] % len(after), self.given["start"]
-        moves = [STILL] * len(after)
-        moves[dim] = _cut(start, self.before[dim] - after[dim] - start)
-        return moves[2:]
+        intervals = [STILL] * len(after)
+        intervals[dim] = _cut(start, self.before[dim] - after[dim] - start)
+        return intervals[2:]
 
-    def _getitem(self, after: tuple[int, ...]) -> list[Move] | None:
+    def _getitem(self, after: tuple[int, ...]) -> list[AxisMap] | None:
         index = self.given["index"]
         index = index if isinstance(index, tuple) else (index,)
         if any(not isinstance(i, slice) or i.step not in (None, 1) for i in index):

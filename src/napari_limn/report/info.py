@@ -34,7 +34,7 @@ def model_info(path: Path, memory: int | str = "2GB") -> dict[str, Any]:
     model = Model.load(path)
     spec = model.spec
     not_local = graph_of(spec.network).not_local
-    feet = footprint(spec.network)
+    footprints = footprint(spec.network)
     weights = sum(p.numel() for p in model.network.parameters())
     limit = parse_bytes(memory)
     example, planned = _example_plan(spec.network, limit)
@@ -43,7 +43,7 @@ def model_info(path: Path, memory: int | str = "2GB") -> dict[str, Any]:
         f"trained for {spec.steps} steps in {spec.seconds:.0f} s, held-out IoU {spec.score if spec.score is None else round(spec.score, 3)}",
         *(f"  value {v}: {n}" for v, n in spec.classes.name_of.items()),
         f"0 is {spec.classes.zero}; intensities scaled from percentiles {spec.intensity.low:g} and {spec.intensity.high:g}",
-        f"footprint: step {[f.step for f in feet]}, halo {[f.halo for f in feet]}, shrink {[f.shrink for f in feet]} voxels",
+        f"footprint: step {[f.step for f in footprints]}, halo {[f.halo for f in footprints]}, shrink {[f.shrink for f in footprints]} voxels",
         "tile-exact: tiles equal one pass over the whole image"
         if not not_local
         else f"not tile-exact: {not_local[0]} and {len(not_local) - 1} more look at the whole tile",
@@ -51,7 +51,7 @@ def model_info(path: Path, memory: int | str = "2GB") -> dict[str, Any]:
     ]
     return {
         "text": "\n".join(lines), "kind": "model", "weights": weights, "spec": to_json(spec),
-        "footprint": [asdict(f) for f in feet], "tile_exact": not not_local, "not_local": list(not_local), "plan": example and asdict(example),
+        "footprint": [asdict(f) for f in footprints], "tile_exact": not not_local, "not_local": list(not_local), "plan": example and asdict(example),
     }  # fmt: skip
 
 

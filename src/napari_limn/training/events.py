@@ -19,10 +19,15 @@ class Waiting(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Repainted(Event):
-    """New paint was noticed; or, if it `counts`, training goes on with it from here."""
+class LabelsChanged(Event):
+    """New paint was seen; training goes on with it from here if it is `in_use`."""
 
-    counts: bool
+    in_use: bool
+
+    @property
+    def counts(self) -> bool:
+        """Give `in_use` by the name that it had in 0.1."""
+        return self.in_use
 
 
 @dataclass(frozen=True, slots=True)

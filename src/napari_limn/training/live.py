@@ -11,13 +11,13 @@ from napari_limn.annotation.findings import Found
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
 from napari_limn.runs import Event, Working
-from napari_limn.training.data.painted import gather, worth_knowing
+from napari_limn.training.data.painted import collect_training_data, warnings_for
 from napari_limn.training.data.training_set import TrainingSet
-from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
+from napari_limn.training.events import Improved, LabelsChanged, Scored, Step, Waiting
 from napari_limn.training.first_answer.fit import load
-from napari_limn.training.run import Run
+from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
-from napari_limn.training.trainer import begin, going_on
+from napari_limn.training.trainer import going_on, initial_model
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from napari_limn.annotation.snapshot import Snapshot
     from napari_limn.model import Model
-    from napari_limn.training.data.painted import Painted
+    from napari_limn.training.data.painted import LabelledImages
 
 _LOOK = 0.25  # seconds between two looks for new paint at least
 _LOOKING = 0.1  # share of the time that they may take
@@ -85,7 +85,7 @@ def live_events(
             yield Working()
         if not learner.repainted:
             learner.repainted = True
-            yield Repainted(counts=False)
+            yield LabelsChanged(in_use=False)
 
 
 class _Watch:
@@ -120,7 +120,7 @@ class _Learner:
     ) -> None:
         self._volume, self._spec, self._best = volume, going_on(spec, best), best
         self._legend_now = legend_now
-        self._run: Run | None = None
+        self._run: TrainingRun | None = None
         self._before = (0, 0.0)  # steps and seconds of runs before this one
         self.repainted = False  # there is paint, and the person knows, that has not been begun with yet
 
@@ -128,12 +128,12 @@ class _Learner:
         """Learn from the paint until there is more, and that has been answered, or the budget is spent."""
         began, due = time.monotonic(), float("inf")  # then a next answer may begin
         painted = self._gathered(paint)
-        for finding in worth_knowing(painted, self._spec, self._best.spec.classes if self._best else None):
+        for finding in warnings_for(painted, self._spec, self._best.spec.classes if self._best else None):
             yield Found.of(finding)
         run = self._renewed(painted)
         if self.repainted:
             self.repainted = False
-            yield Repainted(counts=True)
+            yield LabelsChanged(in_use=True)
         told = False
         with closing(run.learning()) as events:
             for event in events:
@@ -143,30 +143,30 @@ class _Learner:
                 yield self._counted(event)
                 if watch.changed() and not told:
                     told = True
-                    yield Repainted(counts=False)
+                    yield LabelsChanged(in_use=False)
                 if told and time.monotonic() >= due:
                     break
         self.repainted = told
         if not told:
             yield Waiting("Trained on all strokes; paint more, or correct what you see.")
 
-    def _gathered(self, paint: Snapshot) -> Painted:
+    def _gathered(self, paint: Snapshot) -> LabelledImages:
         labels = Volume.of(paint, self._volume.axes.without("C"), "labels")
         known = self._best.spec.classes if self._best else None
         legend = self._legend_now()
-        return gather(self._volume, labels, self._spec, known, legend.colors, legend.names)
+        return collect_training_data(self._volume, labels, self._spec, known, legend.colors, legend.names)
 
-    def _renewed(self, painted: Painted) -> Run:
+    def _renewed(self, painted: LabelledImages) -> TrainingRun:
         """The run, with this paint from now on; a new one where there are other classes."""
         run = self._run
         if run is not None and run.start.spec.classes.values == painted.classes.values:
             run.renew(TrainingSet(painted, run.start.spec.network, run.spec, run.data))
             return run
-        start = begin(self._spec, painted, self._best)
+        start = initial_model(self._spec, painted, self._best)
         if run is not None:
             self._before = (self._before[0] + run.steps, self._before[1] + run.seconds)
         spec = going_on(self._spec, start)
-        self._run = Run(start, spec, TrainingSet(painted, start.spec.network, spec), run)
+        self._run = TrainingRun(start, spec, TrainingSet(painted, start.spec.network, spec), run)
         return self._run
 
     def _counted(self, event: Event) -> Event:
@@ -176,6 +176,6 @@ class _Learner:
             case Step(step=n, seconds=t) | Scored(step=n, seconds=t):
                 return replace(event, step=steps + n, seconds=seconds + t)
             case Improved(model=model):
-                self._best = model.called(self._legend_now())
+                self._best = model.with_legend(self._legend_now())
                 return replace(event, model=self._best)
         return event

@@ -18,11 +18,11 @@ from napari_limn.model import Model
 from napari_limn.network.unet import UNet
 from napari_limn.runs import Event, Warned
 from napari_limn.training.events import Improved, Scored, Step
-from napari_limn.training.first_answer.distillation import guessing
-from napari_limn.training.first_answer.fit import teaching, unseen
-from napari_limn.training.first_answer.sample import drawing, is_large
+from napari_limn.training.first_answer.distillation import pseudo_labels
+from napari_limn.training.first_answer.fit import fit_classifier, forgotten_classes
+from napari_limn.training.first_answer.sample import is_large, sample_voxels
 from napari_limn.training.losses import masked_loss, soft_loss
-from napari_limn.training.selection import Judge, Verdict, age, share_beside
+from napari_limn.training.selection import Judge, Selection, maturity, share_beside
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from napari_limn.training.data.augment import Batch
     from napari_limn.training.data.training_set import TrainingSet
     from napari_limn.training.first_answer.fit import Fit
-    from napari_limn.training.first_answer.sample import Known, Sample
+    from napari_limn.training.first_answer.sample import FeatureCache, VoxelSample
     from napari_limn.training.spec import TrainSpec
 
 _EMA = 0.98
 _FUSED = ("cpu", "cuda")  # devices for which there is an optimiser that goes over all weights at once
 # share of the budget, or age, after which a network is shown unless it is surely worse than the first answer
-_RIPE, _RIPE_STEPS = 0.5, 150
+_MATURE, _MATURE_STEPS = 0.5, 150
 _WARM_UP = 0.05
 _FADED = 0.25  # of the weight of soft targets, that stays however old the network is
 _ON: tuple[Fit, ...] = ("on",)
@@ -49,7 +49,7 @@ _SCORING_SHARE = 0.1  # of the time, at most
 _APPOINTING_SHARE = 0.2  # of the time, at most, where data change again and again
 
 
-class Run:
+class TrainingRun:
     """State of one training run, whose data may be exchanged between two steps.
 
     Parameters
@@ -62,7 +62,9 @@ class Run:
         A run on the same images, whose features of voxels are taken over.
     """
 
-    def __init__(self, start: Model, spec: TrainSpec, data: TrainingSet, after: Run | None = None) -> None:
+    def __init__(
+        self, start: Model, spec: TrainSpec, data: TrainingSet, after: TrainingRun | None = None
+    ) -> None:
         self.spec, self.data, self.start = spec, data, start
         self.device = choose_device(spec.device)
         self.bfloat16 = fast_bfloat16(self.device)
@@ -87,10 +89,10 @@ class Run:
         self._due, self._next_score, self._next_judge = True, _FIRST_SCORE, 0.0
         self._classifier = deepcopy(start.network.pixels)  # learns all strokes
         self._twin: PixelClassifier | None = None  # has not seen those held out
-        self._known: Known = {}
+        self._known: FeatureCache = {}
         if after is not None and after.start.spec.network.pixels == start.spec.network.pixels:
             self._known = after._known
-        self._sample: Sample | None = None
+        self._sample: VoxelSample | None = None
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -177,7 +179,7 @@ class Run:
         if batch.soft is None:
             return loss
         # a grown network is better than its teacher, and too much like it if that goes on
-        fade = max(_FADED, _RIPE_STEPS / max(_RIPE_STEPS, age(self.steps, self.data.size)))
+        fade = max(_FADED, _MATURE_STEPS / max(_MATURE_STEPS, maturity(self.steps, self.data.size)))
         return loss + fade * self.spec.soft_targets * soft_loss(logits, batch.soft, batch.targets)
 
     @torch.no_grad()
@@ -203,16 +205,20 @@ class Run:
             return
         given = _AGAIN if self._further else _FRESH
         if given == _FRESH and self.best is None and is_large(self._classifier, self.data):
-            few = yield from drawing(self._classifier, self.data, self.spec.seed, self._known, quick=True)
-            yield from teaching(self._classifier, few, self.spec.seed)
+            few = yield from sample_voxels(
+                self._classifier, self.data, self.spec.seed, self._known, quick=True
+            )
+            yield from fit_classifier(self._classifier, few, self.spec.seed)
             yield Improved(self._answered(self._classifier))
             self.best = None
-        self._sample = yield from drawing(self._classifier, self.data, self.spec.seed, self._known)
+        self._sample = yield from sample_voxels(self._classifier, self.data, self.spec.seed, self._known)
         if given == _AGAIN and self.best is None:
             yield from self._warned_of_forgetting(self._classifier, self._sample)
         said = None
         for how in given if self.best is None else _ON:
-            said = yield from teaching(self._classifier, self._sample, self.spec.seed, how=how, before=said)
+            said = yield from fit_classifier(
+                self._classifier, self._sample, self.spec.seed, how=how, before=said
+            )
             yield Improved(self._answered(self._classifier))
 
     def _warned_of_scores(self) -> Generator[Event, None, None]:
@@ -231,11 +237,11 @@ class Run:
             )
 
     def _warned_of_forgetting(
-        self, classifier: PixelClassifier, sample: Sample
+        self, classifier: PixelClassifier, sample: VoxelSample
     ) -> Generator[Event, None, None]:
         """Name the classes that the strokes of now, and what lies around them, show nothing of."""
         values = self.start.spec.classes.values
-        names = [self.start.spec.classes.name_of[values[k]] for k in unseen(classifier, sample)]
+        names = [self.start.spec.classes.name_of[values[k]] for k in forgotten_classes(classifier, sample)]
         if names:
             yield Warned(
                 f"{', '.join(names)}: found neither strokes nor anything like it near the new strokes, so the model is going to "
@@ -261,13 +267,13 @@ class Run:
         if not self.start.spec.steps and not self.steps:
             return  # it has learnt nothing yet
         before = self.seconds
-        learnt = age(self.start.spec.steps + self.steps, self.data.size)
-        ripe = learnt >= _RIPE_STEPS or self._share(self.steps, self.seconds) >= _RIPE
+        learnt = maturity(self.start.spec.steps + self.steps, self.data.size)
+        mature = learnt >= _MATURE_STEPS or self._share(self.steps, self.seconds) >= _MATURE
         share = share_beside(learnt)
-        yield from self._keep(self._judge.network(self.average, ripe=ripe, share=share))
+        yield from self._keep(self._judge.network(self.average, mature=mature, share=share))
         self._next_score = self.seconds + max(_FIRST_SCORE, (self.seconds - before) / _SCORING_SHARE)
 
-    def _appoint(self, data: TrainingSet, sample: Sample | None) -> Generator[Event, None, None]:
+    def _appoint(self, data: TrainingSet, sample: VoxelSample | None) -> Generator[Event, None, None]:
         """A judge for these data, who knows what the classifier is worth: a twin tells that has not seen what is held out."""
         before = self.seconds
         windows = [(x.to(self.device), y) for x, y in data.windows()]
@@ -285,7 +291,7 @@ class Run:
             seen = sample.without_held()
             twin, fits = self._twin_for(seen, self._classifier)
             for how in fits:
-                yield from teaching(twin, seen, self.spec.seed, how=how)
+                yield from fit_classifier(twin, seen, self.spec.seed, how=how)
             self._twin = twin
             verdict = judge.classifier(deepcopy(twin).to(self.device))
         if proven and self.best is not None:
@@ -300,11 +306,13 @@ class Run:
             yield from self._keep(verdict)
         if self._taught and self._classifier is not None:
             # not the twin: where it misses a kind of background, it would teach the network to miss it
-            guesses = yield from guessing(self._classifier, data, self.spec.seed)
+            guesses = yield from pseudo_labels(self._classifier, data, self.spec.seed)
             data.soft_targets = self.data.soft_targets = guesses  # which may have been exchanged meanwhile
         self._next_judge = self.seconds + (self.seconds - before) / _APPOINTING_SHARE
 
-    def _twin_for(self, seen: Sample, classifier: PixelClassifier) -> tuple[PixelClassifier, tuple[Fit, ...]]:
+    def _twin_for(
+        self, seen: VoxelSample, classifier: PixelClassifier
+    ) -> tuple[PixelClassifier, tuple[Fit, ...]]:
         """Who has not seen what is held out, and how it is taught the rest."""
         if self._twin:
             return self._twin, _ON
@@ -315,7 +323,7 @@ class Run:
             return deepcopy(known), _AGAIN
         return deepcopy(classifier), _TWIN
 
-    def _keep(self, verdict: Verdict) -> Generator[Event, None, None]:
+    def _keep(self, verdict: Selection) -> Generator[Event, None, None]:
         """Keep the averaged model, with the classifier's share of the verdict, if that is for it.
 
         While the classifier is shown, the network that learns beside it is kept too: whoever goes on later goes on from it.

@@ -31,7 +31,7 @@ _TEMPERATURES = tuple(float(x) for x in np.geomspace(1 / 8, 8, 19))  # that logi
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Selection:
     """Whether an answer is to be shown from now on.
 
     Parameters
@@ -70,7 +70,7 @@ class Evidence:
         return mean_iou(self.counts.sum(0))
 
 
-def age(steps: int, size: Sequence[int]) -> float:
+def maturity(steps: int, size: Sequence[int]) -> float:
     """Steps with patches of `size`, in steps with 160 × 160 voxels that teach about as much: by the root of the number of voxels.
 
     Examples
@@ -82,7 +82,7 @@ def age(steps: int, size: Sequence[int]) -> float:
 
 
 def share_beside(steps: float) -> float:
-    """The share of the classifier beside a network of such an :func:`age`: the younger, the less a network counts.
+    """The share of the classifier beside a network of such an :func:`maturity`: the younger, the less a network counts.
 
     Examples
     --------
@@ -134,24 +134,24 @@ class Judge:
         self._logits: list[torch.Tensor] = []  # of the classifier, for each window
         self._shown: Evidence | None = None  # of the best network shown; None while there is none
 
-    def classifier(self, classifier: PixelClassifier) -> Verdict:
+    def classifier(self, classifier: PixelClassifier) -> Selection:
         """Judge a pixel classifier that has not seen the held-out strokes: it is shown until something is better."""
         self._logits = self._computed(classifier)
         self._simple = self._evidence(self._logits)
-        return Verdict(1.0, self._simple.score, self._shown is None and not self._proven)
+        return Selection(1.0, self._simple.score, self._shown is None and not self._proven)
 
-    def network(self, network: UNet, *, ripe: bool = False, share: float = _TOGETHER) -> Verdict:
+    def network(self, network: UNet, *, mature: bool = False, share: float = _TOGETHER) -> Selection:
         """Judge a network as it is now, by itself and together with its classifier, which then has this `share`.
 
-        A `ripe` one, which has had its time, is shown unless it is surely worse: a few held-out strokes can hardly prove that it
+        A `mature` one, which has had its time, is shown unless it is surely worse: a few held-out strokes can hardly prove that it
         is better. One that is taught by the classifier is not shown before that.
         """
         if not self.windows:
             if network.pixels is None:
-                return Verdict(_ALONE, None, True)
-            return Verdict(share, None, self._trusting or (ripe and self._taught))
-        green = self._taught and not ripe and not self._proven
-        self._proven = self._proven or ripe
+                return Selection(_ALONE, None, True)
+            return Selection(share, None, self._trusting or (mature and self._taught))
+        immature = self._taught and not mature and not self._proven
+        self._proven = self._proven or mature
         own = self._computed(network.convolved, bfloat16=self._bfloat16)
         if self._simple is None:
             return self._progress(self._evidence(own), _ALONE)
@@ -160,16 +160,16 @@ class Judge:
             alone = self._evidence(own)
             if likelier(alone.likelihood, new.likelihood, alone.counts):
                 new, share = alone, _ALONE
-        return Verdict(share, new.score, False) if green else self._progress(new, share)
+        return Selection(share, new.score, False) if immature else self._progress(new, share)
 
-    def _progress(self, new: Evidence, share: float) -> Verdict:
+    def _progress(self, new: Evidence, share: float) -> Selection:
         """Whether a network is shown; it is then compared with the best of those before it."""
         better = self._beats_classifier(new) and (
             self._shown is None or not_worse(new.counts, self._shown.counts)
         )
         if better and (self._shown is None or (not self._marked and new.score > self._shown.score)):
             self._shown = new
-        return Verdict(share, new.score, better)
+        return Selection(share, new.score, better)
 
     def _beats_classifier(self, new: Evidence) -> bool:
         old = self._simple

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sys import float_info
 from typing import TYPE_CHECKING, Literal, get_args
 
-from napari_limn.annotation.classes import Zero  # noqa: TC001 from_json evaluates annotations
+from napari_limn.annotation.classes import ZeroMeaning  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
 from napari_limn.specs import DeviceName  # noqa: TC001 from_json evaluates annotations
 from napari_limn.volume.intensity import IntensitySpec
@@ -117,7 +117,7 @@ class TrainSpec:
     seconds: float = 60.0
     steps: int | None = None
     seed: int = 0
-    zero: Zero = "unlabelled"
+    zero: ZeroMeaning = "unlabelled"
     dims: Literal[2, 3] = 2
     objects: bool = False
     preset: Preset = "balanced"

@@ -12,18 +12,18 @@ from napari_limn.errors import LimnError
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.unet import UNet
 from napari_limn.runs import Event, Warned, drain
-from napari_limn.training.data.painted import gather, worth_knowing
+from napari_limn.training.data.painted import collect_training_data, warnings_for
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer.fit import load
 from napari_limn.training.presets import choose_network
-from napari_limn.training.run import Run
+from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from napari_limn.annotation.classes import RGBA, Classes
-    from napari_limn.training.data.painted import Painted
+    from napari_limn.training.data.painted import LabelledImages
 
 
 def train(
@@ -85,14 +85,14 @@ def training_events(
     spec = going_on(spec or TrainSpec(), model)
     load()
     known = model.spec.classes if model else None
-    painted = gather(images, labels, spec, known, colors or {}, names or {})
-    for finding in worth_knowing(painted, spec, known):
+    painted = collect_training_data(images, labels, spec, known, colors or {}, names or {})
+    for finding in warnings_for(painted, spec, known):
         yield Found.of(finding)
     if model is not None:
-        yield from (Warned(doubt) for image in painted.images for doubt in model.spec.doubts(image))
-    start = begin(spec, painted, model)
+        yield from (Warned(doubt) for image in painted.images for doubt in model.spec.spacing_warnings(image))
+    start = initial_model(spec, painted, model)
     data = TrainingSet(painted, start.spec.network, spec)
-    return (yield from Run(start, spec, data).learning())
+    return (yield from TrainingRun(start, spec, data).learning())
 
 
 def going_on(spec: TrainSpec, model: Model | None) -> TrainSpec:
@@ -104,7 +104,7 @@ def going_on(spec: TrainSpec, model: Model | None) -> TrainSpec:
     )
 
 
-def begin(spec: TrainSpec, painted: Painted, model: Model | None) -> Model:
+def initial_model(spec: TrainSpec, painted: LabelledImages, model: Model | None) -> Model:
     """The model that training begins with: a new one, or `model` with room for classes that it did not know."""
     first = painted.images[0]
     torch.manual_seed(spec.seed)

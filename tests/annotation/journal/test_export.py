@@ -10,9 +10,15 @@ import pytest
 import tifffile
 
 from napari_limn.annotation.journal.export import saving_events
-from napari_limn.annotation.journal.files import begin_journal, found_journals, header_for, homes, user_folder
+from napari_limn.annotation.journal.files import (
+    begin_journal,
+    found_journals,
+    header_for,
+    journal_paths,
+    user_folder,
+)
 from napari_limn.annotation.journal.format import Journal, read_journal, replay
-from napari_limn.annotation.journal.recording import Painted, Recording
+from napari_limn.annotation.journal.recording import Recording, StrokePiece
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend
 from napari_limn.cli import main
@@ -42,8 +48,8 @@ def image(seed=0):
 def painted(header):
     """A journal of two strokes, the second undone."""
     recording = Recording(lambda: begin_journal(header), PaintStore(header.shape))
-    recording.painted([Painted(BOX, None, 2)])
-    recording.painted([Painted(((0, 1), (0, 5), (0, 5)), None, 1)])
+    recording.painted([StrokePiece(BOX, None, 2)])
+    recording.painted([StrokePiece(((0, 1), (0, 5), (0, 5)), None, 1)])
     recording.turn("undo", recording.known.copy())
     recording.close()
     return recording.journal.path
@@ -65,7 +71,7 @@ def test_a_journal_lies_beside_its_image_and_is_found_again(tmp_path):
 @pytest.mark.parametrize("left", [b"", b'{"limn strokes":1,"im'])
 def test_what_a_crash_left_of_a_journal_is_begun_anew(tmp_path, left):
     header = header_for(image(), tmp_path / "cells.tif", "strokes", "uint8")
-    homes(header)[0].write_bytes(left)
+    journal_paths(header)[0].write_bytes(left)
     assert found_journals(header) == ([], [])
     path = painted(header)
     assert [file.name for file in tmp_path.iterdir()] == [path.name] == ["cells.tif.strokes.jsonl"]
@@ -96,9 +102,9 @@ def test_after_a_full_disk_one_journal_holds_all_strokes(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("napari_limn.durable._write_whole", refuse)
         for y in range(4):
-            recording.painted([Painted(((1, 2), (y, y + 1), (0, 9)), None, 1 + y)])
+            recording.painted([StrokePiece(((1, 2), (y, y + 1), (0, 9)), None, 1 + y)])
             assert "the disk is full" in recording.trouble
-    recording.painted([Painted(BOX, None, 7)])
+    recording.painted([StrokePiece(BOX, None, 7)])
     recording.close()
     assert recording.trouble == ""
     assert [file.name for file in tmp_path.rglob("*.jsonl")] == ["cells.tif.strokes.jsonl"]
@@ -118,7 +124,7 @@ def test_images_without_a_file_are_told_apart_by_what_is_in_them(tmp_path):
 
 def test_an_image_whose_name_is_no_utf_8_has_a_journal_too(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.tif")
-    beside, own = homes(header_for(image(), path, "strokes", "uint8"))
+    beside, own = journal_paths(header_for(image(), path, "strokes", "uint8"))
     assert beside.parent == tmp_path
     assert own.name.startswith(path.name)
 
@@ -146,7 +152,7 @@ def test_nothing_is_written_beside_the_shipped_samples():
     from napari_limn import samples
 
     header = header_for(image(), samples.PAINTED.image, "strokes", "uint8")
-    assert samples.PAINTED.image.parent not in {path.parent for path in homes(header)}
+    assert samples.PAINTED.image.parent not in {path.parent for path in journal_paths(header)}
 
 
 def test_replay_on_the_command_line(tmp_path, capsys):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from napari_limn.annotation.journal.changes import Change
 from napari_limn.annotation.journal.format import Header, Journal, Record, read_journal, replay
-from napari_limn.annotation.journal.recording import History, Painted, Recording, difference
+from napari_limn.annotation.journal.recording import History, Recording, StrokePiece, difference
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
@@ -63,7 +63,7 @@ class Layer:
             self.data[at] = region
             if seen:
                 self.recording.look(self.data)
-            parts.append(Painted(box, None if mask.all() else mask, value))
+            parts.append(StrokePiece(box, None if mask.all() else mask, value))
         if parts:
             self.recording.painted(parts)
             self.done.append(item)
@@ -195,14 +195,14 @@ def test_strokes_by_places_however_far_apart(seed, cell, count):
         patch.setattr("napari_limn.annotation.journal.recording._CELL", cell)
         patch.setattr("napari_limn.annotation.journal.recording._DENSE", 1)
         patch.setattr("napari_limn.annotation.journal.changes._DENSE", 1)
-        recording.painted(Painted.at(places, values))
+        recording.painted(StrokePiece.at(places, values))
     np.testing.assert_array_equal(np.asarray(recording.known), data)
 
 
 def test_two_voxels_at_the_ends_of_a_volume_do_not_fill_the_memory():
     store = PaintStore((1000, 4096, 4096))
     recording = Recording(lambda: (_ for _ in ()).throw(LimnError("no disk")), store)
-    recording.painted(Painted.at([np.array([0, 999]), np.array([0, 4095]), np.array([0, 4095])], 7))
+    recording.painted(StrokePiece.at([np.array([0, 999]), np.array([0, 4095]), np.array([0, 4095])], 7))
     assert recording.known[999, 4095, 4095] == recording.known[0, 0, 0] == 7
     assert recording.trouble == "no disk"
 

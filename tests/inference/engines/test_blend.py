@@ -21,7 +21,7 @@ from napari_limn.inference.engines.blocks import BlockEngine
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.overlap import Line, kept_bytes, lines_of, order
 from napari_limn.inference.pipeline import PredictSpec, predict
-from napari_limn.inference.planning.plan import choose_plan, feet_on_grid, make_blend, make_plan
+from napari_limn.inference.planning.plan import choose_plan, footprints_on_grid, make_blend, make_plan
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
@@ -88,7 +88,7 @@ def cases(draw):
     grid = draw(
         st.tuples(st.integers(1, 2), st.integers(1, 9), *[st.integers(1, 40 if spec.ndim == 2 else 21)] * 2)
     )
-    steps = [f.step for f in feet_on_grid(spec)]
+    steps = [f.step for f in footprints_on_grid(spec)]
     seen = [axis >= 4 - spec.ndim for axis in range(4)]
     many = [draw(st.integers(2, 5)) if s else draw(st.integers(1, 3)) for s in seen]
     return spec, grid, (1, *(step * k for step, k in zip(steps[1:], many[1:], strict=True)))
@@ -140,7 +140,7 @@ def test_a_pointwise_network_blends_to_itself_everywhere_each_voxel_and_each_til
     values = fit_scaling(volume).apply(volume.read(whole(grid)))
     expected = softmax(np.concatenate([values, 1 - values, 0 * values + 0.3]))
     assert np.abs(found - expected).max() < 1e-6
-    lines = lines_of(grid, tile, feet_on_grid(spec), spec.ndim)
+    lines = lines_of(grid, tile, footprints_on_grid(spec), spec.ndim)
     assert len(network.seen) == np.prod([len(line.spans()) for line in lines])
     assert all(n <= t for shape in network.seen for n, t in zip(shape[2:], tile[-spec.ndim :], strict=True))
 
@@ -240,7 +240,7 @@ def kept_at_once(spec, grid, tile):
 @settings(max_examples=60, deadline=None)
 def test_no_more_is_kept_than_promised(case):
     spec, grid, tile = case
-    lines = lines_of(grid, tile, feet_on_grid(spec), spec.ndim)
+    lines = lines_of(grid, tile, footprints_on_grid(spec), spec.ndim)
     assert kept_at_once(spec, grid, tile) <= kept_bytes(lines, 3)
 
 
@@ -251,7 +251,7 @@ def test_the_promise_is_not_idle_and_does_not_grow_with_the_longest_axis():
         (VOLUMES, (1, 32, 16, 24), (1, 96, 16, 24), (1, 4, 8, 8)),
     ):
         for grid in (short, long):
-            lines = lines_of(grid, tile, feet_on_grid(spec), spec.ndim)
+            lines = lines_of(grid, tile, footprints_on_grid(spec), spec.ndim)
             promised, found = kept_bytes(lines, 3), kept_at_once(spec, grid, tile)
             assert 0.5 * promised < found <= promised < np.prod(grid) * 12
             kept.append(promised)
@@ -278,9 +278,9 @@ def test_a_tile_is_gone_when_the_next_is_computed():
 
 
 def test_the_longest_axis_is_outermost():
-    lines = lines_of((2, 9, 40, 64), (1, 4, 8, 8), feet_on_grid(VOLUMES), 3)
+    lines = lines_of((2, 9, 40, 64), (1, 4, 8, 8), footprints_on_grid(VOLUMES), 3)
     assert order(lines) == [0, 3, 2, 1]
-    assert order(lines_of((2, 9, 40, 64), (1, 4, 8, 8), feet_on_grid(PLANES), 2)) == [0, 1, 3, 2]
+    assert order(lines_of((2, 9, 40, 64), (1, 4, 8, 8), footprints_on_grid(PLANES), 2)) == [0, 1, 3, 2]
 
 
 # ---- what it is for ------------------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_blending_takes_the_seams_away_and_comes_nearer_to_one_pass_than_tiles_o
     spec, view, seams = replace(PLANES, width=8, norm=norm), 80, []
     for seed in range(3):
         ready = ready_for(spec, gradient((240, 400)), seed=seed)
-        step, halo = ready.feet[3].step, ready.feet[3].halo
+        step, halo = ready.footprints[3].step, ready.footprints[3].halo
         one = softmax(BlockEngine(ready).logits(whole(ready.volume.grid)))
         blended = together(BlendEngine(ready, (1, 1, view, view)).blended(), ready.volume.grid) - one
         bare = plain_tiles(ready, view, halo=False) - one
@@ -338,7 +338,7 @@ def test_frames_that_do_not_fit_are_blended_from_the_largest_tiles_that_do(spec,
         assert not plan.swept
         assert plan.peak_bytes <= plan.limit
         assert max(plan.tile) <= most
-        lines = lines_of(grid, plan.tile, feet_on_grid(spec), spec.ndim)
+        lines = lines_of(grid, plan.tile, footprints_on_grid(spec), spec.ndim)
         assert plan.block == tuple(line.cell for line in lines)
         assert plan.blocks == np.prod([len(line.cells()) for line in lines])
         if padding == "same":
@@ -364,7 +364,7 @@ def test_every_plan_is_one_that_can_be_run(spec, grid, share):
     assert plan.peak_bytes <= plan.limit
     assert plan.exact == (plan.tile is None)
     if plan.tile is not None:
-        lines = lines_of(grid, plan.tile, feet_on_grid(spec), spec.ndim)
+        lines = lines_of(grid, plan.tile, footprints_on_grid(spec), spec.ndim)
         assert plan.blocks == np.prod([len(line.cells()) for line in lines])
 
 

@@ -20,7 +20,7 @@ from napari_limn.inference.engines import evaluator as engine_module
 from napari_limn.inference.engines.blocks import BlockEngine
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.sweeping import SweepEngine
-from napari_limn.inference.planning.plan import feet_on_grid, make_plan
+from napari_limn.inference.planning.plan import footprints_on_grid, make_plan
 from napari_limn.inference.streaming.stages import NotStreamableError
 from napari_limn.inference.streaming.sweep import Sweep
 from napari_limn.model import Model, ModelSpec
@@ -30,7 +30,7 @@ from napari_limn.network.spec import CHOICES, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import blocks, slices, whole
 from napari_limn.volume.intensity import fit_scaling
-from napari_limn.volume.reading.reflect import read_mirrored
+from napari_limn.volume.reading.reflect import read_reflected
 from napari_limn.volume.volume import Volume
 
 torch.set_num_threads(1)
@@ -93,9 +93,11 @@ def engine_of(model, volume):
 def whole_logits(model, volume):
     """Logits (K, T, Z, Y, X) of one pass of the network as it is over each whole scaled plane or volume."""
     spec, scaling = model.spec.network, fit_scaling(volume)
-    feet = feet_on_grid(spec)
-    box = tuple((-f.shrink, -f.shrink + _legal(n, f, spec)) for n, f in zip(volume.grid, feet, strict=True))
-    part = scaling.apply(read_mirrored(volume, box))
+    footprints = footprints_on_grid(spec)
+    box = tuple(
+        (-f.shrink, -f.shrink + _legal(n, f, spec)) for n, f in zip(volume.grid, footprints, strict=True)
+    )
+    part = scaling.apply(read_reflected(volume, box))
     batch = (
         np.moveaxis(part, 1, 0)
         if spec.ndim == 3
@@ -135,8 +137,8 @@ def tiled_labels(engine, grid, block):
 
 def block_sizes(spec, grid):
     """One step, three steps, two steps along one axis only, and the whole extent."""
-    steps = [f.step for f in feet_on_grid(spec)]
-    seen = [f.step > 1 or f.halo > 0 for f in feet_on_grid(spec)]
+    steps = [f.step for f in footprints_on_grid(spec)]
+    seen = [f.step > 1 or f.halo > 0 for f in footprints_on_grid(spec)]
     some = [tuple(s * k if on else 1 for s, on in zip(steps, seen, strict=True)) for k in (2, 3)]
     mixed = tuple(
         s * (3 + 4 * (i % 2)) if on else 1 for i, (s, on) in enumerate(zip(steps, seen, strict=True))
@@ -163,7 +165,7 @@ def test_tiles_equal_the_whole_for_every_network_of_the_family(padding, down, up
         out_channels=3, factors=SMALL[2], padding=padding, down=down, up=up, skip=skip, norm=norm,
         block="residual" if (down, up) == ("max", "transposed") else "plain",
     )  # fmt: skip
-    block = tuple(4 * f.step if f.halo else 1 for f in feet_on_grid(spec))
+    block = tuple(4 * f.step if f.halo else 1 for f in footprints_on_grid(spec))
     volume = image_of(EXTENT[2])
     assert_exact(model_without_ties(spec, volume, seed=3), volume, block)
 
@@ -184,7 +186,9 @@ def test_tiles_equal_the_whole_for_blocks_of_any_size(ndim, choice):
 def test_tiles_equal_the_whole_for_other_factors(factors, padding):
     spec = UNetSpec(width=2, factors=factors, padding=padding, norm="batch")
     grid = (1, 2, 61, 45)
-    block = tuple(4 * f.step if f.halo else 2 if i == 1 else 1 for i, f in enumerate(feet_on_grid(spec)))
+    block = tuple(
+        4 * f.step if f.halo else 2 if i == 1 else 1 for i, f in enumerate(footprints_on_grid(spec))
+    )
     volume = image_of(grid)
     assert_exact(model_without_ties(spec, volume, seed=2), volume, block)
 
@@ -197,8 +201,8 @@ def test_tiles_equal_the_whole_for_every_block_that_the_planner_chooses(spec, pa
     spec = UNetSpec(width=2, factors=spec.factors, padding=padding)
     grid = (2, 2, 45, 59) if spec.ndim == 2 else (1, 12, 90, 110)
     model, volume = model_of(spec, seed=6), image_of(grid)
-    feet = feet_on_grid(spec)
-    one = tuple(f.step if f.halo else 1 for f in feet)
+    footprints = footprints_on_grid(spec)
+    one = tuple(f.step if f.halo else 1 for f in footprints)
     low, high = make_plan(spec, one, 1 << 50).peak_bytes, make_plan(spec, grid, 1 << 50).peak_bytes
     chosen = set()
     for limit in np.linspace(low, high, 40):
@@ -233,7 +237,7 @@ def test_frames_of_volumes_are_told_apart():
     found = tiled_logits(engine_of(model, volume), volume.grid, (1, 6, 8, 8), 2)
     for t in range(2):
         frame = Volume.of(np.asarray(volume.data)[:, t], "CZYX")
-        part = fit_scaling(volume).apply(read_mirrored(frame, whole(frame.grid)))[:, 0][None]
+        part = fit_scaling(volume).apply(read_reflected(frame, whole(frame.grid)))[:, 0][None]
         with torch.inference_mode():
             expected = model.network(torch.from_numpy(part)).numpy()[0]
         assert np.abs(found[:, t] - expected).max() <= 1e-4
@@ -297,8 +301,10 @@ def test_with_one_step_less_of_halo_tiles_differ(monkeypatch):
     model, volume = model_of(spec, seed=1), image_of((1, 1, 96, 96))
     boxes = list(blocks(volume.grid, (1, 1, 8, 8)))
     assert worst(model, volume, boxes) <= 1e-4
-    less = tuple(Footprint(f.step, max(0, f.halo - f.step), f.shrink, f.smallest) for f in feet_on_grid(spec))
-    monkeypatch.setattr(engine_module, "feet_on_grid", lambda spec: less)
+    less = tuple(
+        Footprint(f.step, max(0, f.halo - f.step), f.shrink, f.smallest) for f in footprints_on_grid(spec)
+    )
+    monkeypatch.setattr(engine_module, "footprints_on_grid", lambda spec: less)
     assert worst(model, volume, boxes) > 1e-3
 
 
@@ -349,11 +355,11 @@ def test_a_sweep_equals_the_whole_for_every_network_of_the_family(ndim, padding,
         out_channels=3, factors=SMALL[ndim], padding=padding, down=down, up=up, skip=skip, norm=norm,
         block="residual" if (down, up) == ("max", "transposed") else "plain",
     )  # fmt: skip
-    block = tuple(2 * f.step if f.halo else 1 for f in feet_on_grid(spec))
+    block = tuple(2 * f.step if f.halo else 1 for f in footprints_on_grid(spec))
     column = None
     if norm == "none":  # these in columns
         column = tuple(
-            4 * f.step if f.halo else n for f, n in zip(feet_on_grid(spec), EXTENT[ndim], strict=True)
+            4 * f.step if f.halo else n for f, n in zip(footprints_on_grid(spec), EXTENT[ndim], strict=True)
         )
     volume = image_of(EXTENT[ndim])
     assert_swept_exactly(model_without_ties(spec, volume, seed=3), volume, block, column)
@@ -378,7 +384,7 @@ def test_a_sweep_equals_the_whole_for_random_networks_shapes_blocks_and_columns(
     volume = image_of(grid, seed=seed % 1000)
     block = tuple(
         f.step * max(n, -(-6 // f.step)) if f.step > 1 or f.halo else 1
-        for f, n in zip(feet_on_grid(spec), (1, *blocks), strict=True)
+        for f, n in zip(footprints_on_grid(spec), (1, *blocks), strict=True)
     )
     column = tuple(-(-n // k // b) * b for n, k, b in zip(grid, (1, *cuts), block, strict=True))
     largest = [1.0]  # rounding goes with the largest number inside the network

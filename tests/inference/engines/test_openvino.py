@@ -28,7 +28,7 @@ from napari_limn.inference.measured.runtime import Runtime
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
 from napari_limn.inference.planning.columns import LOOSE, least_alive
 from napari_limn.inference.planning.plan import network_bytes
-from napari_limn.inference.run import Run
+from napari_limn.inference.run import PredictionRun
 from napari_limn.network.folding import folded
 from napari_limn.network.graph import footprint
 from napari_limn.network.spec import CHOICES, UNetSpec
@@ -244,7 +244,9 @@ def test_sweeps_blends_and_plans_without_room_stay_with_torch(patch):
     model, volume = model_of(PLANES), image_of("YX", (90, 70))
     for kind, limit in (("swept", 1 << 30), ("tiled", 1_000_000)):
         planned(patch, plan_of(model, volume.grid, kind, (1, 1, 16, 16), limit=limit))
-        run = Run.prepared(model, volume, PredictSpec(device="cpu"), in_memory(volume, np.uint8), {})
+        run = PredictionRun.prepared(
+            model, volume, PredictSpec(device="cpu"), in_memory(volume, np.uint8), {}
+        )
         assert run.runtime == Runtime()
 
 
@@ -253,7 +255,7 @@ def test_its_memory_is_in_the_plan(patch):
     model, volume = tiled(patch)
     plan = plan_of(model, volume.grid, "tiled", (1, 1, 40, 50), limit=10**6)
     planned(patch, replace(plan, limit=1 << 30))
-    run = Run.prepared(model, volume, PredictSpec(device="cpu"), in_memory(volume, np.uint8), {})
+    run = PredictionRun.prepared(model, volume, PredictSpec(device="cpu"), in_memory(volume, np.uint8), {})
     assert run.runtime.served
     spec = model.spec.network
     assert run.plan.peak_bytes == run.runtime.peak_bytes(spec, plan, 4)

@@ -13,7 +13,7 @@ from napari_limn.inference.planning.columns import cheapest_sweep, least_alive
 from napari_limn.inference.planning.plan import (
     activation_values,
     choose_plan,
-    feet_on_grid,
+    footprints_on_grid,
     make_plan,
     plan_beside,
     with_time,
@@ -119,7 +119,7 @@ def test_every_voxel_is_in_one_block_and_blocks_begin_on_the_grid_of_the_network
     found = list(blocks(grid, plan.block))
     for box in found:
         seen[slices(box)] += 1
-        assert all(start % f.step == 0 for (start, _), f in zip(box, feet_on_grid(spec), strict=True))
+        assert all(start % f.step == 0 for (start, _), f in zip(box, footprints_on_grid(spec), strict=True))
     assert (seen == 1).all()
     assert len(found) == plan.blocks
 
@@ -153,7 +153,7 @@ def test_one_block_of_a_padded_network_is_no_extra_work():
 def test_the_halo_is_that_of_the_network_and_none_along_axes_it_does_not_see():
     assert make_plan(PLANES, GRID, 1 << 50).halo == (0, 0, *(f.halo for f in footprint(PLANES)))
     assert make_plan(VOLUMES, GRID, 1 << 50).halo == (0, *(f.halo for f in footprint(VOLUMES)))
-    assert feet_on_grid(PLANES)[:2] == (Footprint(1, 0, 0, 1),) * 2
+    assert footprints_on_grid(PLANES)[:2] == (Footprint(1, 0, 0, 1),) * 2
 
 
 def test_small_planes_go_in_together_but_frames_do_not():

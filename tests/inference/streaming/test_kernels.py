@@ -61,8 +61,8 @@ def test_a_packed_network_has_the_weights_and_the_graph_of_the_plain_one(ndim, c
     }
     size = EXTENT[ndim]
     before, after = trace(plain, 1, size), trace(network, 1, size)
-    assert [(op.name, op.inputs, op.moves, op.channels) for op in after.ops] == [
-        (op.name, op.inputs, op.moves, op.channels) for op in before.ops
+    assert [(op.name, op.inputs, op.intervals, op.channels) for op in after.ops] == [
+        (op.name, op.inputs, op.intervals, op.channels) for op in before.ops
     ]
     weights = {
         name for name, module in plain.named_modules() if isinstance(getattr(module, "padding", None), tuple)

@@ -13,12 +13,12 @@ import torch
 from napari_limn.events import Improved, Scored, Step, Working
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.training import run as loop
-from napari_limn.training.data.painted import gather
+from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer import fit as instant
-from napari_limn.training.run import Run
+from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
-from napari_limn.training.trainer import begin
+from napari_limn.training.trainer import initial_model
 
 torch.set_num_threads(1)
 
@@ -31,14 +31,14 @@ IMAGE = (100 * (X > 32) + np.random.default_rng(0).normal(0, 20, (64, 64))).asty
 def data_of(rows, after=None, spec=SPEC):
     labels = np.zeros((64, 64), np.uint8)
     labels[rows, 4:24], labels[rows, 36:56] = 1, 2
-    painted = gather(IMAGE, labels, spec, None, {}, {})
-    start = begin(spec, painted, None)
+    painted = collect_training_data(IMAGE, labels, spec, None, {}, {})
+    start = initial_model(spec, painted, None)
     return start, TrainingSet(painted, start.spec.network, spec, after)
 
 
 def run_of(rows, spec=SPEC):
     start, data = data_of(rows, spec=spec)
-    return Run(start, spec, data)
+    return TrainingRun(start, spec, data)
 
 
 def first(events, what):
@@ -73,11 +73,11 @@ def test_the_last_step_is_scored_however_long_whoever_listens_takes(monkeypatch)
 
 def test_a_scoring_that_was_broken_off_goes_on_and_the_judge_follows_the_data(monkeypatch):
     taught = []
-    teaching = loop.teaching
+    fit_classifier = loop.fit_classifier
     monkeypatch.setattr(
         loop,
-        "teaching",
-        lambda classifier, *of, **how: taught.append(classifier) or teaching(classifier, *of, **how),
+        "fit_classifier",
+        lambda classifier, *of, **how: taught.append(classifier) or fit_classifier(classifier, *of, **how),
     )
     run = run_of(range(3, 60, 8))
     with closing(run.learning()) as events:
@@ -127,8 +127,8 @@ def test_pauses_are_not_counted():
 def test_soft_targets_reach_the_data_that_came_amid_the_guessing(monkeypatch):
     monkeypatch.setattr(instant, "_STEPS", 5)
     monkeypatch.setattr(instant, "_STEPS_ON", 5)
-    asked, guessing = [], loop.guessing
-    monkeypatch.setattr(loop, "guessing", lambda *of: asked.append(of[1]) or guessing(*of))
+    asked, pseudo_labels = [], loop.pseudo_labels
+    monkeypatch.setattr(loop, "pseudo_labels", lambda *of: asked.append(of[1]) or pseudo_labels(*of))
     run = run_of(range(3, 60, 8))
     with closing(run.learning()) as events:
         next(_ for _ in events if asked)

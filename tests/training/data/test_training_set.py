@@ -14,7 +14,7 @@ from napari_limn.network.graph import footprint
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.data.geometry import patch_size
-from napari_limn.training.data.painted import PaintedTile, gather
+from napari_limn.training.data.painted import PaintedTile, collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer import fit as instant
 from napari_limn.training.first_answer import sample as drawn
@@ -46,7 +46,7 @@ def noise(shape, seed=0):
 
 def data_for(images, labels, network=PLANES, **spec):
     spec = TrainSpec(**{"patch": (32,) * network.ndim, "batch": 6} | spec)
-    painted = gather(images, labels, spec, None, {}, {})
+    painted = collect_training_data(images, labels, spec, None, {}, {})
     return TrainingSet(painted, network, spec)
 
 
@@ -344,19 +344,21 @@ def test_labels_that_are_no_whole_numbers_are_refused():
 
 def test_classes_of_all_pairs_and_of_a_known_model_come_together():
     labels = [striped((64, 64), values=(1, 2)), striped((64, 64), values=(2, 7))]
-    painted = gather([noise((64, 64))] * 2, labels, TrainSpec(), None, {}, {7: "axon"})
+    painted = collect_training_data([noise((64, 64))] * 2, labels, TrainSpec(), None, {}, {7: "axon"})
     assert painted.classes.values == (1, 2, 7)
     assert painted.classes.names == ("class 1", "class 2", "axon")
     known = Classes((2, 9), names=("myelin", "fibre"))
-    again = gather([noise((64, 64))], [labels[1]], TrainSpec(), known, {}, {})
+    again = collect_training_data([noise((64, 64))], [labels[1]], TrainSpec(), known, {}, {})
     assert again.classes.name_of == {2: "myelin", 7: "class 7", 9: "fibre"}
 
 
 def test_a_known_model_needs_paint_but_not_of_two_classes():
     one = striped((64, 64), values=(2,))
-    assert gather(noise((64, 64)), one, TrainSpec(), Classes((2, 9)), {}, {}).classes.values == (2, 9)
+    assert collect_training_data(
+        noise((64, 64)), one, TrainSpec(), Classes((2, 9)), {}, {}
+    ).classes.values == (2, 9)
     with pytest.raises(LimnError, match=r"no painted voxel.*paint corrections first"):
-        gather(noise((64, 64)), np.zeros_like(one), TrainSpec(), Classes((2, 9)), {}, {})
+        collect_training_data(noise((64, 64)), np.zeros_like(one), TrainSpec(), Classes((2, 9)), {}, {})
 
 
 def test_the_default_network_fits_the_data():
@@ -376,13 +378,15 @@ def test_no_image_is_a_single_plane_for_a_network_over_volumes(spec, shapes):
     with pytest.raises(
         LimnError, match="single plane, expected a stack for a 3D network; choose a 2D network"
     ):
-        gather([noise(s) for s in shapes], [striped(s) for s in shapes], spec, None, {}, {})
+        collect_training_data([noise(s) for s in shapes], [striped(s) for s in shapes], spec, None, {}, {})
 
 
 def test_the_axes_of_a_network_that_is_given_count_before_those_asked_for():
     assert TrainSpec().ndim == 2
     assert TrainSpec(dims=3, network=PLANES).ndim == 2
-    stack = gather(noise((8, 64, 64)), striped((8, 64, 64)), TrainSpec(network=VOLUMES), None, {}, {})
+    stack = collect_training_data(
+        noise((8, 64, 64)), striped((8, 64, 64)), TrainSpec(network=VOLUMES), None, {}, {}
+    )
     assert stack.images[0].grid == (1, 8, 64, 64)
 
 
@@ -410,7 +414,7 @@ def test_numbered_objects_become_one_class_parted_where_they_touch_with_weights_
     objects = np.zeros((128, 128), np.uint16)
     objects[40:60, 40:60], objects[40:60, 60:80], objects[40:60, 82:100] = 7, 3, 9
     spec = TrainSpec(zero="background", objects=True, augment=AugmentSpec(warped=0, noise=0), seed=0)
-    painted = gather(noise((128, 128)), objects, spec, None, {}, {})
+    painted = collect_training_data(noise((128, 128)), objects, spec, None, {}, {})
     assert painted.classes.values == (0, 1)
     data = TrainingSet(painted, PLANES, spec)
     batch = data.batch()
@@ -426,7 +430,9 @@ def test_negative_numbers_of_objects_are_refused():
     objects = np.zeros((64, 64), np.int32)
     objects[8:20, 8:20], objects[30:40, 30:40] = 1, -1
     with pytest.raises(LimnError, match=r"negative label -1.*0 and above.*renumber"):
-        gather(noise((64, 64)), objects, TrainSpec(zero="background", objects=True), None, {}, {})
+        collect_training_data(
+            noise((64, 64)), objects, TrainSpec(zero="background", objects=True), None, {}, {}
+        )
 
 
 @pytest.mark.parametrize(
@@ -471,7 +477,7 @@ SOLID = UNetSpec(width=2, factors=((2, 2, 2),), pixels=PixelSpec(scales=((1.0, 1
 def test_where_there_is_time_for_few_tiles_they_show_all_classes_that_are_not_held_out(monkeypatch):
     monkeypatch.setitem(drawn._SEEN, 3, 1)
     spec = TrainSpec(network=SOLID, patch=(8, 32, 32))
-    painted = gather(*two_classes_in_two_planes(), spec, None, {}, {})
+    painted = collect_training_data(*two_classes_in_two_planes(), spec, None, {}, {})
     classifier, before, fewer = UNet(SOLID).pixels, None, 0
     for seed in range(20):
         data = before = TrainingSet(painted, SOLID, replace(spec, seed=seed), before)
@@ -497,4 +503,4 @@ def test_a_volume_trains_though_a_tile_may_hold_nothing_but_what_is_held_out(mon
 def test_weights_of_classes_must_be_as_many_as_classes():
     spec = TrainSpec(class_weights=(1.0, 2.0, 3.0))
     with pytest.raises(LimnError, match="found 3 weights for 2 classes"):
-        gather(noise((128, 128)), striped(), spec, None, {}, {})
+        collect_training_data(noise((128, 128)), striped(), spec, None, {}, {})

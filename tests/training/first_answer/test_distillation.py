@@ -12,11 +12,11 @@ from napari_limn.errors import LimnError
 from napari_limn.events import drain
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.data.painted import gather
+from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.patches import Patch
 from napari_limn.training.data.soft_targets import SoftTargets
 from napari_limn.training.data.training_set import TrainingSet
-from napari_limn.training.first_answer.distillation import guessing
+from napari_limn.training.first_answer.distillation import pseudo_labels
 from napari_limn.training.spec import TrainSpec
 from napari_limn.volume.boxes import blocks, slices
 
@@ -46,7 +46,7 @@ def painted_set(dims, **fields):
     labels = np.zeros(shape, np.uint8)
     labels[..., 4:8, 5:9], labels[..., 4:8, 30:34] = 1, 2
     spec = TrainSpec(dims=dims, **fields)
-    painted = gather(image, labels, spec, None, {}, {})
+    painted = collect_training_data(image, labels, spec, None, {}, {})
     pixels = PixelSpec(scales=((1.0,) * dims,))
     network = UNetSpec(width=4, factors=((2,) * dims,), pixels=pixels)
     return TrainingSet(painted, network, spec), UNet(network).eval().pixels
@@ -55,7 +55,7 @@ def painted_set(dims, **fields):
 @pytest.mark.parametrize("dims", [2, 3])
 def test_guesses_are_what_the_classifier_says_in_tiles_with_paint(dims):
     data, classifier = painted_set(dims, held_out=0.0)
-    soft = drain(guessing(classifier, data))
+    soft = drain(pseudo_labels(classifier, data))
     tiles = data.painted_tiles((1, 1, 256, 256) if dims == 2 else (1, 32, 64, 64))
     assert tiles
     for tile in tiles:
@@ -71,7 +71,7 @@ def test_guesses_are_what_the_classifier_says_in_tiles_with_paint(dims):
 def test_a_batch_carries_them_where_the_image_is():
     data, classifier = painted_set(2, held_out=0.0, batch=3, patch=(64, 64))
     assert data.batch().soft is None
-    data.soft_targets = drain(guessing(classifier, data))
+    data.soft_targets = drain(pseudo_labels(classifier, data))
     batch = data.batch()
     assert batch.soft.shape == (3, 2, *batch.targets.shape[1:])
     assert 0.1 < float(batch.soft.sum(1).mean()) <= 1 + 1e-3
@@ -84,11 +84,11 @@ def test_nothing_is_told_where_strokes_are_held_out(monkeypatch):
     for y in range(8, 128, 16):
         labels[y, 8:120:3], labels[y, 136:250:3] = 1, 2
     spec = TrainSpec(held_out=0.3, patch=(128, 256), augment=limn.AugmentSpec(warped=0.0, gain=0, offset=0))
-    painted = gather(image, labels, spec, None, {}, {})
+    painted = collect_training_data(image, labels, spec, None, {}, {})
     network = UNetSpec(width=4, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)))
     data = TrainingSet(painted, network, spec)
     assert data.holds_out
-    data.soft_targets = drain(guessing(UNet(network).eval().pixels, data))
+    data.soft_targets = drain(pseudo_labels(UNet(network).eval().pixels, data))
     whole = ((0, 1), (0, 1), (0, 128), (0, 256))
     _, held = data.targets_of(0, whole)
     known = data.soft_targets.at(0, whole)[:, 0, 0].sum(0)
@@ -103,7 +103,7 @@ def test_nothing_is_told_where_strokes_are_held_out(monkeypatch):
 
 @pytest.mark.parametrize("fields", [{"soft_targets": 0.0}, {"zero": "background"}, {"instant": False}])
 def test_they_are_left_out_where_they_are_not_wanted(fields, monkeypatch):
-    monkeypatch.setattr("napari_limn.training.run.guessing", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr("napari_limn.training.run.pseudo_labels", lambda *_: pytest.fail("asked"))
     image = np.random.default_rng(0).normal(0, 0.1, (64, 64)).astype(np.float32)
     labels = np.zeros((64, 64), np.uint8)
     labels[4:12, 4:12], labels[40:48, 40:48] = 1, 2
@@ -121,10 +121,10 @@ def test_patches_of_planes_without_paint_carry_soft_targets_alone():
     labels = np.zeros(image.shape, np.uint8)
     labels[5, 4:9, 4:9], labels[5, 30:36, 30:36] = 1, 2
     spec = TrainSpec(held_out=0.0, batch=3, patch=(32, 32), augment=limn.AugmentSpec(warped=0.0))
-    painted = gather(image, labels, spec, None, {}, {})
+    painted = collect_training_data(image, labels, spec, None, {}, {})
     network = UNetSpec(width=4, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)))
     data = TrainingSet(painted, network, spec)
-    soft = data.soft_targets = drain(guessing(UNet(network).eval().pixels, data))
+    soft = data.soft_targets = drain(pseudo_labels(UNet(network).eval().pixels, data))
     assert len(soft.elsewhere) == 400_000 // 32**2
     scaling = data._scalings[0]
     planes = {round(float(found.mean() * scaling.width[0] + scaling.low[0])) for found, _ in soft.elsewhere}
@@ -142,10 +142,10 @@ def test_classes_take_turns_beside_patches_of_planes_without_paint(monkeypatch):
     labels = np.zeros(image.shape, np.uint8)
     for value in range(1, 5):
         labels[5, 4:9, 12 * value : 12 * value + 5] = value
-    painted = gather(image, labels, TrainSpec(held_out=0.0), None, {}, {})
+    painted = collect_training_data(image, labels, TrainSpec(held_out=0.0), None, {}, {})
     network = UNetSpec(width=4, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)), out_channels=4)
     data = TrainingSet(painted, network, TrainSpec(held_out=0.0, batch=4, patch=(32, 32)))
-    data.soft_targets = drain(guessing(UNet(network).eval().pixels, data))
+    data.soft_targets = drain(pseudo_labels(UNet(network).eval().pixels, data))
     turns, draw = [], data._sampler.draw
     monkeypatch.setattr(data._sampler, "draw", lambda turn, rng: (turns.append(turn), draw(turn, rng))[1])
     for _ in range(4):
@@ -155,4 +155,4 @@ def test_classes_take_turns_beside_patches_of_planes_without_paint(monkeypatch):
 
 def test_a_single_plane_has_no_elsewhere():
     data, classifier = painted_set(2, held_out=0.0)
-    assert drain(guessing(classifier, data)).elsewhere == []
+    assert drain(pseudo_labels(classifier, data)).elsewhere == []

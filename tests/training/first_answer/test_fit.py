@@ -13,15 +13,15 @@ from napari_limn.inference.pipeline import predict
 from napari_limn.model import Model
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.data.painted import gather
+from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer import fit as instant
 from napari_limn.training.first_answer import sample as drawn
-from napari_limn.training.first_answer.fit import teaching
-from napari_limn.training.first_answer.sample import drawing
+from napari_limn.training.first_answer.fit import fit_classifier
+from napari_limn.training.first_answer.sample import sample_voxels
 from napari_limn.training.presets import choose_network, pixel_features
-from napari_limn.training.run import Run
-from napari_limn.training.selection import age, share_beside
+from napari_limn.training.run import TrainingRun
+from napari_limn.training.selection import maturity, share_beside
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import train, training_events
 from napari_limn.volume.boxes import shape_of
@@ -54,7 +54,7 @@ def strokes(rows=(20, 50, 80, 110)):
 
 
 def prepared(spec=SPEC, image=IMAGE, labels=None):
-    painted = gather(image, strokes() if labels is None else labels, spec, None, {}, {})
+    painted = collect_training_data(image, strokes() if labels is None else labels, spec, None, {}, {})
     network = UNet(choose_network(spec, painted.images[0], painted.classes.count))
     return network, TrainingSet(painted, network.spec, spec)
 
@@ -66,8 +66,8 @@ def test_the_first_model_comes_before_the_first_step_and_is_good():
     assert not any(isinstance(e, Step) for e in events[:first])
     model = events[first].model
     assert model.spec.network.share == 1.0
-    unseen, truth = texture(seed=5)
-    assert score(predict(model, unseen), truth).mean_iou > 0.85  # by chance .33
+    forgotten_classes, truth = texture(seed=5)
+    assert score(predict(model, forgotten_classes), truth).mean_iou > 0.85  # by chance .33
 
 
 def test_the_first_answer_can_be_broken_off_many_times():
@@ -92,7 +92,7 @@ def test_what_held_out_strokes_say_of_the_first_model_comes_next():
 
 def test_a_sample_knows_every_stroke_and_which_are_held_out():
     network, data = prepared(replace(SPEC, held_out=0.3), labels=strokes(range(5, 125, 8)))
-    sample = drain(drawing(network.pixels, data))
+    sample = drain(sample_voxels(network.pixels, data))
     painted = sample.target != IGNORE
     assert painted.sum() == (strokes(range(5, 125, 8)) > 0).sum()
     assert 0 < sample.held[painted].sum() < painted.sum() / 2
@@ -108,8 +108,11 @@ def test_of_a_large_image_a_few_tiles_answer_first_and_change_nothing_for_the_re
     monkeypatch.setitem(drawn._QUICK, 2, 1)
     assert drawn.is_large(network.pixels, data)
     known = {}
-    few = drain(drawing(network.pixels, data, known=known, quick=True))
-    whole, after = drain(drawing(network.pixels, data)), drain(drawing(network.pixels, data, known=known))
+    few = drain(sample_voxels(network.pixels, data, known=known, quick=True))
+    whole, after = (
+        drain(sample_voxels(network.pixels, data)),
+        drain(sample_voxels(network.pixels, data, known=known)),
+    )
     assert set(few.target) - {IGNORE} == {0, 1}
     assert len(few.target) < len(whole.target) / 2
     for one, other in (
@@ -137,12 +140,12 @@ def test_more_strokes_cost_features_around_them_only(monkeypatch):
     monkeypatch.setattr("napari_limn.training.first_answer.sample._OTHERS", 500)
     network, data = prepared()
     known = {}
-    drain(drawing(network.pixels, data, known=known))
+    drain(sample_voxels(network.pixels, data, known=known))
     assert seen == [(128, 128)]
     labels = strokes()
     labels[64, 10:30], labels[110, 72:120] = 2, 0
     _, data = prepared(labels=labels)
-    sample = drain(drawing(network.pixels, data, known=known))
+    sample = drain(sample_voxels(network.pixels, data, known=known))
     assert len(seen) == 2
     assert seen[1][0] <= 1
     assert seen[1][1] <= 20
@@ -157,10 +160,10 @@ def test_more_strokes_cost_features_around_them_only(monkeypatch):
 
 def test_a_classifier_that_goes_on_keeps_most_of_what_it_knows():
     network, data = prepared()
-    sample = drain(drawing(network.pixels, data))
-    drain(teaching(network.pixels, sample))
+    sample = drain(sample_voxels(network.pixels, data))
+    drain(fit_classifier(network.pixels, sample))
     before = network.pixels.layers[0].weight.clone()
-    drain(teaching(network.pixels, sample, how="on"))
+    drain(fit_classifier(network.pixels, sample, how="on"))
     change = (network.pixels.layers[0].weight - before).norm() / before.norm()
     assert 0 < change < 0.5
     logits = network.pixels.layers(
@@ -172,12 +175,12 @@ def test_a_classifier_that_goes_on_keeps_most_of_what_it_knows():
 
 def test_what_was_learnt_before_counts_half():
     network, data = prepared()
-    sample = drain(drawing(network.pixels, data))
-    drain(teaching(network.pixels, sample))
-    first = drain(teaching(network.pixels, sample, how="on"))
-    second = drain(teaching(network.pixels, sample, how="on", before=first))
+    sample = drain(sample_voxels(network.pixels, data))
+    drain(fit_classifier(network.pixels, sample))
+    first = drain(fit_classifier(network.pixels, sample, how="on"))
+    second = drain(fit_classifier(network.pixels, sample, how="on", before=first))
     rest = first.max(1) < 1  # painted voxels are what they are
-    nothing = drain(teaching(network.pixels, sample, how="on", before=np.zeros_like(first)))
+    nothing = drain(fit_classifier(network.pixels, sample, how="on", before=np.zeros_like(first)))
     assert second[rest].sum(1) == pytest.approx(1, abs=1e-4)
     assert nothing[rest].sum(1) == pytest.approx(0.5, abs=1e-4)
     assert 0 < np.abs(second - first).mean() < 0.1
@@ -189,13 +192,13 @@ def test_a_stroke_of_one_class_in_an_unlike_place_does_not_claim_the_place():
     image[64:] = image[64:] / 3 + 3
     labels = strokes((20, 50))
     first, data = prepared(image=image, labels=labels)
-    drain(teaching(first.pixels, drain(drawing(first.pixels, data))))
+    drain(fit_classifier(first.pixels, drain(sample_voxels(first.pixels, data))))
     labels[100, 72:120] = 2
     right = {}
     for how in ("anew", "again"):
         network, data = prepared(image=image, labels=labels)
         network.load_state_dict(first.state_dict())
-        drain(teaching(network.pixels, drain(drawing(network.pixels, data)), how=how))
+        drain(fit_classifier(network.pixels, drain(sample_voxels(network.pixels, data)), how=how))
         bank = data.features_of(0, ((0, 1), (0, 1), (64, 128), (0, 60)), network.pixels)
         logits = network.pixels.logits_of(torch.from_numpy(bank)[None])
         right[how] = float((logits.argmax(1) == 0).float().mean())
@@ -206,7 +209,7 @@ def test_weights_of_what_trees_see():
     target = np.array([0] * 30 + [1] * 10 + [IGNORE] * 60, np.int16)
     said = np.where(np.arange(100) < 90, np.where(target == IGNORE, 0, target), IGNORE).astype(np.int16)
     weight = np.where(target == IGNORE, 0.1, 1.0)
-    rows, weights = instant._seen(target, instant._Lesson(said, weight), np.random.default_rng(0))
+    rows, weights = instant._seen(target, instant._FitTargets(said, weight), np.random.default_rng(0))
     assert len(set(rows)) == len(rows)
     assert weights[target[rows] == 0].sum() == pytest.approx(20)
     assert weights[target[rows] == 1].sum() == pytest.approx(20)
@@ -214,7 +217,7 @@ def test_weights_of_what_trees_see():
     assert set(rows[others]) == set(range(40, 90))
     assert set(weights[others]) == {0.1}
     weight[:3] = 4.0  # corrections
-    rows, weights = instant._seen(target, instant._Lesson(target, weight), np.random.default_rng(0))
+    rows, weights = instant._seen(target, instant._FitTargets(target, weight), np.random.default_rng(0))
     assert sorted(rows) == list(range(40))
     assert weights[target[rows] == 0].sum() == pytest.approx((27 + 3 * 4) * 20 / 30)
     assert weights[target[rows] == 1].sum() == pytest.approx(20)
@@ -222,12 +225,12 @@ def test_weights_of_what_trees_see():
 
 def test_a_lesson_after_an_answer():
     network, data = prepared()
-    sample = drain(drawing(network.pixels, data))
-    drain(teaching(network.pixels, sample))
+    sample = drain(sample_voxels(network.pixels, data))
+    drain(fit_classifier(network.pixels, sample))
     wrong = np.flatnonzero(sample.target == 0)[:7]
     turned = sample.target.copy()
     turned[wrong] = 1
-    lesson = instant._Lesson.after(network.pixels, replace(sample, target=turned))
+    lesson = instant._FitTargets.after(network.pixels, replace(sample, target=turned))
     painted = turned != IGNORE
     assert np.array_equal(lesson.said[painted], turned[painted])
     assert set(np.flatnonzero(lesson.weight == instant._FAULT)) == set(wrong)
@@ -237,10 +240,10 @@ def test_a_lesson_after_an_answer():
 
 def test_after_a_whole_training_corrections_weigh_more_and_what_was_less_sure_is_held():
     network, data = prepared()
-    sample = drain(drawing(network.pixels, data))
-    drain(teaching(network.pixels, sample))
+    sample = drain(sample_voxels(network.pixels, data))
+    drain(fit_classifier(network.pixels, sample))
     turned = np.where(sample.target == 0, 1, sample.target).astype(np.int16)
-    lesson = instant._Lesson.after(network.pixels, replace(sample, target=turned), again=True)
+    lesson = instant._FitTargets.after(network.pixels, replace(sample, target=turned), again=True)
     assert set(lesson.weight[sample.target == 0]) == {instant._FAULT_AGAIN}
     said = (sample.target == IGNORE) & (lesson.said != IGNORE)
     assert 0 < lesson.doubt[said].min() <= lesson.doubt[said].max() <= np.sqrt(1 - instant._SURE) + 1e-6
@@ -248,9 +251,9 @@ def test_after_a_whole_training_corrections_weigh_more_and_what_was_less_sure_is
 
 def test_several_threads_say_the_same_to_the_last_bit():
     network, data = prepared()
-    sample = drain(drawing(network.pixels, data))
-    drain(teaching(network.pixels, sample))
-    lesson = instant._Lesson.after(network.pixels, sample)
+    sample = drain(sample_voxels(network.pixels, data))
+    drain(fit_classifier(network.pixels, sample))
+    lesson = instant._FitTargets.after(network.pixels, sample)
     from sklearn.ensemble import ExtraTreesClassifier
 
     painted = lesson.said != IGNORE
@@ -312,10 +315,12 @@ def test_a_twin_of_corrections_knows_the_class_that_was_not_corrected_from_befor
             painted[y, low:high] = truth[y, low:high]
     spec = replace(SPEC, network=None, steps=4, held_out=0.3)
     model = train(image, painted, spec)
-    corrected = gather(image, np.where(painted > 1, painted, 0), spec, model.spec.classes, {}, {})
+    corrected = collect_training_data(
+        image, np.where(painted > 1, painted, 0), spec, model.spec.classes, {}, {}
+    )
     data = TrainingSet(corrected, model.spec.network, spec)
     assert data.holds_out
-    run = Run(model, spec, data)
+    run = TrainingRun(model, spec, data)
     drain(run.learning())
     bank = data.features_of(0, ((0, 1), (0, 1), (0, 128), (0, 128)), run._twin)
     found = run._twin.logits_of(torch.from_numpy(bank)[None]).argmax(1)[0].numpy() + 1
@@ -339,7 +344,7 @@ def test_what_is_drawn_of_answers_follows_their_doubt():
     target = np.array([0, 1] + [IGNORE] * 400, np.int16)
     said = np.where(target == IGNORE, 0, target)
     doubt = np.where(np.arange(402) % 2, 0.4, 0.002).astype(np.float32)
-    lesson = instant._Lesson(said, np.ones(402), doubt)
+    lesson = instant._FitTargets(said, np.ones(402), doubt)
     rows = np.concatenate([instant._seen(target, lesson, np.random.default_rng(s))[0] for s in range(20)])
     others = rows[target[rows] == IGNORE]
     assert len(others) == 20 * 2 * instant._ECHOES
@@ -366,7 +371,7 @@ def test_the_same_seed_teaches_the_same_whatever_the_state_of_the_process():
     for state in (1, 2):
         network, data = prepared()
         torch.manual_seed(state)
-        drain(teaching(network.pixels, drain(drawing(network.pixels, data, 3)), 3))
+        drain(fit_classifier(network.pixels, drain(sample_voxels(network.pixels, data, 3)), 3))
         found.append(network.pixels.state_dict())
         assert torch.initial_seed() == state
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
@@ -408,8 +413,8 @@ def test_with_nothing_held_out_a_network_taught_by_the_classifier_joins_it_at_ha
     late = [(step, share) for step, share in shares if step >= 10]
     assert late
     size = spec.patch or (64, 64)
-    assert all(share == share_beside(age(step, size)) < 1 for step, share in late)
-    assert final.spec.network.share == share_beside(age(20, size))
+    assert all(share == share_beside(maturity(step, size)) < 1 for step, share in late)
+    assert final.spec.network.share == share_beside(maturity(20, size))
 
 
 def test_further_training_begins_with_what_was_shown_before():
@@ -433,7 +438,7 @@ def test_further_training_does_not_fall_back_on_a_classifier_that_is_surely_wors
     spec, rows = replace(SPEC, steps=100, held_out=0.3), range(6, 124, 6)
     model = shown_together(rows, spec)
     ignorant = UNet(model.spec.network).pixels
-    monkeypatch.setattr(Run, "_twin_for", lambda *_: (ignorant, ()))
+    monkeypatch.setattr(TrainingRun, "_twin_for", lambda *_: (ignorant, ()))
     events = []
     drain(training_events(IMAGE, strokes(rows), replace(spec, steps=2), model=model), events.append)
     assert not next(e for e in events if isinstance(e, Scored)).best

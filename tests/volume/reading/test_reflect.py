@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_limn.volume.boxes import contains, whole
-from napari_limn.volume.reading.reflect import mirrored, read_mirrored
+from napari_limn.volume.reading.reflect import mirrored, read_reflected
 from napari_limn.volume.volume import Volume
 
 
@@ -43,7 +43,7 @@ def test_equals_numpys_reflection(case):
     for axis, pad in enumerate(pads):
         widths = [pad if i == axis else (0, 0) for i in range(4)]
         modes = np.pad(modes, widths, mode="reflect" if shape[axis] > 1 else "edge")
-    np.testing.assert_array_equal(read_mirrored(Volume.of(array, "TZYX"), box)[0], modes)
+    np.testing.assert_array_equal(read_reflected(Volume.of(array, "TZYX"), box)[0], modes)
 
 
 @given(st.integers(1, 6), st.integers(-40, 40), st.integers(1, 60))
@@ -63,9 +63,9 @@ def test_inside_it_is_a_plain_read_and_a_part_of_any_wider_read(data):
     for n in array.shape:
         start = data.draw(st.integers(-8, n + 8))
         box.append((start, start + data.draw(st.integers(1, 9))))
-    whole_read = read_mirrored(volume, tuple((-10, n + 20) for n in array.shape))
+    whole_read = read_reflected(volume, tuple((-10, n + 20) for n in array.shape))
     expected = whole_read[(slice(None), *(slice(a + 10, b + 10) for a, b in box))]
-    np.testing.assert_array_equal(read_mirrored(volume, tuple(box)), expected)
+    np.testing.assert_array_equal(read_reflected(volume, tuple(box)), expected)
     if contains(whole(volume.grid), tuple(box)):
         np.testing.assert_array_equal(expected, volume.read(tuple(box)))
 
@@ -74,7 +74,7 @@ def test_inside_it_is_a_plain_read_and_a_part_of_any_wider_read(data):
 def test_reads_no_more_than_the_box_needs(box):
     volume = Recorded(np.arange(100).reshape(1, 100), Volume.of(np.zeros((1, 100))).axes)
     volume.boxes.clear()
-    read_mirrored(volume, ((0, 1), (0, 1), (0, 1), box))
+    read_reflected(volume, ((0, 1), (0, 1), (0, 1), box))
     ((*_, (start, stop)),) = volume.boxes
     needed = mirrored(*box, 100)
     assert (start, stop) == (needed.min(), needed.max() + 1)
@@ -82,5 +82,5 @@ def test_reads_no_more_than_the_box_needs(box):
 
 def test_channels_stay_apart():
     array = np.stack([np.arange(4), np.arange(4) + 10]).reshape(2, 1, 4)
-    found = read_mirrored(Volume.of(array, "CYX"), ((0, 1), (0, 1), (0, 1), (-1, 5)))
+    found = read_reflected(Volume.of(array, "CYX"), ((0, 1), (0, 1), (0, 1), (-1, 5)))
     assert found[:, 0, 0, 0].tolist() == [[1, 0, 1, 2, 3, 2], [11, 10, 11, 12, 13, 12]]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-    from napari_limn.annotation.classes import RGBA, Classes, Zero
+    from napari_limn.annotation.classes import RGBA, Classes, ZeroMeaning
 
 ZERO = {"unlabelled": "not labelled", "background": "background"}
 """What a 0 is called."""
@@ -94,12 +94,12 @@ def kept_legend(layer: Labels, painted: Iterable[int]) -> Legend:
     return Legend(names, {v: c for v, c in shown.items() if not _is_default(v, c)}, zero_of(layer))
 
 
-def zero_of(layer: Labels) -> Zero:
+def zero_of(layer: Labels) -> ZeroMeaning:
     """What a 0 of a layer means in training."""
     return "background" if layer.metadata.get(ZERO_MEANS) == "background" else "unlabelled"
 
 
-def set_zero(layer: Labels, zero: Zero) -> None:
+def set_zero(layer: Labels, zero: ZeroMeaning) -> None:
     """Say what a 0 of a layer means: in its metadata, and under the mouse where its values have names."""
     if names := names_of(layer):
         set_legend(layer, Legend(names, painted_look(layer, names), zero))

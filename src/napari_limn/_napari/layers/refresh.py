@@ -29,7 +29,7 @@ _SHARE = 0.2  # of the window's time that refreshes may take
 _SIDE = 4096  # longest side of what is read at once of labels with a single level
 
 
-class Follower:
+class LayerRefresher:
     """Refreshes a layer after blocks that meet the view: a few times a second at most, rarely where it takes long.
 
     Parameters

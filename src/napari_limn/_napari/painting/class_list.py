@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
-    from napari_limn.annotation.classes import RGBA, Zero
+    from napari_limn.annotation.classes import RGBA, ZeroMeaning
 
 _WAIT = 300  # ms after paint until the marks are looked up again
 _FEWEST = 2  # classes that are offered at least: no model learns from fewer
@@ -121,7 +121,7 @@ class ClassLegend(QWidget):
         elif self._layer not in layers or active in layers:
             self.layer = chosen_strokes(self.viewer)
 
-    def set_zero(self, zero: Zero) -> None:
+    def set_zero(self, zero: ZeroMeaning) -> None:
         """Say what a 0 of the layer means in training: what nobody labelled, or background."""
         if self._layer is not None:
             set_zero(self._layer, zero)

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_limn._napari.painting.class_list import ClassLegend
 from napari_limn._napari.painting.correct import ClickCorrector
-from napari_limn._napari.panel.docking import Place
+from napari_limn._napari.panel.docking import DockPlace
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -19,7 +19,7 @@ class ClassesWidget(QWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
-        self._place = Place(self, napari_viewer, "paint")
+        self._place = DockPlace(self, napari_viewer, "paint")
         self.legend = ClassLegend(napari_viewer)
         self.corrector = ClickCorrector(napari_viewer, self.legend)
         column = QVBoxLayout(self)

@@ -30,7 +30,7 @@ from napari_limn._napari.panel.docking import window_of
 from napari_limn.annotation.classes import MOST, default_color
 from napari_limn.annotation.journal.files import begin_journal, header_for
 from napari_limn.annotation.journal.format import Header, Journal
-from napari_limn.annotation.journal.recording import Painted, Recording
+from napari_limn.annotation.journal.recording import Recording, StrokePiece
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend, painted_values
 from napari_limn.durable import on_failure
@@ -160,13 +160,13 @@ class Recorder:
         return tuple(data.shape) == known.shape and data.dtype == known.dtype and _is_watched(data)
 
 
-def _parts(atom: Any) -> list[Painted]:
+def _parts(atom: Any) -> list[StrokePiece]:
     """What napari tells of a piece of a stroke: a box with a mask, or places, with values before and after."""
     if len(atom) == 4:
         box = tuple((s.start, s.stop) for s in atom.slice_key)
-        return [Painted(box, atom.mask, atom.new_value)]
+        return [StrokePiece(box, atom.mask, atom.new_value)]
     places, _, values = atom
-    return Painted.at(
+    return StrokePiece.at(
         [p.ravel() for p in np.broadcast_arrays(*places)], np.ravel(values) if np.ndim(values) else values
     )
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _DECLINED: set[Path] = set()  # for as long as napari is open
 
 
-class Offer(QWidget):
+class RecoveryOffer(QWidget):
     """Offers strokes of an image back; invisible while there are none. Being there, it sees to it that all are journalled.
 
     Parameters

@@ -20,7 +20,7 @@ from napari_limn._napari.layers.layers import (
     volume_on_disk,
 )
 from napari_limn._napari.painting.recorder import journals_of
-from napari_limn._napari.painting.recovery import Offer
+from napari_limn._napari.painting.recovery import RecoveryOffer
 from napari_limn._napari.panel.panel import Panel
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.errors import LimnError
@@ -51,7 +51,7 @@ class StrokesWidget(Panel):
         )
         self.form.addRow("", self.new_button)
         self.labels = self.layer_field("Strokes", "labels", Labels, "The layer whose strokes are shown below")
-        self.offer = Offer(napari_viewer, "limn-strokes-offer", self._choose, saved_too=True)
+        self.offer = RecoveryOffer(napari_viewer, "limn-strokes-offer", self._choose, saved_too=True)
         self.form.addRow(self.offer)
         self.journal = self.sentence("journal")
         self.form.addRow(self.journal)

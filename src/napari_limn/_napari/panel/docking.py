@@ -17,7 +17,7 @@ Group = Literal["paint", "run"]
 """Which widgets share tabs: those that one paints with, and those that run something."""
 
 
-class Place:
+class DockPlace:
     """Finds a widget its place when it is shown in a dock for the first time; later it stays where the person moved it.
 
     Without it, napari puts each widget below the others, and the window grows beyond the screen.

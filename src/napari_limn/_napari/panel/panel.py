@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_limn._napari.layers.layers import MADE_BY, being_renamed
-from napari_limn._napari.panel.docking import Place, is_closed, window_of
+from napari_limn._napari.panel.docking import DockPlace, is_closed, window_of
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.panel.keyboard import operable, skipping
 from napari_limn._napari.panel.models import SHELF
@@ -72,7 +72,7 @@ class Panel(QWidget):
     def __init__(self, viewer: ViewerModel, prefix: str, verb: str, stop: str) -> None:
         super().__init__()
         self.viewer, self._prefix = viewer, prefix
-        self._place = Place(self, viewer, "paint" if prefix == "limn-strokes" else "run")
+        self._place = DockPlace(self, viewer, "paint" if prefix == "limn-strokes" else "run")
         self.job: Job | None = None
         self._fields: list[ValueWidget[Any] | FileEdit] = []
         self._models: Any = None  # the field to choose a model in, of those that have one

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from numpy.typing import NDArray
 
-    from napari_limn.annotation.classes import Zero
+    from napari_limn.annotation.classes import ZeroMeaning
     from napari_limn.evaluation.audit import Frame
     from napari_limn.volume.boxes import Box
 
@@ -190,7 +190,7 @@ class AuditView:
     def _take_up_classes(self, layer: Labels) -> None:
         """Call and show the classes as the labels do now, and take one that can be painted with; the person's choice stays."""
         values = self.frame.values
-        zero: Zero = "background" if 0 in values else "unlabelled"
+        zero: ZeroMeaning = "background" if 0 in values else "unlabelled"
         set_legend(layer, Legend.of(values, self.names, painted_look(self.layer, values), zero))
         if layer.selected_label not in values and self.patch is not None:
             counts = np.where(values, self.frame.found[self.patch], 0)  # background is no paint to begin with

@@ -31,8 +31,8 @@ from napari_limn._napari.layers.layers import (
 )
 from napari_limn._napari.layers.listening import call_all, connected
 from napari_limn._napari.layers.refresh import field_of, shown
-from napari_limn._napari.panel.docking import Place, is_closed
-from napari_limn._napari.prediction.side_by_side import Boxes
+from napari_limn._napari.panel.docking import DockPlace, is_closed
+from napari_limn._napari.prediction.side_by_side import SideBySide
 from napari_limn.errors import LimnError
 from napari_limn.evaluation.difference import Pair, plane_in_sight
 from napari_limn.volume.axes import GRID
@@ -57,8 +57,8 @@ class CompareWidget(QWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
-        self.viewer, self._place = napari_viewer, Place(self, napari_viewer, "run")
-        self.boxes = Boxes(napari_viewer, self._left_boxes)
+        self.viewer, self._place = napari_viewer, DockPlace(self, napari_viewer, "run")
+        self.boxes = SideBySide(napari_viewer, self._left_boxes)
         self.difference: Labels | None = None
         self._pair: tuple[Labels, Labels] | None = None
         self._data: list[Any] = []  # of the pair

@@ -19,7 +19,7 @@ from napari_limn._napari.layers.layers import (
     shows_file,
     volume_on_disk,
 )
-from napari_limn._napari.layers.refresh import Follower, file_data, show_file, shown
+from napari_limn._napari.layers.refresh import LayerRefresher, file_data, show_file, shown
 from napari_limn._napari.painting.recorder import journals_of
 from napari_limn._napari.panel.docking import window_of
 from napari_limn._napari.panel.models import SHELF, ask_for_model
@@ -92,7 +92,7 @@ class PredictWidget(Panel):
             field.changed.connect(lambda _: self.seams.clear())
         self.lay_out(self.check_button, self.seams)
         self.layer: Labels | None = None
-        self._follower: Follower | None = None
+        self._follower: LayerRefresher | None = None
         self._add: Callable[..., Labels]
         self._planned: Callable[[], object] | None = None  # in memory: what to do once the run can begin
         self._names, self._path = "", Path()
@@ -190,7 +190,7 @@ class PredictWidget(Panel):
         journals_of(self, self.viewer)  # who corrects it with the brush loses nothing
         layer = self.layer = self._add(**what)
         layer.metadata[UNFINISHED] = True
-        self._follower = Follower(self.viewer, layer, self._names, self)
+        self._follower = LayerRefresher(self.viewer, layer, self._names, self)
         return layer
 
     def _show_in_memory(self, images: Sequence[Image], data: Any) -> None:

@@ -26,7 +26,7 @@ from napari_limn._napari.layers.layers import (
     under,
     volume_of,
 )
-from napari_limn._napari.layers.refresh import Follower
+from napari_limn._napari.layers.refresh import LayerRefresher
 from napari_limn._napari.panel.models import SHELF
 from napari_limn._napari.panel.panel import Panel
 from napari_limn._napari.prediction.auditing import AuditView
@@ -92,7 +92,7 @@ class ReviewWidget(Panel):
         )
         self.map: Image | None = None
         self.view: AuditView | None = None
-        self._follower: Follower | None = None
+        self._follower: LayerRefresher | None = None
         self._planned: Callable[[], object] | None = None  # what to do once the map can begin
         self._pool: Pool | None = None
         self._spacing = (1.0, 1.0, 1.0)
@@ -178,7 +178,7 @@ class ReviewWidget(Panel):
         )  # fmt: skip
         insert_unchosen(self.viewer, under(self.viewer, image, is_painted), self.map)
         note_name(self.map)
-        self._follower = Follower(self.viewer, self.map, volume.axes.without("C").names, self)
+        self._follower = LayerRefresher(self.viewer, self.map, volume.axes.without("C").names, self)
 
     # ---- audit ---------------------------------------------------------------------------------------------------
     def start_audit(self) -> None:

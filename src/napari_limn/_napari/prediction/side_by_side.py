@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _SPACING = 4.0  # pixels between two boxes
 
 
-class Boxes:
+class SideBySide:
     """Shows layers in a box each, in the order given, with their names; they move and zoom together.
 
     What it changes in the window (the grid, which layers are visible and how far, their names on the canvas and their order) it puts back

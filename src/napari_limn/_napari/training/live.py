@@ -23,7 +23,7 @@ from napari_limn._napari.layers.layers import (
     volume_of,
 )
 from napari_limn._napari.layers.listening import call_all, connected
-from napari_limn._napari.layers.refresh import Follower, field_of
+from napari_limn._napari.layers.refresh import LayerRefresher, field_of
 from napari_limn._napari.training.run import labels_on
 from napari_limn.annotation.classes import MOST, Classes
 from napari_limn.annotation.legend import Legend
@@ -104,7 +104,7 @@ class LiveRun:
         self._model: Model | None = None
         self._array = empty_labels(self.volume, np.uint8 if origin is None else origin.spec.classes.dtype)
         self.layer = self._shown()  # now: a new layer holds the window up, and later the person paints
-        self._follower = Follower(viewer, self.layer, self.volume.axes.without("C").names, parent)
+        self._follower = LayerRefresher(viewer, self.layer, self.volume.axes.without("C").names, parent)
         tells = labels.events
         self._listening = [
             connected(tells.paint, self._on_paint),
@@ -124,7 +124,7 @@ class LiveRun:
     def events(self) -> Generator[Event, None, None]:
         """The run; PyTorch is imported in its thread."""
         from napari_limn.inference.view import ViewPredictor
-        from napari_limn.interleave import by_turns
+        from napari_limn.interleave import interleaved
         from napari_limn.training.live import live_events
 
         make = partial(_array_for, self._array, self.volume)
@@ -135,7 +135,7 @@ class LiveRun:
         )
         try:
             with _beside_the_window():
-                yield from by_turns(training, predictor, self._view)
+                yield from interleaved(training, predictor, self._view)
         finally:
             predictor.rest()
 
@@ -206,7 +206,7 @@ class LiveRun:
         """The layer of the preview, below the paint; the person goes on with the layer that was chosen."""
         chosen = active_layer(self.viewer)
         # until it is known what there is; colours that change later make napari compile a shader
-        classes = Classes(tuple(range(1, MOST + 1))).called(self.legend.names, self.legend.colors)
+        classes = Classes(tuple(range(1, MOST + 1))).with_legend(self.legend.names, self.legend.colors)
         layer = show_labels(
             self.viewer,
             self.images[0],
@@ -225,7 +225,7 @@ class LiveRun:
     def _show_classes(self) -> None:
         """Show the classes that there are, and no more: napari compiles code of its own, 0.2 s long, for more than 255."""
         if self._model is not None:
-            classes = self._model.called(self.legend).spec.classes
+            classes = self._model.with_legend(self.legend).spec.classes
             set_legend(self.layer, Legend(classes.name_of, classes.color_of))
 
 

@@ -11,7 +11,7 @@ from napari.layers import Image, Labels
 
 from napari_limn._napari.layers.class_table import Naming, restore, set_zero, zero_of
 from napari_limn._napari.layers.layers import image_volume, is_untouched, volume_of
-from napari_limn._napari.painting.recovery import Offer
+from napari_limn._napari.painting.recovery import RecoveryOffer
 from napari_limn._napari.panel.docking import window_of
 from napari_limn._napari.panel.models import SHELF, ask_for_model, ask_where_to_save, model_path
 from napari_limn._napari.panel.panel import Panel
@@ -25,7 +25,7 @@ from napari_limn._napari.training.run import diagnosing, training
 from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
 from napari_limn.specs import described
-from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
+from napari_limn.training.events import Improved, LabelsChanged, Scored, Step, Waiting
 from napari_limn.training.presets import preset_network
 from napari_limn.training.spec import Preset, TrainSpec
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
 
-    from napari_limn.annotation.classes import Zero
+    from napari_limn.annotation.classes import ZeroMeaning
     from napari_limn.annotation.findings import Finding, Remedy
     from napari_limn.model import Model
     from napari_limn.runs import Event
@@ -71,7 +71,7 @@ class TrainWidget(Panel):
             lambda: [*SHELF.names, NEW],
             "Train a model further, for example after corrections, or begin anew",
         )
-        self.offer = Offer(napari_viewer, "limn-train-offer", self._take_back)
+        self.offer = RecoveryOffer(napari_viewer, "limn-train-offer", self._take_back)
         self.form.addRow(self.offer)
         self.image.changed.connect(lambda _: self.offer.look(self.image.value))
         self.live = self.value_field(
@@ -217,7 +217,7 @@ class TrainWidget(Panel):
         return layers, spec, self._origin
 
     @property
-    def _zero(self) -> Zero:
+    def _zero(self) -> ZeroMeaning:
         return "background" if self.objects.value else self.zero.value
 
     def _tell_zero(self) -> None:
@@ -249,11 +249,11 @@ class TrainWidget(Panel):
                 self.findings.add(finding)
             case Waiting(message=message):
                 self.say(message)
-            case Repainted(counts=counts):
+            case LabelsChanged(in_use=in_use):
                 self._notes.clear()
-                if not counts:  # what still holds of the paint is said again
+                if not in_use:  # what still holds of the paint is said again
                     self._drop_what_was_said_of_paint()
-                self.say("Training with the new strokes …" if counts else "New strokes …")
+                self.say("Training with the new strokes …" if in_use else "New strokes …")
 
     def draw(self) -> None:
         """Draw how far the run is, and the curves."""
@@ -365,7 +365,7 @@ class TrainWidget(Panel):
             self.name, self._coming = SHELF.free_name(self._coming), ""
             if self._strokes is not None and (strokes := self._strokes()) is not None:
                 self._naming.follow(strokes)
-        self.model = model if self._naming.legend is None else model.called(self._naming.legend)
+        self.model = model if self._naming.legend is None else model.with_legend(self._naming.legend)
         SHELF.put(self.name, self.model, self._images, window_of(self))
         self._light_save()
 

@@ -45,7 +45,7 @@ def header_for(image: Volume, path: Path | None, layer: str, dtype: str) -> Head
     )  # fmt: skip
 
 
-def homes(header: Header) -> tuple[Path, Path]:
+def journal_paths(header: Header) -> tuple[Path, Path]:
     """The path of the first journal of an image, beside it and in the user's data folder."""
     image = Path(header.path or header.image)
     mark = zlib.crc32((header.path or header.identity).encode(errors="surrogateescape"))
@@ -63,7 +63,7 @@ def begin_journal(header: Header) -> Journal:
     LimnError
         If neither takes it.
     """
-    beside, own = homes(header)
+    beside, own = journal_paths(header)
     if beside != own and os.access(beside.parent, os.W_OK):
         with suppress(LimnError, OSError):  # a disk that refuses after all
             return _begin(beside, header)
@@ -109,7 +109,7 @@ def found_journals(
     Those of `skip` are not looked at.
     """
     found, refused = [], []
-    for first in dict.fromkeys(homes(header)):
+    for first in dict.fromkeys(journal_paths(header)):
         for path in _there(first):
             if path in skip:
                 continue

@@ -48,7 +48,7 @@ VERSION = 1
 
 SUFFIX = ".strokes.jsonl"
 
-Kind = Literal["base", "stroke", "undo", "redo", "edit", "replace", "saved", "classes"]
+RecordKind = Literal["base", "stroke", "undo", "redo", "edit", "replace", "saved", "classes"]
 """What a person did: `base` is what a layer held before its first stroke, `replace` a whole new array, `edit` anything else."""
 
 _CRC = len(b',"crc":"00000000"}\n')
@@ -115,7 +115,7 @@ class Record:
 
     number: int
     time: float
-    kind: Kind
+    kind: RecordKind
     change: Change
     of: int = 0
     note: str = ""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.annotation.journal.changes import Place
-    from napari_limn.annotation.journal.format import Kind
+    from napari_limn.annotation.journal.format import RecordKind
 
 _SLAB = 1 << 22  # voxels that are compared at once
 _CELL = 256  # voxels along the sides of the pieces that a wide stroke is looked at in
@@ -39,7 +39,7 @@ _REMEMBERED = 200  # strokes; napari undoes at most 100, and redoes as many
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Painted:
+class StrokePiece:
     """A piece of a stroke.
 
     Parameters
@@ -57,7 +57,7 @@ class Painted:
     values: Any
 
     @classmethod
-    def at(cls, places: Sequence[NDArray[Any]], values: Any) -> list[Painted]:
+    def at(cls, places: Sequence[NDArray[Any]], values: Any) -> list[StrokePiece]:
         """Pieces from an array of places for each axis, and their value, one or as many; of a place named twice the last counts."""
         spread = np.broadcast_to(np.asarray(values), places[0].shape)
         cells = np.stack([p // s for p, s in zip(places, _sides(len(places)), strict=True)], axis=1)
@@ -67,7 +67,7 @@ class Painted:
         return [cls._of_cell([p[g] for p in places], spread[g]) for g in np.split(order, cuts) if len(g)]
 
     @classmethod
-    def _of_cell(cls, places: list[NDArray[Any]], values: NDArray[Any]) -> Painted:
+    def _of_cell(cls, places: list[NDArray[Any]], values: NDArray[Any]) -> StrokePiece:
         box = tuple((int(p.min()), int(p.max()) + 1) for p in places)
         within = tuple(p - a for p, (a, _) in zip(places, box, strict=True))
         mask, spread = np.zeros(shape_of(box), bool), np.zeros(shape_of(box), values.dtype)
@@ -182,7 +182,7 @@ class Recording:
         return tuple(data.shape) == self.known.shape and not difference(self.known, data).size
 
     # ---- told ----------------------------------------------------------------------------------------------------
-    def painted(self, parts: Sequence[Painted]) -> None:
+    def painted(self, parts: Sequence[StrokePiece]) -> None:
         """Write down a stroke that consists of `parts`, in their order; where two meet, the later one counts."""
         if not parts:
             return
@@ -195,7 +195,7 @@ class Recording:
         elif self.history.done:  # found out while the brush was down; the layer can undo it all the same
             self._told.append(self.history.done[-1])
 
-    def _painted_in(self, cell: Box, parts: Sequence[Painted]) -> Change:
+    def _painted_in(self, cell: Box, parts: Sequence[StrokePiece]) -> Change:
         """What a stroke changes in a part of the volume."""
         around = tuple(
             (min(spans)[0], max(b for _, b in spans))
@@ -239,7 +239,7 @@ class Recording:
         if amiss or (self._strayed and any(self._differs(data, r.change) for r in self._told)):
             self.audit(data)
 
-    def _turned(self, data: Any, kind: Kind, record: Record) -> bool:
+    def _turned(self, data: Any, kind: RecordKind, record: Record) -> bool:
         """Whether a record was undone or redone; if so, it is written down."""
         change = record.change.reversed() if kind == "undo" else record.change
         if (_at(data, change.start[:1]) == self.known.take(change.start[:1])).all():
@@ -260,7 +260,7 @@ class Recording:
     def _portions(self, change: Change) -> Iterator[tuple[Place, NDArray[Any], NDArray[Any]]]:
         return change.portions(self.known.shape, self.known.dtype)
 
-    def audit(self, data: Any, kind: Kind = "edit") -> None:
+    def audit(self, data: Any, kind: RecordKind = "edit") -> None:
         """Compare all of the layer's data with what is known, and write down what differs."""
         if (change := difference(self.known, data)).size:
             self._strayed = True
@@ -287,7 +287,7 @@ class Recording:
         self._tell(kind, change, record.number)
 
     # ---- written -------------------------------------------------------------------------------------------------
-    def _tell(self, kind: Kind, change: Change, of: int = 0) -> Record:
+    def _tell(self, kind: RecordKind, change: Change, of: int = 0) -> Record:
         self._take_legend()
         record = self._take(kind, change, of)
         self.write()
@@ -299,7 +299,7 @@ class Recording:
             self._take("classes", Change.joined([]), legend=self.legend)
 
     def _take(
-        self, kind: Kind, change: Change, of: int = 0, note: str = "", legend: Legend | None = None
+        self, kind: RecordKind, change: Change, of: int = 0, note: str = "", legend: Legend | None = None
     ) -> Record:
         self._count += 1
         record = Record(self._count, time.time(), kind, change, of, note, legend)

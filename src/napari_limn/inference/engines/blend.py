@@ -10,7 +10,7 @@ import torch
 from napari_limn.inference.engines.overlap import lines_of, order
 from napari_limn.inference.streaming.extents import fitting
 from napari_limn.volume.boxes import shape_of, within
-from napari_limn.volume.reading.reflect import read_mirrored
+from napari_limn.volume.reading.reflect import read_reflected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_limn.inference.streaming.extents import Grid
     from napari_limn.volume.boxes import Box
 
-Place = tuple[int, ...]  # of a tile or a cell among the others along T, Z, Y and X
+TileIndex = tuple[int, ...]  # of a tile or a cell among the others along T, Z, Y and X
 
 
 class BlendEngine:
@@ -47,7 +47,7 @@ class BlendEngine:
 
     def __init__(self, ready: Evaluator, tile: Grid) -> None:
         self._ready = ready
-        self._lines = lines_of(ready.volume.grid, tile, ready.feet, ready.spec.ndim)
+        self._lines = lines_of(ready.volume.grid, tile, ready.footprints, ready.spec.ndim)
         self._order = order(self._lines)
         self._tiles = [line.spans() for line in self._lines]
         self._cells = [line.cells() for line in self._lines]
@@ -66,7 +66,7 @@ class BlendEngine:
 
     def batches(self, missing: Callable[[Box], bool] = lambda _: True) -> Iterator[tuple[Box, torch.Tensor]]:
         """Every cell (T, Z, Y, X) that is missing and its probabilities (N, K, …)."""
-        sums: dict[Place, torch.Tensor] = {}
+        sums: dict[TileIndex, torch.Tensor] = {}
         beginning = [_by_first(touched) for touched in self._touched]
         for turned in product(*(range(len(self._cells[axis])) for axis in self._order)):
             cell = tuple(turned[self._order.index(axis)] for axis in range(4))
@@ -77,12 +77,12 @@ class BlendEngine:
                 yield box, sums[cell]
             sums.pop(cell, None)
 
-    def _cells_of(self, tile: Place) -> Iterator[Place]:
+    def _cells_of(self, tile: TileIndex) -> Iterator[TileIndex]:
         """The cells that a tile lies on."""
         return product(*(touched[i] for touched, i in zip(self._touched, tile, strict=True)))
 
     @torch.inference_mode()
-    def _add(self, tile: Place, sums: dict[Place, torch.Tensor]) -> None:
+    def _add(self, tile: TileIndex, sums: dict[TileIndex, torch.Tensor]) -> None:
         """Add the weighted probabilities of a tile to the cells that it lies on."""
         place = _box(self._tiles, tile)
         # probabilities, not logits: both come equally near to one pass (measured: labels within .1 %), but a probability
@@ -104,9 +104,9 @@ class BlendEngine:
         if ready.spec.padding == "valid":
             window = tuple(
                 (a - f.shrink, a - f.shrink + fitting(b - a, f))
-                for (a, b), f in zip(place, ready.feet, strict=True)
+                for (a, b), f in zip(place, ready.footprints, strict=True)
             )
-        logits: torch.Tensor = ready.network(ready.tensor(read_mirrored(ready.volume, window)))
+        logits: torch.Tensor = ready.network(ready.tensor(read_reflected(ready.volume, window)))
         return logits[self._index(place, place)]
 
     def _index(self, part: Box, box: Box) -> tuple[slice, ...]:
@@ -123,5 +123,5 @@ def _by_first(touched: list[range]) -> dict[int, list[int]]:
     return found
 
 
-def _box(spans: list[list[tuple[int, int]]], place: Place) -> Box:
+def _box(spans: list[list[tuple[int, int]]], place: TileIndex) -> Box:
     return tuple(along[i] for along, i in zip(spans, place, strict=True))

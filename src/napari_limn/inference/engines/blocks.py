@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from napari_limn.concurrency import Ahead, in_parallel
-from napari_limn.inference.streaming.extents import feet_on_grid, fitting, readers
+from napari_limn.concurrency import Prefetch, in_parallel
+from napari_limn.inference.streaming.extents import fitting, footprints_on_grid, readers
 from napari_limn.volume.boxes import clipped, grown, shape_of, shifted, slices
-from napari_limn.volume.reading.reflect import read_mirrored
+from napari_limn.volume.reading.reflect import read_reflected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +37,7 @@ class BlockEngine:
     def __init__(
         self, ready: Evaluator, network: Callable[[torch.Tensor], torch.Tensor] | None = None
     ) -> None:
-        self._ready, self._spec, self._volume, self._feet = ready, ready.spec, ready.volume, ready.feet
+        self._ready, self._spec, self._volume, self._feet = ready, ready.spec, ready.volume, ready.footprints
         self._network = network or ready.network
 
     def labels(self, box: Box) -> NDArray[Any]:
@@ -54,12 +54,12 @@ class BlockEngine:
         """Every block of `boxes` that is missing and its logits (N, K, …); reading goes on meanwhile."""
         wanted = [box for box in boxes if missing(box)]
         most = max((prod(shape_of(self._window(box))) for box in wanted), default=1) * self._spec.in_channels
-        with Ahead(lambda _: in_parallel(self._read, wanted, readers(most))) as parts:
+        with Prefetch(lambda _: in_parallel(self._read, wanted, readers(most))) as parts:
             for box, part in zip(wanted, parts, strict=True):
                 yield box, self._forward(box, part)
 
     def _read(self, box: Box) -> NDArray[np.float32]:
-        return self._ready.scaled(read_mirrored(self._volume, self._window(box)))
+        return self._ready.scaled(read_reflected(self._volume, self._window(box)))
 
     @torch.inference_mode()
     def _forward(self, box: Box, part: NDArray[np.float32]) -> torch.Tensor:
@@ -76,10 +76,10 @@ class BlockEngine:
 
 def window_of(spec: UNetSpec, grid: tuple[int, ...], box: Box) -> Box:
     """What a network must see of a volume of extent `grid` (T, Z, Y, X) for a block."""
-    feet = feet_on_grid(spec)
+    footprints = footprints_on_grid(spec)
     if spec.padding == "same":
-        return clipped(grown(box, [f.halo for f in feet]), grid)
+        return clipped(grown(box, [f.halo for f in footprints]), grid)
     window = []
-    for (start, _), n, f in zip(box, shape_of(box), feet, strict=True):
+    for (start, _), n, f in zip(box, shape_of(box), footprints, strict=True):
         window.append((start - f.shrink, start - f.shrink + fitting(n, f)))
     return tuple(window)

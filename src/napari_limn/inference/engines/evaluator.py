@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from napari_limn.device import channels_last
-from napari_limn.inference.streaming.extents import feet_on_grid
+from napari_limn.inference.streaming.extents import footprints_on_grid
 from napari_limn.inference.streaming.kernels import packed
 from napari_limn.network.folding import folded
 
@@ -54,7 +54,7 @@ class Evaluator:
     ) -> None:
         self.spec, self._classes = model.spec.network, model.spec.classes
         self.volume, self.scaling, self._device, self._dtype = volume, scaling, device, dtype
-        self.feet = feet_on_grid(self.spec)
+        self.footprints = footprints_on_grid(self.spec)
         self._layout = channels_last(self.spec.ndim)
         network = folded(deepcopy(model.network))
         network = network.to(device, dtype).to(memory_format=self._layout)  # type: ignore[call-overload]

@@ -198,7 +198,7 @@ class _Builder:
         call, o = op.named(), self._o
         if "linear" not in call.get("mode", "nearest") or call.get("align_corners"):
             raise NotServedError("the interpolation is not linear, or aligns corners.")
-        factors = [float(1 / move.stride) for move in op.moves]
+        factors = [float(1 / move.stride) for move in op.intervals]
         return o.interpolate(
             self._value(call["input"]), np.array(factors, np.float32), "linear_onnx", "scales",
             coordinate_transformation_mode="half_pixel", axes=np.arange(2, 2 + len(factors)),
@@ -216,7 +216,7 @@ class _Builder:
         if op.kwargs.get("mode") != "replicate":
             raise NotServedError("the padding does not repeat the last voxel.")
         x, pads = self._value(op.args[0]), list(op.args[1])
-        before = [0] * (2 + len(op.moves))
+        before = [0] * (2 + len(op.intervals))
         after = [*before]
         for axis in range(len(pads) // 2):
             before[-1 - axis], after[-1 - axis] = pads[2 * axis : 2 * axis + 2]
@@ -243,7 +243,7 @@ class _Builder:
 
     def _channel_norm(self, op: Op) -> Any:
         x, weight, bias, *eps = op.args
-        given, o, ndim = self._value(x), self._o, len(op.moves)
+        given, o, ndim = self._value(x), self._o, len(op.intervals)
         small, axis = eps[0] if eps else 1e-5, np.array([1])
         if bias is None:
             mean = o.reduce_mean(o.multiply(given, given), axis, keep_dims=True)
@@ -258,7 +258,7 @@ class _Builder:
         return self._o.group_normalization(self._value(x), weight, bias, groups, op.kwargs["eps"])
 
     def _instance_norm(self, op: Op) -> Any:
-        ndim, o = len(op.moves), self._o
+        ndim, o = len(op.intervals), self._o
         axes = np.arange(2, 2 + ndim)
         normed = o.mvn(self._value(op.args[0]), axes, True, op.kwargs["eps"], "inside_sqrt")
         scaled = o.multiply(normed, self._per_channel(op.kwargs["weight"], ndim))

@@ -99,7 +99,7 @@ class Line:
 
 
 def lines_of(
-    grid: Sequence[int], tile: Sequence[int], feet: Sequence[Footprint], ndim: int
+    grid: Sequence[int], tile: Sequence[int], footprints: Sequence[Footprint], ndim: int
 ) -> tuple[Line, ...]:
     """Lines along T, Z, Y and X, of which the last `ndim`, those that the network sees, overlap.
 
@@ -110,7 +110,7 @@ def lines_of(
     """
     lines = tuple(
         Line(n, size, f.step, overlapped=axis >= 4 - ndim)
-        for axis, (n, size, f) in enumerate(zip(grid, tile, feet, strict=True))
+        for axis, (n, size, f) in enumerate(zip(grid, tile, footprints, strict=True))
     )
     for name, line in zip("TZYX", lines, strict=True):
         least = 2 * line.step if line.overlapped and line.extent > line.tile else line.step

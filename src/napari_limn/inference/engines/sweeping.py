@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_limn.concurrency import Ahead, in_parallel
+from napari_limn.concurrency import Prefetch, in_parallel
 from napari_limn.inference.streaming.extents import readers, swept_extent
 from napari_limn.inference.streaming.kernels import kernels_of
 from napari_limn.inference.streaming.sweep import Sweep
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.volume.boxes import blocks
-from napari_limn.volume.reading.reflect import read_mirrored
+from napari_limn.volume.reading.reflect import read_reflected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -68,7 +68,7 @@ class SweepEngine:
     def batches(self, missing: Callable[[Box], bool] = lambda _: True) -> Iterator[tuple[Box, torch.Tensor]]:
         """Every block (T, Z, Y, X) that is missing and its logits (N, K, …); reading goes on meanwhile."""
         legs = list(self._legs(missing))  # decided once: what is missing changes while blocks are written
-        with Ahead(lambda check: self._read_all(legs, check)) as parts:
+        with Prefetch(lambda check: self._read_all(legs, check)) as parts:
             given = iter(parts)
             for frame, window, row in legs:
                 sweep = self._sweeps[window]
@@ -108,10 +108,10 @@ class SweepEngine:
 
 def read_swept(ready: Evaluator, box: Box) -> NDArray[np.float32]:
     """Input of a sweep: beyond the border mirrored where the network takes its context, else the last voxel again."""
-    volume, feet = ready.volume, ready.feet
+    volume, footprints = ready.volume, ready.footprints
     if ready.spec.padding == "valid":
-        moved = tuple((a - f.shrink, b - f.shrink) for (a, b), f in zip(box, feet, strict=True))
-        return ready.scaled(read_mirrored(volume, moved))
+        moved = tuple((a - f.shrink, b - f.shrink) for (a, b), f in zip(box, footprints, strict=True))
+        return ready.scaled(read_reflected(volume, moved))
     inside = tuple((min(a, n - 1), min(b, n)) for (a, b), n in zip(box, volume.grid, strict=True))
     part = volume.read(inside)
     for axis, ((a, b), (start, _)) in enumerate(zip(box, inside, strict=True), start=1):

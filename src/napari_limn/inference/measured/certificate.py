@@ -107,7 +107,7 @@ def certify(
         changed += int((values.argmax(0) != expected.argmax(0)).sum())
         count += 1
     reach = _reach(ready, logits)
-    halo = tuple(f.shrink + f.step if f.shrink else f.halo + f.step for f in ready.feet)
+    halo = tuple(f.shrink + f.step if f.shrink else f.halo + f.step for f in ready.footprints)
     return Certificate(piece.grid, count, spec.tile_exact, worst, changed, reach, halo)
 
 
@@ -145,8 +145,8 @@ def _halved(ready: Evaluator, grid: Grid) -> Grid:
     """Blocks, or tiles to blend, of which about two would go side by side along each axis that the network sees."""
     spec = ready.spec
     if spec.tile_exact:
-        units = [f.step if f.step > 1 else n for n, f in zip(grid, ready.feet, strict=True)]
+        units = [f.step if f.step > 1 else n for n, f in zip(grid, ready.footprints, strict=True)]
     else:  # of two strides, to be halved
-        units = [2 * f.step if a >= 4 - spec.ndim else 1 for a, f in enumerate(ready.feet)]
+        units = [2 * f.step if a >= 4 - spec.ndim else 1 for a, f in enumerate(ready.footprints)]
     t, z, y, x = (max(unit, -(-n // 2 // unit) * unit) for n, unit in zip(grid, units, strict=True))
     return t, z, y, x

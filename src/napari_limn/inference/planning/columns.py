@@ -12,7 +12,7 @@ import torch
 
 from napari_limn.inference.streaming.extents import (
     Grid,
-    feet_on_grid,
+    footprints_on_grid,
     on_grid,
     readers,
     swept_extent,
@@ -125,18 +125,18 @@ def _in_columns(spec: UNetSpec, grid: Grid, block: Grid, cost: float, itemsize: 
 
 def _swept_blocks(spec: UNetSpec, grid: Grid) -> Iterator[tuple[Grid, float]]:
     """Blocks to choose from, and what a voxel costs in each."""
-    seen = [f.step > 1 or f.halo > 0 for f in feet_on_grid(spec)]
+    seen = [f.step > 1 or f.halo > 0 for f in footprints_on_grid(spec)]
     for wanted, cost in _SWEPT[spec.ndim]:
         yield on_grid(tuple(
             min(up(n, f.step), up(w, f.step)) if s else 1
-            for n, w, f, s in zip(grid, wanted, feet_on_grid(spec), seen, strict=True)
+            for n, w, f, s in zip(grid, wanted, footprints_on_grid(spec), seen, strict=True)
         )), cost  # fmt: skip
 
 
 def _column(spec: UNetSpec, grid: Grid, cuts: int) -> Grid:
     """Columns along the longest axis that the network sees, the others cut into about so many parts."""
-    feet = feet_on_grid(spec)
-    seen = [a for a, f in enumerate(feet) if f.step > 1 or f.halo > 0]
+    footprints = footprints_on_grid(spec)
+    seen = [a for a, f in enumerate(footprints) if f.step > 1 or f.halo > 0]
     along = max(seen, key=lambda a: grid[a])
     # a short axis is cut less: every cut computes a margin of the same width again
     widest = max((grid[a] for a in seen if a != along), default=1)
@@ -144,7 +144,7 @@ def _column(spec: UNetSpec, grid: Grid, cuts: int) -> Grid:
     for axis in seen:
         if axis != along and cuts > 1:
             parts = max(1, round(cuts * grid[axis] / widest))
-            column[axis] = min(grid[axis], up(-(-grid[axis] // parts), feet[axis].step))
+            column[axis] = min(grid[axis], up(-(-grid[axis] // parts), footprints[axis].step))
     return on_grid(tuple(column))
 
 
@@ -204,7 +204,7 @@ def _swept_work(spec: UNetSpec, grid: Grid, block: Grid, column: Grid) -> float:
 def _swept_peak(spec: UNetSpec, grid: Grid, block: Grid, column: Grid, itemsize: int) -> int:
     """Bytes of a sweep: tensors, the image as read, labels, weights, libraries."""
     values = max(sweep.most_alive(itemsize) for sweep, _ in _sweeps(spec, grid, block, column))
-    seen = prod(b + f.halo + f.shrink for b, f in zip(block, feet_on_grid(spec), strict=True))
+    seen = prod(b + f.halo + f.shrink for b, f in zip(block, footprints_on_grid(spec), strict=True))
     # of a part that is being read, what came and what is scaled; of those that wait, the latter; the first block reads more
     reading = readers(spec.in_channels * prod(block))
     image = spec.in_channels * (12 * seen + (16 * reading + 8) * prod(block))

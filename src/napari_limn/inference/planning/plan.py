@@ -12,8 +12,8 @@ from napari_limn.inference.planning.columns import LOOSE, OWN, cheapest_sweep
 from napari_limn.inference.streaming.extents import (
     Grid,
     bank_gaps,
-    feet_on_grid,
     fitting,
+    footprints_on_grid,
     on_grid,
     readers,
     too_little,
@@ -123,20 +123,20 @@ def make_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan
     LimnError
         If not even the smallest block fits.
     """
-    feet = feet_on_grid(spec)
-    extent = [up(n, f.step) for n, f in zip(grid, feet, strict=True)]
+    footprints = footprints_on_grid(spec)
+    extent = [up(n, f.step) for n, f in zip(grid, footprints, strict=True)]
     largest = max(grid) if not spec.tile_exact else _LARGEST[spec.ndim]
-    seen = [f.halo > 0 or (not spec.tile_exact and a >= 4 - spec.ndim) for a, f in enumerate(feet)]
-    core = [min(n, up(largest, f.step)) if s else 1 for n, f, s in zip(extent, feet, seen, strict=True)]
-    core = _shrunk(core, [f.step for f in feet], limit, lambda core: _peak(spec, core, grid, itemsize))
-    block = _even(core, grid, feet)
+    seen = [f.halo > 0 or (not spec.tile_exact and a >= 4 - spec.ndim) for a, f in enumerate(footprints)]
+    core = [min(n, up(largest, f.step)) if s else 1 for n, f, s in zip(extent, footprints, seen, strict=True)]
+    core = _shrunk(core, [f.step for f in footprints], limit, lambda core: _peak(spec, core, grid, itemsize))
+    block = _even(core, grid, footprints)
     if spec.ndim == 2:
         block = _several_planes(spec, block, grid, limit, itemsize)
-    halo = tuple(f.halo for f in feet)
+    halo = tuple(f.halo for f in footprints)
     whole_frames = all(b >= n for b, n, s in zip(block, grid, seen, strict=True) if s)
     return Plan(
         grid, block, on_grid(halo), count_blocks(grid, block), _peak(spec, block, grid, itemsize), limit,
-        _work(grid, block, feet), spec.tile_exact or whole_frames,
+        _work(grid, block, footprints), spec.tile_exact or whole_frames,
     )  # fmt: skip
 
 
@@ -192,18 +192,19 @@ def make_blend(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Pla
 
     Parameters and errors as of :func:`make_plan`.
     """
-    feet = feet_on_grid(spec)
-    halo, seen = on_grid(tuple(f.halo for f in feet)), [axis >= 4 - spec.ndim for axis in range(4)]
-    block = on_grid(tuple(up(n, f.step) if s else 1 for n, f, s in zip(grid, feet, seen, strict=True)))
+    footprints = footprints_on_grid(spec)
+    halo, seen = on_grid(tuple(f.halo for f in footprints)), [axis >= 4 - spec.ndim for axis in range(4)]
+    block = on_grid(tuple(up(n, f.step) if s else 1 for n, f, s in zip(grid, footprints, seen, strict=True)))
     if _bare_peak(spec, block, grid, itemsize) <= limit:
         block = _several_planes(spec, block, grid, limit, itemsize) if spec.ndim == 2 else block
-        peak, work = _bare_peak(spec, block, grid, itemsize), _work(grid, block, feet)
+        peak, work = _bare_peak(spec, block, grid, itemsize), _work(grid, block, footprints)
         return Plan(grid, block, halo, count_blocks(grid, block), peak, limit, work, exact=True)
     lines = _largest_lines(spec, block, grid, limit, itemsize)
     tile, block = on_grid(tuple(line.tile for line in lines)), on_grid(tuple(line.cell for line in lines))
     peak = _bare_peak(spec, tile, grid, itemsize) + kept_bytes(lines, spec.out_channels)
     taken = [
-        [_taken(stop - start, f) for start, stop in line.spans()] for line, f in zip(lines, feet, strict=True)
+        [_taken(stop - start, f) for start, stop in line.spans()]
+        for line, f in zip(lines, footprints, strict=True)
     ]
     work = prod(map(sum, taken)) / prod(grid)
     return Plan(grid, block, halo, count_blocks(grid, block), peak, limit, work, exact=False, tile=tile)
@@ -257,7 +258,7 @@ def _seen(spec: UNetSpec, core: Sequence[int], grid: Grid) -> list[int]:
     """Extent (T, Z, Y, X) of what the network sees of a block and its halo."""
     return [
         c + 2 * f.halo if f.shrink else min(c + 2 * f.halo, up(n, f.step))
-        for c, f, n in zip(core, feet_on_grid(spec), grid, strict=True)
+        for c, f, n in zip(core, footprints_on_grid(spec), grid, strict=True)
     ]
 
 
@@ -287,8 +288,8 @@ def _shrunk(size: list[int], units: list[int], limit: int, peak: Callable[[list[
 
 def _largest_lines(spec: UNetSpec, frame: Grid, grid: Grid, limit: int, itemsize: int) -> tuple[Line, ...]:
     """The largest tiles for a frame of which one and the sums that are kept fit into `limit` bytes, evenly laid."""
-    feet = feet_on_grid(spec)
-    pairs = [2 * f.step if axis >= 4 - spec.ndim else 1 for axis, f in enumerate(feet)]
+    footprints = footprints_on_grid(spec)
+    pairs = [2 * f.step if axis >= 4 - spec.ndim else 1 for axis, f in enumerate(footprints)]
 
     def laid(tile: list[int]) -> tuple[Line, ...]:
         """As many tiles as of this extent, but overlapping by half as exactly as the stride allows."""
@@ -296,7 +297,7 @@ def _largest_lines(spec: UNetSpec, frame: Grid, grid: Grid, limit: int, itemsize
             2 * up(ceil(n / ceil(n / (size // 2))), pair // 2) if pair > 1 and n > size else size
             for n, size, pair in zip(grid, tile, pairs, strict=True)
         ]
-        return lines_of(grid, even, feet, spec.ndim)
+        return lines_of(grid, even, footprints, spec.ndim)
 
     def peak(tile: list[int]) -> int:
         lines = laid(tile)
@@ -310,7 +311,7 @@ def _largest_lines(spec: UNetSpec, frame: Grid, grid: Grid, limit: int, itemsize
 def _bare_peak(spec: UNetSpec, tile: Grid, grid: Grid, itemsize: int) -> int:
     """Bytes for one tile with no more context than the network cuts off."""
     given = [min(n, size) for n, size in zip(grid, tile, strict=True)]
-    seen = [fitting(n, f) for n, f in zip(given, feet_on_grid(spec), strict=True)]
+    seen = [fitting(n, f) for n, f in zip(given, footprints_on_grid(spec), strict=True)]
     alone = all(size >= n for n, size in zip(grid, tile, strict=True))
     return _bytes(spec, seen, prod(given), itemsize, alone=alone)
 
@@ -320,10 +321,10 @@ def _taken(n: int, foot: Footprint) -> int:
     return fitting(n, foot) if foot.shrink else n
 
 
-def _even(core: list[int], grid: Grid, feet: tuple[Footprint, ...]) -> Grid:
+def _even(core: list[int], grid: Grid, footprints: tuple[Footprint, ...]) -> Grid:
     """As many blocks as before, but all of about the same size."""
     counts = [ceil(n / c) for n, c in zip(grid, core, strict=True)]
-    return on_grid(tuple(up(ceil(n / k), f.step) for n, k, f in zip(grid, counts, feet, strict=True)))
+    return on_grid(tuple(up(ceil(n / k), f.step) for n, k, f in zip(grid, counts, footprints, strict=True)))
 
 
 def _several_planes(spec: UNetSpec, block: Grid, grid: Grid, limit: int, itemsize: int) -> Grid:
@@ -334,10 +335,10 @@ def _several_planes(spec: UNetSpec, block: Grid, grid: Grid, limit: int, itemsiz
     return (1, planes, block[2], block[3])
 
 
-def _work(grid: Grid, block: Grid, feet: tuple[Footprint, ...]) -> float:
+def _work(grid: Grid, block: Grid, footprints: tuple[Footprint, ...]) -> float:
     """Voxels computed, over voxels of the volume; each axis by itself, since blocks form a grid."""
     total = 1.0
-    for n, b, f in zip(grid, block, feet, strict=True):
+    for n, b, f in zip(grid, block, footprints, strict=True):
         inner = f.shrink or f.halo
         spans = [
             min(n if not f.shrink else n + inner, s + b + inner)

@@ -64,7 +64,7 @@ def _coarsest(spec: UNetSpec, axis: int, n: int) -> int:
     return left
 
 
-def feet_on_grid(spec: UNetSpec) -> tuple[Footprint, ...]:
+def footprints_on_grid(spec: UNetSpec) -> tuple[Footprint, ...]:
     """Footprints along T, Z, Y and X; an axis that the network does not see has a footprint of one voxel."""
     own = footprint(spec)
     return (Footprint(1, 0, 0, 1),) * (4 - len(own)) + own

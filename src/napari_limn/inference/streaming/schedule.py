@@ -101,7 +101,7 @@ class Schedule:
         found[-1] = high
         for i in reversed(range(len(self._stages))):
             if found[i]:
-                last = self._stages[i].op.moves[self._axis].need(0, found[i])[1]
+                last = self._stages[i].op.intervals[self._axis].need(0, found[i])[1]
                 for edge in self._stages[i].edges():
                     far = min(last + edge.shift[self._axis], self._sizes[edge.source])
                     found[edge.source] = max(found[edge.source], far)
@@ -109,4 +109,6 @@ class Schedule:
 
     def _first(self, stage: int, edge: Edge, sample: int) -> int:
         """First sample of an edge that `sample` of a stage needs; may lie before the border."""
-        return self._stages[stage].op.moves[self._axis].need(sample, sample + 1)[0] + edge.shift[self._axis]
+        return (
+            self._stages[stage].op.intervals[self._axis].need(sample, sample + 1)[0] + edge.shift[self._axis]
+        )

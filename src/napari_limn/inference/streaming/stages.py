@@ -120,7 +120,7 @@ def stages_of(graph: Graph) -> list[Stage]:
         elif op.name in ("cat", "concat"):
             values.append([source for value in inputs for source in value])
         elif op.name in _CUTS and op.channels == graph.ops[op.inputs[0]].channels:
-            cut = [int(move.first) for move in op.moves]
+            cut = [int(move.first) for move in op.intervals]
             values.append(
                 [(s, tuple(a + b for a, b in zip(shift, cut, strict=True))) for s, shift in inputs[0]]
             )
@@ -134,7 +134,7 @@ def stages_of(graph: Graph) -> list[Stage]:
             _refuse(op)
             operands = [[Edge(s, shift) for s, shift in value] for value in inputs]
             stages.append(Stage(op, index, operands))
-            values.append([(len(stages) - 1, (0,) * len(op.moves))])
+            values.append([(len(stages) - 1, (0,) * len(op.intervals))])
     if len(values[-1]) != 1 or any(values[-1][0][1]) or values[-1][0][0] != len(stages) - 1:
         last = Op("output", (len(graph.ops) - 1,), (STILL,) * len(graph.traced), graph.ops[-1].channels)
         stages.append(Stage(last, len(graph.ops) - 1, [[Edge(s, shift) for s, shift in values[-1]]]))
@@ -146,7 +146,7 @@ def stages_of(graph: Graph) -> list[Stage]:
 
 def _still(op: Op) -> bool:
     """Whether every voxel of its output needs the same voxel of its inputs only."""
-    return all(move == STILL for move in op.moves)
+    return all(move == STILL for move in op.intervals)
 
 
 def _refuse(op: Op) -> None:

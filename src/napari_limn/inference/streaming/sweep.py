@@ -167,7 +167,11 @@ class Sweep:
             if "conv" in stage.op.name:
                 weight = self._weight(stage.op.named()["weight"])
                 samples = prod(along.extent(i) for along in self._axes)
-                yield samples * weight.numel() * float(prod(m.stride for m in stage.op.moves if m.stride < 1))
+                yield (
+                    samples
+                    * weight.numel()
+                    * float(prod(m.stride for m in stage.op.intervals if m.stride < 1))
+                )
 
     def most_alive(self, itemsize: int = 4) -> int:
         """Numbers of `itemsize` bytes in tensors at once at most, predicted: during the first block, which reads ahead, or a later one."""
@@ -184,7 +188,8 @@ class Sweep:
             spans = tuple(along.span(i, b) for along, b in zip(self._axes, block, strict=True))
             made = prod(b - a for a, b in spans) * stage.op.channels
             needed = prod(
-                high - low for low, high in (m.need(*s) for m, s in zip(stage.op.moves, spans, strict=True))
+                high - low
+                for low, high in (m.need(*s) for m, s in zip(stage.op.intervals, spans, strict=True))
             )
             read = needed * sum(self._stages[edge.source].op.channels for edge in stage.edges())
             fresh[i] = made
@@ -210,8 +215,8 @@ class Sweep:
     # ---- one stage -----------------------------------------------------------------------------------------------
     def _compute(self, stage: Stage, spans: Spans) -> Tensor:
         """A stage's output on `spans`."""
-        op, moves = stage.op, stage.op.moves
-        needed = tuple(move.need(*span) for move, span in zip(moves, spans, strict=True))
+        op, intervals = stage.op, stage.op.intervals
+        needed = tuple(move.need(*span) for move, span in zip(intervals, spans, strict=True))
         fill = float("-inf") if op.name.startswith("max_pool") else 0.0
         sizes = self._input_size(stage)
         then = stage.then
@@ -333,7 +338,7 @@ class Sweep:
                 x.narrow(axis, 0, low).copy_(x.narrow(axis, low, 1))
             if high:
                 x.narrow(axis, x.shape[axis] - high, high).copy_(x.narrow(axis, x.shape[axis] - high - 1, 1))
-        factors = [int(1 / move.stride) for move in op.moves]
+        factors = [int(1 / move.stride) for move in op.intervals]
         align = False if "linear" in op.named().get("mode", "nearest") else None
         out = F.interpolate(
             x,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Painted:
+class LabelledImages:
     """Images, their labels and their paint, checked against one another; the numbered objects, if labels are such."""
 
     images: tuple[Volume, ...]
@@ -49,14 +49,14 @@ class PaintedTile:
     classes: tuple[int, ...]
 
 
-def gather(
+def collect_training_data(
     images: Any,
     labels: Any,
     spec: TrainSpec,
     known: Classes | None,
     colors: Mapping[int, RGBA],
     names: Mapping[int, str],
-) -> Painted:
+) -> LabelledImages:
     """Open images and labels, find the paint and the classes in it.
 
     Parameters
@@ -97,10 +97,10 @@ def gather(
             f"TrainSpec.class_weights: found {len(spec.class_weights)} weights for {classes.count} classes, "
             "expected one for each."
         )
-    return Painted(opened, masks, paints, classes, objects)
+    return LabelledImages(opened, masks, paints, classes, objects)
 
 
-def worth_knowing(painted: Painted, spec: TrainSpec, known: Classes | None) -> list[Finding]:
+def warnings_for(painted: LabelledImages, spec: TrainSpec, known: Classes | None) -> list[Finding]:
     """What a check-up of all the paint finds that does not stop training."""
     found = checkup(
         painted.images, painted.labels, zero=spec.zero, dims=spec.ndim,

@@ -16,13 +16,13 @@ from napari_limn.network.graph import footprint
 from napari_limn.training.data.augment import Batch, augmented
 from napari_limn.training.data.geometry import around, on_grid, patch_size
 from napari_limn.training.data.held_out import Before, HoldOut, hold_out_together
-from napari_limn.training.data.painted import Painted, PaintedTile
+from napari_limn.training.data.painted import LabelledImages, PaintedTile
 from napari_limn.training.data.patches import PatchSampler
 from napari_limn.training.spec import CONTEXT
 from napari_limn.volume.boxes import clipped, grown, shape_of, within
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.reading.cache import cached_all
-from napari_limn.volume.reading.reflect import read_mirrored
+from napari_limn.volume.reading.reflect import read_reflected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ class TrainingSet:
     """
 
     def __init__(
-        self, painted: Painted, network: UNetSpec, spec: TrainSpec, after: TrainingSet | None = None
+        self, painted: LabelledImages, network: UNetSpec, spec: TrainSpec, after: TrainingSet | None = None
     ) -> None:
         self._network, self._classes = network, painted.classes
         self._rng: np.random.Generator = after._rng if after else np.random.default_rng(spec.seed)
@@ -77,9 +77,9 @@ class TrainingSet:
         self.size = (
             patch_size(network, spec.patch, painted.images[0], batch=spec.batch) if small else self._scored
         )
-        feet = footprint(network)
-        self._shrink = on_grid([f.shrink for f in feet], 0)
-        self._steps = on_grid([f.step for f in feet], 1)
+        footprints = footprint(network)
+        self._shrink = on_grid([f.shrink for f in footprints], 0)
+        self._steps = on_grid([f.step for f in footprints], 1)
         self._scalings: list[Scaling] = (
             after._scalings if after else [fit_scaling(image, spec.intensity) for image in painted.images]
         )
@@ -236,7 +236,7 @@ class TrainingSet:
 
     def image_of(self, source: int, box: Box) -> NDArray[np.float32]:
         """Scaled image around `box`, as large as the network needs it; mirrored beyond the border."""
-        part = read_mirrored(self._images[source], grown(box, self._shrink))
+        part = read_reflected(self._images[source], grown(box, self._shrink))
         return self._scalings[source].apply(part[:, 0, 0] if self._network.ndim == 2 else part[:, 0])
 
     def _target(self, source: int, box: Box, inside: Box) -> NDArray[np.int16]:

@@ -30,7 +30,7 @@ _MOST = {2: 6_000_000, 3: 2_000_000}  # voxels that are looked at, margins inclu
 _ELSEWHERE, _PATCHES = 400_000, 16  # voxels, and patches, of planes without paint, at least
 
 
-def guessing(
+def pseudo_labels(
     classifier: PixelClassifier, data: TrainingSet, seed: int = 0
 ) -> Generator[Event, None, SoftTargets]:
     """Ask a fitted classifier in the tiles that hold paint, as many as there is time for, and in some patches of other planes.

@@ -21,7 +21,7 @@ import torch
 
 from napari_limn.annotation.classes import IGNORE
 from napari_limn.runs import Event, Working
-from napari_limn.training.first_answer.sample import PAINTED, Sample
+from napari_limn.training.first_answer.sample import PAINTED, VoxelSample
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -45,7 +45,7 @@ _PAUSE = 20  # steps between two moments to break off
 
 
 Fit = Literal["anew", "again", "on"]
-"""How a classifier is fitted, see :func:`teaching`."""
+"""How a classifier is fitted, see :func:`fit_classifier`."""
 
 """What was computed for tiles: of the image of that number, in that box."""
 
@@ -60,9 +60,9 @@ def _load() -> None:
     import sklearn.ensemble  # noqa: F401
 
 
-def teaching(
+def fit_classifier(
     classifier: PixelClassifier,
-    sample: Sample,
+    sample: VoxelSample,
     seed: int = 0,
     *,
     how: Fit = "anew",
@@ -93,7 +93,11 @@ def teaching(
     if how == "on":
         sample = sample.thinned(PAINTED, _OTHERS_ON, np.random.default_rng(seed))
     painted = sample.target != IGNORE
-    lesson = _Lesson.of(sample) if how == "anew" else _Lesson.after(classifier, sample, again=how == "again")
+    lesson = (
+        _FitTargets.of(sample)
+        if how == "anew"
+        else _FitTargets.after(classifier, sample, again=how == "again")
+    )
     trees = seed if before is None else seed + _OTHER_TREES
     answers = yield from _asking_trees(sample, lesson, classifier.classes, trees)
     if before is not None:
@@ -109,15 +113,15 @@ def teaching(
     return answers if how == "on" else None
 
 
-def unseen(classifier: PixelClassifier, sample: Sample) -> list[int]:
+def forgotten_classes(classifier: PixelClassifier, sample: VoxelSample) -> list[int]:
     """Class indices of which a sample shows next to nothing, painted or surely found: fitted to it again, the classifier forgets them."""
-    lesson = _Lesson.after(classifier, sample)
+    lesson = _FitTargets.after(classifier, sample)
     shown = np.bincount(lesson.said[lesson.said != IGNORE], minlength=classifier.classes)
     return [k for k in range(classifier.classes) if shown[k] < _SHOWN and not (sample.target == k).any()]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Lesson:
+class _FitTargets:
     """Class indices (N,) that trees learn, IGNORE where nothing is said, what each voxel weighs (N,), and how readily it is drawn (N,)."""
 
     said: NDArray[np.int16]
@@ -125,13 +129,13 @@ class _Lesson:
     doubt: NDArray[np.float32] | None = None  # None: all alike
 
     @classmethod
-    def of(cls, sample: Sample) -> _Lesson:
+    def of(cls, sample: VoxelSample) -> _FitTargets:
         """What is painted."""
         return cls(sample.target, np.ones(len(sample.target)))
 
     @classmethod
     @torch.inference_mode()
-    def after(cls, classifier: PixelClassifier, sample: Sample, *, again: bool = False) -> _Lesson:
+    def after(cls, classifier: PixelClassifier, sample: VoxelSample, *, again: bool = False) -> _FitTargets:
         """What is painted, more where the classifier said otherwise; elsewhere, less, what it is sure of."""
         bank = torch.from_numpy(np.ascontiguousarray(sample.features.T)).view(
             1, classifier.features, *(1,) * (classifier.ndim - 1), -1
@@ -148,7 +152,7 @@ class _Lesson:
 
 
 def _asking_trees(
-    sample: Sample, lesson: _Lesson, classes: int, seed: int
+    sample: VoxelSample, lesson: _FitTargets, classes: int, seed: int
 ) -> Generator[Event, None, NDArray[np.float32]]:
     """Probabilities (N, classes) that trees which have learnt the lesson give for all voxels."""
     from sklearn.ensemble import ExtraTreesClassifier  # takes a second to import
@@ -176,7 +180,7 @@ def _asked(trees: Any, features: NDArray[np.float32], threads: int) -> NDArray[n
 
 
 def _seen(
-    target: NDArray[np.int16], lesson: _Lesson, rng: np.random.Generator
+    target: NDArray[np.int16], lesson: _FitTargets, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Rows that a group of trees learns, and their weights: every painted class as much as the others, but for its corrections."""
     values = [value for value in np.unique(target) if value != IGNORE]

@@ -30,29 +30,31 @@ _QUICK = {2: 700_000, 3: 250_000}  # for an answer before that, where there is h
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class VoxelSample:
     """Features (N, F) of voxels, their class indices (N,), IGNORE where nobody painted, and which are held out (N,)."""
 
     features: NDArray[np.float32]
     target: NDArray[np.int16]
     held: NDArray[np.bool_]
 
-    def without_held(self) -> Sample:
+    def without_held(self) -> VoxelSample:
         """The same, as if what is held out had not been painted."""
-        return Sample(self.features, np.where(self.held, IGNORE, self.target).astype(np.int16), self.held)
+        return VoxelSample(
+            self.features, np.where(self.held, IGNORE, self.target).astype(np.int16), self.held
+        )
 
-    def thinned(self, painted: int, others: int, rng: np.random.Generator) -> Sample:
+    def thinned(self, painted: int, others: int, rng: np.random.Generator) -> VoxelSample:
         """At most so many painted voxels of each class, and so many others."""
         keep = []
         for value in np.unique(self.target):
             found = np.flatnonzero(self.target == value)
             keep.append(rng.permutation(found)[: others if value == IGNORE else painted])
         pick = np.concatenate(keep)
-        return Sample(self.features[pick], self.target[pick], self.held[pick])
+        return VoxelSample(self.features[pick], self.target[pick], self.held[pick])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
+class TileFeatures:
     """Features (M, F) of voxels of a tile by their places (M,) in it; the first `others` were drawn, the rest is painted."""
 
     place: NDArray[np.int64]
@@ -60,7 +62,7 @@ class Rows:
     others: int
 
 
-Known = dict[tuple[int, "Box"], Rows]
+FeatureCache = dict[tuple[int, "Box"], TileFeatures]
 
 
 def is_large(classifier: PixelClassifier, data: TrainingSet) -> bool:
@@ -69,14 +71,14 @@ def is_large(classifier: PixelClassifier, data: TrainingSet) -> bool:
     return seen > 1.5 * _QUICK[data.ndim]
 
 
-def drawing(
+def sample_voxels(
     classifier: PixelClassifier,
     data: TrainingSet,
     seed: int = 0,
-    known: Known | None = None,
+    known: FeatureCache | None = None,
     *,
     quick: bool = False,
-) -> Generator[Event, None, Sample]:
+) -> Generator[Event, None, VoxelSample]:
     """The painted voxels, and about as many others as are wanted, from tiles with paint; `seed` is that of the choice.
 
     What is in `known` is not computed again; it is filled for the next time, when there are more strokes on the same images, or
@@ -101,7 +103,7 @@ def drawing(
         wanted[: min(rows.others, others)] = True
         place = rows.place[wanted]
         parts.append((rows.features[wanted], target[place], held[place]))
-    sample = Sample(*map(np.concatenate, zip(*parts, strict=True)))
+    sample = VoxelSample(*map(np.concatenate, zip(*parts, strict=True)))
     return sample.thinned(PAINTED, len(sample.target), np.random.default_rng(seed))
 
 
@@ -118,16 +120,20 @@ def _drawn(
     data: TrainingSet,
     drawn: NDArray[np.int64],
     painted: NDArray[np.int64],
-) -> Rows:
+) -> TileFeatures:
     """The rows of voxels of a tile that were drawn, and of painted ones."""
     place = np.concatenate([drawn, np.setdiff1d(painted, drawn)])
     bank = data.features_of(tile.source, tile.box, classifier)
-    return Rows(place, np.ascontiguousarray(bank.reshape(len(bank), -1)[:, place].T), len(drawn))
+    return TileFeatures(place, np.ascontiguousarray(bank.reshape(len(bank), -1)[:, place].T), len(drawn))
 
 
 def _with(
-    rows: Rows, painted: NDArray[np.int64], tile: PaintedTile, classifier: PixelClassifier, data: TrainingSet
-) -> Rows:
+    rows: TileFeatures,
+    painted: NDArray[np.int64],
+    tile: PaintedTile,
+    classifier: PixelClassifier,
+    data: TrainingSet,
+) -> TileFeatures:
     """The rows of a tile and those of painted voxels that are not among them: only around these something is computed."""
     new = np.setdiff1d(painted, rows.place)
     if not len(new):
@@ -139,7 +145,9 @@ def _with(
     )
     bank = data.features_of(tile.source, box, classifier).reshape(classifier.features, -1)
     found = bank[:, np.ravel_multi_index(tuple(at - first[:, None]), tuple(extent))].T
-    return Rows(np.concatenate([rows.place, new]), np.concatenate([rows.features, found]), rows.others)
+    return TileFeatures(
+        np.concatenate([rows.place, new]), np.concatenate([rows.features, found]), rows.others
+    )
 
 
 def _random(tile: PaintedTile, seed: int) -> np.random.Generator:
@@ -163,7 +171,7 @@ def _few(tiles: list[PaintedTile], classifier: PixelClassifier) -> list[PaintedT
 
 
 def _chosen(
-    tiles: list[PaintedTile], classifier: PixelClassifier, seed: int, known: Known
+    tiles: list[PaintedTile], classifier: PixelClassifier, seed: int, known: FeatureCache
 ) -> list[PaintedTile]:
     """Tiles in random order, those that show a class for the first time in front; as many as there is time for."""
     first, later, seen = list[PaintedTile](), list[PaintedTile](), set[int]()

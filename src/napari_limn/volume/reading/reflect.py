@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_limn.volume.volume import Volume
 
 
-def read_mirrored(volume: Volume, box: Box) -> NDArray[Any]:
+def read_reflected(volume: Volume, box: Box) -> NDArray[Any]:
     """Read a box that may leave the volume, mirrored at the border as in the U-Net paper (arXiv:1505.04597, fig. 2).
 
     The border voxel itself is not repeated; boxes larger than the volume swing back and forth.

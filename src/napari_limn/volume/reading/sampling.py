@@ -20,7 +20,7 @@ _TOGETHER = 4  # reads at once
 _GOLDEN = 1.1673039782614187  # root of x⁵ = x + 1: the golden ratio of four axes
 
 
-def windows(grid: tuple[int, ...], count: int = _COUNT, side: int = _SIDE) -> list[Box]:
+def sample_boxes(grid: tuple[int, ...], count: int = _COUNT, side: int = _SIDE) -> list[Box]:
     """Boxes of one plane and at most `side` × `side` pixels, spread evenly over a TZYX grid; each box once.
 
     They follow the additive recurrence of Roberts (2018), whose points keep apart along every axis, however many there are.
@@ -40,9 +40,9 @@ def windows(grid: tuple[int, ...], count: int = _COUNT, side: int = _SIDE) -> li
     return list(found)
 
 
-def sampled(volume: Volume, count: int = _COUNT, side: int = _SIDE) -> NDArray[Any]:
-    """Voxels of shape (C, N) in :func:`windows` of a volume, in its own type."""
-    boxes = windows(volume.grid, count, side)
+def sample_values(volume: Volume, count: int = _COUNT, side: int = _SIDE) -> NDArray[Any]:
+    """Voxels of shape (C, N) in :func:`sample_boxes` of a volume, in its own type."""
+    boxes = sample_boxes(volume.grid, count, side)
     parts = in_parallel(volume.read, boxes, _TOGETHER)
     return np.concatenate([part.reshape(volume.channels, -1) for part in parts], axis=1)
 

@@ -22,7 +22,7 @@ _LABEL_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class Destination:
     """What a path means: the format, the folder that must exist, where the labels lie, and the levels prescribed."""
 
     kind: Literal["tiff", "zarr", "label"]
@@ -31,7 +31,7 @@ class Home:
     levels: int | None = None
 
 
-def home_of(path: Path) -> Home:
+def destination_of(path: Path) -> Destination:
     """What the path of an output means; nothing is made.
 
     Raises
@@ -48,12 +48,12 @@ def home_of(path: Path) -> Home:
                 f"{path.name!r}: found a name that not every system can store, expected 1 to 64 of the letters "
                 "A-Z a-z 0-9 _ . - for labels inside an image."
             )
-        return Home("label", image, levels=image_levels(image))
+        return Destination("label", image, levels=image_levels(image))
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
-        return Home("tiff", path.parent, levels=1)
+        return Destination("tiff", path.parent, levels=1)
     if suffix in ZARR_SUFFIXES:
-        return Home("zarr", path.parent, f"labels/{CLASSES}")
+        return Destination("zarr", path.parent, f"labels/{CLASSES}")
     raise LimnError(
         f"{path.name}: found suffix {suffix or '(none)'!r}, expected .tif or .ome.zarr for the labels."
     )
@@ -69,7 +69,7 @@ def make_folder(path: Path) -> None:
     """
     if path.parent.is_dir():
         return
-    if home_of(path).kind != "label":
+    if destination_of(path).kind != "label":
         raise LimnError(f"{path.parent}: there is no such folder to write {path.name} into; create it first.")
     with disk_faults(path):
         list_labels(path.parent)
@@ -78,7 +78,7 @@ def make_folder(path: Path) -> None:
 def clear_up(path: Path) -> None:
     """What is left to do for an output that has got its name."""
     remove(aside(path))
-    if home_of(path).kind == "label":
+    if destination_of(path).kind == "label":
         list_labels(path.parent, path.name)
 
 
@@ -101,16 +101,16 @@ def refuse_misplaced(path: Path, image: Volume) -> None:
     ------
     LimnError
         If `path` is the image or holds it, lies inside it elsewhere than in its ``labels``, or lies in the labels of an
-        image of another grid; and as :func:`home_of`.
+        image of another grid; and as :func:`destination_of`.
     """
     refuse_replacing(path, image)
-    home = home_of(path)
-    if home.kind != "label":
+    destination = destination_of(path)
+    if destination.kind != "label":
         return
-    other = open_zarr(home.folder)
+    other = open_zarr(destination.folder)
     if image.grid != other.grid and _extents(image) != _extents(other):
         raise LimnError(
-            f"{path}: found labels of {GRID} size {image.grid} for the image {home.folder.name} of size {other.grid}, "
+            f"{path}: found labels of {GRID} size {image.grid} for the image {destination.folder.name} of size {other.grid}, "
             "expected the same; choose a name outside of that image, which ends in .ome.zarr."
         )
 
@@ -121,9 +121,9 @@ def refuse_replacing(path: Path, image: Volume) -> None:
     Raises
     ------
     LimnError
-        If `path` is the image or holds it, or lies inside it elsewhere than in its ``labels``; and as :func:`home_of`.
+        If `path` is the image or holds it, or lies inside it elsewhere than in its ``labels``; and as :func:`destination_of`.
     """
-    inside = home_of(path).kind == "label"
+    inside = destination_of(path).kind == "label"
     for place in places_of(image):
         if _lies_in(place, path):
             raise LimnError(

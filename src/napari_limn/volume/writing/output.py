@@ -14,7 +14,7 @@ from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, whole
 from napari_limn.volume.reading.lazy import LazyLabels
-from napari_limn.volume.writing.destination import home_of, refuse_existing, refuse_misplaced
+from napari_limn.volume.writing.destination import destination_of, refuse_existing, refuse_misplaced
 from napari_limn.volume.writing.layout import Layout, make_layout
 from napari_limn.volume.writing.pyramid import Pyramid
 from napari_limn.volume.writing.tiff_output import TILE, refuse_unfit_tiff, seal_tiff
@@ -253,19 +253,19 @@ def plan_output(
     >>> [level.shape for level in plan][-1], plan.levels[0].shard, plan.buffer_bytes < 96e6
     ((1, 25, 512, 512), (1, 1, 2048, 2048), True)
     """
-    home = home_of(path)
+    destination = destination_of(path)
     classes = classes if probabilities else 0
-    if probabilities and home.kind != "zarr":
+    if probabilities and destination.kind != "zarr":
         raise LimnError(
             f"{path.name}: found class probabilities asked for, expected a name that ends in .ome.zarr for them."
         )
     axes = stored_axes(image)
-    if home.kind == "tiff":
+    if destination.kind == "tiff":
         refuse_unfit_tiff(path, image, dtype)
     name = np.dtype(dtype).name
     sizes = [np.dtype(dtype).itemsize] + classes * [np.dtype(probabilities or "uint8").itemsize]
     levels, buffers = make_layout(
-        image.grid, block, axes.spacing, sizes, order=order, tile=TILE if home.kind == "tiff" else None, count=home.levels
+        image.grid, block, axes.spacing, sizes, order=order, tile=TILE if destination.kind == "tiff" else None, count=destination.levels
     )  # fmt: skip
     return Layout(levels, name, probabilities, classes, buffers)
 
@@ -316,10 +316,12 @@ def create_output(
     layout = plan_output(
         path, image, dtype, block, probabilities=probabilities, classes=len(names), order=order
     )
-    home, axes = home_of(path), stored_axes(image)
+    destination, axes = destination_of(path), stored_axes(image)
     refuse_existing(path, overwrite=overwrite)
-    if not home.folder.is_dir():
-        raise LimnError(f"{home.folder}: there is no such folder to write {path.name} into; create it first.")
+    if not destination.folder.is_dir():
+        raise LimnError(
+            f"{destination.folder}: there is no such folder to write {path.name} into; create it first."
+        )
     partial = unfinished(path)
     with disk_faults(path):
         if done:
@@ -327,9 +329,9 @@ def create_output(
             for left_over in partial.rglob("*.partial"):  # of a shard that was being written
                 remove(left_over)
         else:
-            _refuse_small_disk(path, home.folder, layout)
+            _refuse_small_disk(path, destination.folder, layout)
             remove(partial)
-        targets = _targets(partial, home.labels, layout, axes, resume=bool(done))
+        targets = _targets(partial, destination.labels, layout, axes, resume=bool(done))
         for target in targets:
             sync_up(target.folder, path.parent)
         pyramid = Pyramid(layout.levels, targets, done)
@@ -337,7 +339,7 @@ def create_output(
         "zarr": bound(seal_zarr, partial, path, layout, axes, colors, names),
         "label": bound(seal_label, partial, path, layout, axes, colors, names),
         "tiff": bound(seal_tiff, partial, path, axes, colors, names),
-    }[home.kind]
+    }[destination.kind]
     return FileOutput(path, layout, pyramid, seal, image.axes.without("C").names)
 
 
