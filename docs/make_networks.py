@@ -55,7 +55,7 @@ Most users never choose: the preset does. To choose a network yourself, put a fe
 and train with `napari-limn train … --spec FILE.json`, or pass `limn.TrainSpec(network=limn.UNetSpec(skip="attention"))`
 in Python. Everything below can be combined. A network named here trains by itself, without first answer and soft targets
 ([learning.md](learning.md)), and has depth 4 unless `factors` says otherwise; with few strokes a preset is mostly better. All tables below are of
-networks by themselves. `napari-limn info MODEL.limn --figure net.png` draws what came of it.
+networks by themselves. `napari-limn info MODEL.limn --figure net.png` draws the result.
 
 ## The family
 

@@ -16,9 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if (
-    __name__ == "__main__"
-):  # before napari is imported: the user's settings and journals are not touched
+if __name__ == "__main__":  # before napari is imported: the user's settings and journals are not touched
     OWN = tempfile.mkdtemp(prefix="limn-tutorial-")
     os.environ |= {"NAPARI_CONFIG": f"{OWN}/settings.yaml", "XDG_DATA_HOME": OWN, "LOCALAPPDATA": OWN}
 
