@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(config, items):
     elif left_out := [item for item in items if item.get_closest_marker("exhaustive")]:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+
+
+def pytest_collection_finish():
+    """Keep the garbage collector from walking through all that was imported, many times a test."""
+    gc.collect()
+    gc.freeze()
 
 
 def _raise_examples(items):

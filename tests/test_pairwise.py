@@ -37,6 +37,13 @@ def test_all_rows_are_there_and_those_beyond_the_cover_are_marked():
     assert {mark.name for row in marked for mark in row.marks} == {"exhaustive"}
 
 
+def test_the_exhaustive_run_may_have_a_cover_of_higher_strength_too():
+    rows = pairwise(most=3, a=range(3), b=range(3), c=range(3), d=range(3)).mark.args[1]
+    assert {row.values for row in rows} == {*cover([3] * 4, 2), *cover([3] * 4, 3)}
+    assert {row.values for row in rows if not row.marks} == set(cover([3] * 4, 2))
+    assert len(rows) < 81
+
+
 @pairwise(strength=1, letter="ab", number=[1, 2])
 def test_it_parametrizes(letter, number):
     assert letter in "ab"

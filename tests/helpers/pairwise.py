@@ -34,18 +34,21 @@ def cover(sizes: Iterable[int], strength: int = 2) -> list[Row]:
     return chosen
 
 
-def pairwise(*, strength: int = 2, ids: Any = None, **choices: Iterable[Any]) -> pytest.MarkDecorator:
+def pairwise(*, strength: int = 2, most: int | None = None, **choices: Iterable[Any]) -> pytest.MarkDecorator:
     """Parametrize a test with a product: the cover always, the other rows with LIMN_EXHAUSTIVE=1.
 
     With `strength=1` every value is in one row of the cover, with 2 every pair of values, with 3 every triple.
+    `most` is the strength of the exhaustive run, where the whole product would take too long.
     """
     values = [list(each) for each in choices.values()]
-    always = set(cover(map(len, values), strength))
+    sizes = [len(each) for each in values]
+    always = cover(sizes, strength)
+    more = product(*map(range, sizes)) if most is None else cover(sizes, most)
     rows = [
         pytest.param(
             *(column[i] for column, i in zip(values, row, strict=True)),
             marks=() if row in always else pytest.mark.exhaustive,
         )
-        for row in product(*(range(len(each)) for each in values))
+        for row in sorted({*always, *more})
     ]
-    return pytest.mark.parametrize(",".join(choices), rows, ids=ids)
+    return pytest.mark.parametrize(",".join(choices), rows)
