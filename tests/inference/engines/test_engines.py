@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import weakref
 from contextlib import suppress
 
@@ -12,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairwise import pairwise
 from torch import nn
 
 from napari_limn.annotation.classes import Classes
@@ -39,15 +39,8 @@ torch.set_num_threads(1)
 CPU = torch.device("cpu")
 SMALL = {2: ((2, 2), (2, 2)), 3: ((1, 2, 2), (2, 2, 2))}
 EXTENT = {2: (1, 1, 39, 53), 3: (1, 7, 15, 22)}  # a second plane would be the same again
-FAMILY = list(
-    itertools.product(
-        CHOICES["padding"],
-        CHOICES["down"],
-        CHOICES["up"],
-        CHOICES["skip"],
-        ["none", "batch", "channel", "rms"],
-    )
-)
+FAMILY = {key: CHOICES[key] for key in ("padding", "down", "up", "skip")}
+FAMILY["norm"] = ["none", "batch", "channel", "rms"]
 
 
 def model_of(spec, seed=0):
@@ -159,7 +152,7 @@ def assert_exact(model, volume, block):
     assert (tiled_labels(engine, volume.grid, block) != values[indices]).sum() == 0
 
 
-@pytest.mark.parametrize(("padding", "down", "up", "skip", "norm"), FAMILY, ids=map("-".join, FAMILY))
+@pairwise(**FAMILY)
 def test_tiles_equal_the_whole_for_every_network_of_the_family(padding, down, up, skip, norm):
     spec = UNetSpec(
         width=8 if norm in ("channel", "rms") else 2, # over two channels these norms blow up every rounding
@@ -348,8 +341,7 @@ def assert_swept_exactly(model, volume, block, column=None):
     assert (found.argmax(0) != expected.argmax(0)).sum() == 0
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
-@pytest.mark.parametrize(("padding", "down", "up", "skip", "norm"), FAMILY, ids=map("-".join, FAMILY))
+@pairwise(ndim=[2, 3], **FAMILY)
 def test_a_sweep_equals_the_whole_for_every_network_of_the_family(ndim, padding, down, up, skip, norm):
     spec = UNetSpec(
         width=8 if norm in ("channel", "rms") else 2,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pairwise import pairwise
 from runs import PLANES, VOLUMES, files, image_of, interrupted, model_of, plan_of, planned, small_shards
 from torch import nn
 
@@ -42,7 +42,7 @@ if not vino.version():  # not pytest.importorskip, which would import it with it
 torch.set_num_threads(1)
 
 CPU = torch.device("cpu")
-FAMILY = list(itertools.product(*(CHOICES[key] for key in ("padding", "down", "up", "skip", "norm"))))
+FAMILY = {key: CHOICES[key] for key in ("padding", "down", "up", "skip", "norm")}
 
 
 @pytest.fixture
@@ -84,8 +84,7 @@ def notes_of(run):
 # ---- the same logits ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
-@pytest.mark.parametrize(("padding", "down", "up", "skip", "norm"), FAMILY[::5])
+@pairwise(ndim=[2, 3], **FAMILY, most=3)
 def test_logits_are_those_of_torch_for_the_whole_family(ndim, padding, down, up, skip, norm):
     for head, block in zip(CHOICES["head"], CHOICES["block"], strict=True):  # the one is behind the other
         spec = UNetSpec(

@@ -20,7 +20,7 @@ from napari_limn.inference.streaming.extents import (
 from napari_limn.network.bank import bank_values, features_of
 from napari_limn.network.pixels import bank_sizes
 from napari_limn.volume.axes import GRID
-from napari_limn.volume.boxes import Grid, blocks, count_blocks, shape_of, shifted  # noqa: TC001 Plan as JSON
+from napari_limn.volume.boxes import Grid, blocks, count_blocks, shape_of, shifted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
