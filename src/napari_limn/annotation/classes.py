@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_limn.errors import LimnError
+from napari_limn.volume.volume import RGBA  # noqa: TC001 - from_json evaluates annotations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
-RGBA = tuple[float, float, float, float]
 ZeroMeaning = Literal["unlabelled", "background"]
 
 IGNORE = -1

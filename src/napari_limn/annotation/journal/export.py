@@ -22,9 +22,9 @@ from napari_limn.volume.writing.output import create_output
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from napari_limn.annotation.classes import RGBA
     from napari_limn.annotation.legend import Legend
     from napari_limn.runs import Event
+    from napari_limn.volume.volume import RGBA
 
 _BLOCK = (1, 1, 1024, 1024)  # strokes are mostly looked at plane by plane
 
