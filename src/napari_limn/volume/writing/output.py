@@ -18,6 +18,7 @@ from napari_limn.volume.writing.destination import destination_of, refuse_existi
 from napari_limn.volume.writing.layout import Layout, make_layout
 from napari_limn.volume.writing.pyramid import Pyramid
 from napari_limn.volume.writing.tiff_output import TILE, refuse_unfit_tiff, seal_tiff
+from napari_limn.volume.writing.view import LevelView, OutputView
 from napari_limn.volume.writing.zarr_output import (
     open_target,
     seal_label,
@@ -155,6 +156,12 @@ class FileOutput:
             LazyLabels(bound(self._pyramid.read, number), whole(at.shape), self._names, dtype, at.chunk)
             for number, at in enumerate(self.layout.levels)
         )
+
+    def view(self) -> OutputView:
+        """Describe the output to listeners in another process, which read it from the disk."""
+        path = self.path.absolute()
+        geometry = tuple(LevelView(level.shape, level.chunk) for level in self.layout.levels)
+        return OutputView(str(path), destination_of(path).labels, self._names, self.layout.dtype, geometry)
 
     def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
         """See :meth:`LabelOutput.write`. What lies in shards on the disk is ignored: no shard is written twice.
