@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from napari_limn.errors import LimnError
+from napari_limn.specs import ZeroMeaning as ZeroMeaning
 from napari_limn.volume.volume import RGBA  # noqa: TC001 - from_json evaluates annotations
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-ZeroMeaning = Literal["unlabelled", "background"]
 
 IGNORE = -1
 """Class index of a voxel that nobody labelled: it takes no part in training or scoring."""
@@ -192,7 +192,7 @@ def refuse_negative(values: NDArray[Any]) -> None:
 
 
 def _check_values(values: tuple[int, ...], zero: ZeroMeaning) -> None:
-    if zero not in ("unlabelled", "background"):
+    if zero not in get_args(ZeroMeaning):
         raise LimnError(f"found {zero!r} as the meaning of 0, expected 'unlabelled' or 'background'.")
     refuse_negative(np.asarray(values))
     if not values and zero == "unlabelled":

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from functools import partial as bound
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from napari_limn.durable import disk_faults, remove, sync_up, unfinished
 from napari_limn.errors import LimnError
+from napari_limn.specs import Probabilities as Probabilities  # noqa: TC001 - others take it from here
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, whole
 from napari_limn.volume.reading.lazy import LazyLabels
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import RGBA, Volume
     from napari_limn.volume.writing.pyramid import Target
-
-Probabilities = Literal["uint8", "float16"]
-"""How a probability is stored: 255 p rounded, or as it is in half precision."""
 
 
 class LabelOutput(Protocol):
