@@ -1,4 +1,4 @@
-"""What every test shares: where the real images are, and a display to fall back on."""
+"""What every test shares: where the real images are, a display to fall back on, and how examples are drawn."""
 
 from __future__ import annotations
 
@@ -8,12 +8,29 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 if sys.platform == "linux" and not os.environ.get("DISPLAY") and not shutil.which("Xvfb"):
     # Qt aborts the whole run where there is neither a display nor a virtual one
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+# one answer for one state of the code; LIMN_EXHAUSTIVE=1 draws other and more examples each time
+EXHAUSTIVE = os.environ.get("LIMN_EXHAUSTIVE", "0") != "0"
+MORE = 5  # times as many
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+settings.register_profile("exhaustive", deadline=None, print_blob=True)
+settings.load_profile("exhaustive" if EXHAUSTIVE else "fixed")
+
+
+def pytest_collection_modifyitems(items):
+    """Raise the numbers of examples that tests give, which win over those of a profile."""
+    tests = {getattr(item.obj, "__func__", item.obj) for item in items if isinstance(item, pytest.Function)}
+    for test in tests if EXHAUSTIVE else ():
+        if hasattr(test, "hypothesis"):
+            own = getattr(test, "_hypothesis_internal_use_settings", settings())
+            test._hypothesis_internal_use_settings = settings(own, max_examples=MORE * own.max_examples)
 
 
 @pytest.fixture(autouse=True, scope="session")
