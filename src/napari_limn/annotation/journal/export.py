@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_limn.annotation.classes import default_color, default_name
 from napari_limn.annotation.journal.format import read_journal, replay
-from napari_limn.annotation.journal.recording import History
+from napari_limn.annotation.journal.history import History
 from napari_limn.annotation.strokes import count_values
 from napari_limn.durable import remove, unfinished
 from napari_limn.runs import BlockDone
