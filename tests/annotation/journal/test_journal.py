@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from locks import windows_locks
 
 from napari_limn.annotation.journal.changes import Change, difference
 from napari_limn.annotation.journal.format import Header, Record, read_journal, replay
@@ -316,8 +317,10 @@ def test_a_header_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch, l
     assert read_journal(path).header == header()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no locks there")
-def test_two_windows_do_not_write_one_journal(tmp_path):
+@pytest.mark.parametrize("system", ["own", "windows"])
+def test_two_windows_do_not_write_one_journal(tmp_path, monkeypatch, system):
+    if system == "windows":
+        windows_locks(monkeypatch)
     path = tmp_path / "a.strokes.jsonl"
     with Journal.create(path, header()), pytest.raises(LimnError, match="another window is writing"):
         Journal.resume(path)
