@@ -40,8 +40,6 @@ _BLOCK = {2: (1, 1, 256, 256), 3: (1, 16, 128, 128)}
 _NEAR = 12  # blocks on screen that are kept up to date; others come when these are
 _ACROSS = 16  # blocks along an axis, around the middle of the view, that are looked at at all
 
-TileIndex = tuple[int, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class View:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-    from napari_limn.annotation.classes import RGBA, Classes, ZeroMeaning
+    from napari_limn.annotation.classes import Classes, ZeroMeaning
+    from napari_limn.volume.volume import RGBA
 
 ZERO = {"unlabelled": "not labelled", "background": "background"}
 """What a 0 is called."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_limn.annotation.classes import RGBA
+    from napari_limn.volume.volume import RGBA
 
 _IN_MEMORY = 2 << 30
 PLAIN = 64 << 20

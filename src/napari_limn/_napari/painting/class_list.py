@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
-    from napari_limn.annotation.classes import RGBA, ZeroMeaning
+    from napari_limn.annotation.classes import ZeroMeaning
+    from napari_limn.volume.volume import RGBA
 
 _WAIT = 300  # ms after paint until the marks are looked up again
 _FEWEST = 2  # classes that are offered at least: no model learns from fewer

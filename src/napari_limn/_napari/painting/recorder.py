@@ -29,9 +29,10 @@ from napari_limn._napari.layers.listening import call_all, connected
 from napari_limn._napari.panel.docking import window_of
 from napari_limn.annotation.classes import MOST, default_color
 from napari_limn.annotation.journal.files import begin_journal, header_for
-from napari_limn.annotation.journal.format import Header, Journal
-from napari_limn.annotation.journal.recording import Recording, StrokePiece
+from napari_limn.annotation.journal.pieces import StrokePiece
+from napari_limn.annotation.journal.recording import Recording
 from napari_limn.annotation.journal.sparse_labels import PaintStore
+from napari_limn.annotation.journal.writer import Journal
 from napari_limn.annotation.legend import Legend, painted_values
 from napari_limn.durable import on_failure
 from napari_limn.errors import LimnError
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from numpy.typing import NDArray
     from qtpy.QtWidgets import QWidget
+
+    from napari_limn.annotation.journal.format import Header
 
 _WATCHED = 1 << 30  # bytes of an array that a person added up to which it is compared with its journal
 _PLANE = 1 << 29  # voxels of a plane that napari can show as labels
@@ -106,7 +109,7 @@ class Recorder:
         """Undo or redo the latest change of this session or of an earlier one; False if there is none."""
         if (record := self.recording.latest(kind)) is None:
             return False
-        if self.recording.is_told(record):
+        if self.recording.undoable_in_layer(record):
             getattr(self.layer, kind)()
             self._on_shown()
         if self.recording.latest(kind) is record:

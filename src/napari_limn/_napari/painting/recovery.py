@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 
 from napari_limn._napari.painting.recorder import header_of, journals_of
 from napari_limn.annotation.journal.files import found_journals
-from napari_limn.annotation.journal.recording import History
+from napari_limn.annotation.journal.history import History
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:

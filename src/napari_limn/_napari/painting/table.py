@@ -9,8 +9,8 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem
 
 if TYPE_CHECKING:
-    from napari_limn.annotation.classes import RGBA
     from napari_limn.annotation.legend import Legend
+    from napari_limn.volume.volume import RGBA
 
 _KEY, _COLOR, _NAME, _PAINTED = range(4)
 _WIDTHS = {_KEY: 26, _COLOR: 30, _PAINTED: 24}

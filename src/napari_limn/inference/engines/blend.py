@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
     from napari_limn.inference.engines.evaluator import Evaluator
     from napari_limn.inference.streaming.extents import Grid
-    from napari_limn.volume.boxes import Box
-
-TileIndex = tuple[int, ...]  # of a tile or a cell among the others along T, Z, Y and X
+    from napari_limn.volume.boxes import Box, TileIndex
 
 
 class BlendEngine:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from napari_limn.device import HEAP_BLOCK
 from napari_limn.errors import LimnError
 from napari_limn.network.graph import Footprint, footprint
+from napari_limn.volume.boxes import Grid as Grid  # noqa: TC001 - others take it from here, and JSON by it
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 _READERS = 3
 _IN_FLIGHT = 4_000_000  # values at most in parts that are being read
-Grid = tuple[int, int, int, int]
-"""Extent along T, Z, Y and X."""
 
 
 def swept_extent(spec: UNetSpec, grid: Grid) -> tuple[int, ...]:

@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_limn.annotation.classes import RGBA
     from napari_limn.annotation.findings import Finding
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.boxes import Box
-    from napari_limn.volume.volume import Volume
+    from napari_limn.volume.volume import RGBA, Volume
 
     _Parts = tuple[
         NDArray[np.float32], NDArray[np.int16], NDArray[np.float32] | None, NDArray[np.float32] | None
