@@ -27,7 +27,8 @@ from napari_limn._napari.layers.class_table import (
     restore,
     set_legend,
 )
-from napari_limn._napari.layers.layers import MADE_BY, painted_look, show_labels, volume_of
+from napari_limn._napari.layers.facts import LayerFacts
+from napari_limn._napari.layers.layers import painted_look, show_labels, volume_of
 from napari_limn._napari.layers.reader import get_reader
 from napari_limn._napari.painting.class_list import ClassLegend
 from napari_limn._napari.painting.keys import borrow_digits
@@ -285,7 +286,7 @@ def test_a_layer_that_numbers_objects_has_no_classes(shown):
 
 
 def test_predictions_are_left_alone_and_layers_may_go(shown, strokes):
-    predicted = Labels(np.ones((8, 9), np.uint8), metadata={MADE_BY: {"model": "m", "image": "cells"}})
+    predicted = Labels(np.ones((8, 9), np.uint8), metadata=LayerFacts(model="m", image="cells").to_metadata())
     shown.viewer.add_layer(predicted)
     shown.viewer.layers.selection.active = predicted
     assert shown.layer is strokes

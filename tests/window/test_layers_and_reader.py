@@ -18,8 +18,8 @@ from napari.utils._proxies import PublicOnlyProxy
 
 from napari_limn import Classes, LimnError
 from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.layers.layers import (
-    MADE_BY,
     empty_labels,
     hand_over,
     image_volume,
@@ -313,7 +313,7 @@ def test_maps_of_doubt_lie_where_they_are_seen_above_predictions_and_below_paint
         show_labels(viewer, image, *look, kind=kind, below=below)
 
     predict("labels")
-    metadata = {MADE_BY: {"model": "model", "image": "cells"}}
+    metadata = LayerFacts(model="model", image="cells").to_metadata()
     doubts = Image(np.zeros((8, 9), np.uint8), name="cells uncertainty", metadata=metadata)
     viewer.layers.insert(under(viewer, image, is_painted), doubts)
     predict("labels")

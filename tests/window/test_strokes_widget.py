@@ -16,7 +16,7 @@ from qtpy.QtTest import QTest
 
 from napari_limn import Classes, LimnError, Model, ModelSpec, UNetSpec
 from napari_limn._napari.layers.class_table import legend_of
-from napari_limn._napari.layers.layers import MADE_BY
+from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.painting.recorder import Journals
 from napari_limn._napari.panel.models import SHELF
 from napari_limn.annotation.journal.format import read_journal, replay
@@ -311,14 +311,14 @@ def test_of_what_is_no_prediction_to_paint_on_it_is_not_said_that_it_is_kept(han
     hand.drop(image)
     widget = hand.open_widget("Strokes")
     zeros = np.zeros((200, 240), np.uint8)
-    made = {"model": "m", "image": "cells"}
+    made = LayerFacts(model="m", image="cells")
     for name, data, how, sentence in (
-        ("corrections", zeros, {"audit": "digest"}, "corrections of an audit, kept in no journal"),
-        ("difference", zeros, {"difference": ["a", "b"]}, "What is painted on it is kept nowhere"),
+        ("corrections", zeros, LayerFacts(audit="digest"), "corrections of an audit, kept in no journal"),
+        ("difference", zeros, LayerFacts(difference=("a", "b")), "What is painted on it is kept nowhere"),
         ("pyramid", [zeros, zeros[::2, ::2]], made, "cannot be painted on. Press New strokes layer"),
         ("prediction", zeros, made, "Paint on it, and it is yours: kept in a journal"),
     ):
-        widget.labels.value = hand.viewer.add_labels(data, name=name, metadata={MADE_BY: how})
+        widget.labels.value = hand.viewer.add_labels(data, name=name, metadata=how.to_metadata())
         assert sentence in hand.find("limn-strokes-journal").text()
 
 

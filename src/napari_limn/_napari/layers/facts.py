@@ -119,7 +119,7 @@ class LayerFacts:
         return replace(self, model=None, kind=None, difference=(), audit=None, name=None)
 
 
-def facts_of(layer: Layer) -> LayerFacts:
+def facts_of(layer: object) -> LayerFacts:
     """Read the facts of a layer; whatever has no metadata has none."""
     metadata = getattr(layer, "metadata", None)
     return LayerFacts.from_metadata(metadata) if isinstance(metadata, Mapping) else LayerFacts()

@@ -10,7 +10,6 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_limn._napari.layers.class_table import (
-    ZERO,
     chosen_strokes,
     corrected_layer,
     follow_legend,
@@ -20,6 +19,7 @@ from napari_limn._napari.layers.class_table import (
     set_legend,
     set_zero,
 )
+from napari_limn._napari.layers.layer_classes import ZERO
 from napari_limn._napari.layers.layers import is_painted
 from napari_limn._napari.layers.listening import call_all, connected
 from napari_limn._napari.painting.keys import borrow_digits

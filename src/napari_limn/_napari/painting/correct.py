@@ -10,7 +10,8 @@ from napari.layers import Labels
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_limn._napari.layers.class_table import names_of
-from napari_limn._napari.layers.layers import MADE_BY, finest
+from napari_limn._napari.layers.facts import facts_of
+from napari_limn._napari.layers.layers import finest
 from napari_limn.annotation.classes import default_name
 from napari_limn.annotation.regions import Region, region_at
 from napari_limn.errors import LimnError
@@ -165,8 +166,7 @@ def predicted_at(viewer: ViewerModel, position: Sequence[float], strokes: Labels
 
 def _compares(layer: Labels) -> bool:
     """Whether a layer says something of predictions, not of the image."""
-    made = layer.metadata.get(MADE_BY, ())
-    return "difference" in made or "audit" in made
+    return facts_of(layer).is_comparison
 
 
 def region_of(

@@ -12,8 +12,8 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_limn._napari.layers.class_table import OTHER, kept_legend, predicted_layers, set_legend
+from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.layers.layers import (
-    IMAGE,
     PLAIN,
     colormap,
     hand_over,
@@ -220,7 +220,9 @@ def _strokes_layer(image: Image, data: Any, name: str, legend: Legend) -> Labels
     usual = {value: default_color(value) for value in range(1, MOST + 1)}
     look = colormap(usual | legend.colors, OTHER)
     place = placement(image, volume_of(image))
-    layer = Labels(data, name=name, colormap=look, metadata={IMAGE: image.name}, **place)
+    layer = Labels(
+        data, name=name, colormap=look, metadata=LayerFacts(image=image.name).to_metadata(), **place
+    )
     if legend != Legend():
         set_legend(layer, legend)
     return layer

@@ -11,8 +11,8 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout
 
 from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.layers.layers import (
-    MADE_BY,
     is_painted,
     painted_look,
     path_of,
@@ -191,10 +191,10 @@ class StrokesWidget(Panel):
 
 def _how_made(layer: Labels) -> str:
     """What painting on a layer comes to that was made here."""
-    made = layer.metadata[MADE_BY]
-    if "audit" in made:
+    facts = facts_of(layer)
+    if facts.audit is not None:
         return "These are corrections of an audit, kept in no journal: they count when you press Accept corrected in Review."
-    if "difference" in made:
+    if facts.difference:
         return "This shows where two predictions differ. What is painted on it is kept nowhere; paint on one of the two."
     if layer.multiscale or not layer.editable:
         return "This shows a prediction that cannot be painted on. Press New strokes layer and paint there."
