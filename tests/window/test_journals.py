@@ -117,7 +117,7 @@ def test_a_prediction_of_a_file_is_the_person_s_own_once_they_paint_on_it(viewer
 def test_what_is_painted_on_a_large_prediction_of_a_file_forbids_writing_over_it(
     viewer, journals, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("napari_limn._napari.painting.recorder._WATCHED", 100)
+    monkeypatch.setattr("napari_limn._napari.painting.journalling.WATCHED", 100)
     layer = predict(viewer, viewer.layers["above"], lazy(np.ones(SHAPE, np.uint8)))
     note_file(layer, tmp_path / "out.tif")
     refuse_kept(viewer, tmp_path / "out.tif")

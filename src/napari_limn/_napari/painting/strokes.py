@@ -19,6 +19,7 @@ from napari_limn._napari.layers.layers import (
     volume_of,
     volume_on_disk,
 )
+from napari_limn._napari.painting.journalling import fate_of_paint
 from napari_limn._napari.painting.recorder import journals_of
 from napari_limn._napari.painting.recovery import RecoveryOffer
 from napari_limn._napari.panel.panel import Panel
@@ -134,7 +135,7 @@ class StrokesWidget(Panel):
         if self.labels.value is None:
             self.journal.setText("There is no layer for strokes yet.")
         elif not is_painted(self.labels.value):
-            self.journal.setText(_how_made(self.labels.value))
+            self.journal.setText(_fate_of_paint(self.labels.value))
         elif recorder is None:
             self.journal.setText(
                 "What is painted on this layer is kept in no journal: it fits no image, or is not in memory."
@@ -189,18 +190,8 @@ class StrokesWidget(Panel):
         self._show()
 
 
-def _how_made(layer: Labels) -> str:
-    """What painting on a layer comes to that was made here."""
-    facts = facts_of(layer)
-    if facts.audit is not None:
-        return "These are corrections of an audit, kept in no journal: they count when you press Accept corrected in Review."
-    if facts.difference:
-        return "This shows where two predictions differ. What is painted on it is kept nowhere; paint on one of the two."
-    if layer.multiscale or not layer.editable:
-        return "This shows a prediction that cannot be painted on. Press New strokes layer and paint there."
-    return (
-        "This shows a prediction. Paint on it, and it is yours: kept in a journal, and replaced by no other."
-    )
+def _fate_of_paint(layer: Labels) -> str:
+    return fate_of_paint(facts_of(layer), bool(layer.editable and not layer.multiscale))
 
 
 def _saving(
