@@ -260,7 +260,7 @@ def test_labels_that_are_read_from_a_file_are_not_saved_over_one(hand, image, tm
     strokes = hand.open_widget("Strokes")
     strokes.labels.value = layer
     before = path.read_bytes()
-    with pytest.raises(LimnError, match="reads its labels from a file as it goes, perhaps from this one"):
+    with pytest.raises(LimnError, match="reads its labels from a file piece by piece, perhaps from this one"):
         strokes.save(path)
     assert path.read_bytes() == before
     strokes.save(tmp_path / "other.tif")

@@ -1,4 +1,4 @@
-"""The Strokes widget: a layer to paint on, every stroke of it kept."""
+"""The Strokes widget: a layer to paint on, and every stroke on it is kept."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FORMATS = "OME-TIFF (*.tif);;OME-Zarr (*.ome.zarr)"
 
 
 class StrokesWidget(Panel):
-    """Make a layer for strokes on an image of any size, see that they are kept, undo them, save them."""
+    """Make a layer for strokes on an image, see that they are kept, undo them, save them."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "limn-strokes", "Save …", "Cancel")
@@ -101,17 +101,17 @@ class StrokesWidget(Panel):
         self._show()
 
     def showEvent(self, event: Any) -> None:
-        """Look after the journals from now on."""
+        """Show the state of the journals from now on."""
         super().showEvent(event)
         self._timer.start()
 
     def hideEvent(self, event: Any) -> None:
-        """Nobody reads the status."""
+        """Stop looking: the status is out of sight."""
         super().hideEvent(event)
         self._timer.stop()
 
     def _choose(self, layer: Labels) -> None:
-        """Let the person paint on this layer."""
+        """Let the user paint on this layer."""
         super().reset_choices()
         self.labels.value = layer
         self.viewer.layers.selection.active = layer
@@ -119,17 +119,17 @@ class StrokesWidget(Panel):
         self._show()
 
     def _connected(self) -> Journals | None:
-        if self._journals is None and (found := journals_of(self, self.viewer)) is not None:
-            self._journals = found
-            found.changed.connect(self._show)
-            found.turned_over.connect(self._show)
+        if self._journals is None and (journals := journals_of(self, self.viewer)) is not None:
+            self._journals = journals
+            journals.changed.connect(self._show)
+            journals.turned_over.connect(self._show)
         return self._journals
 
     def _recorder(self) -> Recorder | None:
         return None if self._journals is None else self._journals.of(self.labels.value)
 
     def _show(self) -> None:
-        """Show how the strokes of the layer chosen fare."""
+        """Show the state of the strokes of the layer chosen."""
         recorder = self._recorder()
         recording = None if recorder is None else recorder.recording
         if self.labels.value is None:
@@ -138,7 +138,7 @@ class StrokesWidget(Panel):
             self.journal.setText(_fate_of_paint(self.labels.value))
         elif recorder is None:
             self.journal.setText(
-                "What is painted on this layer is kept in no journal: it fits no image, or is not in memory."
+                "Paint on this layer is kept in no journal: the layer fits no image, or is not in memory."
             )
         else:
             self.journal.setText(recorder.status)
@@ -161,15 +161,15 @@ class StrokesWidget(Panel):
         self._saving = (recorder, 0 if recorder is None else recorder.recording.count)
         for image in self.layers(Image):
             refuse_replacing(path, volume_on_disk(image))
-        found = volume_of(layer)
-        if isinstance(data := found.data, (np.ndarray, PaintStore)):
+        volume = volume_of(layer)
+        if isinstance(data := volume.data, (np.ndarray, PaintStore)):
             data = data.copy()
         elif path.exists() and path_of(layer) in (None, path.absolute()):
             raise LimnError(
-                f"{path}: the layer “{layer.name}” reads its labels from a file as it goes, perhaps from this one, which would be "
+                f"{path}: the layer “{layer.name}” reads its labels from a file piece by piece, perhaps from this one, which would be "
                 "replaced; choose another name."
             )
-        labels = Volume(data, found.axes, layer.name)
+        labels = Volume(data, volume.axes, layer.name)
         self.say("Saving …")
         self.run(_saving(labels, path, painted_look(layer), names_of(layer)))
 
