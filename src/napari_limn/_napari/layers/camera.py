@@ -18,7 +18,7 @@ _AROUND = 3.0  # sides of the box that the canvas shows
 
 
 def look_at(viewer: ViewerModel, layer: Layer, names: str, box: Box) -> None:
-    """Show the slice in the middle of a box, with the box in the middle of the canvas.
+    """Show the middle slice of a box, centred on the canvas.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def look_at(viewer: ViewerModel, layer: Layer, names: str, box: Box) -> None:
 
 
 def rectangle(names: str, box: Box) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Give the corners (4, D) of a box in its first slice, around its pixels.
+    """Give the corners (4, D) around a box in its first slice.
 
     They are in the coordinates of a layer with axes `names`.
     """

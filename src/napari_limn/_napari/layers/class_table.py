@@ -1,4 +1,4 @@
-"""Names and colours of classes on labels layers, and the layers that have them.
+"""Names and colours of the classes of labels layers.
 
 Why: there is one table of classes, and it lives with the labels layer. The class list, the journal, live mode and its preview
 read it there when they need it, and keep no copy. The status bar shows the names.
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
 
-    from napari_limn.annotation.classes import RGBA, Classes, ZeroMeaning
+    from napari_limn.annotation.classes import Classes, ZeroMeaning
+    from napari_limn.volume.volume import RGBA
 
 OTHER = (0.5, 0.5, 0.5, 1.0)
 """Colour of values beyond those with one of their own."""
@@ -43,13 +44,13 @@ def painted_layers(viewer: ViewerModel) -> list[Labels]:
 
 
 def chosen_strokes(viewer: ViewerModel) -> Labels | None:
-    """Find the labels layer that is painted on: the active one, else the topmost."""
+    """Find the layer that is painted on: active, or else topmost."""
     layers, active = painted_layers(viewer), viewer.layers.selection.active
     return next((layer for layer in layers if layer == active), layers[0] if layers else None)
 
 
 def corrected_layer(viewer: ViewerModel) -> Labels | None:
-    """Find the layer in which a patch of an audit is corrected, while it is active."""
+    """Find the layer of an audit that is corrected, while active."""
     active = active_layer(viewer)
     return active if active is not None and facts_of(active).audit is not None else None
 
@@ -66,7 +67,7 @@ def classes_of(layer: Labels) -> LayerClasses:
 
 
 def names_of(layer: Labels) -> dict[int, str]:
-    """Read the names that the values of a layer were given; empty if none."""
+    """Read the names of the values of a layer."""
     return facts_of(layer).class_names
 
 
@@ -76,17 +77,17 @@ def given_names(layer: Labels) -> dict[int, str]:
 
 
 def legend_of(layer: Labels, painted: set[int] | None = None) -> Legend:
-    """List a layer's classes: with names, chosen colours, and the `painted` ones if few."""
+    """List the classes of a layer; see :meth:`LayerClasses.legend`."""
     return classes_of(layer).legend(painted)
 
 
 def given_legend(layer: Labels) -> Legend:
-    """Read what a layer's classes mean for training: all colours, and names where given."""
+    """Read what training learns: colours of all values, and given names."""
     return classes_of(layer).given()
 
 
 def kept_legend(layer: Labels, painted: Iterable[int]) -> Legend:
-    """Read what a journal keeps of a layer's classes; see :meth:`LayerClasses.kept`."""
+    """Read what a journal keeps; see :meth:`LayerClasses.kept`."""
     return classes_of(layer).kept(painted)
 
 
@@ -97,7 +98,7 @@ def zero_of(layer: Labels) -> ZeroMeaning:
 
 # ---- changing it -----------------------------------------------------------------------------------------------------
 def set_zero(layer: Labels, zero: ZeroMeaning) -> None:
-    """Set what a 0 of a layer means, and what it is called under the mouse where values have names."""
+    """Set what a 0 of a layer means, and its name."""
     if names := names_of(layer):
         set_legend(layer, Legend(names, painted_look(layer, names), zero))
     elif zero != zero_of(layer):
@@ -105,7 +106,9 @@ def set_zero(layer: Labels, zero: ZeroMeaning) -> None:
 
 
 def set_legend(layer: Labels, legend: Legend) -> None:
-    """Give a layer the names, colours and meaning of 0 of a legend; other colours stay.
+    """Give a layer names, colours and meaning of 0 of a legend.
+
+    Colours of its other values stay.
 
     Only what differs is set, since every change is drawn. Features that another plugin made are left alone.
     """
@@ -120,7 +123,10 @@ def set_legend(layer: Labels, legend: Legend) -> None:
 
 
 def restore(layer: Labels, classes: Classes) -> bool:
-    """Give a layer whose values have no names those of a model; return whether it did."""
+    """Name and colour classes as a model does; return whether that happened.
+
+    Layers that were computed here, or whose values have names, stay as they are.
+    """
     if is_made_here(layer) or given_names(layer):
         return False
     set_legend(layer, classes_of(layer).completed(classes, painted_values(layer.data)))
@@ -128,13 +134,18 @@ def restore(layer: Labels, classes: Classes) -> bool:
 
 
 def follow_legend(layer: Labels, before: Legend, after: Legend) -> None:
-    """Let a prediction that names or shows a class as `before` did change to `after`."""
+    """Let a prediction go along when the legend of strokes changes.
+
+    What it names or shows as `before` did becomes as in `after`.
+    """
     if (legend := classes_of(layer).following(before, after)) is not None:
         set_legend(layer, legend)
 
 
 class Naming:
-    """Follows what the user says of the classes of one layer at a time, and calls `changed` when that changes.
+    """Follows the classes of one layer at a time, and reports changes.
+
+    `changed` is called when names, colours or the meaning of 0 changed.
 
     Nothing here holds on to the layer, nor the layer to those who listen.
     """
@@ -172,7 +183,7 @@ def _set_colors(layer: Labels, legend: Legend) -> None:
 
 
 def _own_colors(layer: Labels) -> dict[int, RGBA]:
-    """Read colours set for single values; none where napari's cycle of colours is shown."""
+    """Read colours set for single values; none of napari's own cycle."""
     if not isinstance(layer.colormap, DirectLabelColormap):
         return {}
     colors = {v: [float(x) for x in c] for v, c in layer.colormap.color_dict.items() if v}

@@ -1,4 +1,4 @@
-"""What a layer is: made by which model, of which image, showing which file, with which classes.
+"""What a layer is: its model, image, file, and classes.
 
 Why one record of plain values: metadata belong to everybody. A user's copy of a layer takes them along, other plugins replace
 them, writers save them as JSON. So all facts stand under one key, in a form that survives that; they are checked whenever they
@@ -92,7 +92,7 @@ class LayerFacts:
         )
 
     def to_metadata(self) -> dict[str, Any]:
-        """Give the metadata of a new layer: plain values, and only what is known."""
+        """Give metadata for a new layer: plain values, what is known."""
         known = {f.name: getattr(self, f.name) for f in fields(self)}
         known = {name: value for name, value in known.items() if value not in (None, False, (), {})}
         if self.difference:
@@ -101,7 +101,7 @@ class LayerFacts:
 
     @property
     def is_made_here(self) -> bool:
-        """Return whether the layer shows what was computed, instead of what a user opened or painted."""
+        """Return whether the layer was computed, not opened or painted."""
         return self.is_prediction or self.is_comparison
 
     @property
@@ -115,7 +115,7 @@ class LayerFacts:
         return bool(self.difference) or self.audit is not None
 
     def handed_over(self) -> LayerFacts:
-        """Give the facts of a prediction that the user has begun to paint on: it is theirs from now on."""
+        """Give the facts after the user began to paint on it."""
         return replace(self, model=None, kind=None, difference=(), audit=None, name=None)
 
 
@@ -126,7 +126,7 @@ def facts_of(layer: object) -> LayerFacts:
 
 
 def set_facts(layer: Layer, facts: LayerFacts) -> None:
-    """Replace the facts of a layer, and leave the metadata of other plugins.
+    """Replace the facts of a layer; metadata of other plugins stay.
 
     Those who listen to the layer's metadata are called if something changed.
     """
@@ -136,7 +136,7 @@ def set_facts(layer: Layer, facts: LayerFacts) -> None:
 
 
 def note(layer: Layer, **changes: Any) -> None:
-    """Change some of the facts of a layer, named like the fields of :class:`LayerFacts`."""
+    """Change some facts of a layer, named as in :class:`LayerFacts`."""
     set_facts(layer, replace(facts_of(layer), **changes))
 
 

@@ -1,4 +1,4 @@
-"""What a labels layer says of its classes, and which legend follows from that: decided here, without napari."""
+"""What a layer says of its classes, and which legend follows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from napari_limn.annotation.legend import Legend
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from napari_limn.annotation.classes import RGBA, Classes, ZeroMeaning
+    from napari_limn.annotation.classes import Classes, ZeroMeaning
+    from napari_limn.volume.volume import RGBA
 
 ZERO = {"unlabelled": "not labelled", "background": "background"}
 """What a 0 is called."""
@@ -47,21 +48,21 @@ class LayerClasses:
 
     @property
     def chosen_colors(self) -> dict[int, RGBA]:
-        """Give the colours that differ from those of a value for which none was chosen."""
+        """Give the colours that differ from the default ones."""
         return {value: color for value, color in self.own.items() if not _is_default(value, color)}
 
     def legend(self, painted: set[int] | None = None) -> Legend:
-        """List the classes with names, with chosen colours, and the `painted` ones if they are few."""
+        """List classes with names, chosen colours, or paint if few are."""
         few = (some for some in (set(self.chosen_colors), painted or set()) if len(some) <= MOST)
         values = set(self.names).union(*few)
         return Legend.of(values, self.names, self.look(values), self.zero)
 
     def given(self) -> Legend:
-        """Give what counts in training: the colours of all values, and names where there are some."""
+        """Give what training learns: colours of all values, and given names."""
         return Legend(self.given_names, self.look(None), self.zero)
 
     def kept(self, painted: Iterable[int]) -> Legend:
-        """Give what a journal keeps: names, and colours that a new layer would not have.
+        """Give what a journal keeps: names, and colours other than default.
 
         `painted` are values whose colours count although they have no name.
         """
@@ -72,14 +73,14 @@ class LayerClasses:
         return Legend(self.names, own, self.zero)
 
     def completed(self, classes: Classes, painted: set[int] | None) -> Legend:
-        """Give the legend with what a model's classes add; colours that were chosen stay."""
+        """Give the legend with a model's classes added; chosen colours stay."""
         legend = self.legend(painted)
         chosen = {v: legend.color(v) for v in self.chosen_colors if v in legend.values}
         legend = Legend(legend.names, {**legend.colors, **classes.color_of, **chosen}, classes.zero)
         return legend.completed(classes.name_of, classes.color_of)
 
     def following(self, before: Legend, after: Legend) -> Legend | None:
-        """Give the legend of a prediction that goes along with a change; None if nothing changes.
+        """Give the legend of a prediction after a change; None if unchanged.
 
         It goes along where it calls, or shows, a class as `before` did.
         """
@@ -92,7 +93,7 @@ class LayerClasses:
         return Legend(zero | new.names, new.colors) if new != legend else None
 
     def is_shown_otherwise(self, legend: Legend) -> bool:
-        """Return whether the layer has to be coloured anew to show a legend."""
+        """Return whether the layer shows other colours than a legend."""
         shown = self.look(legend.values)
         changed = any(not _alike(color, legend.color(value)) for value, color in shown.items())
         return changed or bool(self.own and not set(shown) <= set(self.own))

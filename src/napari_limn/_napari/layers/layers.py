@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_limn.annotation.classes import RGBA
+    from napari_limn.volume.volume import RGBA
 
 _IN_MEMORY = 2 << 30
 PLAIN = 64 << 20
@@ -37,7 +37,7 @@ _OPACITY = 0.5  # of a prediction: what it says, and what is below, are both see
 
 
 def volume_of(layer: Layer) -> Volume:
-    """Give a layer as a volume: its finest level, scale, translation and units."""
+    """Give a layer as a volume: finest level, scale, translation, units."""
     data = finest(layer)
     rgb = isinstance(layer, Image) and layer.rgb
     names = _axis_names(layer, len(data.shape) - rgb) + ("C" if rgb else "")
@@ -52,7 +52,7 @@ def volume_of(layer: Layer) -> Volume:
 
 
 def _axis_names(layer: Layer, ndim: int) -> str:
-    """Take axis letters from a layer's axis labels, else from the number of dimensions."""
+    """Take axis letters from axis labels, or the number of dimensions."""
     letters = "".join(str(label).upper()[:1] for label in layer.axis_labels)
     known = len(set(letters)) == ndim and set(letters) <= set(NAMES) and {"Y", "X"} <= set(letters)
     if known:
@@ -65,23 +65,26 @@ def _axis_names(layer: Layer, ndim: int) -> str:
 
 
 def image_volume(layers: Sequence[Image]) -> Volume:
-    """Stack image layers as the channels of one volume, in the order given."""
+    """Stack image layers, in their order, as channels of one volume."""
     return stack_channels([volume_of(layer) for layer in layers])
 
 
 def path_of(layer: Layer) -> Path | None:
-    """Give the file or folder on this machine that a layer was read from."""
+    """Give the local file or folder that a layer was read from."""
     path = layer.source.path
     return Path(path).absolute() if path and "://" not in str(path) else None
 
 
 def volume_on_disk(layer: Layer) -> Volume:
-    """Give a layer as a volume with its file, which nothing may be written over."""
+    """Give a layer as a volume with its file.
+
+    Nothing may be written over that.
+    """
     return replace(volume_of(layer), path=path_of(layer))
 
 
 def painted_look(layer: Labels, values: Iterable[int] | None = None) -> dict[int, RGBA]:
-    """Look up the colours of `values`, or of all that may have been painted.
+    """Look up the colours of `values`, or of all possible paint.
 
     That is 1 to 255, and the value chosen now.
     """
@@ -119,7 +122,10 @@ def empty_labels(image: Volume, dtype: Any) -> Any:
 
 
 def under(viewer: ViewerModel, image: Layer, over: Callable[[Layer], bool]) -> int:
-    """Find the place of a new layer above an image: below the first that is to lie `over` it, else on top."""
+    """Find the index of a new layer above an image.
+
+    It is below the first layer that is to lie `over` it, or else on top.
+    """
     layers = list(viewer.layers)  # as they are: napari gives plugins a stand-in of a single one
     start = layers.index(image) if image in layers else 0
     return next((i for i in range(start + 1, len(layers)) if over(layers[i])), len(layers))
@@ -156,7 +162,7 @@ def show_labels(
     kind: str = "labels",
     below: Layer | None = None,
 ) -> Labels:
-    """Show `data` as the prediction for an image layer, in its place in the world and in the painted colours.
+    """Show `data` as the prediction for an image layer.
 
     It lies `below` another layer, or between image and paint, below maps too, and lets the image through. Painting is not
     interrupted. It is called after the image and the `kind` of prediction. `data` is an array, or with `multiscale` a list of them,
@@ -183,17 +189,26 @@ def show_labels(
 
 
 def made_by(model: str, image: Layer, kind: str) -> dict[str, Any]:
-    """Give the metadata of a layer that a model made of an image; see :func:`note_name`, too."""
+    """Give metadata for what a model made of an image.
+
+    Call :func:`note_name` once the layer is shown.
+    """
     return LayerFacts(model=model, image=image.name, kind=kind).to_metadata()
 
 
 def note_name(layer: Layer) -> None:
-    """Note the name under which the window shows a layer: napari changes a name that is taken."""
+    """Note the name under which the window shows a layer.
+
+    napari changes a name that is taken.
+    """
     note(layer, name=layer.name)
 
 
 def note_file(layer: Layer, path: Path) -> None:
-    """Note the file that a layer shows; when the user paints on it, it still shows that file."""
+    """Note the file that a layer shows.
+
+    It still shows that file when the user paints on it.
+    """
     note(layer, file=str(path))
 
 
@@ -203,7 +218,7 @@ def shows_file(layer: Layer, path: Path) -> bool:
 
 
 def refuse_kept(viewer: ViewerModel, path: Path) -> None:
-    """Refuse to write over a file shown by a layer that the user kept, or paints on.
+    """Refuse to write over a file that a kept layer shows.
 
     Raises
     ------
@@ -220,12 +235,15 @@ def refuse_kept(viewer: ViewerModel, path: Path) -> None:
 
 
 def is_untouched(layer: Layer) -> bool:
-    """Return whether a layer may be replaced: as it was shown, not renamed, painted on, or a copy."""
+    """Return whether a layer may be replaced.
+
+    It is as it was shown then: not renamed, not painted on, no copy.
+    """
     return bool(facts_of(layer).name == layer.name)
 
 
 def remove_earlier(viewer: ViewerModel, image: Layer, kind: str) -> None:
-    """Remove what was computed of an image before, unless the user touched it."""
+    """Remove earlier results of an image that the user left untouched."""
     for layer in filter(is_untouched, list(viewer.layers)):
         facts = facts_of(layer)
         if (facts.image, facts.kind) == (image.name, kind):
@@ -233,7 +251,10 @@ def remove_earlier(viewer: ViewerModel, image: Layer, kind: str) -> None:
 
 
 def hand_over(layer: Labels) -> None:
-    """Let a prediction be a layer that the user paints on; its name says so, unless they chose it."""
+    """Let a prediction become a layer that the user paints on.
+
+    Its name says so, unless the user renamed it.
+    """
     facts, own_name = facts_of(layer), is_untouched(layer)
     set_facts(layer, facts.handed_over())
     if own_name:
@@ -241,18 +262,23 @@ def hand_over(layer: Labels) -> None:
 
 
 def take_into_memory(layer: Labels) -> None:
-    """Read what a layer shows of a file: it stays when the file is written over."""
+    """Read what a layer shows of a file into memory.
+
+    It stays when the file is written over.
+    """
     layer.data = np.array(layer.data)  # what a lazy array gives may be another's, or read-only
     note(layer, file=None)
 
 
 def name_of_image(layer: Layer) -> str | None:
-    """Give the name of the image that a layer was made of, or for; None if not made here."""
+    """Give the name of the image of a layer; None if unknown."""
     return facts_of(layer).image
 
 
 def insert_unchosen(viewer: ViewerModel, index: int, layer: Layer) -> None:
-    """Add a layer while the active one stays chosen; where none is, the new one is chosen.
+    """Add a layer while the active one stays chosen.
+
+    Where none is active, the new one is chosen.
 
     napari chooses a new layer. Neither that nor the way back is announced, since each shows a layer's controls and costs 10 ms.
     """
@@ -276,17 +302,17 @@ def is_made_here(layer: object) -> bool:
 
 
 def is_painted(layer: Layer) -> bool:
-    """Return whether the user paints on a layer: any labels layer that was not computed here."""
+    """Return whether a layer holds paint: labels not computed here."""
     return type(layer) is Labels and not is_made_here(layer)
 
 
 def is_map(layer: Layer) -> bool:
-    """Return whether a layer shows a value computed for every voxel, such as how unsure a model is."""
+    """Return whether a layer is an image computed here, such as uncertainty."""
     return type(layer) is Image and is_made_here(layer)
 
 
 def named(names: Mapping[int, str], facts: LayerFacts | None = None) -> dict[str, Any]:
-    """Give features and metadata for a new labels layer whose values have names.
+    """Give features and metadata for labels whose values have names.
 
     The status bar shows them under the mouse. `facts` is what else is known of the layer.
     """
@@ -295,18 +321,24 @@ def named(names: Mapping[int, str], facts: LayerFacts | None = None) -> dict[str
 
 
 def class_features(names: Mapping[int, str], zero: str = "not labelled") -> dict[str, list[Any]]:
-    """Give features of a labels layer: the name of each value, and of 0 where `names` has none."""
+    """Give features for a labels layer: the name of each value.
+
+    `zero` is that of 0 where `names` has none.
+    """
     known = {0: zero, **names}
     return {"index": sorted(known), "class": [known[value] for value in sorted(known)]}
 
 
 def layer_axes(image: Image, volume: Volume) -> str:
-    """Give the axis letters of an image layer that is the only or first channel of `volume`."""
+    """Give the axis letters of an image layer.
+
+    It is the only or first channel of `volume`.
+    """
     return volume.axes.names.removesuffix("C")[-image.ndim :]
 
 
 def placement(image: Image, volume: Volume) -> dict[str, Any]:
-    """Give the place of labels of an image layer: its transforms, units and axis labels, without channels."""
+    """Give transforms, units and axis labels for labels of an image."""
     own = [i for i, name in enumerate(layer_axes(image, volume)) if name != "C"]
     place: dict[str, Any] = {
         "scale": np.asarray(image.scale)[own],
@@ -320,6 +352,9 @@ def placement(image: Image, volume: Volume) -> dict[str, Any]:
 
 
 def colormap(colors: Mapping[int, RGBA], other: RGBA = (0.0, 0.0, 0.0, 0.0)) -> DirectLabelColormap:
-    """Make a colormap of label values; 0 is transparent, and all others unless `other` is given."""
+    """Make a colormap of label values; 0 is transparent.
+
+    So are values that are not in `colors`, unless `other` is given.
+    """
     known: dict[int | None, RGBA] = {None: other, 0: (0.0, 0.0, 0.0, 0.0)}
     return DirectLabelColormap(color_dict=known | dict(colors))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def connected(event: Any, act: Callable[..., object]) -> Callable[[], object]:
-    """Call `act` at an event of napari's, until what is returned is called."""
+    """Call `act` at an event; return what ends that."""
     event.connect(act)
     return partial(event.disconnect, act)
 

@@ -28,7 +28,7 @@ _PIECE = 512  # about the longest side of a chunk of a Zarr, in planes
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
-    """Return the reader for these paths, or None if it cannot read one of them."""
+    """Return the reader, or None if it cannot read some path."""
     known = (*TIFF_SUFFIXES, *ZARR_SUFFIXES)
     paths = [path] if isinstance(path, str) else path
     return read if paths and all(Path(p).suffix.lower() in known for p in paths) else None
@@ -44,7 +44,7 @@ def read(path: str | list[str]) -> list[LayerData]:
 
 
 def _layers_at(path: Path) -> list[LayerData]:
-    """Read the layers of a file; labels written here come above their probabilities, if any."""
+    """Read the layers of a file; labels come above their probabilities."""
     volume, name = open_volume(path), path.name.split(".")[0]
     below: list[LayerData] = []
     if volume.colors is not None and (chances := path / PROBABILITIES).is_dir():
@@ -57,7 +57,10 @@ def _layers_at(path: Path) -> list[LayerData]:
 
 
 def layers_of(volume: Volume, name: str) -> list[LayerData]:
-    """Give a volume as layer data: one layer a channel, one for colour, or a labels layer."""
+    """Give a volume as layer data.
+
+    That is one layer a channel, one for colour, or a labels layer.
+    """
     levels: list[Any] = [_lazy(level) for level in (volume.data, *volume.levels)]
     axes = volume.axes.without("C")
     look = {

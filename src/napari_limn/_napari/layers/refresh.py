@@ -1,4 +1,4 @@
-"""Layers that show a prediction while it comes in, refreshed only where that can be seen."""
+"""Refreshing layers that show a prediction while it comes in."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ class LayerRefresher:
         return self._timer.isActive()
 
     def block_done(self, box: Box) -> None:
-        """Take note of a block; many of them make one refresh, those out of sight none."""
+        """Take note of a block; those out of sight need no refresh.
+
+        Many blocks make one refresh.
+        """
         if not self.due and self.layer.visible and size_of(overlap(box, self.view())):
             self._timer.start()
 
@@ -71,12 +74,14 @@ class LayerRefresher:
             self._timer.setInterval(round(1000 * max(_WAIT, took / _SHARE)))
 
     def view(self) -> Box:
-        """Return the part of the TZYX grid on the canvas, or a little more."""
+        """Return the part of the TZYX grid on the canvas."""
         return field_of(self.viewer, self.layer, self.names)
 
 
 def field_of(viewer: ViewerModel, layer: Labels | Image, names: str) -> Box:
-    """Return the part of a layer's TZYX grid on the canvas, or a little more.
+    """Return the part of a layer's TZYX grid on the canvas.
+
+    It may be a little more.
 
     `names` are the layer's axes; the box may reach beyond the layer.
     """
@@ -110,7 +115,10 @@ def show_file(layer: Labels, path: Path, names: str) -> None:
 
 
 def file_data(path: Path, names: str) -> dict[str, Any]:
-    """Give labels of a file as a layer takes them, with axes in the order of `names`; nothing is read."""
+    """Give labels of a file as a layer takes them.
+
+    Their axes are in the order of `names`; nothing is read.
+    """
     levels = lazy_levels(open_volume(path), names)
     if len(levels) > 1:
         return shown(levels)
@@ -121,7 +129,10 @@ def file_data(path: Path, names: str) -> dict[str, Any]:
 
 
 def _slice(point: float, stride: float) -> tuple[int, int]:
-    """Return the voxels from which the slice at a point is taken; a coarse level shows one beside it."""
+    """Return the voxels from which the slice at a point is taken.
+
+    A coarse level shows one that lies beside it.
+    """
     if stride == 1:
         return round(point), round(point) + 1
     return floor(point - stride), ceil(point + stride) + 1

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def painted_sem() -> list[LayerData]:
-    """Open an SEM image of rat spinal cord, with strokes on 0.5 % of its pixels.
+    """Open an SEM image of rat spinal cord, with strokes.
 
-    1 is background, 2 axon, 3 myelin.
+    1 is background, 2 axon, 3 myelin; 0.5 % of the pixels are painted.
     """
     image = layers_of(open_volume(samples.PAINTED.image), "SEM rat 3")
     strokes = open_volume(samples.PAINTED.strokes)

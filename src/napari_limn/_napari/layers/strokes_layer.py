@@ -1,4 +1,4 @@
-"""New layers to paint on, of the extent of an image and in its place."""
+"""New layers to paint on, in the place of an image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STROKES = np.dtype(np.uint8)
 
 
 def new_strokes(image: Image) -> Labels:
-    """Make an empty layer to paint on, for a window that is going to journal it.
+    """Make an empty layer to paint on, to be journalled.
 
     Raises
     ------
@@ -37,7 +37,9 @@ def new_strokes(image: Image) -> Labels:
 
 
 def empty_strokes(image: Image) -> Any:
-    """Make what a new layer to paint on holds, for an image of any size, so that it can be journalled.
+    """Make the data of a new layer to paint on.
+
+    The image may be of any size, and the data can be journalled.
 
     Raises
     ------
@@ -60,7 +62,7 @@ def is_plain(shape: Sequence[int], dtype: Any) -> bool:
 
 
 def strokes_layer(image: Image, data: Any, name: str, legend: Legend) -> Labels:
-    """Make a layer to paint on that holds `data`, in the place of an image, with a legend."""
+    """Make a layer to paint on with these data and legend."""
     usual = {value: default_color(value) for value in range(1, MOST + 1)}
     look = colormap(usual | legend.colors, OTHER)
     metadata = LayerFacts(image=image.name).to_metadata()

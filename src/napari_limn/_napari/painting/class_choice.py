@@ -1,4 +1,4 @@
-"""Which classes the class list shows, and which can be chosen: decided here, without a window."""
+"""Which classes are listed and can be chosen, decided without a window."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ClassChoice:
 
     @property
     def numbers_objects(self) -> bool:
-        """Return whether the values of the layer number objects, so that they are no classes."""
+        """Return whether the values number objects, and are no classes."""
         return number_objects(self.painted or ())
 
     @property
@@ -50,7 +50,7 @@ class ClassChoice:
         return not self.audited
 
     def listed(self, legend: Legend) -> Legend:
-        """Give the legend to list for what the layer says: two classes at least."""
+        """Complete the legend of the layer to two classes at least."""
         while len(legend.values) < _FEWEST and not (self.numbers_objects or self.audited):
             legend, _ = legend.added()
         return legend
@@ -64,7 +64,7 @@ class ClassChoice:
         return ""
 
     def is_missing(self, value: int) -> bool:
-        """Return whether a class that was painted has to be added to the list."""
+        """Return whether a painted class has to be added to the list."""
         return not (self.numbers_objects or self.audited) and value not in (0, *self.legend.values)
 
     @property

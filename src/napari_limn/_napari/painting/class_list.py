@@ -1,4 +1,4 @@
-"""The class list: the classes of the layer that is painted on, to name, to colour and to choose."""
+"""The class list: classes to name, to colour and to choose."""
 
 from __future__ import annotations
 
@@ -34,13 +34,16 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
-    from napari_limn.annotation.classes import RGBA, ZeroMeaning
+    from napari_limn.annotation.classes import ZeroMeaning
+    from napari_limn.volume.volume import RGBA
 
 _WAIT = 300  # ms after paint until the marks are looked up again
 
 
 class ClassLegend(QWidget):
-    """One row a class: its key, colour and name, and whether it was painted; the chosen one is painted with.
+    """One row a class: key, colour, name, and whether it was painted.
+
+    The chosen class is painted with.
 
     It follows the layer that is painted on: the active labels layer, unless that shows a prediction; while a patch of an audit
     is corrected, the layer of that. While it is in sight, the keys 1 to 9 choose the class of that number and 0 “not
@@ -88,7 +91,7 @@ class ClassLegend(QWidget):
     # ---- the layer -----------------------------------------------------------------------------------------------
     @property
     def layer(self) -> Labels | None:
-        """Return the layer whose classes are shown; None where there is nothing to paint on."""
+        """Return the layer whose classes are shown; None if there is none."""
         return self._layer
 
     @layer.setter
@@ -112,7 +115,10 @@ class ClassLegend(QWidget):
         return 0 if self._layer is None else int(self._layer.selected_label)
 
     def reset_choices(self, event: Any = None) -> None:
-        """Show the layer that is painted on now; napari calls this when layers come and go."""
+        """Show the layer that is painted on now.
+
+        napari calls this when layers come and go.
+        """
         active, layers = self.viewer.layers.selection.active, painted_layers(self.viewer)
         if (corrected := corrected_layer(self.viewer)) is not None:
             self.layer = corrected
@@ -120,7 +126,7 @@ class ClassLegend(QWidget):
             self.layer = chosen_strokes(self.viewer)
 
     def set_zero(self, zero: ZeroMeaning) -> None:
-        """Set what a 0 of the layer means in training: not labelled, or background."""
+        """Set what a 0 of the layer means in training."""
         if self._layer is not None:
             set_zero(self._layer, zero)
             self.refresh()
@@ -161,11 +167,14 @@ class ClassLegend(QWidget):
         self.choose(value)
 
     def rename(self, value: int, name: str) -> None:
-        """Give a class another name; one that is empty or taken is refused."""
+        """Rename a class; an empty name, or a taken one, is refused."""
         self._change(self._legend.renamed(value, name))
 
     def recolor(self, value: int, color: RGBA) -> None:
-        """Give a class another colour (RGBA, 0–1), in predictions that show it in the same one, too."""
+        """Give a class another colour (RGBA, 0–1).
+
+        Predictions that show it in the same colour follow.
+        """
         self._change(self._legend.recoloured(value, color))
 
     def choose_color(self) -> None:
@@ -238,7 +247,7 @@ class ClassLegend(QWidget):
 
     @property
     def choice(self) -> ClassChoice:
-        """Give the classes of the layer, and what may be done with them."""
+        """Give the classes of the layer, for what they allow."""
         layer = self._layer
         if layer is None:
             return ClassChoice()

@@ -19,7 +19,7 @@ _LEFT = 1
 
 
 class Paintable(Protocol):
-    """A layer whose voxels can be set as one step of its undo history."""
+    """A layer whose voxels can be set in one step of undo."""
 
     name: str
     data: Any
@@ -101,7 +101,7 @@ def refuse_other_extent(name: str, shape: Sequence[int], predicted: Sequence[int
 
 
 def region_in(name: str, data: Any, plane: Plane, view: tuple[tuple[int, int], ...]) -> Region:
-    """Find the region of one label on the visible slice, at the voxel of the plane.
+    """Find the region of one label around the voxel of a plane.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def region_in(name: str, data: Any, plane: Plane, view: tuple[tuple[int, int], .
 def paint_region(
     strokes: Paintable, region: Region, plane: Plane, value: int, *, only_unlabelled: bool
 ) -> int:
-    """Paint a region of a plane as one step that undo takes back; return how many voxels changed.
+    """Paint a region in one step; return how many voxels changed.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def paint_region(
 
 
 def sentence_of(count: int, value: int, names: Mapping[int, str], *, cut: bool) -> str:
-    """Say what a click painted; `cut` where the region went on beyond what was taken."""
+    """Say what a click painted; `cut` where the region went on."""
     name = {0: "not labelled", **names}.get(value, default_name(value))
     more = " Only what is in sight and near the click was taken." if cut else ""
     return f"{count:,} pixels are “{name}” now. Ctrl-Z takes it back.{more}"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class ClickCorrector(QWidget):
-    """A button: while it is down, a click in a prediction paints the region into the strokes.
+    """A button; while it is down, a click turns predictions into strokes.
 
     The region is that of one label on the visible slice. A click paints it as the class chosen in the legend. With Shift it is
     painted as predicted, which says “this is right” and leaves strokes that are there alone. One Ctrl-Z takes it back.
@@ -86,7 +86,7 @@ class ClickCorrector(QWidget):
 
     # ---- the mode ------------------------------------------------------------------------------------------------
     def hideEvent(self, event: Any) -> None:
-        """End the mode: it is on only while its button is in sight."""
+        """End the mode, which is on while its button is in sight."""
         super().hideEvent(event)
         self.button.setChecked(False)
 
@@ -141,7 +141,9 @@ class ClickCorrector(QWidget):
 
 
 def predicted_at(viewer: ViewerModel, position: Sequence[float], strokes: Labels) -> Labels:
-    """Find the topmost visible labels layer, besides the strokes, with a label at a place.
+    """Find the topmost visible labels layer with a label at a place.
+
+    The strokes themselves do not count.
 
     The place is in the world.
 
@@ -161,7 +163,10 @@ def predicted_at(viewer: ViewerModel, position: Sequence[float], strokes: Labels
 
 
 def _in_view(layer: Labels, axes: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Give the rows and columns on the canvas; all of them along an axis that was never drawn."""
+    """Give the rows and columns on the canvas.
+
+    Along an axis that was never drawn, that is all of them.
+    """
     step = layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(layer.ndim)
     low, high = layer.corner_pixels * step
     whole = [(0, int(n)) for n in layer.level_shapes[0]]

@@ -1,4 +1,4 @@
-"""Which strokes are journalled, for which image, and which journal is offered back: decided here, without a window."""
+"""Which strokes are journalled and offered back, decided without a window."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ WATCHED = 1 << 30
 
 # ---- a stroke, as napari reports it ----------------------------------------------------------------------------------
 def pieces_of(atom: Any) -> list[StrokePiece]:
-    """Read a piece of a stroke: a box with a mask, or places with values before and after."""
+    """Read a piece of a stroke as napari announces it.
+
+    That is a box with a mask, or places with values before and after.
+    """
     if len(atom) == 4:
         box = tuple((s.start, s.stop) for s in atom.slice_key)
         return [StrokePiece(box, atom.mask, atom.new_value)]
@@ -38,7 +41,7 @@ def pieces_of(atom: Any) -> list[StrokePiece]:
 
 
 def labels_before(data: NDArray[Any], atoms: Sequence[Any]) -> NDArray[Any]:
-    """Give what a layer held before the pieces of a stroke that it holds now."""
+    """Give what a layer held before a stroke that it holds now."""
     before = data.copy()
     for atom in reversed(atoms):
         if len(atom) == 4:
@@ -50,12 +53,12 @@ def labels_before(data: NDArray[Any], atoms: Sequence[Any]) -> NDArray[Any]:
 
 # ---- which layers, and for which image -------------------------------------------------------------------------------
 def is_watched(data: Any) -> bool:
-    """Return whether labels can be journalled: they are in memory, and not too large to be compared."""
+    """Return whether labels are in memory, and small enough to be compared."""
     return isinstance(data, PaintStore) or (isinstance(data, np.ndarray) and data.nbytes <= WATCHED)
 
 
 def is_read_from_file(data: Any, multiscale: bool = False) -> bool:
-    """Return whether labels are read from a file piece by piece, and are small enough for memory."""
+    """Return whether labels are read from a file, and fit into memory."""
     lazy = not multiscale and not isinstance(data, (np.ndarray, PaintStore))
     return lazy and size_in_bytes(data.shape, data.dtype) <= WATCHED
 
@@ -66,7 +69,7 @@ def ties(
     places: tuple[Mapping[str, Any], Mapping[str, Any]],
     on_disk: bool,
 ) -> tuple[bool, bool, bool]:
-    """Give what speaks for a layer being of an image, the strongest first.
+    """Rate what speaks for a layer being of an image, strongest first.
 
     Parameters
     ----------
@@ -123,7 +126,7 @@ def strokes_in_words(count: int) -> str:
 def journal_to_offer(
     journals: Iterable[tuple[Path, Contents]], *, saved_too: bool
 ) -> tuple[Path, Contents] | None:
-    """Choose the journal to offer: the first with strokes, unless they were saved to a file since.
+    """Choose the first journal with strokes that were not saved since.
 
     `saved_too` offers those that were saved as well.
     """

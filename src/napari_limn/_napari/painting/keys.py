@@ -1,4 +1,4 @@
-"""Keys of a labels layer that a widget borrows while it is in sight."""
+"""Keys that a widget borrows from a layer while in sight."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HELP = re.compile(r"use <([^>]+)> for ([^,]+)")  # napari's words for the keys 
 
 
 class _Borrowed:
-    """The new and the earlier act of a digit; `live` until it is given back."""
+    """The new and earlier act of a digit; `live` until given back."""
 
     def __init__(self, act: Callable[[int], object], digit: int) -> None:
         self._act, self._digit = act, digit
@@ -31,7 +31,9 @@ class _Borrowed:
 
 
 def borrow_digits(layer: Labels, act: Callable[[int], object]) -> Callable[[], None]:
-    """Let the keys 0 to 9 call `act` while a layer is active; return what gives them back.
+    """Let the keys 0 to 9 call `act`; return what ends that.
+
+    It holds while the layer is active.
 
     They come before napari's own meaning of 1 to 7, the tools, which have letters too; meanwhile the status bar names those.
     Several may borrow and give back in any order: the last borrower that has not given back has the keys.
@@ -44,7 +46,7 @@ def borrow_digits(layer: Labels, act: Callable[[int], object]) -> Callable[[], N
 
 
 class _Letters:
-    """Keeps the help of a layer, which the status bar shows, from naming digits."""
+    """Keeps digits out of the help that the status bar shows."""
 
     def __init__(self, layer: Labels) -> None:
         self._layer, self._before = layer, layer.help
@@ -52,7 +54,10 @@ class _Letters:
         self._on_help()
 
     def _on_help(self, event: Any = None) -> None:
-        """Name letters again: napari names a tool's first key whenever another tool is chosen."""
+        """Name letters again.
+
+        napari names a tool's first key whenever another tool is chosen.
+        """
         if (text := in_letters(self._layer.help)) != self._layer.help:
             self._before, self._layer.help = self._layer.help, text
 
@@ -63,7 +68,7 @@ class _Letters:
 
 
 def in_letters(text: str) -> str:
-    """Rewrite napari's help for the tools of a labels layer with keys that are no digits.
+    """Rewrite napari's help for tools with keys that are no digits.
 
     Tools that have no such key are left out.
 

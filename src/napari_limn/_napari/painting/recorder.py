@@ -1,4 +1,4 @@
-"""Every stroke in a window goes into a journal: on strokes layers made here, and on those that the user adds."""
+"""The journals of a window: every stroke goes into one."""
 
 from __future__ import annotations
 
@@ -93,7 +93,10 @@ class Recorder:
         return status_of(self.recording)
 
     def turn(self, kind: Literal["undo", "redo"]) -> bool:
-        """Undo or redo the latest change, of earlier sessions too; False if there is none."""
+        """Undo or redo the latest change; False if there is none.
+
+        It may be one of an earlier session.
+        """
         if (record := self.recording.latest(kind)) is None:
             return False
         if self.recording.is_told(record):
@@ -126,7 +129,7 @@ class Recorder:
         self._changed()
 
     def _on_classes(self, event: Any = None) -> None:
-        """Write down names, colours and the meaning of 0, if they are others now."""
+        """Write down names, colours and meaning of 0 if they changed."""
         count = self.recording.count
         self._keep_legend()
         if self.recording.count != count:
@@ -151,7 +154,9 @@ class Recorder:
 
 
 class Journals(QObject):
-    """The journals of one window: of each labels layer that fits an image, from its first stroke on.
+    """The journals of one window, one for each layer that is painted.
+
+    A labels layer has one if it fits an image, from its first stroke on.
 
     Get it by :func:`journals_of`; it ends with the window.
     """
@@ -175,7 +180,7 @@ class Journals(QObject):
         self._on_layers()
 
     def of(self, layer: Labels | None) -> Recorder | None:
-        """Find the recorder of a layer; None if its strokes are not journalled."""
+        """Find the recorder of a layer; None if it has none."""
         return None if layer is None else self._recorders.get(layer)
 
     @property
@@ -185,7 +190,7 @@ class Journals(QObject):
         return {journal.path for journal in journals if journal is not None} | {*self._passed_on.values()}
 
     def new_layer(self, image: Image) -> Labels:
-        """Add an empty strokes layer for an image, in its place, and journalled.
+        """Add an empty, journalled strokes layer in the place of an image.
 
         Raises
         ------
@@ -195,7 +200,7 @@ class Journals(QObject):
         return self._add(image, new_strokes(image))
 
     def bring_back(self, image: Image, path: Path) -> Labels:
-        """Add the layer that a journal of this image holds, and go on with that journal.
+        """Add the layer of a journal, and go on with that.
 
         Raises
         ------
@@ -233,7 +238,7 @@ class Journals(QObject):
         return recorder
 
     def _restart(self, layer: Labels) -> None:
-        """Begin another journal for a layer whose data have another extent or type now."""
+        """Begin another journal for data of another extent or type."""
         recorder = self._recorders.pop(layer)
         recorder.close()
         if recorder.recording.holds(layer.data) and (journal := recorder.recording.journal) is not None:
@@ -241,7 +246,7 @@ class Journals(QObject):
         self._on_layers()
 
     def _on_layers(self, event: Any = None) -> None:
-        """Record the labels layers that the user added, once their image is there."""
+        """Record labels layers of the user, once their image is there."""
         for layer in predicted_layers(self.viewer):
             layer.events.paint.connect(self._on_correction)  # napari connects it once only
         for layer in self.viewer.layers:
@@ -252,7 +257,7 @@ class Journals(QObject):
         self.turned_over.emit()
 
     def _on_correction(self, event: Any) -> None:
-        """Hand a prediction over to the user with their first stroke on it.
+        """Hand a prediction over to the user at the first stroke.
 
         From that stroke on it is journalled, and not replaced by another prediction.
         """
@@ -269,7 +274,10 @@ class Journals(QObject):
         self.turned_over.emit()
 
     def _image_of(self, layer: Labels) -> Image | None:
-        """Find the image of the extent of a labels layer for which most speaks, the topmost of several."""
+        """Find the likeliest image of a labels layer, of the same extent.
+
+        Of several that are as likely it is the topmost.
+        """
         fitting = []
         for image in reversed(self.viewer.layers):
             with suppress(LimnError):  # an image that nothing can be painted for
@@ -286,7 +294,7 @@ class Journals(QObject):
 
 
 def _ties(layer: Labels, image: Image) -> tuple[bool, bool, bool]:
-    """Give what speaks for a layer being of an image, the strongest first."""
+    """Rate what speaks for a layer being of an image."""
     own = {"scale": layer.scale, "translate": layer.translate}
     places = own, placement(image, volume_of(image))
     return ties(facts_of(layer), image.name, places, path_of(image) is not None)
@@ -298,13 +306,16 @@ def _close(recorders: dict[Labels, Recorder]) -> None:
 
 
 def journals_of(widget: QWidget, viewer: ViewerModel) -> Journals | None:
-    """Find the journals of the window that a widget is in; None while it is in none."""
+    """Find the journals of the window that a widget is in.
+
+    None while it is in no window.
+    """
     window = window_of(widget)
     return None if window is None else window.findChild(Journals) or Journals(viewer, window)
 
 
 def header_of(image: Image, layer: Labels | None = None) -> Header:
-    """Make the header of a journal for an image layer, and the labels layer on it."""
+    """Make the header of a journal for an image and labels."""
     name = f"{image.name} strokes" if layer is None else layer.name
     dtype = STROKES if layer is None else np.dtype(layer.data.dtype)
     return header_for(volume_of(image), path_of(image), name, str(dtype))

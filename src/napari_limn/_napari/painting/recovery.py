@@ -1,4 +1,4 @@
-"""An offer of strokes that are in a journal and in no layer: a sentence and two buttons."""
+"""The offer to bring strokes back that are only in a journal."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class RecoveryOffer(QWidget):
         self.setVisible(bool(self.sentence.text()))
 
     def _choose(self, journals: list[tuple[Path, Contents]], refused: list[str]) -> None:
-        """Offer the newest journal; if there is none, say which cannot be read."""
+        """Offer the newest journal, or say which cannot be read."""
         if (chosen := journal_to_offer(journals, saved_too=self._saved_too)) is None:
             self.sentence.setText("\n".join(refused))
         else:

@@ -1,4 +1,4 @@
-"""The Strokes widget: a layer to paint on, and every stroke on it is kept."""
+"""The Strokes widget: a layer whose every stroke is kept."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FORMATS = "OME-TIFF (*.tif);;OME-Zarr (*.ome.zarr)"
 
 
 class StrokesWidget(Panel):
-    """Make a layer for strokes on an image, see that they are kept, undo them, save them."""
+    """Make a layer for strokes; see them kept, undo and save them."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "limn-strokes", "Save …", "Cancel")
@@ -79,7 +79,7 @@ class StrokesWidget(Panel):
 
     # ---- layers --------------------------------------------------------------------------------------------------
     def new_layer(self) -> None:
-        """Add a strokes layer for the image chosen, ready to be painted on."""
+        """Add a strokes layer for the image, ready to be painted on."""
         if self.image.value is None:
             raise LimnError("there is no image layer; drag an image onto the window first.")
         journals = self._connected()
@@ -156,7 +156,10 @@ class StrokesWidget(Panel):
             self.save(Path(name))
 
     def save(self, path: Path) -> None:
-        """Save the labels chosen to a TIFF or OME-Zarr, over what is there: the file dialog has asked."""
+        """Save the labels chosen to a TIFF or OME-Zarr.
+
+        What is there is replaced: the file dialog has asked.
+        """
         layer, recorder = self.labels.value, self._recorder()
         self._saving = (recorder, 0 if recorder is None else recorder.recording.count)
         for image in self.layers(Image):
@@ -179,7 +182,10 @@ class StrokesWidget(Panel):
             self.advance(event.done / event.total)
 
     def ended(self, result: Path | None) -> None:
-        """Say where it is; the journal notes it, unless something was painted meanwhile."""
+        """Say where the file is; the journal notes that, too.
+
+        It does not where something was painted meanwhile.
+        """
         if result is None:
             self.say("Cancelled; nothing was saved.")
             return

@@ -1,4 +1,4 @@
-"""The table in the class list: key, colour, name, and a mark on what was painted."""
+"""The table in the class list."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem
 
 if TYPE_CHECKING:
-    from napari_limn.annotation.classes import RGBA
     from napari_limn.annotation.legend import Legend
+    from napari_limn.volume.volume import RGBA
 
 _KEY, _COLOR, _NAME, _PAINTED = range(4)
 _WIDTHS = {_KEY: 26, _COLOR: 30, _PAINTED: 24}
@@ -19,7 +19,7 @@ _SWATCH = 16
 
 
 class ClassTable(QTableWidget):
-    """One row a class, after one for “not labelled”; the chosen row is selected."""
+    """One row a class, after one for “not labelled”."""
 
     chosen = Signal(int)
     """A class was chosen, by mouse or key."""
@@ -130,7 +130,7 @@ class ClassTable(QTableWidget):
 
 
 def _swatch(color: RGBA | None) -> QIcon:
-    """Draw a square in a colour; for no class, an empty one crossed out."""
+    """Draw a square in a colour; without one, crossed out."""
     picture = QPixmap(_SWATCH, _SWATCH)
     picture.fill(QColor(0, 0, 0, 0) if color is None else QColor.fromRgbF(*color))
     painter = QPainter(picture)
