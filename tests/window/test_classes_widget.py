@@ -93,7 +93,7 @@ def test_features_of_others_stay(strokes):
     assert names_of(strokes) == NAMES
 
 
-def test_a_model_names_classes_that_nobody_named(strokes):
+def test_a_model_names_classes_that_have_no_names(strokes):
     assert restore(strokes, CLASSES)
     assert names_of(strokes) == NAMES
     np.testing.assert_allclose(strokes.get_color(2), GREEN)
@@ -102,7 +102,7 @@ def test_a_model_names_classes_that_nobody_named(strokes):
     assert names_of(strokes) == NAMES
 
 
-def test_a_model_takes_no_colours_away_that_somebody_chose(strokes):
+def test_a_model_takes_no_colours_away_that_the_user_chose(strokes):
     strokes.colormap = {0: "transparent", None: "transparent", 1: "blue"}
     assert restore(strokes, CLASSES)
     np.testing.assert_allclose(strokes.get_color(1), BLUE)
@@ -148,7 +148,7 @@ def test_names_come_back_from_files(tmp_path, name):
 # ---- keys ------------------------------------------------------------------------------------------------------------
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 3), max_size=12), st.booleans())
-def test_borrowed_keys_go_to_whoever_borrowed_last_and_back_in_any_order(turns, own):
+def test_borrowed_keys_go_to_the_last_borrower_and_back_in_any_order(turns, own):
     layer, heard, held = Labels(np.zeros((3, 3), np.uint8)), [], {}
     if own:
         layer.bind_key("2", lambda _: heard.append("own"))
