@@ -41,7 +41,7 @@ _FORMATS = "OME-TIFF (*.tif);;OME-Zarr (*.ome.zarr)"
 
 
 class StrokesWidget(Panel):
-    """Make a layer for strokes; see them kept, undo and save them."""
+    """Make a layer for strokes on an image of any size, see that they are kept, undo them, save them."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "limn-strokes", "Save …", "Cancel")
@@ -79,7 +79,7 @@ class StrokesWidget(Panel):
 
     # ---- layers --------------------------------------------------------------------------------------------------
     def new_layer(self) -> None:
-        """Add a strokes layer for the image, ready to be painted on."""
+        """Add a strokes layer for the image chosen, ready to be painted on."""
         if self.image.value is None:
             raise LimnError("there is no image layer; drag an image onto the window first.")
         journals = self._connected()
@@ -101,17 +101,17 @@ class StrokesWidget(Panel):
         self._show()
 
     def showEvent(self, event: Any) -> None:
-        """Show the state of the journals from now on."""
+        """Look after the journals from now on."""
         super().showEvent(event)
         self._timer.start()
 
     def hideEvent(self, event: Any) -> None:
-        """Stop looking: the status is out of sight."""
+        """Nobody reads the status."""
         super().hideEvent(event)
         self._timer.stop()
 
     def _choose(self, layer: Labels) -> None:
-        """Let the user paint on this layer."""
+        """Let the person paint on this layer."""
         super().reset_choices()
         self.labels.value = layer
         self.viewer.layers.selection.active = layer
@@ -156,23 +156,20 @@ class StrokesWidget(Panel):
             self.save(Path(name))
 
     def save(self, path: Path) -> None:
-        """Save the labels chosen to a TIFF or OME-Zarr.
-
-        What is there is replaced: the file dialog has asked.
-        """
+        """Save the labels chosen to a TIFF or OME-Zarr, over what is there: the file dialog has asked."""
         layer, recorder = self.labels.value, self._recorder()
         self._saving = (recorder, 0 if recorder is None else recorder.recording.count)
         for image in self.layers(Image):
             refuse_replacing(path, volume_on_disk(image))
-        volume = volume_of(layer)
-        if isinstance(data := volume.data, (np.ndarray, PaintStore)):
+        found = volume_of(layer)
+        if isinstance(data := found.data, (np.ndarray, PaintStore)):
             data = data.copy()
         elif path.exists() and path_of(layer) in (None, path.absolute()):
             raise LimnError(
                 f"{path}: the layer “{layer.name}” reads its labels from a file piece by piece, perhaps from this one, which would be "
                 "replaced; choose another name."
             )
-        labels = Volume(data, volume.axes, layer.name)
+        labels = Volume(data, found.axes, layer.name)
         self.say("Saving …")
         self.run(_saving(labels, path, painted_look(layer), names_of(layer)))
 
@@ -182,10 +179,7 @@ class StrokesWidget(Panel):
             self.advance(event.done / event.total)
 
     def ended(self, result: Path | None) -> None:
-        """Say where the file is; the journal notes that, too.
-
-        It does not where something was painted meanwhile.
-        """
+        """Say where it is; the journal notes it, unless something was painted meanwhile."""
         if result is None:
             self.say("Cancelled; nothing was saved.")
             return
