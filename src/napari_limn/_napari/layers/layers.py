@@ -297,7 +297,11 @@ def finest(layer: Image | Labels) -> Any:
 
 
 def is_made_here(layer: object) -> bool:
-    """Return whether something is a layer that shows what was computed here."""
+    """Return whether something is a layer that shows what was computed here.
+
+    Layers say so until the user paints on one. A panel that chose such a layer, because there was no other, gives it up when a
+    layer of the user's comes.
+    """
     return facts_of(layer).is_made_here
 
 
