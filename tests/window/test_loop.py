@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QLineEdit, QScrollArea
@@ -296,16 +294,6 @@ def test_a_name_that_was_taken_while_a_model_was_trained_is_not_taken_from_it(ha
     assert SHELF.names == ["cells model 2", "made", "cells model"]
     assert SHELF["cells model"] is loaded
     assert SHELF[train.name].network is made.network
-
-
-def test_the_controls_have_the_names_that_contributing_lists(hand):
-    table = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text().split("## Names of the controls")[1]
-    names = {word.strip("`,;") for word in table.split() if word.startswith("`limn-")}
-    assert len(names) > 15
-    for widget in ("Strokes", "Classes", "Train", "Predict", "Compare", "Review"):
-        hand.open_widget(widget)
-    for name in names:
-        hand.find(name)
 
 
 def test_closing_the_window_while_training_ends_the_thread(hand):
