@@ -62,7 +62,7 @@ class RecoveryOffer(QWidget):
         self.back.setObjectName(f"{name}-back")
         self.back.setToolTip("Add the layer with these strokes, and go on with their journal")
         self.later.setObjectName(f"{name}-later")
-        self.later.setToolTip("Leave them in the journal, and do not ask again until napari is opened anew")
+        self.later.setToolTip("Leave them in the journal, and do not ask again in this window")
         self.back.clicked.connect(self._bring_back)
         self.later.clicked.connect(self._decline)
         buttons = QHBoxLayout()
