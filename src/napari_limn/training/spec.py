@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from sys import float_info
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from napari_limn.annotation.classes import ZeroMeaning  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
+from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
 from napari_limn.specs import DeviceName  # noqa: TC001 from_json evaluates annotations
 from napari_limn.volume.intensity import IntensitySpec
-
-if TYPE_CHECKING:
-    from napari_limn.network.spec import UNetSpec
-
 
 Loss = Literal["cross_entropy", "dice", "focal", "cross_entropy+dice", "focal+dice"]
 Preset = Literal["fast", "balanced", "thorough"]
