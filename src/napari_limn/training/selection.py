@@ -75,7 +75,7 @@ def maturity(steps: int, size: Sequence[int]) -> float:
 
     Examples
     --------
-    >>> [round(age(100, size)) for size in ((160, 160), (64, 64), (32, 32, 32))]
+    >>> [round(maturity(100, size)) for size in ((160, 160), (64, 64), (32, 32, 32))]
     [100, 40, 113]
     """
     return steps * sqrt(prod(size)) / _SIDE
