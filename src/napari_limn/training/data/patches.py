@@ -55,11 +55,11 @@ class PatchSampler:
         self._where, self._source = np.concatenate(where), np.concatenate(source)
         every = np.concatenate(index)
         self._seeds: list[NDArray[np.intp]] = [
-            found for c in range(classes.count) if len(found := np.flatnonzero(every == c))
+            seeds for c in range(classes.count) if len(seeds := np.flatnonzero(every == c))
         ]
 
     def draw(self, turn: int, rng: np.random.Generator) -> Patch:
-        """Patch number `turn`; the classes take turns."""
+        """Draw patch number `turn`; the classes take turns."""
         seeds = self._seeds[turn % len(self._seeds)]
         seed = seeds[rng.integers(len(seeds))]
         offset = rng.integers(self.size // 4, self.size - self.size // 4)

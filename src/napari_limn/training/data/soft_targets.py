@@ -31,14 +31,17 @@ class SoftTargets:
         self.elsewhere: list[tuple[NDArray[np.float32], NDArray[np.float16]]] = []
         self._tiles: dict[tuple[int, tuple[int, ...]], tuple[Box, NDArray[np.float16]]] = {}
 
-    def add(self, source: int, box: Box, found: NDArray[np.float16]) -> None:
+    def add(self, source: int, box: Box, shares: NDArray[np.float16]) -> None:
         """Remember the probabilities (K, T, Z, Y, X) in a tile of image number `source`."""
         corner = tuple(start // n for (start, _), n in zip(box, self.extent, strict=True))
-        self._tiles[source, corner] = box, found
+        self._tiles[source, corner] = box, shares
 
     def at(self, source: int, box: Box) -> NDArray[np.float32]:
-        """Probabilities (K, T, Z, Y, X) in a box, which may leave the image; 0 for all classes where nothing is known."""
-        found = np.zeros((self.classes, *shape_of(box)), np.float32)
+        """Give probabilities (K, T, Z, Y, X) in a box, which may leave the image.
+
+        They are 0 for all classes where nothing is known.
+        """
+        shares = np.zeros((self.classes, *shape_of(box)), np.float32)
         first = [start // n for (start, _), n in zip(box, self.extent, strict=True)]
         count = [-(-stop // n) - f for (_, stop), n, f in zip(box, self.extent, first, strict=True)]
         for step in np.ndindex(*count):
@@ -46,5 +49,5 @@ class SoftTargets:
             if tile:
                 both = overlap(tile[0], box)
                 here, there = (within(both, part) for part in (box, tile[0]))
-                found[(slice(None), *here)] = tile[1][(slice(None), *there)]
-        return found
+                shares[(slice(None), *here)] = tile[1][(slice(None), *there)]
+        return shares
