@@ -1,4 +1,4 @@
-"""A model: a network, its weights, and all that is needed to apply it, in one file without pickled code."""
+"""A model: network, weights and all else, in one file."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class ModelSpec:
             )
 
     def spacing_warnings(self, volume: Volume) -> list[str]:
-        """Say, in sentences, that voxels of an image have another size than those of training.
+        """Say that voxels of an image have another size.
 
-        Only lengths are compared, in any unit.
+        Another than those of training; one sentence each. Only lengths are compared, in any unit.
         """
         unit, spacing = volume.axes.units[volume.axes.names.index("X")], volume.axes.spacing
         if unit not in CENTIMETRES or self.unit not in CENTIMETRES:
@@ -179,9 +179,10 @@ class Model:
         return _digest(self.network.state_dict(), to_json(self.spec)) or ""
 
     def pruned(self, depth: int) -> Model:
-        """Cut the model of a nested, supervised network down to a smaller depth, as if it had been trained so.
+        """Cut a nested, supervised network down to a smaller depth.
 
-        Each depth has a head of its own, which only needs the nodes up to there (arXiv:1807.10165, section 3.3).
+        The model is as if it had been trained so. Each depth has a head of its own, which only needs the nodes up to there
+        (arXiv:1807.10165, section 3.3).
 
         Raises
         ------
@@ -219,7 +220,10 @@ _UNREADABLE = (
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read the content of a model file, or say in one sentence what it is instead."""
+    """Read the content of a model file.
+
+    Or say in one sentence what it is instead.
+    """
     if not path.is_file():
         raise LimnError(f"{path}: there is no such model file; check the spelling.")
     expected = f"expected a {MODEL_SUFFIX} model file written by napari-limn"
@@ -237,9 +241,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _digest(weights: Any, spec: Any) -> str | None:
-    """Compute the SHA-256 of the spec and of names, types and bytes of the weights.
+    """Compute the SHA-256 of spec and weights.
 
-    None if these are no tensors by name.
+    Of names, types and bytes of the weights. None if these are no tensors by name.
     """
     if not isinstance(weights, dict) or not all(isinstance(t, torch.Tensor) for t in weights.values()):
         return None

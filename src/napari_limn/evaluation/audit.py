@@ -1,4 +1,4 @@
-"""How good labels are as a whole: random patches that a user accepts or corrects, and what follows from them.
+"""How good labels are as a whole, from random patches.
 
 Patches are drawn with known probabilities, so what is found in them can be weighted up to the whole volume, which no
 set of strokes or hand-picked pieces allows. See :func:`estimate` for the statistics.
@@ -48,7 +48,7 @@ _REPEATS = 10_000  # draws that only name patches seen already, after which all 
 # ---- what is drawn from ---------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """All patches of a labelled volume, and how much of each class every one has.
+    """All patches of a labelled volume, and their classes.
 
     Parameters
     ----------
@@ -80,9 +80,10 @@ class Frame:
         )
 
     def draws(self, seed: int) -> Iterator[tuple[int, int]]:
-        """Draw a class and a patch, without end: the classes in turn, then any voxel that the labels give to it.
+        """Draw classes and patches, without end.
 
-        So patches with much of a rare class come often. The sequence depends on nothing but the frame and the seed.
+        The classes in turn, then any voxel that the labels give to it. So patches with much of a rare class come often. The
+        sequence depends on nothing but the frame and the seed.
         """
         rng = np.random.default_rng(seed)
         sums = np.cumsum(self.counts, axis=0)
@@ -93,7 +94,10 @@ class Frame:
 
 
 def choose_patch(grid: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Choose patches of 64 × 64 pixels in a slice, of 32 × 32 where there would be fewer than 40."""
+    """Choose patches of 64 × 64 pixels, or smaller ones.
+
+    Of 32 × 32 where there would be fewer than 40.
+    """
     sizes = [(1, 1, min(side, grid[2]), min(side, grid[3])) for side in _SIDES]
     return next((size for size in sizes if count_blocks(grid, size) >= _ENOUGH), sizes[-1])
 
@@ -104,7 +108,7 @@ def frame_of(labels: Volume, values: Sequence[int] | None = None) -> Frame:
 
 
 def frame_events(labels: Volume, values: Sequence[int] | None = None) -> Generator[Event, None, Frame]:
-    """Read labels once, block by block, and count the classes of every patch.
+    """Read labels once, and count the classes of every patch.
 
     Parameters
     ----------
@@ -152,7 +156,10 @@ def _refuse_objects(name: str, values: Set[int]) -> None:
 # ---- what the user decided ------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class PatchVerdict:
-    """What a user decided of one patch; no counts where it was skipped."""
+    """What a user decided of one patch.
+
+    No counts where it was skipped.
+    """
 
     patch: int
     counts: Counts | None = None
@@ -186,9 +193,9 @@ class Audit:
         return replace(self, verdicts=(*self.verdicts, PatchVerdict(patch, counts)))
 
     def drawn(self, frame: Frame) -> tuple[list[tuple[int, int]], int | None]:
-        """Give the draws (class, patch) that have a verdict, and the next patch to look at; None if all were.
+        """Give the draws that have a verdict, and the next patch.
 
-        Skipped patches are left out of the draws.
+        The draws are (class, patch); there is no next patch, None, if all had one. Skipped patches are left out of the draws.
         """
         known = {verdict.patch: verdict.counts for verdict in self.verdicts}
         draws, met = list[tuple[int, int]](), set[int]()
@@ -211,7 +218,7 @@ class Audit:
 
     @staticmethod
     def load(path: Path, frame: Frame) -> Audit:
-        """Go on with the audit of a file; a new one where there is none.
+        """Go on with the audit of a file, or begin one.
 
         Raises
         ------
@@ -232,7 +239,9 @@ class Audit:
 
 
 def joint_counts(labels: NDArray[Any], true: NDArray[Any], values: Sequence[int]) -> Counts:
-    """Count the voxels of a patch by its labels and by what the user made of them.
+    """Count the voxels of a patch by label and by truth.
+
+    The truth is what the user made of the labels.
 
     Raises
     ------
@@ -251,7 +260,7 @@ def joint_counts(labels: NDArray[Any], true: NDArray[Any], values: Sequence[int]
 # ---- what follows ---------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A score (0–1) of the whole volume, and its 95 % confidence interval."""
+    """A score (0–1) of a volume, and its 95 % confidence interval."""
 
     value: float
     low: float
@@ -262,12 +271,12 @@ class Estimate:
 
     @property
     def iou(self) -> Estimate:
-        """Give the IoU that belongs to a Dice coefficient D: D / (2 − D)."""
+        """Give the IoU of Dice D: D / (2 − D)."""
         return Estimate(*(d / (2 - d) for d in (self.value, self.low, self.high)))
 
 
 def estimate(frame: Frame, audit: Audit) -> dict[int, Estimate]:
-    """Estimate the Dice coefficient of each class over the whole volume, with a confidence interval.
+    """Estimate the Dice coefficient of each class, with confidence intervals.
 
     Parameters
     ----------
@@ -317,7 +326,10 @@ def _exact(counts: NDArray[Any], k: int) -> Estimate:
 
 
 def _estimated(counts: NDArray[np.float64], k: int, total: int) -> Estimate:
-    """Estimate Dice of class k from weighted counts (draws, K true, K labelled)."""
+    """Estimate Dice of class k from weighted counts.
+
+    (draws, K true, K labelled).
+    """
     wrong = counts[:, :, k].sum(1) - counts[:, k, k]
     missed = counts[:, k, :].sum(1) - counts[:, k, k]
     value, low, high = _interval(wrong, missed, total)
@@ -329,7 +341,7 @@ def _estimated(counts: NDArray[np.float64], k: int, total: int) -> Estimate:
 def _interval(
     wrong: NDArray[np.float64], missed: NDArray[np.float64], total: int
 ) -> tuple[float, float, float]:
-    """Compute Dice, and the limits of its interval, from weighted errors of each draw."""
+    """Compute Dice and its interval from weighted errors."""
     union = max(2 * total - wrong.mean() + missed.mean(), 1e-9)
     dice = float(np.clip(2 * (total - wrong.mean()) / union, 0, 1))
     errors = ((2 - dice) * wrong + dice * missed) / union

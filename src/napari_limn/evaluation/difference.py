@@ -1,4 +1,4 @@
-"""Where two label volumes of one image disagree: lazily, and counted on a plane."""
+"""Where two label volumes of one image disagree."""
 
 from __future__ import annotations
 
@@ -96,7 +96,10 @@ class Pair:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Give the smallest type that holds the labels of both and the value for a 0."""
+        """Give the smallest type that holds all values.
+
+        Namely the labels of both, and the value for a 0.
+        """
         dtypes = [np.dtype(level.dtype) for level in (self.first[0], self.second[0])]
         smallest: np.dtype[Any] = np.result_type(*dtypes, np.min_scalar_type(self.zero))
         return smallest
@@ -106,7 +109,10 @@ class Pair:
         return self._volumes(level)[0].grid
 
     def difference(self) -> tuple[LazyLabels, ...]:
-        """Show labels of the second where they differ from the first, and 0 elsewhere; nothing is read."""
+        """Show labels of the second where they differ.
+
+        It is 0 elsewhere; nothing is read.
+        """
         levels = []
         for level in range(self.levels):
             chunks = getattr(self.second[level], "chunks", None) or ()
@@ -118,7 +124,10 @@ class Pair:
         return tuple(levels)
 
     def count(self, box: Box, level: int = 0) -> Disagreement:
-        """Count voxels that differ in a box on the TZYX grid of a level; rows are read a few at a time."""
+        """Count voxels that differ in a box of a level.
+
+        The box is on the TZYX grid of the level; rows are read a few at a time.
+        """
         differing = compared = 0
         (top, bottom) = box[2]
         for row in range(top, bottom, _THIN):
@@ -137,7 +146,10 @@ class Pair:
         return shown
 
     def _computed(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.bool_]:
-        """Find voxels that both have computed: where 0 is no class, those that are not 0."""
+        """Find voxels that both have computed.
+
+        Where 0 is no class, those that are not 0.
+        """
         there: NDArray[np.bool_] = np.ones(first.shape, bool) if self.zero else (first != 0) & (second != 0)
         return there
 
@@ -151,7 +163,7 @@ class Pair:
 
 
 def plane_in_sight(pair: Pair, plane: Box, view: Box) -> tuple[Box, int, bool]:
-    """Choose what of a plane to compare while the window waits, and at which level.
+    """Choose what to compare while the window waits.
 
     Parameters
     ----------

@@ -122,7 +122,10 @@ def _from_pairs(pairs: dict[tuple[int, int], int], values: list[int]) -> Score:
 
 
 def mean_iou(confusion: NDArray[Any]) -> float:
-    """Average the IoU (0–1) of the classes that occur, from counts of shape (K true, K predicted)."""
+    """Average the IoU (0–1) of the classes that occur.
+
+    `confusion` has shape (K true, K predicted).
+    """
     hit = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - hit
     present = confusion.sum(1) > 0

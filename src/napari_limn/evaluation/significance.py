@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def not_worse(new: NDArray[Any], old: NDArray[Any]) -> bool:
-    """Say whether held-out strokes do not show that `new` is worse than `old`: within one standard error.
+    """Say whether `new` is not worse than `old`.
+
+    Within one standard error, by held-out strokes.
 
     Parameters
     ----------
@@ -33,7 +35,7 @@ def not_worse(new: NDArray[Any], old: NDArray[Any]) -> bool:
 
 
 def mean_likelihood(sums: NDArray[Any], counts: NDArray[Any]) -> float:
-    """Average the logarithm of the probability of the true class, every class alike.
+    """Average the log-likelihood, every class alike.
 
     Parameters
     ----------
@@ -47,7 +49,9 @@ def mean_likelihood(sums: NDArray[Any], counts: NDArray[Any]) -> float:
 
 
 def likelier(new: NDArray[Any], old: NDArray[Any], counts: NDArray[Any]) -> bool:
-    """Say whether `new` explains held-out strokes better than `old`: by more than one standard error.
+    """Say whether `new` explains held-out strokes better than `old`.
+
+    By more than one standard error.
 
     Parameters
     ----------
@@ -67,11 +71,17 @@ def likelier(new: NDArray[Any], old: NDArray[Any], counts: NDArray[Any]) -> bool
 
 
 def _doubt(count: int) -> float:
-    """Give how many standard errors from `count` values are as sure as one from very many (Student 1908)."""
+    """Give the number of standard errors to ask for.
+
+    So many, from `count` values, are as sure as one from very many (Student 1908).
+    """
     return float(student.ppf(norm.cdf(1), count - 1)) if count > 1 else float("inf")
 
 
 def _jackknife(without: list[float]) -> float:
-    """Compute the standard error of a statistic over N windows, from its N values without one of them."""
+    """Compute the standard error of a statistic over N windows.
+
+    `without`: its N values without one of them.
+    """
     count = len(without)
     return float(np.sqrt((count - 1) / count * np.square(np.subtract(without, np.mean(without))).sum()))

@@ -1,4 +1,4 @@
-"""Where to paint next: values pooled over a coarse grid, and the patches of it that are worth a look."""
+"""Where to paint next: pooled values, and patches worth a look."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ class SuggestedPatch:
 
 
 class Pool:
-    """Means of the values of a volume over cells of a coarse grid; blocks come in any order and of any extent.
+    """Means of the values of a volume over a coarse grid.
+
+    Blocks come in any order and of any extent.
 
     Parameters
     ----------
@@ -80,7 +82,10 @@ class Pool:
         return self.sums / self.voxels
 
     def add(self, box: Box, values: NDArray[Any]) -> None:
-        """Add the values (T, Z, Y, X) of a box; each voxel of the volume comes once."""
+        """Add the values (T, Z, Y, X) of a box.
+
+        Each voxel of the volume comes once.
+        """
         index = []
         for axis, ((start, stop), c) in enumerate(zip(box, self.cell, strict=True)):
             first = [0, *(n - start for n in range((start // c + 1) * c, stop, c))]
@@ -115,7 +120,9 @@ def find_places(
     paint: NDArray[np.integer[Any]] | None = None,
     visited: Sequence[Point] = (),
 ) -> list[SuggestedPatch]:
-    """Find the patches of the highest pooled values, away from one another, from paint and from visited ones.
+    """Find the patches of the highest pooled values.
+
+    They lie away from one another, from paint and from visited ones.
 
     Parameters
     ----------
@@ -156,12 +163,18 @@ def find_places(
 
 
 def _farness(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give what is left of a value at a distance, in sides of a patch."""
+    """Give what is left of a value at a distance.
+
+    The distance is in sides of a patch.
+    """
     return -np.expm1(-np.square(distance))
 
 
 class _Patches:
-    """Patches of two by two cells, which overlap by half; of one cell where there are no two."""
+    """Patches of two by two cells, which overlap by half.
+
+    Of one cell where there are no two.
+    """
 
     def __init__(self, pool: Pool, spacing: tuple[float, float, float]) -> None:
         self._pool = pool
@@ -182,7 +195,10 @@ class _Patches:
         return total
 
     def from_paint(self, where: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        """Compute the distance of each patch from the nearest cell with paint, the mean over its cells."""
+        """Compute the distance of each patch from paint.
+
+        From the nearest cell with paint, the mean over the cells of the patch.
+        """
         bare = np.ones(self._pool.sums.shape, bool)
         bare[tuple((where // self._pool.cell).T)] = False
         distance = ndimage.distance_transform_edt(bare, sampling=self._steps * self._pool.cell)
@@ -190,7 +206,10 @@ class _Patches:
         return mean
 
     def away_from(self, point: Sequence[int]) -> NDArray[np.float64]:
-        """Give what the value of each patch falls to once a point was looked at."""
+        """Give what is left of each value beside a point.
+
+        The point was looked at.
+        """
         square: NDArray[np.float64] = np.zeros(())
         for along, p, step in zip(self._axes, point, self._steps, strict=True):
             square = np.add.outer(square, np.square(along - (p + 0.5) * step))

@@ -1,4 +1,4 @@
-"""The best model so far: what is shown, and what a user keeps who stops now."""
+"""The best model so far: what is shown and kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class BestModel:
-    """Keeps the averaged network, the first answer, or both together: what held-out strokes prefer.
+    """Keeps network, first answer or both: what held-out strokes prefer.
 
     Parameters
     ----------
@@ -47,11 +47,11 @@ class BestModel:
 
     @property
     def share(self) -> float:
-        """Give the share of the classifier in what is shown, or will be first."""
+        """Give the share of the classifier in what is shown."""
         return self.model.spec.network.share if self.model else self._resolved.first_share
 
     def current(self) -> Model:
-        """Give the best model; the averaged network as it is where nothing was shown yet."""
+        """Give the best model, or the averaged network of now."""
         return self.model or self._snapshot(None, 0.0)
 
     def warnings(self, data: TrainingSet) -> Iterator[Warned]:
@@ -72,7 +72,10 @@ class BestModel:
             )
 
     def show_answer(self, classifier: PixelClassifier, answered: bool) -> Model:
-        """Show what the classifier has learnt: beside the network that is shown, if strokes were `answered` before."""
+        """Show what the classifier has learnt.
+
+        It stands beside the network that is shown, if strokes were `answered` before.
+        """
         self._learner.take_classifier(classifier)
         if self.model is None or not answered:
             self.model = self._snapshot(None, self._resolved.first_share)
@@ -82,7 +85,10 @@ class BestModel:
         return self.model
 
     def set_up(self, data: TrainingSet) -> Generator[Event, None, None]:
-        """Score what is there by the held-out strokes of these data, and go by them from now on."""
+        """Score what is there by the held-out strokes of these data.
+
+        They decide from now on.
+        """
         sample, device = self._answer.sample, self._resolved.device
         windows = [(image.to(device), target) for image, target in data.regions.windows()]
         proven = self.share < 1
@@ -101,14 +107,14 @@ class BestModel:
             yield from self._keep(selection)
 
     def score(self) -> Generator[Event, None, None]:
-        """Score the averaged network, by itself and with the classifier, and keep what held-out strokes prefer."""
+        """Score the averaged network, and keep what is better."""
         learnt = maturity(self._start.steps + self._budget.steps, self._resolved.patch)
         mature = is_mature(learnt, self._budget.total_share)
         average = self._learner.average
         yield from self._keep(self._selector.network(average, mature=mature, share=share_beside(learnt)))
 
     def _keep(self, selection: Selection) -> Generator[Event, None, None]:
-        """Keep the averaged model, with the selected share of the classifier, if it is better.
+        """Keep the averaged model if it was selected.
 
         While the classifier is shown, the network that learns beside it is kept too: further training goes on from it.
         """

@@ -1,4 +1,4 @@
-"""How much of a run is spent, and when it is time for the next score."""
+"""How much of a run is spent, and when it is scored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SET_UP_SHARE = 0.2
 
 
 class Budget:
-    """Steps and seconds of a run, and which share of the budget they are.
+    """Steps and seconds of a run, and their share of the budget.
 
     Parameters
     ----------
@@ -57,7 +57,10 @@ class Budget:
 
     @property
     def total_share(self) -> float:
-        """Give the share spent since the run began; more than 1 where the budget was renewed."""
+        """Give the share spent since the run began.
+
+        More than 1 where the budget was renewed.
+        """
         return self._share(self.steps, self.seconds)
 
     @property
@@ -97,7 +100,10 @@ class ScoreSchedule:
         self._next_score, self._next_set_up = _FIRST_SCORE, 0.0
 
     def is_due(self, *, set_up: bool) -> bool:
-        """Say whether a score is due; `set_up`: whether the selector knows the held-out strokes of now."""
+        """Say whether a score is due.
+
+        `set_up`: whether the selector knows the held-out strokes of now.
+        """
         budget = self._budget
         if budget.limit:
             return budget.steps % max(1, budget.limit // _SCORES) == 0
@@ -105,11 +111,17 @@ class ScoreSchedule:
         return budget.seconds >= next_time
 
     def scored(self, began: float) -> None:
-        """Note a scoring that began at so many seconds of the budget and ends now."""
+        """Note a scoring that ends now.
+
+        `began` is in seconds of the budget.
+        """
         took = self._budget.seconds - began
         self._next_score = self._budget.seconds + max(_FIRST_SCORE, took / _SCORING_SHARE)
 
     def was_set_up(self, began: float) -> None:
-        """Note that the selector was set up, which began at so many seconds of the budget and ends now."""
+        """Note that setting up the selector ends now.
+
+        `began` is in seconds of the budget.
+        """
         took = self._budget.seconds - began
         self._next_set_up = self._budget.seconds + took / _SET_UP_SHARE

@@ -52,7 +52,10 @@ class Learner:
 
     @cached_property
     def optimizer(self) -> torch.optim.Optimizer:
-        """Make the optimiser of the network's weights, at the first step: the first answer does not wait for its import."""
+        """Make the optimiser at the first step.
+
+        The first answer does not wait for its import.
+        """
         learning = [p for name, p in self.network.named_parameters() if not name.startswith("pixels.")]
         fused = self._resolved.device.type in _FUSED
         return torch.optim.AdamW(learning, lr=self._resolved.spec.rate, weight_decay=1e-2, fused=fused)
@@ -84,9 +87,10 @@ class Learner:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Move the averaged weights, and the statistics of batch norm, towards the trained ones.
+        """Move the averaged weights towards the trained ones.
 
-        Those of a model that is trained further are an average already, which few steps do not push aside.
+        So are the statistics of batch norm. Those of a model that is trained further are an average already, which few steps do
+        not push aside.
         """
         steps = self._steps_before + self._budget.steps
         keep = min(_EMA, steps / (steps + 9))
@@ -115,8 +119,8 @@ def set_classifier(network: UNet, classifier: PixelClassifier) -> None:
 
 
 def _schedule(done: float, begun: float) -> float:
-    """Give the learning rate as a share of its peak, after shares of the budget.
+    """Give the learning rate as a share of its peak.
 
-    Half a cosine, and a warm-up only at the beginning.
+    `done` and `begun` are shares of the budget. Half a cosine, and a warm-up only at the beginning.
     """
     return min(1.0, (begun + 1e-3) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * done))

@@ -1,4 +1,4 @@
-"""Training that goes on while the user paints: the same network all the time, with the strokes that there are.
+"""Training that goes on while the user paints.
 
 Why: new strokes do not end a run. They are answered by the classifier, and the network's data are exchanged between two steps; optimiser,
 averages and a scoring that is under way stay as they are. See docs/design/0006-live-mode.md.
@@ -48,7 +48,7 @@ def live_events(
     model: Model | None = None,
     legend_now: Callable[[], Legend] = Legend,
 ) -> Generator[Event, None, None]:
-    """Train until it is closed, with all the paint that there is at any time.
+    """Train until it is closed, with the paint of each moment.
 
     New paint is answered, a few seconds later at most, by the pixel classifier; the network learns on from it between two
     steps, its optimiser as it is, and is scored by the paint of that moment now and then. Only a new class makes a new run,
@@ -130,7 +130,10 @@ class _LiveTraining:
         self.repainted = False  # there is paint, and the user knows, that has not been begun with yet
 
     def learning(self, paint: Snapshot, watch: _Watch) -> Generator[Event, None, None]:
-        """Learn from the paint until there is more, and that has been answered, or the budget is spent."""
+        """Learn from the paint until more of it was answered.
+
+        Or until the budget is spent.
+        """
         began, due = time.monotonic(), float("inf")  # then a next answer may begin
         painted = self._collected(paint)
         for finding in warnings_for(painted, self._spec, self._best.spec.classes if self._best else None):
@@ -162,7 +165,7 @@ class _LiveTraining:
         return collect_training_data(self._volume, labels, self._spec, known, legend.colors, legend.names)
 
     def _renewed(self, painted: LabelledImages) -> TrainingRun:
-        """Give the run, with this paint from now on; a new one where there are other classes."""
+        """Give the run this paint; begin one for other classes."""
         run = self._run
         if run is not None and run.start.spec.classes.values == painted.classes.values:
             run.renew(TrainingSet(painted, run.resolved, run.data))
@@ -177,7 +180,7 @@ class _LiveTraining:
         return self._run
 
     def _counted(self, event: Event) -> Event:
-        """Give an event of the run with the steps and seconds of all runs; the best model is kept."""
+        """Count steps and seconds over all runs; keep the best model."""
         steps, seconds = self._before
         match event:
             case Step(step=n, seconds=t) | Scored(step=n, seconds=t):

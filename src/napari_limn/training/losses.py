@@ -65,7 +65,7 @@ def masked_loss(
 
 
 def soft_loss(logits: Tensor, soft: Tensor, target: Tensor) -> Tensor:
-    """Compute the loss against soft targets, over the voxels that nobody labelled.
+    """Compute the loss against soft targets of unlabelled voxels.
 
     It is the cross-entropy against probabilities, and what of each class is not shared. The second part is 1 − the Jaccard index of probabilities (Wang 2023, arXiv:2302.05666), averaged over the classes: a class of few
     voxels, which the first hardly sees, counts in it as much as the others.
@@ -101,18 +101,21 @@ def soft_loss(logits: Tensor, soft: Tensor, target: Tensor) -> Tensor:
 
 
 def _cross_entropy(rows: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
-    """Average −log p of the true class; (M, K) logits, (M,) indices, (M,) weights."""
+    """Average −log p of the true class; of M rows of logits."""
     return _mean(F.cross_entropy(rows, truth, reduction="none"), weights)
 
 
 def _focal(rows: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
-    """Weigh the cross-entropy of each voxel by (1 − p)^γ: what is right already counts little."""
+    """Weigh the cross-entropy of each voxel by (1 − p)^γ.
+
+    What is right already counts little.
+    """
     entropy = F.cross_entropy(rows, truth, reduction="none")
     return _mean((1 - torch.exp(-entropy)) ** _GAMMA * entropy, weights)
 
 
 def _dice(rows: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
-    """Compute 1 − soft Dice, averaged over the classes that are labelled at all."""
+    """Compute 1 − soft Dice, averaged over the labelled classes."""
     predicted = torch.softmax(rows, 1)
     true = F.one_hot(truth, rows.shape[1]).to(predicted)
     both = (weights[:, None] * predicted * true).sum(0)

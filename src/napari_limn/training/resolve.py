@@ -1,4 +1,4 @@
-"""What a training run goes by: a spec, the data and a model, resolved once into one frozen record.
+"""A spec, the data and a model, resolved once for a run.
 
 Why: all that depends on the processor, on the voxel size or on the network is decided here, before the first step. Data, learner and
 selection read the record; none of them looks at a preset or asks for a device again.
@@ -37,7 +37,9 @@ _GAP = {2: (0, 1, 8, 8), 3: (0, 2, 8, 8)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """All that a training run goes by; extents are voxels along T, Z, Y and X.
+    """All that a training run goes by.
+
+    Extents are voxels along T, Z, Y and X.
 
     Parameters
     ----------
@@ -151,7 +153,10 @@ def resolve(
 
 
 def continued(spec: TrainSpec, model: Model | None) -> TrainSpec:
-    """Give the spec with what a model decides that is trained further: axes of the network, and intensities."""
+    """Give the spec with what `model` decides.
+
+    A model that is trained further keeps the axes of its network and its intensities.
+    """
     if model is None:
         return spec
     return replace(
@@ -185,9 +190,10 @@ def patch_size(
     *,
     batch: int = 2,
 ) -> tuple[int, int, int, int]:
-    """Choose the extent of the output of a patch: the least legal one that is not below `asked`.
+    """Choose the extent of the output of a patch.
 
-    Where nothing is asked, `usual` gives the voxels a side by the axes of the network; fewer are taken along a coarse z.
+    It is the least legal one that is not below `asked`. Where nothing is asked, `usual` gives the voxels a side by the axes
+    of the network; fewer are taken along a coarse z.
     """
     if asked is not None and len(asked) != network.ndim:
         raise LimnError(

@@ -1,4 +1,4 @@
-"""The loop of a run: it answers, learns and is scored, and goes on when there is more paint."""
+"""The loop of a run: answer, learn, score."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ class TrainingRun:
         self._scoring: Generator[Event, None, None] | None = None  # goes on when the data are exchanged
 
     def renew(self, data: TrainingSet) -> None:
-        """Learn from other data of the same images and classes, with a whole budget before it."""
+        """Learn from other data, with a whole budget before it.
+
+        They are of the same images and classes.
+        """
         self.data = data
         self.budget.renew()
 
@@ -74,7 +77,10 @@ class TrainingRun:
         return self.best.current()
 
     def _score(self) -> Generator[Event, None, None]:
-        """Score the network by the held-out strokes of now, and keep the better model."""
+        """Score the network, and keep the better model.
+
+        Held-out strokes of now decide.
+        """
         if self.best.data is not self.data:
             yield from self._set_up(self.data)
         if self.start.spec.steps or self.budget.steps:  # else it has learnt nothing yet
@@ -83,7 +89,7 @@ class TrainingRun:
             self._schedule.scored(began)
 
     def _set_up(self, data: TrainingSet) -> Generator[Event, None, None]:
-        """Score the first answer to these data, and learn from it what to say between strokes."""
+        """Score the first answer to these data, and distil it."""
         began = self.budget.seconds
         yield from self.best.set_up(data)
         soft_targets = yield from self.answer.soft_targets(data.regions)

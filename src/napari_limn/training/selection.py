@@ -1,4 +1,4 @@
-"""Which answer is shown: the pixel classifier's, the network's, or both together; held-out strokes decide."""
+"""Which answer is shown: classifier, network or both, by held-out strokes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionPolicy:
-    """What a network must show before it is preferred to the first answer.
+    """What a network must show to be preferred to the classifier.
 
     Parameters
     ----------
@@ -103,9 +103,9 @@ class Evidence:
 
 
 def maturity(steps: int, size: Sequence[int]) -> float:
-    """Count steps with patches of `size` in steps with 160 × 160 voxels.
+    """Count steps in steps with patches of 160 × 160 voxels.
 
-    These teach about as much: by the root of the number of voxels.
+    Steps with patches of another `size` teach as much by the root of the number of voxels.
 
     Examples
     --------
@@ -116,12 +116,17 @@ def maturity(steps: int, size: Sequence[int]) -> float:
 
 
 def is_mature(learnt: float, spent: float) -> bool:
-    """Say whether a network of this maturity, after this share of the budget, has had its time."""
+    """Say whether a network has had its time.
+
+    By its maturity, and by the share of the budget that is spent.
+    """
     return learnt >= MATURE or spent >= _MATURE_SHARE
 
 
 def share_beside(learnt: float) -> float:
-    """Give the share of the classifier beside a network of such a maturity: the less mature, the less a network counts.
+    """Give the share of the classifier beside a network.
+
+    The less mature a network is, the less it counts.
 
     Examples
     --------
@@ -132,7 +137,7 @@ def share_beside(learnt: float) -> float:
 
 
 class ModelSelector:
-    """Remembers what is shown, and lets nothing take its place that held-out strokes do not prefer.
+    """Lets nothing be shown that held-out strokes do not prefer.
 
     The classifier is shown until a network together with it explains the held-out strokes better by more than one standard
     error, or has had half of its time and is not surely worse; from then on the longest trained of those that they cannot
@@ -159,16 +164,20 @@ class ModelSelector:
         self._shown: Evidence | None = None  # of the best network shown; None while there is none
 
     def classifier(self, classifier: PixelClassifier) -> Selection:
-        """Score a pixel classifier that has not seen the held-out strokes: it is shown until something is better."""
+        """Score a pixel classifier that has not seen the held-out strokes.
+
+        It is shown until something is better.
+        """
         self._logits = self._computed(classifier)
         self._simple = self._evidence(self._logits)
         return Selection(1.0, self._simple.score, self._shown is None and not self._proven)
 
     def network(self, network: UNet, *, mature: bool = False, share: float = _TOGETHER) -> Selection:
-        """Score a network as it is now, by itself and together with its classifier, which then has this `share`.
+        """Score a network, by itself and together with its classifier.
 
-        A `mature` one, which has had its time, is shown unless it is surely worse: a few held-out strokes can hardly prove that it
-        is better. One that is distilled from the classifier is not shown before that.
+        The classifier then has this `share`. A `mature` one, which has had its time, is shown unless it is surely worse: a
+        few held-out strokes can hardly prove that it is better. One that is distilled from the classifier is not shown before
+        that.
         """
         if not self.windows:
             return self._unscored(network, share, mature=mature)
@@ -191,7 +200,10 @@ class ModelSelector:
         return Selection(share, None, self._trusting or (mature and self._policy.distilled))
 
     def _progress(self, new: Evidence, share: float) -> Selection:
-        """Decide whether a network is shown; it is then compared with the best of those before it."""
+        """Decide whether a network is shown.
+
+        It is compared with the best of those before it.
+        """
         better = self._beats_classifier(new) and (
             self._shown is None or not_worse(new.counts, self._shown.counts)
         )
@@ -223,7 +235,7 @@ class ModelSelector:
         return logits
 
     def _evidence(self, logits: list[torch.Tensor]) -> Evidence:
-        """Compare logits with the labels in the windows, at the temperature that suits them best.
+        """Compare logits with the labels, at their best temperature.
 
         Else an answer that is less sure of everything would seem better than one that is too sure (Guo 2017, arXiv:1706.04599).
         """
@@ -234,7 +246,7 @@ class ModelSelector:
 
 
 def _labelled(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, NDArray[np.int64]]:
-    """Pick the logits (M, K) and class indices (M,) of the labelled voxels out of (1, K, …) and (1, …)."""
+    """Pick logits (M, K) and class indices (M,) of the labelled voxels."""
     labelled = target != IGNORE
     return logits.movedim(1, -1)[labelled], target[labelled].numpy().astype(np.int64)
 
@@ -247,7 +259,7 @@ def _counts(rows: torch.Tensor, truth: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _likelihood(rows: torch.Tensor, truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sum (K,) the logarithm of the true class's probability, by the true class."""
+    """Sum the log-likelihood (K,) of the labelled voxels, by class."""
     logs = torch.log_softmax(rows, 1).clamp_min(float(np.log(_LEAST))).numpy()
     own = logs[np.arange(len(truth)), truth].astype(np.float64)
     return np.bincount(truth, own, minlength=rows.shape[1]).astype(np.float64)

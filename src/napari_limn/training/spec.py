@@ -22,7 +22,9 @@ CONTEXT = {2: 160, 3: 64}  # of what held-out strokes are scored in, where more 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentSpec:
-    """How far patches vary from draw to draw; the defaults are measured in ``benchmarks/``.
+    """How far patches vary from draw to draw.
+
+    The defaults are measured in ``benchmarks/``.
 
     Parameters
     ----------
@@ -134,7 +136,7 @@ class TrainSpec:
 
     @property
     def ndim(self) -> int:
-        """Give the number of axes of the network: of the given one, or `dims`."""
+        """Give the number of axes of the network."""
         return self.network.ndim if self.network else self.dims
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Training: from strokes to the best model that held-out strokes can single out, within a time budget."""
+"""Training: from strokes to the best model, within a budget."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def train(
     names: Mapping[int, str] | None = None,
     listen: Callable[[Event], object] | None = None,
 ) -> Model:
-    """Train a model, or train `model` further, on what is painted in `labels`.
+    """Train a new model, or `model` further, on painted labels.
 
     Parameters
     ----------
@@ -96,7 +96,9 @@ def training_events(
 
 
 def initial_model(resolved: Resolved, image: Volume, classes: Classes, model: Model | None) -> Model:
-    """Make the model that training begins with: a new one, or `model` with room for classes that it did not know.
+    """Make the model that training begins with.
+
+    A new one, or `model` with room for classes that it did not know.
 
     Parameters
     ----------
@@ -123,7 +125,10 @@ def initial_model(resolved: Resolved, image: Volume, classes: Classes, model: Mo
 
 
 def with_classes(model: Model, classes: Classes) -> Model:
-    """Copy `model` so that it knows `classes`: outputs of classes that it had stay, new ones start like its mean."""
+    """Copy a model so that it knows these classes.
+
+    Outputs of classes that it had stay, new ones start like its mean.
+    """
     old = model.spec.classes
     if classes.values == old.values:
         return replace(model.copy(), spec=replace(model.spec, classes=classes))

@@ -48,10 +48,10 @@ class Batch:
 
 
 def augmented(batch: Batch, rng: np.random.Generator, spec: AugmentSpec) -> Batch:
-    """Make one random variant of a batch of patches; shifts come from the drawing of patches.
+    """Make one random variant of a batch of patches.
 
-    Everything about a patch moves together. Targets and weights are never interpolated; what comes in from outside is
-    ignored, and nothing is known of it.
+    Shifts come from the drawing of patches. Everything about a patch moves together. Targets and weights are never
+    interpolated; what comes in from outside is ignored, and nothing is known of it.
     """
     ndim = batch.targets.ndim - 1
     moves = _moves(len(batch.images), ndim, rng, spec)
@@ -74,9 +74,9 @@ def augmented(batch: Batch, rng: np.random.Generator, spec: AugmentSpec) -> Batc
 
 
 def _moves(count: int, ndim: int, rng: np.random.Generator, spec: AugmentSpec) -> NDArray[np.float64]:
-    """Draw linear maps (N, axes, axes) of patches about their centres, in voxels.
+    """Draw linear maps of patches about their centres.
 
-    Axes are in the order of the patch.
+    Of shape (N, axes, axes), in voxels, axes in the order of the patch.
     """
     moves = np.eye(ndim) * np.where(rng.random((count, ndim)) < 0.5, -1.0, 1.0)[:, None]
     warped = rng.random(count) < spec.warped
@@ -119,9 +119,9 @@ def _places(extent: Sequence[int], moves: NDArray[Any], bends: Tensor | None) ->
 
 
 def _along(axis: int, extent: int, column: Tensor) -> Tensor:
-    """Compute what an axis of the patch adds to places (N, …, axes).
+    """Compute what an axis of the patch adds to places.
 
-    It is `column` (N, axes), x first, times the centres of the voxels.
+    Places are (N, …, axes); it is `column` (N, axes), x first, times the centres of the voxels.
     """
     count, ndim = column.shape
     centres = (2 * torch.arange(extent) + 1) / extent - 1

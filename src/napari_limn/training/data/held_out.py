@@ -38,7 +38,10 @@ class HoldOut:
     gap: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     def excluded(self, where: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """Say which of the voxels (N, 4) training must not see: those in a region or its gap."""
+        """Say which voxels (N, 4) training must not see.
+
+        Those in a region or its gap.
+        """
         return _inside(where, self.boxes, self.gap)
 
     def held(self, where: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
@@ -50,7 +53,10 @@ class HoldOut:
         return any(size_of(overlap(box, region)) for region in self.boxes)
 
     def blank(self, box: Box, labels: NDArray[Any], fill: int) -> None:
-        """Overwrite, in `labels` (…, T, Z, Y, X) at `box`, what training must not see."""
+        """Overwrite what training must not see.
+
+        In `labels` (…, T, Z, Y, X) at `box`.
+        """
         for region in self.boxes:
             cut = [
                 (max(a - g, c) - c, min(b + g, d) - c)
@@ -63,7 +69,10 @@ class HoldOut:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PriorHoldOut:
-    """What was held out of a training until now, and the voxels (N, 4) that were painted."""
+    """What a training held out until now, and what was painted.
+
+    `where` are the painted voxels (N, 4).
+    """
 
     held: HoldOut
     where: NDArray[np.int32]
@@ -151,7 +160,10 @@ def hold_out(
 
 
 class _Considered:
-    """Painted voxels by which the choice is made: all, or so many of them drawn at random."""
+    """Painted voxels by which the choice is made.
+
+    All, or so many of them drawn at random.
+    """
 
     def __init__(self, paint: Paint, seed: int, before: PriorHoldOut | None) -> None:
         pick = np.sort(np.random.default_rng(seed).permutation(len(paint.where))[:_CONSIDERED])
@@ -190,9 +202,9 @@ def hold_out_together(
     seed: int = 0,
     before: Sequence[PriorHoldOut] | None = None,
 ) -> list[HoldOut]:
-    """Choose strokes of several images of these extents (T, Z, Y, X), as if they were moments of one.
+    """Choose strokes of several images, as if these were one.
 
-    An image with one object can spare none.
+    They count as moments of one, with `grids` as extents (T, Z, Y, X): an image with one object can spare none.
     """
     stops = np.cumsum([grid[0] for grid in grids])
     starts = np.concatenate([[0], stops[:-1]]).tolist()
@@ -227,7 +239,10 @@ def _later(where: NDArray[np.int32], moments: int) -> NDArray[np.int32]:
 def _in_turn(
     boxes: list[tuple[int, Box]], share: float, most: int, rank: Callable[[Box], float]
 ) -> Iterator[tuple[int, Box]]:
-    """List strokes by class, those of small rank first: at most `most` that are drawn, then some to choose one from."""
+    """List strokes by class, those of small rank first.
+
+    At most `most` that are drawn, then some to choose one from.
+    """
     ranked = sorted(boxes, key=lambda row: (row[0], rank(row[1])))
     for own, rows in itertools.groupby(ranked, key=lambda row: row[0]):
         drawn = 0

@@ -109,7 +109,7 @@ def collect_training_data(
 
 
 def warnings_for(painted: LabelledImages, spec: TrainSpec, known: Classes | None) -> list[Finding]:
-    """List what a check-up of all the paint finds that does not stop training."""
+    """List findings of a check-up that do not stop training."""
     findings = checkup(
         painted.images, painted.labels, zero=spec.zero, dims=spec.ndim,
         known=known.values if known else (), names=painted.classes.name_of, paints=painted.paints,
@@ -124,7 +124,10 @@ def _classes(
     colors: Mapping[int, RGBA],
     names: Mapping[int, str],
 ) -> Classes:
-    """Make the classes of the values; those that a model knows already stay."""
+    """Make the classes of the values.
+
+    Those that a model knows already stay.
+    """
     if known is None:
         return find_classes(values, spec.zero, colors, names)
     if not values - {0}:

@@ -18,14 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """One patch to train on: the number of its volume and its place on the TZYX grid (it may leave the volume)."""
+    """One patch to train on.
+
+    Parameters
+    ----------
+    source
+        Number of its volume.
+    box
+        On the TZYX grid; it may leave the volume.
+    """
 
     source: int
     box: Box
 
 
 class PatchSampler:
-    """Draws patches that hold at least one painted voxel, every class equally often.
+    """Draws patches with paint, every class equally often.
 
     Parameters
     ----------

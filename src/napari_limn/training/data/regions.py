@@ -1,4 +1,4 @@
-"""What is known at a place: intensities, labels, what is held out, weights and features."""
+"""What is known at a place: intensities, labels, weights, features."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class RegionReader:
-    """Reads all that a network and a classifier learn from, in any box of the images.
+    """Reads what networks and classifiers learn from, in any box.
 
     Parameters
     ----------
@@ -113,7 +113,10 @@ class RegionReader:
         return [self._classes.name_of[value] for value in sorted(left)]
 
     def windows(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Read one batch of 1 for every held-out region, labelled only inside it."""
+        """Read one batch of 1 for every held-out region.
+
+        It is labelled only inside the region.
+        """
         windows = []
         for source, held in enumerate(self.held):
             for region in held.boxes:
@@ -125,7 +128,10 @@ class RegionReader:
 
     # ---- in a box ------------------------------------------------------------------------------------------------
     def image_of(self, source: int, box: Box) -> NDArray[np.float32]:
-        """Read the scaled image around `box`, as large as the network needs it; reflected beyond the border."""
+        """Read the scaled image around `box`, as the network needs it.
+
+        Reflected beyond the border.
+        """
         part = read_reflected(self._images[source], grown(box, self._resolved.shrink))
         return self.scalings[source].apply(self._channels_first(part))
 
@@ -140,14 +146,20 @@ class RegionReader:
         return features
 
     def targets_of(self, source: int, box: Box) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
-        """Read class indices in a box of an image, and where training must not see them; both ([Z,] Y, X)."""
+        """Read class indices in a box, and which are held out.
+
+        Both are ([Z,] Y, X); training must not see what is held out.
+        """
         target = self.labels_in(source, box)
         held = np.zeros(target.shape, bool)
         self.held[source].blank(box, held, True)
         return self.flat(target), self.flat(held)
 
     def labels_in(self, source: int, box: Box, inside: Box | None = None) -> NDArray[np.int16]:
-        """Read class indices (T, Z, Y, X) of `box`; ignored outside the part `inside`, by default the image."""
+        """Read class indices (T, Z, Y, X) of `box`.
+
+        They are ignored outside the part `inside`, by default the image.
+        """
         inside = clipped(box, self.grid(source)) if inside is None else inside
         target = np.full(shape_of(box), IGNORE, np.int16)
         target[within(inside, box)] = self._classes.to_indices(self._labels[source].read(inside)[0])
@@ -159,7 +171,10 @@ class RegionReader:
         return bool(self._objects)
 
     def weights_of(self, source: int, box: Box) -> NDArray[np.float32]:
-        """Compute the weights of the voxels of `box`, from the objects in it and around it."""
+        """Compute the weights of the voxels of `box`.
+
+        They follow from the objects in it and around it.
+        """
         dims, voxel = self.ndim, self._resolved.voxel
         margin = [int(REACH / step) if axis >= 4 - dims else 0 for axis, step in enumerate(voxel)]
         objects = self.flat(objects_in(self._objects[source], grown(box, margin), dims))
@@ -176,7 +191,10 @@ class RegionReader:
 
     # ---- where paint is, and where it is not ---------------------------------------------------------------------
     def painted_tiles(self, extent: tuple[int, int, int, int]) -> list[PaintedTile]:
-        """Find tiles of at most `extent` (T, Z, Y, X) that hold paint, and the class indices in each to learn from."""
+        """Find tiles with paint, and the classes to learn in each.
+
+        They are of at most `extent` (T, Z, Y, X).
+        """
         if extent not in self._tiles:
             self._tiles[extent] = [
                 tile for source in range(self.count) for tile in self._tiles_of(source, extent)
@@ -198,7 +216,10 @@ class RegionReader:
         return tiles
 
     def boxes_elsewhere(self, count: int, rng: np.random.Generator) -> list[tuple[int, Box]]:
-        """Draw at most `count` patches, with the numbers of their images, that share no plane with any paint."""
+        """Draw patches that share no plane with any paint.
+
+        They are at most `count`, each with the number of its image.
+        """
         boxes, patch = [], self.patch
         for _ in range(4 * count):
             source = int(rng.integers(self.count))
@@ -213,7 +234,7 @@ class RegionReader:
 
     @cached_property
     def _painted_planes(self) -> list[NDArray[np.intp]]:
-        """Find, of each image, the T and Z (N, 2) of planes that hold paint."""
+        """Find the T and Z (N, 2) of planes with paint, image by image."""
         planes = []
         for source, paint in enumerate(self.paints):
             series = self.grid(source)[:2]
@@ -223,7 +244,10 @@ class RegionReader:
 
 
 def _around(box: Box, size: tuple[int, ...], steps: tuple[int, ...]) -> Box:
-    """Give a box of `size`, or as many `steps` larger as it takes, with `box` in its middle."""
+    """Give a larger box with `box` in its middle.
+
+    It is of `size`, or as many `steps` larger as it takes.
+    """
     spans = []
     for (start, stop), n, step in zip(box, size, steps, strict=True):
         extent = n + step * max(0, ceil((stop - start - n) / step))

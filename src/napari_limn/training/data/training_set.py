@@ -1,4 +1,4 @@
-"""What is drawn at a step: patches around the paint, and some of planes without paint."""
+"""What is drawn at a step: patches around the paint, and others."""
 
 from __future__ import annotations
 
@@ -47,7 +47,10 @@ class TrainingSet:
         self._sampler = PatchSampler(self.regions.paints, self.regions.held, painted.classes, resolved.patch)
 
     def batch(self) -> Batch:
-        """Draw the next batch; with weights where there are objects, with soft targets where these are there."""
+        """Draw the next batch.
+
+        It has weights where there are objects, and soft targets where these are there.
+        """
         spec = self._resolved.spec
         known = self.soft_targets if spec.batch > 1 else None
         elsewhere = [self._elsewhere(known)] if known and known.elsewhere else []
@@ -71,7 +74,10 @@ class TrainingSet:
         return regions.image_of(source, box), regions.flat(target), weights, regions.flat(soft)
 
     def _elsewhere(self, known: SoftTargets) -> _Parts:
-        """Draw a patch of a plane without paint, of which only soft targets are known."""
+        """Draw a patch of a plane without paint.
+
+        Only soft targets are known of it.
+        """
         image, soft = known.elsewhere[int(self._rng.integers(len(known.elsewhere)))]
         target = self.regions.flat(np.full(soft.shape[1:], IGNORE, np.int16))
         return image, target, None, self.regions.flat(soft.astype(np.float32))

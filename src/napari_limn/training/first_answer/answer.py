@@ -1,4 +1,4 @@
-"""The first answer of a run: the classifier that it shows, and the one that tells what that is worth.
+"""The first answer of a run, and what it is worth.
 
 Why: the classifier that is shown learns all strokes, since with few of them, holding some out can cost a whole kind of background. What
 it is worth is judged by another one, which has not seen those held out. The network's soft targets come from the first, since the
@@ -39,7 +39,9 @@ _HELD_OUT: Fits = _FRESH[:2]
 
 
 class FirstAnswer:
-    """The pixel classifier of a run, fitted to the strokes of now; nothing where the network has none.
+    """The pixel classifier of a run, fitted to the strokes of now.
+
+    There is none where the network has none.
 
     Parameters
     ----------
@@ -64,7 +66,7 @@ class FirstAnswer:
     def fit(
         self, regions: RegionReader, show: Callable[[PixelClassifier, bool], Model]
     ) -> Generator[Event, None, None]:
-        """Fit the classifier to all strokes, and show each answer on the way.
+        """Fit the classifier to all strokes, and show each answer.
 
         Parameters
         ----------
@@ -93,7 +95,10 @@ class FirstAnswer:
             yield Improved(model)
 
     def _forgetting(self, classifier: PixelClassifier, sample: VoxelSample) -> Generator[Event, None, None]:
-        """Name the classes that the strokes of now, and what lies around them, show nothing of."""
+        """Name the classes that the strokes of now do not show.
+
+        Nor does anything around them.
+        """
         classes = self._start.spec.classes
         names = [classes.name_of[classes.values[k]] for k in forgotten_classes(classifier, sample)]
         if names:
@@ -103,7 +108,10 @@ class FirstAnswer:
             )
 
     def fit_held_out(self, sample: VoxelSample | None) -> Generator[Event, None, PixelClassifier | None]:
-        """Fit the classifier that has not seen the held-out strokes, to judge by; None where there is none."""
+        """Fit the classifier that has not seen the held-out strokes.
+
+        It is used to judge only. None where there is none.
+        """
         if self.classifier is None or sample is None:
             return None
         rest = sample.without_held()
@@ -114,7 +122,7 @@ class FirstAnswer:
         return classifier
 
     def _held_out_start(self, classifier: PixelClassifier, rest: VoxelSample) -> tuple[PixelClassifier, Fits]:
-        """Choose what the held-out classifier begins with, and how it is fitted to the rest."""
+        """Choose where the held-out classifier begins, and its fits."""
         if self._held_out_classifier:
             return self._held_out_classifier, _ON
         known = self._start.network.pixels
@@ -125,7 +133,10 @@ class FirstAnswer:
         return deepcopy(classifier), _HELD_OUT
 
     def soft_targets(self, regions: RegionReader) -> Generator[Event, None, SoftTargets | None]:
-        """Ask the classifier about voxels that nobody painted, for the network to learn; None where it learns none."""
+        """Ask the classifier about voxels that nobody painted.
+
+        The network learns its answers. None where it learns none.
+        """
         if self.classifier is None or not self._resolved.selection.distilled:
             return None
         # not the held-out classifier: where it misses a kind of background, it would teach the network to miss it

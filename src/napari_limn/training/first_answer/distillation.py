@@ -1,4 +1,4 @@
-"""What the pixel classifier answers for voxels that nobody painted, as soft targets for the network.
+"""Soft targets for the network: the classifier's answers where nobody painted.
 
 Few strokes leave a network free to say anything between them. Answering there about as the classifier does keeps it from that
 (knowledge distillation, Hinton 2015, arXiv:1503.02531), while the strokes, which weigh more, teach it where the classifier errs.
@@ -33,9 +33,10 @@ _ELSEWHERE, _PATCHES = 400_000, 16  # voxels, and patches, of planes without pai
 def pseudo_labels(
     classifier: PixelClassifier, regions: RegionReader, seed: int = 0
 ) -> Generator[Event, None, SoftTargets]:
-    """Compute soft targets in the tiles that hold paint, and in some patches of other planes.
+    """Compute soft targets around the paint, and in other planes.
 
-    They are as many as there is time for; which ones is chosen by `seed`.
+    Namely in tiles that hold paint, and in some patches of planes that hold none. They are as many as there is time for;
+    which ones is chosen by `seed`.
     """
     targets, rng = SoftTargets(classifier.classes, TILE[regions.ndim]), np.random.default_rng(seed)
     painted = regions.painted_tiles(targets.extent)
@@ -54,7 +55,10 @@ def pseudo_labels(
 
 
 def _affordable(extent: tuple[int, ...], classifier: PixelClassifier) -> int:
-    """Give the number of boxes of an extent (T, Z, Y, X) that there is time for."""
+    """Give the number of boxes that there is time for.
+
+    They are of an extent (T, Z, Y, X).
+    """
     return max(1, _MOST[classifier.ndim] // classifier.looked_at(extent[-classifier.ndim :]))
 
 
@@ -62,7 +66,10 @@ def _affordable(extent: tuple[int, ...], classifier: PixelClassifier) -> int:
 def _probabilities(
     classifier: PixelClassifier, regions: RegionReader, source: int, box: Box
 ) -> NDArray[np.float16]:
-    """Compute probabilities (K, T, Z, Y, X) in a box of image number `source`."""
+    """Compute probabilities (K, T, Z, Y, X) in a box.
+
+    `source` is the number of the image.
+    """
     logits = classifier.logits_of(torch.from_numpy(regions.features_of(source, box, classifier))[None])
     shares: NDArray[np.float16] = torch.softmax(logits, 1).half().numpy().reshape(-1, *shape_of(box))
     return shares

@@ -1,4 +1,4 @@
-"""The answer of the first seconds: a pixel classifier fitted to the strokes before any network has learnt.
+"""The answer of the first seconds: a fitted pixel classifier.
 
 Extremely randomised trees (Geurts 2006, doi:10.1007/s10994-006-6226-1) learn the strokes; a perceptron over the features of single
 voxels then learns to answer as the trees do, at painted voxels and at others around them (model compression, Buciluă 2006,
@@ -73,7 +73,9 @@ def fit_classifier(
     how: Fit = "anew",
     before: NDArray[np.float32] | None = None,
 ) -> Generator[Event, None, NDArray[np.float32] | None]:
-    """Fit a classifier to the painted voxels of a sample; can be stopped a few times a second.
+    """Fit a classifier to the painted voxels of a sample.
+
+    The run can be stopped a few times a second.
 
     Parameters
     ----------
@@ -118,9 +120,9 @@ def fit_classifier(
 
 
 def forgotten_classes(classifier: PixelClassifier, sample: VoxelSample) -> list[int]:
-    """List class indices of which a sample shows next to nothing, painted or surely predicted.
+    """List classes of which a sample shows next to nothing.
 
-    Fitted to that sample again, the classifier forgets them.
+    Neither painted nor surely predicted. Fitted to that sample again, the classifier forgets them.
     """
     targets = _FitTargets.after(classifier, sample)
     shown = np.bincount(targets.classes[targets.classes != IGNORE], minlength=classifier.classes)
@@ -153,7 +155,10 @@ class _FitTargets:
     @classmethod
     @torch.inference_mode()
     def after(cls, classifier: PixelClassifier, sample: VoxelSample, *, again: bool = False) -> _FitTargets:
-        """Take what is painted, more where the classifier was wrong; elsewhere, less, what it is sure of."""
+        """Take what is painted, and what a classifier is sure of.
+
+        Paint weighs more where the classifier was wrong, pseudo-labels less.
+        """
         bank = torch.from_numpy(np.ascontiguousarray(sample.features.T)).view(
             1, classifier.features, *(1,) * (classifier.ndim - 1), -1
         )
@@ -171,7 +176,7 @@ class _FitTargets:
 def _tree_answers(
     sample: VoxelSample, targets: _FitTargets, classes: int, seed: int
 ) -> Generator[Event, None, NDArray[np.float32]]:
-    """Fit trees to the targets, and give their probabilities (N, classes) for all voxels."""
+    """Fit trees, and give their probabilities (N, classes) for all voxels."""
     from sklearn.ensemble import ExtraTreesClassifier  # takes a second to import
 
     answers, threads = np.zeros((len(targets.classes), classes), np.float32), torch.get_num_threads()
@@ -227,7 +232,7 @@ def _fit_perceptron(
     random: torch.Generator,
     steps: int,
 ) -> Generator[Event, None, None]:
-    """Train the perceptron to give the answers (N, K) for features (N, F)."""
+    """Train the perceptron to give answers (N, K) for features (N, F)."""
     rows = classifier.standard(features[(..., *(None,) * classifier.ndim)]).flatten(1)
     optimizer = torch.optim.AdamW(classifier.layers.parameters(), lr=_RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps)

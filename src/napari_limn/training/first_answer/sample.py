@@ -52,13 +52,13 @@ class VoxelSample:
     held: NDArray[np.bool_]
 
     def without_held(self) -> VoxelSample:
-        """Give the sample as if what is held out had not been painted."""
+        """Give the sample as if held-out strokes were not painted."""
         return VoxelSample(
             self.features, np.where(self.held, IGNORE, self.target).astype(np.int16), self.held
         )
 
     def thinned(self, painted: int, others: int, rng: np.random.Generator) -> VoxelSample:
-        """Draw at most so many painted voxels of each class, and so many others."""
+        """Draw at most so many painted voxels of each class, and others."""
         keep = []
         for value in np.unique(self.target):
             own = np.flatnonzero(self.target == value)
@@ -69,9 +69,9 @@ class VoxelSample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TileFeatures:
-    """Features (M, F) of voxels of a tile, and their places (M,) in it.
+    """Features of voxels of a tile, and their places in it.
 
-    The first `others` were drawn, the rest is painted.
+    They are (M, F) and (M,). The first `others` were drawn, the rest is painted.
     """
 
     place: NDArray[np.int64]
@@ -84,7 +84,10 @@ FeatureCache = dict[tuple[int, "Box"], TileFeatures]
 
 
 def is_large(classifier: PixelClassifier, regions: RegionReader) -> bool:
-    """Say whether so much is painted that a quick answer from part of it is worth its time."""
+    """Say whether part of the paint should be answered first.
+
+    It is where so much is painted that this is worth its time.
+    """
     seen = sum(_looked_at(tile, classifier) for tile in regions.painted_tiles(TILE[regions.ndim]))
     return seen > 1.5 * _QUICK[regions.ndim]
 
@@ -97,10 +100,11 @@ def sample_voxels(
     *,
     quick: bool = False,
 ) -> Generator[Event, None, VoxelSample]:
-    """Choose painted voxels, and about as many others as are wanted, from tiles with paint, by `seed`.
+    """Choose voxels from tiles with paint: painted ones and others.
 
-    What is in `known` is not computed again; it is filled for the next time, when there are more strokes on the same images, or
-    when all tiles are looked at after a `quick` look at a few.
+    They are chosen by `seed`, about as many others as are wanted. What is in `known` is not computed again; it is filled for
+    the next time, when there are more strokes on the same images, or when all tiles are looked at after a `quick` look at a
+    few.
     """
     known = {} if known is None else known
     tiles = _chosen(regions.painted_tiles(TILE[regions.ndim]), classifier, seed, known)
@@ -126,9 +130,9 @@ def sample_voxels(
 
 
 def _some_of_each(target: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Find the places (M,) of painted voxels of a tile, of each class the first few thousand in this order.
+    """Find places of painted voxels of a tile, some of each class.
 
-    Features of all voxels of filled areas would need gigabytes.
+    They are the first few thousand in this order. Features of all voxels of filled areas would need gigabytes.
     """
     ordered = target[order]
     each = [order[ordered == value][:_IN_TILE] for value in np.unique(ordered) if value != IGNORE]
@@ -142,7 +146,7 @@ def _drawn(
     drawn: NDArray[np.int64],
     painted: NDArray[np.int64],
 ) -> TileFeatures:
-    """Compute the features of voxels of a tile that were drawn, and of painted ones."""
+    """Compute features of drawn and of painted voxels of a tile."""
     place = np.concatenate([drawn, np.setdiff1d(painted, drawn)])
     bank = regions.features_of(tile.source, tile.box, classifier)
     return TileFeatures(place, np.ascontiguousarray(bank.reshape(len(bank), -1)[:, place].T), len(drawn))
@@ -155,7 +159,10 @@ def _with(
     classifier: PixelClassifier,
     regions: RegionReader,
 ) -> TileFeatures:
-    """Add the features of painted voxels that are missing: only around these something is computed."""
+    """Add the features of painted voxels that are missing.
+
+    Only around these something is computed.
+    """
     new = np.setdiff1d(painted, rows.place)
     if not len(new):
         return rows
@@ -182,7 +189,10 @@ def _looked_at(tile: PaintedTile, classifier: PixelClassifier) -> int:
 
 
 def _few(tiles: list[PaintedTile], classifier: PixelClassifier) -> list[PaintedTile]:
-    """Take the first tiles: as many as a quick answer has time for, and as show every class."""
+    """Take the first tiles, for a quick answer.
+
+    As many as there is time for, and as show every class.
+    """
     left, missing = _QUICK[classifier.ndim], {number for tile in tiles for number in tile.classes}
     for count, tile in enumerate(tiles):
         if left <= 0 and not missing:
