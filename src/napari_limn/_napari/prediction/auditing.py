@@ -14,7 +14,7 @@ from napari_limn._napari.layers.layers import empty_labels, painted_look, placem
 from napari_limn.annotation.classes import default_name
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
-from napari_limn.evaluation.audit import SUFFIX, Audit, estimate, joint_counts
+from napari_limn.evaluation.audit import AUDIT_SUFFIX, Audit, estimate, joint_counts
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import shape_of, slices
 
@@ -55,7 +55,7 @@ class AuditView:
         self, viewer: ViewerModel, layer: Labels, frame: Frame, beside: Path | None, names: dict[int, str]
     ) -> None:
         self.viewer, self.layer, self.frame, self._names = viewer, layer, frame, names
-        self.path = beside and beside.with_name(f"{beside.name}.{frame.digest}{SUFFIX}")
+        self.path = beside and beside.with_name(f"{beside.name}.{frame.digest}{AUDIT_SUFFIX}")
         self.audit = Audit.load(self.path, frame) if self.path else Audit(frame.digest)
         self._volume = volume_of(layer)
         self._axes = self._volume.axes.names
@@ -114,7 +114,7 @@ class AuditView:
         box = self.frame.box(self.patch)
         found = true = self._found(box)
         if [np.count_nonzero(found == value) for value in self.frame.values] != [
-            *self.frame.found[self.patch]
+            *self.frame.counts[self.patch]
         ]:
             raise LimnError(
                 "the labels in the box are not those that the audit began with; undo what was painted on them and press Correct, "
@@ -159,7 +159,7 @@ class AuditView:
 
     def _say(self, counts: Any) -> None:
         if self.patch is not None:
-            audit = self.audit.said(self.patch, counts)
+            audit = self.audit.with_verdict(self.patch, counts)
             if self.path is not None:  # a verdict that cannot be kept does not count
                 audit.save(self.path)
             self.audit = audit
@@ -194,7 +194,9 @@ class AuditView:
         zero: ZeroMeaning = "background" if 0 in values else "unlabelled"
         set_legend(layer, Legend.of(values, self.names, painted_look(self.layer, values), zero))
         if layer.selected_label not in values and self.patch is not None:
-            counts = np.where(values, self.frame.found[self.patch], 0)  # background is no paint to begin with
+            counts = np.where(
+                values, self.frame.counts[self.patch], 0
+            )  # background is no paint to begin with
             layer.selected_label = max(zip(counts.tolist(), values, strict=True))[1]
 
     def _layer_of_corrections(self) -> Labels:
