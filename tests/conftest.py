@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -21,7 +22,8 @@ if sys.platform == "linux" and not os.environ.get("DISPLAY") and not shutil.whic
     # Qt aborts the whole run where there is neither a display nor a virtual one
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-# one answer for one state of the code; LIMN_EXHAUSTIVE=1 draws other and more examples each time
+# one answer for one state of the code; LIMN_EXHAUSTIVE=1 draws other and more examples each time, and runs what is
+# marked as exhaustive
 EXHAUSTIVE = os.environ.get("LIMN_EXHAUSTIVE", "0") != "0"
 MORE = 5  # times as many
 settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
@@ -29,10 +31,25 @@ settings.register_profile("exhaustive", deadline=None, print_blob=True)
 settings.load_profile("exhaustive" if EXHAUSTIVE else "fixed")
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    """Leave the exhaustive tests out, or raise the numbers of examples."""
+    if EXHAUSTIVE:
+        _raise_examples(items)
+    elif left_out := [item for item in items if item.get_closest_marker("exhaustive")]:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+
+
+def pytest_collection_finish():
+    """Keep the garbage collector from walking through all that was imported, many times a test."""
+    gc.collect()
+    gc.freeze()
+
+
+def _raise_examples(items):
     """Raise the numbers of examples that tests give, which win over those of a profile."""
     tests = {getattr(item.obj, "__func__", item.obj) for item in items if isinstance(item, pytest.Function)}
-    for test in tests if EXHAUSTIVE else ():
+    for test in tests:
         if hasattr(test, "hypothesis"):
             own = getattr(test, "_hypothesis_internal_use_settings", settings())
             test._hypothesis_internal_use_settings = settings(own, max_examples=MORE * own.max_examples)

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from outputs import output_at
 
 pytest.importorskip("napari")
 
@@ -35,7 +36,6 @@ from napari_limn._napari.painting.keys import borrow_digits
 from napari_limn._napari.training.train import TrainWidget
 from napari_limn.annotation.legend import Legend, painted_values
 from napari_limn.volume.reading.open import open_volume
-from napari_limn.volume.writing.output import create_output
 
 RED, GREEN, BLUE = (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0)
 NAMES, COLORS = {1: "background", 2: 'axon <"thick" & µ>'}, {1: RED, 2: GREEN}
@@ -134,7 +134,7 @@ def test_a_prediction_follows_what_it_shows_alike_and_nothing_else():
 @pytest.mark.parametrize("name", ["labels.tif", "labels.ome.zarr"])
 def test_names_come_back_from_files(tmp_path, name):
     image = open_volume(np.zeros((6, 8), np.uint8))
-    output = create_output(tmp_path / name, image, "uint8", (1, 1, 6, 8), COLORS, NAMES)
+    output = output_at(tmp_path / name, image, "uint8", (1, 1, 6, 8), COLORS, NAMES)
     output.write(((0, 1), (0, 1), (0, 6), (0, 8)), np.full((1, 1, 6, 8), 2, np.uint8))
     output.finish()
     assert open_volume(tmp_path / name).names == NAMES

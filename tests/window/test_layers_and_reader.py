@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from outputs import output_at
 
 pytest.importorskip("napari")
 
@@ -35,7 +36,7 @@ from napari_limn._napari.layers.reader import get_reader
 from napari_limn._napari.layers.samples import painted_sem, unseen_sem
 from napari_limn.training.presets import preset_network
 from napari_limn.volume.reading.open import open_volume
-from napari_limn.volume.writing.output import create_output, labels_shape
+from napari_limn.volume.writing.output import labels_shape
 
 
 def read(path):
@@ -77,7 +78,7 @@ def test_channels_become_layers_and_colour_stays_together(tmp_path):
 def test_labels_written_here_open_as_labels_in_their_colours(tmp_path):
     image = open_volume(np.zeros((6, 8), np.uint8))
     for name in ("labels.tif", "labels.ome.zarr"):
-        output = create_output(
+        output = output_at(
             tmp_path / name, image, "uint8", (1, 1, 6, 8), {3: (1.0, 0.0, 0.0, 1.0)}, {3: "axon"}
         )
         output.write(((0, 1), (0, 1), (0, 6), (0, 8)), np.full((1, 1, 6, 8), 3, np.uint8))
@@ -95,7 +96,7 @@ def test_labels_written_here_open_as_labels_in_their_colours(tmp_path):
 def test_large_labels_open_lazily(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_limn._napari.layers.reader.PLAIN", 47)
     image = open_volume(np.zeros((6, 8), np.uint8))
-    output = create_output(tmp_path / "labels.tif", image, "uint8", (1, 1, 6, 8), {}, {})
+    output = output_at(tmp_path / "labels.tif", image, "uint8", (1, 1, 6, 8), {}, {})
     output.write(((0, 1), (0, 1), (0, 6), (0, 8)), np.full((1, 1, 6, 8), 3, np.uint8))
     output.finish()
     [(array, _, _)] = read(tmp_path / "labels.tif")

@@ -32,6 +32,9 @@ class Writing(Event):
 
 @dataclass(frozen=True, slots=True)
 class Viewing(Event):
-    """What is predicted for the view goes into `array`, in the axes of the image, from now on; 0 is not predicted yet."""
+    """What is predicted for the view goes into `array` from now on.
+
+    It has the axes of the image; 0 is not predicted yet.
+    """
 
     array: Any

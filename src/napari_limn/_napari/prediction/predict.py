@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from napari_limn.inference.measured.certificate import Certificate
     from napari_limn.model import Model
+    from napari_limn.specs import DeviceName
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
@@ -99,11 +100,11 @@ class PredictWidget(Panel):
     # ---- the run -------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Label the image chosen, in memory or into a file."""
-        from napari_limn.inference.pipeline import check_fit
+        from napari_limn.inference.pipeline import check_image
 
         images, model, volume = self._chosen()
         spec = PredictSpec(memory=self.memory.value, precision=self.precision.value, device=self.device)
-        check_fit(model, volume)
+        check_image(model, volume)
         classes = model.spec.classes
         self._names = volume.axes.without("C").names
         self._add = partial(
@@ -206,7 +207,7 @@ class PredictWidget(Panel):
         _, model, volume = self._chosen()
         self.seams.clear()
         self.say("Checking seams …")
-        self.run(_certifying(model, volume), self._checked)
+        self.run(_certifying(model, volume, self.device), self._checked)
         self.progress.setRange(0, 0)  # nobody knows how long
 
     def _checked(self, found: Certificate | None) -> None:
@@ -240,9 +241,9 @@ def _writing(
     return prediction_events(model, volume, path, spec, overwrite=overwrite)
 
 
-def _certifying(model: Model, volume: Volume) -> Generator[Event, None, Certificate]:
+def _certifying(model: Model, volume: Volume, device: DeviceName) -> Generator[Event, None, Certificate]:
     """The same as ``napari-limn info MODEL --certify IMAGE``."""
     from napari_limn.inference.pipeline import certificate
 
     yield Working()
-    return certificate(model, volume)
+    return certificate(model, volume, device)

@@ -109,11 +109,11 @@ class ReviewWidget(Panel):
     # ---- where next ----------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Compute how unsure the model is of every voxel."""
-        from napari_limn.inference.pipeline import check_fit
+        from napari_limn.inference.pipeline import check_image
 
         layers = self.chosen_images(self.image, self.channels)
         model, volume = SHELF[self.model.value], image_volume(layers)
-        check_fit(model, volume)
+        check_image(model, volume)
         strokes = self.labels.value
         if strokes is not None and not is_painted(
             strokes
