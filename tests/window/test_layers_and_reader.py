@@ -19,8 +19,8 @@ from napari.utils._proxies import PublicOnlyProxy
 
 from napari_limn import Classes, LimnError
 from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.layers.layers import (
-    MADE_BY,
     empty_labels,
     hand_over,
     image_volume,
@@ -147,7 +147,7 @@ def test_a_layer_becomes_a_volume_and_its_labels_come_back_to_its_place():
     assert again is not shown
 
 
-def test_a_layer_of_the_same_name_that_a_person_made_is_not_replaced_and_predictions_do_not_pile_up():
+def test_a_layer_of_the_same_name_that_the_user_made_is_not_replaced_and_predictions_do_not_pile_up():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((10, 12), np.uint8), name="brain")
     mine = viewer.add_labels(np.ones((10, 12), np.uint8), name="brain labels")
@@ -158,7 +158,7 @@ def test_a_layer_of_the_same_name_that_a_person_made_is_not_replaced_and_predict
 
 
 @pytest.mark.parametrize("touch", ["rename", "copy", "hand over", "hand over a renamed one"])
-def test_a_prediction_that_a_person_touched_is_not_replaced(touch):
+def test_a_prediction_that_the_user_touched_is_not_replaced(touch):
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((10, 12), np.uint8), name="brain")
     found = predict(viewer, image)
@@ -234,7 +234,7 @@ def test_large_labels_go_to_disk(monkeypatch):
     assert folder.is_dir()
     del labels
     gc.collect()
-    assert not folder.exists(), "labels that nobody holds any more stay on the disk"
+    assert not folder.exists(), "labels that nothing holds any more stay on the disk"
 
 
 def test_sample_data_are_real_images_with_strokes():
@@ -289,19 +289,19 @@ def test_a_prediction_lies_between_image_and_paint_and_painting_goes_on(given):
     assert viewer.layers[-1].name == "cells labels"
 
 
-def test_a_prediction_comes_without_anybody_being_told_that_it_was_chosen():
-    viewer, told = ViewerModel(), []
+def test_a_prediction_comes_without_an_announcement_that_it_was_chosen():
+    viewer, announced = ViewerModel(), []
     plugins = PublicOnlyProxy(viewer)
     image = viewer.add_image(np.zeros((8, 9), np.float32), name="cells")
     strokes = viewer.add_labels(np.zeros((8, 9), np.uint8), name="strokes")
-    viewer.layers.selection.events.connect(lambda event: told.append(event.type))
+    viewer.layers.selection.events.connect(lambda event: announced.append(event.type))
     shown = show_labels(plugins, image, volume_of(image), np.ones((8, 9), np.uint8), Classes((1, 2)), "model")
     assert list(viewer.layers) == [image, shown, strokes]
     assert set(viewer.layers.selection) == {strokes}
     assert viewer.layers.selection.active is strokes
-    assert told == []
+    assert announced == []
     viewer.layers.selection.active = shown
-    assert "active" in told, "whoever chooses it later is heard"
+    assert "active" in announced, "a later choice has to be announced"
 
 
 def test_maps_of_doubt_lie_where_they_are_seen_above_predictions_and_below_paint():
@@ -314,7 +314,7 @@ def test_maps_of_doubt_lie_where_they_are_seen_above_predictions_and_below_paint
         show_labels(viewer, image, *look, kind=kind, below=below)
 
     predict("labels")
-    metadata = {MADE_BY: {"model": "model", "image": "cells"}}
+    metadata = LayerFacts(model="model", image="cells").to_metadata()
     doubts = Image(np.zeros((8, 9), np.uint8), name="cells uncertainty", metadata=metadata)
     viewer.layers.insert(under(viewer, image, is_painted), doubts)
     predict("labels")

@@ -6,11 +6,12 @@ import json
 import sys
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from napari_limn.cli.options import INTERRUPTED, add_meaning
+from napari_limn.cli.options import INTERRUPTED, add_device, add_meaning, add_overwrite
 from napari_limn.cli.progress import followed
 from napari_limn.errors import LimnError
+from napari_limn.specs import Preset
 
 if TYPE_CHECKING:
     import argparse
@@ -47,12 +48,10 @@ def add_train(verbs: Any) -> argparse.ArgumentParser:
         "--from", type=Path, dest="start", metavar="MODEL.limn", help="train this model further"
     )
     verb.add_argument("--spec", type=Path, metavar="SPEC.json", help="a TrainSpec as JSON")
-    verb.add_argument(
-        "--preset", choices=("fast", "balanced", "thorough"), help="how large a network (balanced)"
-    )
+    verb.add_argument("--preset", choices=get_args(Preset), help="how large a network (balanced)")
     add_meaning(verb)
-    verb.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where to train (auto)")
-    verb.add_argument("--overwrite", action="store_true", help="write over an existing model")
+    add_device(verb, "where to train (auto)", default=None)
+    add_overwrite(verb, "write over an existing model")
     verb.set_defaults(run=_train)
     return verb
 

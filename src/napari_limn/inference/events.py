@@ -10,6 +10,7 @@ from napari_limn.runs import Event
 if TYPE_CHECKING:
     from napari_limn.inference.planning.plan import Plan
     from napari_limn.volume.writing.output import FileOutput
+    from napari_limn.volume.writing.view import OutputView
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +22,12 @@ class Planned(Event):
 
 @dataclass(frozen=True, slots=True)
 class Writing(Event):
-    """The file is being written from now on.
+    """The file is being written from now on; ``output.levels`` show what there is of it, in any thread.
 
-    ``output.levels`` show, in any thread, what there is of it.
+    A listener in another process gets an :class:`~napari_limn.volume.writing.view.OutputView`, with the same `path` and `levels`.
     """
 
-    output: FileOutput
+    output: FileOutput | OutputView
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,10 @@ Box = tuple[tuple[int, int], ...]
 """One ``(start, stop)`` an axis, in voxels; on the grid these are T, Z, Y, X."""
 
 Grid = tuple[int, int, int, int]
-"""Extent along T, Z, Y and X."""
+"""Four whole numbers of the TZYX grid: an extent, a step, or a position."""
+
+TileIndex = tuple[int, ...]
+"""Which tile it is, counted along each axis."""
 
 
 def whole(shape: Sequence[int]) -> Box:

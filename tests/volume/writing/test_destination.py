@@ -148,7 +148,6 @@ def test_no_entry_of_a_list_is_lost_to_another(tmp_path):
     assert [p.name for p in folder.iterdir()] == ["zarr.json"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="two writers of one file are not noticed there")
 def test_who_keeps_a_list_for_too_long_is_told_of(tmp_path, monkeypatch):
     monkeypatch.setattr(zarr_output, "_PATIENCE", 0.05)
     folder = tmp_path / "labels"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_limn.annotation.classes import default_color, default_name
 from napari_limn.annotation.journal.format import read_journal, replay
-from napari_limn.annotation.journal.recording import History
+from napari_limn.annotation.journal.history import History
 from napari_limn.annotation.strokes import count_values
 from napari_limn.durable import remove, unfinished
 from napari_limn.runs import BlockDone
@@ -22,9 +22,9 @@ from napari_limn.volume.writing.output import create_output, plan_output
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from napari_limn.annotation.classes import RGBA
     from napari_limn.annotation.legend import Legend
     from napari_limn.runs import Event
+    from napari_limn.volume.volume import RGBA
 
 _BLOCK = (1, 1, 1024, 1024)  # strokes are mostly looked at plane by plane
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from functools import partial as bound
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from napari_limn.durable import disk_faults, remove, sync_up, unfinished
 from napari_limn.errors import LimnError
+from napari_limn.specs import Probabilities as Probabilities  # noqa: TC001 - others take it from here
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, whole
 from napari_limn.volume.reading.lazy import LazyLabels
@@ -18,6 +19,7 @@ from napari_limn.volume.writing.destination import destination_of, refuse_existi
 from napari_limn.volume.writing.layout import Layout, make_layout
 from napari_limn.volume.writing.pyramid import Pyramid
 from napari_limn.volume.writing.tiff_output import TILE, refuse_unfit_tiff, seal_tiff
+from napari_limn.volume.writing.view import LevelView, OutputView
 from napari_limn.volume.writing.zarr_output import (
     open_target,
     seal_label,
@@ -37,9 +39,6 @@ if TYPE_CHECKING:
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import RGBA, Volume
     from napari_limn.volume.writing.pyramid import Target
-
-Probabilities = Literal["uint8", "float16"]
-"""How a probability is stored: 255 p rounded, or as it is in half precision."""
 
 
 class LabelOutput(Protocol):
@@ -155,6 +154,12 @@ class FileOutput:
             LazyLabels(bound(self._pyramid.read, number), whole(at.shape), self._names, dtype, at.chunk)
             for number, at in enumerate(self.layout.levels)
         )
+
+    def view(self) -> OutputView:
+        """Describe the output to listeners in another process, which read it from the disk."""
+        path = self.path.absolute()
+        geometry = tuple(LevelView(level.shape, level.chunk) for level in self.layout.levels)
+        return OutputView(str(path), destination_of(path).labels, self._names, self.layout.dtype, geometry)
 
     def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
         """See :meth:`LabelOutput.write`. What lies in shards on the disk is ignored: no shard is written twice.
