@@ -32,6 +32,12 @@ class Heartbeat:
         self._last = now
 
 
+@pytest.fixture(autouse=True)
+def _small_classifier_unless_alone(request):
+    if not request.node.get_closest_marker("alone"):
+        request.getfixturevalue("small_classifier")
+
+
 @pytest.fixture
 def heartbeat():
     return Heartbeat()

@@ -102,6 +102,7 @@ def test_nothing_is_told_where_strokes_are_held_out(monkeypatch):
 
 
 @pytest.mark.parametrize("fields", [{"soft_targets": 0.0}, {"zero": "background"}, {"instant": False}])
+@pytest.mark.usefixtures("small_classifier")
 def test_they_are_left_out_where_they_are_not_wanted(fields, monkeypatch):
     monkeypatch.setattr("napari_limn.training.run.pseudo_labels", lambda *_: pytest.fail("asked"))
     image = np.random.default_rng(0).normal(0, 0.1, (64, 64)).astype(np.float32)
