@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -75,3 +80,36 @@ def real_data() -> Path:
     if not DATA.is_dir():
         pytest.skip("the shared real images are not on this machine")
     return DATA
+
+
+# ---- the public contract, see test_contract.py --------------------------------------------------------------------------
+CONTRACT = Path(__file__).parent / "contract"
+WRITING = "LIMN_WRITE_CONTRACT"
+
+
+@pytest.fixture
+def contract():
+    """Compare what is there with a page of the public contract; `grows` where more may come."""
+
+    def compare(page: str, actual: object, *, grows: bool = False) -> None:
+        path = CONTRACT / f"{page}.json"
+        actual = json.loads(json.dumps(actual))
+        if os.environ.get(WRITING):
+            path.write_text(json.dumps(actual, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        expected = json.loads(path.read_text(encoding="utf-8"))
+        broken = list(_differences(expected, actual, page, grows=grows))
+        assert not broken, "\n".join(["the public contract is broken:", *broken])
+
+    return compare
+
+
+def _differences(expected: object, actual: object, at: str, *, grows: bool) -> Iterator[str]:
+    """Say what is missing, new or another, each with its place."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        yield from (f"{at}: {key!r} is missing" for key in expected.keys() - actual.keys())
+        if not grows:
+            yield from (f"{at}: {key!r} is new" for key in actual.keys() - expected.keys())
+        for key in expected.keys() & actual.keys():
+            yield from _differences(expected[key], actual[key], f"{at}.{key}", grows=grows)
+    elif expected != actual:
+        yield f"{at}: expected {expected!r}, found {actual!r}"

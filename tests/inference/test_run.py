@@ -294,11 +294,10 @@ def test_the_first_labels_inside_an_image_are_listed_even_if_the_run_was_killed_
 @pytest.mark.parametrize("before", [2, pytest.param(3, marks=pytest.mark.exhaustive)])
 def test_a_run_goes_on_in_as_many_threads_as_it_began_with(tmp_path, patch, monkeypatch, before):
     model, volume = set_up("swept volume", patch)
-    path, seen, computed = tmp_path / "labels.ome.zarr", [], PredictionRun._batches
+    path, seen, batches = tmp_path / "labels.ome.zarr", [], SweepEngine.batches
 
     def spying(*args):
-        batches, share = computed(*args)
-        return (seen.append(torch.get_num_threads()) or item for item in batches), share
+        return (seen.append(torch.get_num_threads()) or item for item in batches(*args))
 
     now = torch.get_num_threads()
     torch.set_num_threads(before)
@@ -307,7 +306,7 @@ def test_a_run_goes_on_in_as_many_threads_as_it_began_with(tmp_path, patch, monk
     finally:
         torch.set_num_threads(now)
     assert Ledger.recorded(path)["threads"] == before
-    monkeypatch.setattr(PredictionRun, "_batches", spying)
+    monkeypatch.setattr(SweepEngine, "batches", spying)
     for _ in prediction_events(model, volume, path):
         pass
     assert set(seen) == {before}
@@ -400,7 +399,7 @@ def test_other_settings_are_refused_by_name_and_overwrite_starts_anew(tmp_path, 
 
 def test_another_memory_limit_is_refused_but_none_takes_that_of_the_run(tmp_path, patch):
     model, volume = set_up("swept plane", patch)
-    patch("napari_limn.inference.run._limit", lambda memory, _: memory or 7_000_000)
+    patch("napari_limn.inference.run.memory_limit", lambda memory, _: memory or 7_000_000)
     path = tmp_path / "labels.tif"
     interrupted(prediction_events(model, volume, path, PredictSpec(memory=3_000_000)), 9)
     with pytest.raises(LimnError, match="the unfinished run had memory 3000000, found 4000000 now"):

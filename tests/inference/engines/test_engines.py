@@ -16,11 +16,12 @@ from torch import nn
 
 from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
-from napari_limn.inference.engines import evaluator as engine_module
+from napari_limn.inference.engines import blocks as blocks_module
 from napari_limn.inference.engines.blocks import BlockEngine
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.sweeping import SweepEngine
 from napari_limn.inference.planning.plan import footprints_on_grid, make_plan
+from napari_limn.inference.streaming.cost import most_kept
 from napari_limn.inference.streaming.stages import NotStreamableError
 from napari_limn.inference.streaming.sweep import Sweep
 from napari_limn.model import Model, ModelSpec
@@ -297,7 +298,7 @@ def test_with_one_step_less_of_halo_tiles_differ(monkeypatch):
     less = tuple(
         Footprint(f.step, max(0, f.halo - f.step), f.shrink, f.smallest) for f in footprints_on_grid(spec)
     )
-    monkeypatch.setattr(engine_module, "footprints_on_grid", lambda spec: less)
+    monkeypatch.setattr(blocks_module, "footprints_on_grid", lambda spec: less)
     assert worst(model, volume, boxes) > 1e-3
 
 
@@ -470,8 +471,8 @@ def test_what_a_sweep_keeps_is_no_more_than_it_promised_and_independent_of_the_l
         most = 0
         for _ in sweep.run(lambda spans: torch.zeros(1, 1, *(b - a for a, b in spans), device="meta")):
             most = max(most, sweep.kept_values)
-        assert most <= sweep.most_kept()
-        assert sweep.most_kept() <= 2 * most
+        assert most <= most_kept(sweep.schedule)
+        assert most_kept(sweep.schedule) <= 2 * most
         kept.append(most)
     assert kept[0] == kept[1]
 
