@@ -33,9 +33,8 @@ class Heartbeat:
 
 
 @pytest.fixture(autouse=True)
-def _small_classifier_unless_alone(request):
-    if not request.node.get_closest_marker("alone"):
-        request.getfixturevalue("small_classifier")
+def _small_classifiers(small_classifier):
+    """Windows show what is computed, however good it is."""
 
 
 @pytest.fixture
