@@ -48,12 +48,13 @@ def test_colour_histology(real_data, paint, tmp_path):
     assert score.mean_iou > 0.55, score
 
 
+@pytest.mark.exhaustive
 def test_a_stack_with_a_network_over_volumes(real_data, paint):
     image, truth = pair(real_data / "nuclei_3d_embryo")
     volume = limn.open_volume(image)
     strokes = paint(truth, 3.0, 0, slices=6)
     network = limn.UNetSpec(width=8, factors=((1, 2, 2), (2, 2, 2)))
-    spec = limn.TrainSpec(steps=15, dims=3, network=network, patch=(16, 48, 48), batch=2)
+    spec = limn.TrainSpec(steps=60, dims=3, network=network, patch=(16, 48, 48), batch=2)
     model = limn.train(volume, strokes, spec)
     labels = limn.predict(model, volume, spec=limn.PredictSpec(memory="400MB"))
     assert labels.shape == truth.shape
@@ -93,8 +94,9 @@ def test_painted_by_a_person(real_data):
     assert set(np.unique(limn.predict(model, folder / "images" / name))) <= set(np.unique(labels)) - {0}
 
 
+@pytest.mark.exhaustive
 def test_the_demo_without_a_window(tmp_path, capsys):
-    assert main(["demo", "--out", str(tmp_path / "demo"), "--seconds", "1", "--no-window", "--json"]) == 0
+    assert main(["demo", "--out", str(tmp_path / "demo"), "--seconds", "4", "--no-window", "--json"]) == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert said["painted_share"] < 0.01
     assert {"painted", "unseen"} == set(said["scores"])

@@ -21,6 +21,8 @@ from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume.volume import Volume
 
+pytestmark = pytest.mark.usefixtures("small_classifier")
+
 FAST = {"steps": 40, "patch": [32, 32], "network": {"width": 4, "factors": [[2, 2], [2, 2]]}}
 
 

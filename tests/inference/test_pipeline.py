@@ -101,10 +101,8 @@ CASES = {
 
 
 IN_BLOCKS = (
-    "YXC",
     "TZYX",
     "volume ZCYX",
-    "volume TCZYX",
     "XY",
 )  # each kind once; the others with LIMN_EXHAUSTIVE=1
 

@@ -320,6 +320,7 @@ def test_of_filled_areas_some_of_each_class_are_looked_at_and_more_paint_changes
     assert set(few[target[few] == 0]) == set(more[target[more] == 0])
 
 
+@pytest.mark.usefixtures("small_classifier")
 def test_a_held_out_classifier_of_corrections_knows_the_class_that_was_not_corrected_from_before():
     truth, image = TRUTH.copy(), IMAGE.copy()
     truth[:, 100:], image[:, 100:] = 3, image[:, 100:] + 8
