@@ -1,4 +1,8 @@
-"""A check-up before training: what of image and paint is going to fail or to disappoint, and how to mend it."""
+"""A check-up before training: what will fail, and how to fix it.
+
+Why: what stops a training is decided where it is raised. The check-up calls the same functions and reports
+the same sentences, so that the two cannot disagree.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +63,9 @@ def checkup(
     shown: bool = False,
     paints: Sequence[Paint] | None = None,
 ) -> tuple[Finding, ...]:
-    """Look at images and their paint, as training would; from samples, so that it takes a moment for any size.
+    """Look at images and their paint, as training would.
+
+    From samples, so that it takes a moment for any size.
 
     Parameters
     ----------
@@ -90,41 +96,47 @@ def checkup(
     """
     pairs = list(zip(_listed(images), _listed(labels), strict=True))
     given = paints if paints is not None else [None] * len(pairs)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     fitting: list[tuple[Volume, Paint]] = []
     complete = True
     for (image, own), paint in zip(pairs, given, strict=True):
         about = check_fit(image, own, dims=dims, shown=shown)
-        found += about
+        findings += about
         if any(finding.kind == "shape" for finding in about):
             continue
         fitted = open_labels(own, image)
         masks = foreground(fitted, dims) if objects else fitted
         if paint is None:
             complete = complete and prod(masks.grid) <= _SCANNED
-            paint = _attempt(found, "values", partial(_quick_paint, masks, zero))
+            paint = _attempt(findings, "values", partial(_quick_paint, masks, zero))
         if paint is not None:
             fitting.append((image, paint))
-    if not any(finding.stops for finding in found):
-        found += check_paint(fitting, zero=zero, known=known, names=names or {}, complete=complete)
-    return tuple(sorted(found, key=lambda finding: not finding.stops))
+    if not any(finding.stops for finding in findings):
+        findings += check_paint(fitting, zero=zero, known=known, names=names or {}, complete=complete)
+    return tuple(sorted(findings, key=lambda finding: not finding.stops))
 
 
 def check_fit(
     image: Volume, labels: Volume | None = None, *, dims: int = 2, shown: bool = False
 ) -> list[Finding]:
-    """What is to be said of an image, and of labels beside it, whatever is painted on them; the rest as in :func:`checkup`."""
-    found: list[Finding] = []
-    _attempt(found, "depth", partial(refuse_flat, image, dims), Remedy(action="dims", value=2))
-    found += [*_axes(image, dims), *_intensities(image)]
+    """Check an image, and labels beside it, whatever is painted.
+
+    The rest as in :func:`checkup`.
+    """
+    findings: list[Finding] = []
+    _attempt(findings, "depth", partial(refuse_flat, image, dims), Remedy(action="dims", value=2))
+    findings += [*_axes(image, dims), *_intensities(image)]
     if labels is not None:
-        fits = _attempt(found, "shape", partial(open_labels, labels, image), Remedy(action="layer"))
-        found += check_place(image, labels, shown=shown) if fits is not None else []
-    return found
+        fits = _attempt(findings, "shape", partial(open_labels, labels, image), Remedy(action="layer"))
+        findings += check_place(image, labels, shown=shown) if fits is not None else []
+    return findings
 
 
 def refuse_flat(image: Volume, dims: int) -> None:
-    """Raise a LimnError if an image is a single plane and the network one over volumes."""
+    """Refuse a single plane for a network over volumes.
+
+    With a LimnError.
+    """
     if dims == 3 and image.grid[1] == 1:
         raise LimnError(
             f"{image.name}: found a single plane, expected a stack for a 3D network; choose a 2D network."
@@ -132,7 +144,10 @@ def refuse_flat(image: Volume, dims: int) -> None:
 
 
 def check_place(image: Volume, labels: Volume, *, shown: bool = False) -> list[Finding]:
-    """Whether labels lie where their image lies, by scale and origin; voxels are what counts in training."""
+    """Check whether labels lie where their image lies.
+
+    By scale and origin; voxels are what counts in training.
+    """
     ours, theirs = labels.axes.without("C"), image.axes.without("C")
     silent = [all(s == 1 for s in a.scale) and set(a.units) == {"pixel"} for a in (ours, theirs)]
     if len(ours.names) != len(theirs.names) or (any(silent) and not shown):
@@ -164,42 +179,46 @@ def check_paint(
     names: Mapping[int, str] | None = None,
     complete: bool = True,
 ) -> list[Finding]:
-    """What is to be said of the paint on some images; `complete` if no paint can be elsewhere."""
+    """Check the paint on some images.
+
+    `complete` if no paint can be elsewhere.
+    """
     counts: dict[int, int] = {}
     for _, paint in painted:
         for value, count in paint.counts.items():
             counts[value] = counts.get(value, 0) + count
-    found = _classes(counts, zero, known) if complete else []
-    if found:
-        return found
+    findings = _classes(counts, zero, known) if complete else []
+    if findings:
+        return findings
     called = {
         value: (names or {}).get(value, f"class {value}" if value else "background") for value in counts
     }
     if complete and not known:
-        found += [*_few(counts, called), *_one_slice(painted)]
+        findings += [*_few(counts, called), *_one_slice(painted)]
     for image, paint in painted:
         if len(paint.where):
-            found += _looks(image, paint, called, judged=not known)
-    return found
+            findings += _looks(image, paint, called, judged=not known)
+    return findings
 
 
 # ---- paint -----------------------------------------------------------------------------------------------------------
 def _classes(counts: Mapping[int, int], zero: ZeroMeaning, known: tuple[int, ...]) -> list[Finding]:
-    """Whether there are two classes, in the words of :func:`find_classes`."""
+    """Check whether there are two classes, by :func:`find_classes`."""
     values = set(counts) - ({0} if zero == "unlabelled" else set())
     if known and values - {0}:
         return []
-    found: list[Finding] = []
+    findings: list[Finding] = []
     kind: FindingKind = "classes" if values - {0} else "paint"
     other = Remedy(action="select", value=max(values | {0}) + 1)
     ways = (other, Remedy(action="zero")) if kind == "classes" and zero == "unlabelled" else (other,)
     if number_objects(values):
         ways = (Remedy(action="objects"),)
-    _attempt(found, kind, partial(find_classes, values, zero), *ways)
-    return found
+    _attempt(findings, kind, partial(find_classes, values, zero), *ways)
+    return findings
 
 
 def _few(counts: Mapping[int, int], called: Mapping[int, str]) -> Iterator[Finding]:
+    """Report classes of which too little is painted."""
     for value, count in sorted(counts.items()):
         if 0 < count < FEW:
             yield Finding(
@@ -212,7 +231,10 @@ def _few(counts: Mapping[int, int], called: Mapping[int, str]) -> Iterator[Findi
 
 
 def _one_slice(painted: Sequence[tuple[Volume, Paint]]) -> Iterator[Finding]:
-    """Strokes in a single plane of many, if there is but one image to paint on."""
+    """Report strokes in a single plane of many.
+
+    Only if there is but one image to paint on.
+    """
     if len(painted) != 1:
         return
     image, paint = painted[0]
@@ -235,7 +257,7 @@ def _one_slice(painted: Sequence[tuple[Volume, Paint]]) -> Iterator[Finding]:
 
 
 def _looks(image: Volume, paint: Paint, called: Mapping[int, str], *, judged: bool) -> Iterator[Finding]:
-    """What the image looks like where it is painted."""
+    """Report what the image looks like where it is painted."""
     seeds = _seeds(paint)
     boxes = [_around(paint.where[seed], image.grid) for seed in seeds]
     parts = read_around(image, boxes)
@@ -255,18 +277,18 @@ def _looks(image: Volume, paint: Paint, called: Mapping[int, str], *, judged: bo
 
 
 def _seeds(paint: Paint) -> list[int]:
-    """A few painted voxels of each class, spread over its paint."""
-    found: list[int] = []
+    """Choose a few painted voxels of each class, spread over its paint."""
+    seeds: list[int] = []
     values = np.unique(paint.value)
     each = max(2, min(_SEEDS, _MOST_SEEDS // len(values)))
     for value in values[:_MOST_SEEDS]:
         own = np.flatnonzero(paint.value == value)
-        found += own[np.unique(np.linspace(0, len(own) - 1, each + 2).astype(int)[1:-1])].tolist()
-    return found
+        seeds += own[np.unique(np.linspace(0, len(own) - 1, each + 2).astype(int)[1:-1])].tolist()
+    return seeds
 
 
 def _around(place: NDArray[Any], grid: tuple[int, ...]) -> Box:
-    """The box around a place, in its plane and inside the grid."""
+    """Return the box around a place, in its plane and the grid."""
     margin = (0, 0, _AROUND, _AROUND)
     return tuple(
         (max(0, int(p) - m), min(n, int(p) + m + 1)) for p, m, n in zip(place, margin, grid, strict=True)
@@ -274,7 +296,10 @@ def _around(place: NDArray[Any], grid: tuple[int, ...]) -> Box:
 
 
 def _is_flat(part: NDArray[Any], box: Box, place: NDArray[Any]) -> bool:
-    """Whether the image is not a number at a place, or constant around it."""
+    """Tell whether the image is constant around a place.
+
+    Or no number there.
+    """
     y, x = (int(place[i]) - box[i][0] for i in (2, 3))
     near = part[:, 0, 0, max(0, y - _NEAR) : y + _NEAR + 1, max(0, x - _NEAR) : x + _NEAR + 1]
     finite = near.dtype.kind != "f" or bool(np.isfinite(part[:, 0, 0, y, x]).all())
@@ -282,7 +307,7 @@ def _is_flat(part: NDArray[Any], box: Box, place: NDArray[Any]) -> bool:
 
 
 def _unlike(image: Volume, paint: Paint, boxes: list[Box], parts: list[NDArray[Any]]) -> Iterator[Finding]:
-    """Whether much of the image is darker or brighter than anything painted."""
+    """Report an image much darker or brighter than anything painted."""
     painted = np.concatenate([_painted_in(paint, *pair) for pair in zip(boxes, parts, strict=True)], axis=1)
     everything = sample_values(image)
     if painted.shape[1] < _JUDGED:
@@ -300,31 +325,37 @@ def _unlike(image: Volume, paint: Paint, boxes: list[Box], parts: list[NDArray[A
 
 
 def _painted_in(paint: Paint, box: Box, part: NDArray[Any]) -> NDArray[Any]:
-    """Intensities (C, N) of the paint in a box."""
+    """Return intensities (C, N) of the paint in a box."""
     low, high = np.asarray(box).T
     inside = paint.where[((paint.where >= low) & (paint.where < high)).all(axis=1)] - low
-    found: NDArray[Any] = part[(slice(None), *inside.T)]
-    return found
+    values: NDArray[Any] = part[(slice(None), *inside.T)]
+    return values
 
 
 def _quick_paint(labels: Volume, zero: ZeroMeaning) -> Paint:
-    """All paint of a label volume; of full masks, and of volumes that are too large, what there is in pieces spread over them."""
+    """Find the paint of a label volume, within a moment.
+
+    All of it; of full masks, and of volumes that are too large, what there is in pieces spread over them.
+    """
     small = prod(labels.grid) <= _SCANNED
     if small and zero == "unlabelled":
         return find_paint(labels, zero)
-    found = []
+    parts = []
     for box in sample_boxes(labels.grid, _PIECES, _PIECE[zero]):
         own = find_paint(Volume.of(labels.read(box)[0], "TZYX", labels.name), zero)
-        found.append(Paint(own.where + np.array([a for a, _ in box], np.int32), own.value, own.counts))
-    counts = count_values(labels) if small else {v: n for paint in found for v, n in paint.counts.items()}
+        parts.append(Paint(own.where + np.array([a for a, _ in box], np.int32), own.value, own.counts))
+    counts = count_values(labels) if small else {v: n for paint in parts for v, n in paint.counts.items()}
     if zero == "background":
         counts[0] = prod(labels.grid) - sum(n for v, n in counts.items() if v)
-    return Paint(np.concatenate([p.where for p in found]), np.concatenate([p.value for p in found]), counts)
+    return Paint(np.concatenate([p.where for p in parts]), np.concatenate([p.value for p in parts]), counts)
 
 
 # ---- image -----------------------------------------------------------------------------------------------------------
 def _axes(image: Volume, dims: int) -> Iterator[Finding]:
-    """Axes that nothing vouches for: without voxel size or unit, names come from the number of dimensions alone."""
+    """Report axes that nothing vouches for.
+
+    Without voxel size or unit, names come from the number of dimensions alone.
+    """
     own, shape = image.axes, tuple(int(n) for n in image.data.shape)
     if dims == 3 and own.lacks_size("Z"):
         yield Finding("axes", False, f"{image.name}: found voxels with a size along X and none along Z, taken for as deep as wide; "
@@ -357,7 +388,7 @@ def _doubt(sentence: str, axes: str) -> Finding:
 
 
 def _intensities(image: Volume) -> Iterator[Finding]:
-    """Channels without contrast, and those cut off at the top."""
+    """Report channels without contrast, and those cut off at the top."""
     if image.dtype.kind not in "buif":
         return
     for number, channel in enumerate(sample_values(image)):
@@ -379,12 +410,15 @@ def _intensities(image: Volume) -> Iterator[Finding]:
             )
 
 
-def _attempt(found: list[Finding], kind: FindingKind, act: Callable[[], Any], *remedies: Remedy) -> Any:
-    """What `act` returns; None if it raises the error that would stop training, which is then a finding."""
+def _attempt(findings: list[Finding], kind: FindingKind, act: Callable[[], Any], *remedies: Remedy) -> Any:
+    """Return what `act` returns, or None with a finding.
+
+    That is for the error that would stop training.
+    """
     try:
         return act()
     except LimnError as error:
-        found.append(Finding(kind, True, str(error), remedies))
+        findings.append(Finding(kind, True, str(error), remedies))
         return None
 
 

@@ -1,4 +1,4 @@
-"""What a check-up finds: one sentence each, and what mends it."""
+"""What a check-up finds: one sentence each, and what fixes it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ _OF_PAINT = {"values", "paint", "classes", "few", "slice", "alike", "unlike"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """What mends a finding; the window does it at a click, the command line names its option.
+    """What fixes a finding.
+
+    The window does it at a click, the command line names its option.
 
     Parameters
     ----------
@@ -49,7 +51,7 @@ class Remedy:
 
     @property
     def option(self) -> str | None:
-        """The option of the command line that does it, if one does.
+        """Return the command-line option that does it, if there is one.
 
         Examples
         --------
@@ -85,7 +87,10 @@ class Finding:
 
     @property
     def of_paint(self) -> bool:
-        """Whether it is about what is painted, and may pass as the person paints on."""
+        """Tell whether it is about what is painted.
+
+        Then it may pass as the user paints on.
+        """
         return self.kind in _OF_PAINT
 
     def __str__(self) -> str:
@@ -94,17 +99,17 @@ class Finding:
 
 
 def findings_json(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
-    """Findings as plain dicts."""
+    """Return findings as plain dicts."""
     return [asdict(finding) for finding in findings]
 
 
 @dataclass(frozen=True, slots=True)
 class Found(Warned):
-    """A warning that comes with what mends it."""
+    """A warning that comes with what fixes it."""
 
     finding: Finding
 
     @classmethod
     def of(cls, finding: Finding) -> Found:
-        """The event that tells a finding."""
+        """Make the event that reports a finding."""
         return cls(str(finding), finding)

@@ -1,4 +1,4 @@
-"""The command line: ``napari-limn demo | check | train | predict | next | score | info | journal | diagnose``."""
+"""The command line: ``napari-limn VERB``, with one file a verb."""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 def followed(
     run: Generator[Event, None, Any], args: argparse.Namespace, listen: Callable[[Event], None] | None = None
 ) -> Any:
-    """Drain a run: warnings to stderr, a progress bar where stderr is a terminal; neither where nothing is to be said."""
+    """Run to the end, and show progress in the terminal.
+
+    Warnings to stderr, a progress bar where stderr is a terminal; neither where nothing is to be said.
+    """
     from tqdm import tqdm
 
     from napari_limn.runs import BlockDone, Noted, Warned, drain

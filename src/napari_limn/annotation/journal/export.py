@@ -1,4 +1,4 @@
-"""Painted labels out of the journal or the window into a file of their own, and what a journal tells of itself."""
+"""Painted labels into a file of their own; facts about a journal."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def saving_events(
 
 
 def replay_events(journal: Path, path: Path, *, overwrite: bool = False) -> Generator[Event, None, Path]:
-    """Rebuild the labels of a journal, voxel by voxel, and save them with the names and colours of its classes.
+    """Rebuild the labels of a journal and save them.
+
+    Voxel by voxel, with the names and colours of its classes.
 
     Raises
     ------
@@ -88,7 +90,7 @@ def replay_events(journal: Path, path: Path, *, overwrite: bool = False) -> Gene
 
 
 def journal_info(path: Path) -> dict[str, Any]:
-    """What is in a journal: ``text`` for people, the rest for programs.
+    """Describe a journal: ``text`` for people, the rest for programs.
 
     Raises
     ------
@@ -102,10 +104,10 @@ def journal_info(path: Path) -> dict[str, Any]:
     painted = count_values(Volume(replay(contents), header.axes, path.name))
     span = [_stamp(records[0].time), _stamp(records[-1].time)] if records else []
     torn = path.stat().st_size - contents.whole
-    told = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "nothing"
+    counted = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "nothing"
     lines = [
         f"{path.name}: strokes on {header.image}, {header.axes.names} {' × '.join(map(str, header.shape))}, {header.dtype}",
-        f"{len(records)} records ({told})" + (f", {span[0]} to {span[1]}" if span else ""),
+        f"{len(records)} records ({counted})" + (f", {span[0]} to {span[1]}" if span else ""),
         f"{len(history.done)} to undo, {len(history.undone)} to redo",
         *(
             f"  {_called(v, legend)}: {painted.get(v, 0):,} voxels"

@@ -1,4 +1,7 @@
-"""Label volumes going out, block by block, each voxel once: into an array, an OME-TIFF or an OME-Zarr."""
+"""Label volumes going out, block by block, each voxel once.
+
+Into an array, an OME-TIFF or an OME-Zarr.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ if TYPE_CHECKING:
 
 
 class LabelOutput(Protocol):
-    """Where the labels of a prediction go. Blocks may come in any order and of any extent; together they fill the grid."""
+    """Where the labels of a prediction go.
+
+    Blocks may come in any order and of any extent; together they fill the grid.
+    """
 
     def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
         """Take a block.
@@ -63,25 +69,39 @@ class LabelOutput(Protocol):
         ...
 
     def missing(self, box: Box) -> bool:
-        """Whether a block at `box` has still to be computed: some of its voxels are not on the disk for good."""
+        """Tell whether a block at `box` has still to be computed.
+
+        Then some of its voxels are not on the disk for good.
+        """
         ...
 
     def forget_unfinished(self) -> None:
-        """Drop what is not on the disk for good: every block that :meth:`missing` tells of will be written again."""
+        """Drop what is not on the disk for good.
+
+        Every block that :meth:`missing` reports will be written again.
+        """
         ...
 
     def finish(self) -> Any:
-        """Declare the output complete; returns the array, or the path of the file."""
+        """Declare the output complete.
+
+        Returns the array, or the path of the file.
+        """
         ...
 
     @property
     def held_bytes(self) -> int:
-        """Memory that it takes at most, which counts towards the limit of a run."""
+        """Return the memory that it takes at most.
+
+        It counts towards the limit of a run.
+        """
         ...
 
 
 class ArrayOutput:
-    """Labels into an array in the axes of the image: numpy, or anything that takes slices.
+    """Labels into an array in the axes of the image.
+
+    numpy, or anything that takes slices.
 
     Parameters
     ----------
@@ -97,36 +117,42 @@ class ArrayOutput:
         self.array, self._image, self._there = array, image, there
 
     def place(self, box: Box) -> tuple[slice, ...]:
-        """A box of the TZYX grid as an index of the array."""
+        """Return a box of the grid as an index of the array."""
         at = dict(zip(GRID, slices(box), strict=True))
         return tuple(at[name] for name in self._image.axes.without("C").names)
 
     def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
-        """See :meth:`LabelOutput.write`; an array outlives nothing, so no shard is ever told of."""
+        """Take a block, as :meth:`LabelOutput.write`.
+
+        An array does not outlive the process, so no shard is ever reported.
+        """
         if probabilities is not None:
             raise LimnError("found class probabilities for an array of labels; write an .ome.zarr.")
         self.array[self.place(box)] = self._image.squeezed(labels)
         return []
 
     def missing(self, box: Box) -> bool:
-        """Unless all of it was there from the beginning; an array does not know what is written."""
+        """Tell whether a part of it was not there from the beginning.
+
+        An array does not know what is written.
+        """
         return sum(size_of(overlap(box, other)) for other in self._there) < size_of(box)
 
     def forget_unfinished(self) -> None:
-        """Nothing waits."""
+        """Do nothing: no block waits."""
 
     def finish(self) -> Any:
-        """The array."""
+        """Return the array."""
         return self.array
 
     @property
     def held_bytes(self) -> int:
-        """Of the array, unless it lies on the disk."""
+        """Return the bytes of the array, unless it lies on the disk."""
         return self.array.nbytes if isinstance(self.array, np.ndarray) else 0
 
 
 class FileOutput:
-    """Labels into a file or folder that has its name only when it is complete.
+    """Labels into a file that has its name only when complete.
 
     Attributes
     ----------
@@ -144,7 +170,9 @@ class FileOutput:
 
     @property
     def levels(self) -> tuple[LazyLabels, ...]:
-        """The labels as far as they were written, finest first, in the axes of the image; zeros elsewhere.
+        """Show the labels that were written by now, finest first.
+
+        In the axes of the image; zeros elsewhere.
 
         They may be looked at from any thread while the run goes on, and show a block as soon as it was written, on
         all levels. Once :meth:`finish` was called, open the file instead.
@@ -156,13 +184,18 @@ class FileOutput:
         )
 
     def view(self) -> OutputView:
-        """Describe the output to listeners in another process, which read it from the disk."""
+        """Describe the output to listeners in another process.
+
+        They read it from the disk.
+        """
         path = self.path.absolute()
         geometry = tuple(LevelView(level.shape, level.chunk) for level in self.layout.levels)
         return OutputView(str(path), destination_of(path).labels, self._names, self.layout.dtype, geometry)
 
     def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
-        """See :meth:`LabelOutput.write`. What lies in shards on the disk is ignored: no shard is written twice.
+        """Take a block, as :meth:`LabelOutput.write`.
+
+        What lies in shards on the disk is ignored: no shard is written twice.
 
         Raises
         ------
@@ -170,10 +203,10 @@ class FileOutput:
             If probabilities are missing or not expected, or the disk is full, read-only or forbidden.
         """
         kind, count = self.layout.probabilities, self.layout.classes
-        found = 0 if probabilities is None else len(probabilities)
-        if found != count:
+        given = 0 if probabilities is None else len(probabilities)
+        if given != count:
             raise LimnError(
-                f"{self.path.name}: found probabilities of {found} classes, expected {count}; create the output for them."
+                f"{self.path.name}: found probabilities of {given} classes, expected {count}; create the output for them."
             )
         if tuple(labels.shape) != shape_of(box):
             raise LimnError(
@@ -186,16 +219,16 @@ class FileOutput:
             return self._pyramid.write(box, parts)
 
     def missing(self, box: Box) -> bool:
-        """See :meth:`LabelOutput.missing`."""
+        """Tell whether a block is missing, as :meth:`LabelOutput.missing`."""
         return self._pyramid.missing(box)
 
     def forget_unfinished(self) -> None:
-        """See :meth:`LabelOutput.forget_unfinished`."""
+        """Forget unfinished blocks, as :meth:`LabelOutput.forget_unfinished`."""
         self._pyramid.forget_unfinished()
 
     @property
     def held_bytes(self) -> int:
-        """Of half-filled shards."""
+        """Return the bytes of half-filled shards."""
         return self.layout.buffer_bytes
 
     def finish(self) -> Path:
@@ -216,12 +249,15 @@ class FileOutput:
 
 
 def labels_shape(image: Volume) -> tuple[int, ...]:
-    """Shape of the labels of an image: its own without the channel axis."""
+    """Return the shape of the labels of an image.
+
+    Its own without the channel axis.
+    """
     return tuple(int(n) for n, a in zip(image.data.shape, image.axes.names, strict=True) if a != "C")
 
 
 def in_memory(image: Volume, dtype: Any) -> ArrayOutput:
-    """An output that is a numpy array of zeros."""
+    """Make an output that is a numpy array of zeros."""
     return ArrayOutput(image, np.zeros(labels_shape(image), dtype))
 
 
@@ -235,7 +271,9 @@ def plan_output(
     classes: int = 0,
     order: str = GRID,
 ) -> Layout:
-    """How an output is going to be cut up, and the memory it needs for that; nothing is written.
+    """Plan how an output is cut up; nothing is written.
+
+    And the memory that this needs.
 
     Parameters
     ----------
@@ -288,7 +326,7 @@ def create_output(
     probabilities: Probabilities | None = None,
     order: str = GRID,
 ) -> FileOutput:
-    """Create a label file beside its final name, or go on with one.
+    """Create a label file beside its final name, or resume one.
 
     Parameters
     ----------
@@ -349,12 +387,17 @@ def create_output(
 
 
 def _targets(partial: Path, labels: str, layout: Layout, axes: Axes, *, resume: bool) -> list[Target]:
-    """The arrays of an output: labels, and probabilities if they are asked for."""
-    found = [open_target(partial / labels, layout, axes.names, layout.dtype, resume=resume)]
+    """Open the arrays of an output.
+
+    Labels, and probabilities if they are asked for.
+    """
+    targets = [open_target(partial / labels, layout, axes.names, layout.dtype, resume=resume)]
     if layout.probabilities:
         names, folder = with_channels(axes).names, partial / "probabilities"
-        found.append(open_target(folder, layout, names, layout.probabilities, layout.classes, resume=resume))
-    return found
+        targets.append(
+            open_target(folder, layout, names, layout.probabilities, layout.classes, resume=resume)
+        )
+    return targets
 
 
 def _check_done(path: Path, layout: Layout, done: AbstractSet[int]) -> None:
@@ -374,7 +417,10 @@ def _stored(probabilities: NDArray[Any], kind: str | None) -> NDArray[Any]:
 
 
 def _refuse_small_disk(path: Path, folder: Path, layout: Layout) -> None:
-    """Refuse a disk that will not do even if all compresses well: labels to 2 %, probabilities to 10 % were the best seen."""
+    """Refuse a disk that is too small even if all compresses well.
+
+    Labels to 2 %, probabilities to 10 % were the best seen.
+    """
     voxels = prod(layout.levels[0].shape)
     needed = voxels * np.dtype(layout.dtype).itemsize // 50
     if layout.probabilities:
