@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from napari_limn.errors import LimnError
 from napari_limn.runs import Warned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FindingKind = Literal[
     "shape", "values", "depth", "paint", "classes", "few", "slice",
@@ -113,3 +117,15 @@ class Found(Warned):
     def of(cls, finding: Finding) -> Found:
         """Make the event that reports a finding."""
         return cls(str(finding), finding)
+
+
+def attempt(findings: list[Finding], kind: FindingKind, act: Callable[[], Any], *remedies: Remedy) -> Any:
+    """Return what `act` returns, or None with a finding.
+
+    That is for the error that would stop training.
+    """
+    try:
+        return act()
+    except LimnError as error:
+        findings.append(Finding(kind, True, str(error), remedies))
+        return None
