@@ -48,7 +48,7 @@ def in_parallel(func: Callable[[J], T], jobs: Iterable[J], count: int) -> Iterat
 
 
 class Stopped(Exception):  # noqa: N818
-    """Ends a stage that nobody waits for any more."""
+    """Ends a stage whose items are not wanted any more."""
 
 
 class Prefetch(Generic[T]):
@@ -81,7 +81,7 @@ class Prefetch(Generic[T]):
         self._thread.start()
 
     def check(self) -> None:
-        """Raise :class:`Stopped` once nobody waits any more."""
+        """Raise :class:`Stopped` once the items are not wanted any more."""
         if self._stop.is_set():
             raise Stopped
 

@@ -114,6 +114,6 @@ def _screenshot(out: Path, say: Callable[[str], object]) -> str | None:
     if picture.exists():
         say(f"Screenshot of the window: {picture}")
         return str(picture)
-    say(f"napari could not open a window here ({said[-1]}); everything else is done. To mend it: "
+    say(f"napari could not open a window here ({said[-1]}); everything else is done. To fix it: "
         "python -m napari_limn._napari.system_libraries")  # fmt: skip
     return None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _LOCKED_AT = (1 << 31) - (1 << 16)  # as far as the C library of Windows can name a place
 _TAKEN = (errno.EACCES, errno.EDEADLK, errno.EAGAIN)
 _RESUME = "what was finished stays, and the same command goes on from there"
-_MENDS = {
+_FIXES = {
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "your quota on this disk is used up; make room",
     errno.EROFS: "the disk is read-only; make it writable",
@@ -46,14 +46,14 @@ def disk_faults(path: Path, then: str = _RESUME) -> Iterator[None]:
     Raises
     ------
     LimnError
-        For the faults that a person can mend; any other error passes through.
+        For the faults that a user can fix; any other error passes through.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in _MENDS:
+        if error.errno not in _FIXES:
             raise
-        raise LimnError(f"{path}: {_MENDS[error.errno]}: {then}.") from error
+        raise LimnError(f"{path}: {_FIXES[error.errno]}: {then}.") from error
 
 
 @contextmanager
@@ -147,7 +147,7 @@ def fingerprint(content: bytes) -> str:
 
 
 def is_at(file: io.FileIO, path: Path) -> bool:
-    """Tell whether an open file still has this name.
+    """Return whether an open file still has this name.
 
     As far as can be known: it may have been moved, removed or replaced.
     """

@@ -19,7 +19,7 @@ Preset = Literal["fast", "balanced", "thorough"]
 Probabilities = Literal["uint8", "float16"]
 """How a probability is stored: 255 p rounded, or as it is in half precision."""
 ZeroMeaning = Literal["unlabelled", "background"]
-"""What a 0 in labels means: nobody looked there, or a class of its own."""
+"""What a 0 in labels means: not labelled, or a class of its own."""
 
 
 def described(kind: type[Any]) -> dict[str, str]:
@@ -85,7 +85,7 @@ def from_json(kind: type[T], content: Any) -> T:
     if unknown := sorted(set(content) - set(known)):
         raise LimnError(
             f"{kind.__name__}: found unknown key {', '.join(unknown)}, expected some of {', '.join(known)}; "
-            "mend the spelling, or use the version of napari-limn that wrote it."
+            "correct the spelling, or use the version of napari-limn that wrote it."
         )
     needed = {n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING}
     if missing := sorted(needed - set(content)):

@@ -57,7 +57,7 @@ def checkup(
     known
         Values of the classes of a model that is trained further: corrections may be few, and of one class.
     names
-        What the person calls the values.
+        The user's names of the values.
     shown
         Whether scale and origin of the labels are those on the screen; those of a file that says nothing are not compared.
     paints
@@ -208,7 +208,7 @@ def _intensities(image: Volume) -> Iterator[Finding]:
                 "saturated",
                 False,
                 f"{name}: found {counts[-1] / counts.sum():.0%} of the voxels at the highest value, {values[-1]:g}, expected hardly any; "
-                "nothing can be told apart in there: record it with less exposure, or convert it without cutting off.",
+                "nothing can be distinguished in there: record it with less exposure, or convert it without cutting off.",
             )
 
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 IGNORE = -1
-"""Class index of a voxel that nobody labelled: it takes no part in training or scoring."""
+"""Class index of a voxel without a label: it takes no part in training or scoring."""
 
 MOST = 32
-"""Classes that a person paints, at most; labels with more values number objects."""
+"""Classes that a user paints, at most; labels with more values number objects."""
 
 
-# As people see them who see all colours, and who do not tell red from green: first those of Okabe and Ito (2008) but black, which is
+# As people see them who see all colours, and for whom red and green look alike: first those of Okabe and Ito (2008) but black, which is
 # lost on dark images; then, one by one, the colour that is farthest from all before it and from every grey of an image
 _PALETTE = (
     "E69F00", "56B4E9", "009E73", "F0E442", "0072B2", "D55E00", "CC79A7", "881100",
@@ -184,7 +184,7 @@ def find_classes(
 
 
 def number_objects(values: Iterable[int]) -> bool:
-    """Tell whether values number objects: too many to be classes.
+    """Return whether values number objects: too many to be classes.
 
     The value 0 does not count.
     """

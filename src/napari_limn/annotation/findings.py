@@ -77,11 +77,11 @@ class Finding:
     kind
         What it is about.
     stops
-        Whether nothing can be trained before it is mended; otherwise it is worth knowing.
+        Whether nothing can be trained before it is fixed; otherwise it is worth knowing.
     sentence
-        What was found, what is expected, how to mend it.
+        What was found, what is expected, how to fix it.
     remedies
-        What mends it; any one of them will do.
+        What fixes it; any one of them will do.
     """
 
     kind: FindingKind
@@ -91,7 +91,7 @@ class Finding:
 
     @property
     def of_paint(self) -> bool:
-        """Tell whether it is about what is painted.
+        """Return whether it is about what is painted.
 
         Then it may pass as the user paints on.
         """

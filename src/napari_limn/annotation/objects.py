@@ -133,6 +133,6 @@ def foreground(objects: Volume, dims: int) -> Volume:
     objects
         Where every object has a number of its own.
     dims
-        2 if objects are parted within planes only, 3 if from plane to plane too.
+        2 if objects are separated within planes only, 3 if from plane to plane too.
     """
     return Volume(_Foreground(objects, dims), Axes.of("C" + GRID), objects.name)

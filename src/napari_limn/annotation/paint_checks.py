@@ -94,8 +94,8 @@ def _few(counts: Mapping[int, int], called: Mapping[int, str]) -> Iterator[Findi
             yield Finding(
                 "few",
                 False,
-                f"{called[value]}: found {count} painted voxel{'s' * (count > 1)}, expected about {ENOUGH} to tell it from "
-                "the others; paint a few more strokes of it, in other places.",
+                f"{called[value]}: found {count} painted voxel{'s' * (count > 1)}, expected about {ENOUGH} to distinguish it "
+                "from the others; paint a few more strokes of it, in other places.",
                 (Remedy(action="select", value=value),) if value else (),
             )
 
@@ -166,7 +166,7 @@ def _around(place: NDArray[Any], grid: tuple[int, ...]) -> Box:
 
 
 def _is_flat(part: NDArray[Any], box: Box, place: NDArray[Any]) -> bool:
-    """Tell whether the image is constant around a place.
+    """Return whether the image is constant around a place.
 
     Or no number there.
     """

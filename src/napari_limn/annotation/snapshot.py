@@ -62,7 +62,7 @@ class Snapshot:
         self._marks: deque[Box] = deque()  # noted by the thread that paints
         self._dirty: list[Box] = []  # taken from there, and not yet copied
 
-    # ---- where the person paints ---------------------------------------------------------------------------------
+    # ---- where the user paints -----------------------------------------------------------------------------------
     def mark(self, box: Box) -> None:
         """Note that something may have changed in a box.
 
@@ -76,11 +76,11 @@ class Snapshot:
 
     # ---- where the model is trained ------------------------------------------------------------------------------
     def changed(self) -> bool:
-        """Tell whether the paint has changed since the latest :meth:`take`.
+        """Return whether the paint has changed since the latest :meth:`take`.
 
         Where it was marked, or where there ever was some.
 
-        The latter notices what nobody marks, such as undo.
+        The latter notices what is not marked, such as undo.
         """
         data = self._data
         if data is not self._taken:

@@ -39,7 +39,7 @@ def _check(args: argparse.Namespace) -> dict[str, Any]:
     lines = [f"{'stops training' if f.stops else 'worth knowing'}: {f}" for f in findings]
     stops = any(f.stops for f in findings)
     return {
-        "text": "\n".join(lines or [f"{args.labels.name}: nothing to mend; ready to train."]),
+        "text": "\n".join(lines or [f"{args.labels.name}: no problem found; ready to train."]),
         "exit": int(stops),
         "stops": stops,
         "findings": findings_json(findings),

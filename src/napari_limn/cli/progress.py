@@ -30,7 +30,7 @@ def followed(
         bar_format="{l_bar}{bar}| {elapsed} {postfix}",
     ) as bar:
 
-        def hear(event: Event) -> None:
+        def on_event(event: Event) -> None:
             match event:
                 case Warned(message) | Noted(message):
                     if not args.quiet:
@@ -45,4 +45,4 @@ def followed(
             if listen is not None:
                 listen(event)
 
-        return drain(run, hear)
+        return drain(run, on_event)

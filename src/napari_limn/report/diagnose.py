@@ -173,7 +173,7 @@ def _version(package: str) -> str | None:
 
 
 def _has_manifest() -> bool:
-    """Tell whether napari can find the plugin.
+    """Return whether napari can find the plugin.
 
     The entry point is installed, and the manifest that it names.
     """

@@ -112,7 +112,7 @@ class Axes:
 
         In the unit of X, if lengths are given in several; 1 where there is no Z.
 
-        Voxels are as deep as wide along an axis that nobody gave a size, see :meth:`lacks_size`.
+        Voxels are as deep as wide along an axis without a size, see :meth:`lacks_size`.
         """
         z, y, x = (self._size(a) if a in self.names else 1.0 for a in "ZYX")
         return z, y, x
@@ -127,9 +127,9 @@ class Axes:
         return size * CENTIMETRES[own] / CENTIMETRES[unit]
 
     def lacks_size(self, name: str) -> bool:
-        """Tell whether the axis `name` has no size, while X has one.
+        """Return whether the axis `name` has no size, while X has one.
 
-        Such an axis is there, and nobody gave it more than 1 pixel.
+        Such an axis is there, and its voxels are 1 pixel.
 
         Examples
         --------
@@ -198,7 +198,7 @@ def resolve_names(declared: str, shape: tuple[int, ...], asked: str | None = Non
         Letters as tifffile writes them; S (samples) counts as channel, unknown letters (I, Q, …) take the free
         names of T and Z, the last one Z.
     asked
-        The person's own word, for example from ``--axes``.
+        The user's own word, for example from ``--axes``.
     """
     if asked is not None:
         names = check_names(asked.upper())

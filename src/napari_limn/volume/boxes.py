@@ -85,7 +85,7 @@ def overlap(one: Box, other: Box) -> Box:
 
 
 def contains(outer: Box, inner: Box) -> bool:
-    """Tell whether `inner` lies in `outer` completely."""
+    """Return whether `inner` lies in `outer` completely."""
     return all(a <= c <= d <= b for (a, b), (c, d) in zip(outer, inner, strict=True))
 
 

@@ -95,13 +95,13 @@ def _numbered(first: Path) -> Iterator[Path]:
 
 
 def _is_empty(path: Path) -> bool:
-    """Tell whether a journal holds no whole line.
+    """Return whether a journal holds no whole line.
 
     It may hold what a crash left of its first.
     """
     try:
         return path.stat().st_size < _FIRST_LINE and b"\n" not in path.read_bytes()
-    except OSError:  # somebody else's, which whoever reads it says
+    except OSError:  # of another user, which is said where it is read
         return False
 
 

@@ -38,7 +38,7 @@ VERSION = 1
 SUFFIX = ".strokes.jsonl"
 
 RecordKind = Literal["base", "stroke", "undo", "redo", "edit", "replace", "saved", "classes"]
-"""What a person did: `base` is what a layer held before its first stroke, `replace` a whole new array, `edit` anything else."""
+"""What the user did: `base` is what a layer held before its first stroke, `replace` a whole new array, `edit` anything else."""
 
 _CRC = len(b',"crc":"00000000"}\n')
 
@@ -54,7 +54,7 @@ class Header:
     path
         Of its file; empty where it has none.
     identity
-        What tells an image without a file from others of its name; else empty.
+        What distinguishes an image without a file from others of its name; else empty.
     layer
         Name of the labels layer.
     shape, dtype
@@ -90,7 +90,7 @@ class Record:
     time
         When, in seconds since 1970.
     kind
-        What the person did.
+        What the user did.
     change
         Which voxels, from which value to which.
     of
@@ -148,7 +148,7 @@ class Contents:
     def legend(self) -> Legend:
         """Return the table of classes as it was last.
 
-        Empty if nobody named or coloured any.
+        Empty if none was named or coloured.
         """
         return next((r.legend for r in reversed(self.records) if r.legend is not None), Legend())
 
@@ -180,7 +180,7 @@ def replay(contents: Contents, most: int | None = None) -> PaintStore:
         for place, old, new in record.change.portions(store.shape, store.dtype):
             if not np.array_equal(place.get(store), old):
                 raise LimnError(
-                    f"the journal says in record {record.number} that labels were what they were not before it; "
+                    f"record {record.number} of the journal begins with other labels than those before it left; "
                     "it is damaged, take a copy of it from a backup."
                 )
             place.put(store, new)

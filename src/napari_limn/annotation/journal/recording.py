@@ -1,6 +1,6 @@
 """Recording a labels layer: what was painted, undone and redone.
 
-A layer tells what a stroke changed, but not that it was undone, nor that somebody wrote into its array. A recording
+A layer reports what a stroke changed, but not that it was undone, nor that a program wrote into its array. A recording
 therefore keeps what the journal says the labels are, and whatever differs from that when it looks is written down, so that
 the replayed journal is the layer, voxel by voxel, whatever happened to it.
 """
@@ -42,7 +42,7 @@ class Recording:
     Parameters
     ----------
     begin
-        Makes the journal; called with the first record, so that a layer that nobody paints on leaves no file.
+        Makes the journal; called with the first record, so that a layer without paint leaves no file.
     base
         What the array holds now; it is written down with the first record.
 
@@ -51,7 +51,7 @@ class Recording:
     known
         The labels that a replay of the journal gives.
     legend
-        The table of classes; of a layer that nobody paints on it is not written down.
+        The table of classes; of a layer without paint it is not written down.
     trouble
         The sentence of a disk that refuses; empty if all is written.
     """
@@ -89,16 +89,16 @@ class Recording:
 
     @property
     def safe(self) -> bool:
-        """Tell whether all that was reported is on the disk itself."""
+        """Return whether all that was reported is on the disk itself."""
         if self.journal is None:
             return not self.strokes
         return not self._pending and self.journal.synced == self.journal.count
 
     def holds(self, data: Any) -> bool:
-        """Tell whether data, of whatever type, are what a replay gives."""
+        """Return whether data, of whatever type, are what a replay gives."""
         return tuple(data.shape) == self.known.shape and not difference(self.known, data).size
 
-    # ---- told ----------------------------------------------------------------------------------------------------
+    # ---- reported -------------------------------------------------------------------------------------------------
     def painted(self, parts: Sequence[StrokePiece]) -> None:
         """Write down a stroke that consists of `parts`, in their order.
 
@@ -112,7 +112,7 @@ class Recording:
         )
         if change.size:
             self._undoable_in_layer.append(self._write_down("stroke", change))
-        elif self.history.done:  # found out while the brush was down; the layer can undo it all the same
+        elif self.history.done:  # noticed while the brush was down; the layer can undo it all the same
             self._undoable_in_layer.append(self.history.done[-1])
 
     def _painted_in(self, cell: Box, parts: Sequence[StrokePiece]) -> Change:
@@ -150,7 +150,7 @@ class Recording:
             self._take("saved", Change.joined([]), note=path)
             self.write()
 
-    # ---- found out -----------------------------------------------------------------------------------------------
+    # ---- noticed -------------------------------------------------------------------------------------------------
     def look(self, data: Any) -> None:
         """Look for an undo or redo of the layer's own; cheap.
 
@@ -170,7 +170,7 @@ class Recording:
             self.audit(data)
 
     def _turned(self, data: Any, kind: RecordKind, record: Record) -> bool:
-        """Tell whether a record was undone or redone.
+        """Return whether a record was undone or redone.
 
         If so, it is written down.
         """
@@ -183,7 +183,7 @@ class Recording:
         return True
 
     def _differs(self, data: Any, change: Change) -> bool:
-        """Tell whether data differ from what is known at `change`.
+        """Return whether data differ from what is known at `change`.
 
         Of large ones the ends and middles of runs are enough.
         """
@@ -212,7 +212,7 @@ class Recording:
         return stack[-1] if stack else None
 
     def undoable_in_layer(self, record: Record) -> bool:
-        """Tell whether the layer itself may undo or redo this record."""
+        """Return whether the layer itself may undo or redo this record."""
         return record in self._undoable_in_layer
 
     def turn(self, kind: Literal["undo", "redo"], data: Any) -> None:
@@ -271,7 +271,7 @@ class Recording:
     def close(self) -> None:
         """End the recording, when everything is on the disk.
 
-        Of a layer that nobody painted on nothing is.
+        Of a layer without paint nothing is.
         """
         if self.journal is not None or any(record.kind != "base" for record in self._pending):
             self.write()

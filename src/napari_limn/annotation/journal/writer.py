@@ -132,7 +132,7 @@ class Journal:
             self._wake.wait()
             self._wake.clear()
             closing, count = self._closing, self.count
-            with suppress(OSError):  # the next record tries again; the status tells how many are on the disk
+            with suppress(OSError):  # the next record tries again; the status shows how many are on the disk
                 os.fsync(self._file.fileno())
                 self.synced = count
 

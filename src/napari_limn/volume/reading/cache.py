@@ -26,7 +26,7 @@ class _Window:
     def __init__(self, volume: Volume, box: Box) -> None:
         self.shape, self.dtype = (volume.channels, *volume.grid), volume.dtype
         self._volume, self._box = volume, box
-        self._kept = volume.read(box).copy()  # the person may go on painting
+        self._kept = volume.read(box).copy()  # the user may go on painting
 
     def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
         box = tuple((s.start, s.stop) for s in index[1:])

@@ -46,9 +46,7 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
         declared, known_units = _declared(image, levels[0].ndim)
         names = resolve_names(declared, levels[0].shape, axes)
         sizes, places = _transform(image, len(names))
-        units = tuple(
-            unit or "pixel" for unit in known_units
-        )  # numbers in a unit that nobody knows say nothing
+        units = tuple(unit or "pixel" for unit in known_units)  # numbers in an unknown unit say nothing
         scale = tuple(size if unit else 1.0 for size, unit in zip(sizes, known_units, strict=True))
         translate = tuple(place if unit else 0.0 for place, unit in zip(places, known_units, strict=True))
         frame = Axes(names, scale, units, translate)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIXES = (".zarr",)
 _METADATA = ("zarr.json", ".zarray", ".zattrs")
-_SEEN = (1, 1, 256, 256)  # voxels of an image without a file that tell it from others
+_SEEN = (1, 1, 256, 256)  # voxels of an image without a file that distinguish it from others
 
 
 def open_volume(source: Any, axes: str | Axes | None = None) -> Volume:
@@ -97,7 +97,7 @@ def places_of(volume: Volume) -> Iterator[Path]:
     if volume.path is not None:
         yield volume.path
         if volume.path.suffix.lower() in TIFF_SUFFIXES and volume.path.is_file():
-            with suppress(LimnError):  # somebody else may be able to read it
+            with suppress(LimnError):  # another program may be able to read it
                 yield from files_of(volume.path)
     for level in (volume.data, *volume.levels):
         if isinstance(level, zarr.Array) and isinstance(level.store, LocalStore):

@@ -132,7 +132,7 @@ def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, n
     if level.dataoffset is not None and not _in_one_file(tif, level):
         # tifffile takes planes of several files for one piece when their offsets happen to continue each other
         raise LimnError(
-            f"{path.name}: planes of this OME-TIFF set cannot be told apart by file; save it as one file."
+            f"{path.name}: planes of this OME-TIFF set cannot be assigned to files; save it as one file."
         )
     if level.dataoffset is not None and page.is_memmappable:
         dtype = np.dtype(level.dtype).newbyteorder(tif.byteorder)
@@ -141,7 +141,7 @@ def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, n
 
 
 def _in_one_file(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries) -> bool:
-    """Tell whether all pages lie in this file.
+    """Return whether all pages lie in this file.
 
     The offsets of an OME-TIFF set do not say in which file they count.
     """

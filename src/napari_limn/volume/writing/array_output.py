@@ -44,7 +44,7 @@ class LabelOutput(Protocol):
         ...
 
     def missing(self, box: Box) -> bool:
-        """Tell whether a block at `box` has still to be computed.
+        """Return whether a block at `box` has still to be computed.
 
         Then some of its voxels are not on the disk for good.
         """
@@ -107,7 +107,7 @@ class ArrayOutput:
         return []
 
     def missing(self, box: Box) -> bool:
-        """Tell whether a part of it was not there from the beginning.
+        """Return whether a part of it was not there from the beginning.
 
         An array does not know what is written.
         """

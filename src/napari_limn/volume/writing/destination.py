@@ -144,7 +144,7 @@ def refuse_replacing(path: Path, image: Volume) -> None:
 
 
 def _lies_in(path: Path, outer: Path) -> bool:
-    """Tell whether a path is another or lies in it.
+    """Return whether a path is another or lies in it.
 
     The files decide, which may have several names.
     """

@@ -116,7 +116,7 @@ class FileOutput:
             return self._pyramid.write(box, parts)
 
     def missing(self, box: Box) -> bool:
-        """Tell whether a block is missing, as :meth:`LabelOutput.missing`."""
+        """Return whether a block is missing, as :meth:`LabelOutput.missing`."""
         return self._pyramid.missing(box)
 
     def forget_unfinished(self) -> None:
@@ -227,7 +227,7 @@ def create_output(
     overwrite
         Whether `path` may exist; it is replaced when the new one is complete.
     done
-        Shards that :meth:`FileOutput.write` told of in an earlier run of the same `plan_output`; empty to start anew.
+        Shards that :meth:`FileOutput.write` reported in an earlier run of the same `plan_output`; empty to start anew.
     probabilities
         Whether to keep a probability for each class, and in which type; OME-Zarr only.
     order

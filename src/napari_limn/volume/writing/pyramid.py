@@ -169,7 +169,7 @@ class Pyramid:
         return pieces
 
     def missing(self, box: Box) -> bool:
-        """Tell whether a voxel of a box is not on disk.
+        """Return whether a voxel of a box is not on disk.
 
         The box is one of level 0.
         """
@@ -180,7 +180,7 @@ class Pyramid:
 
         As the next run would: all other blocks are to come again.
 
-        Where memory ran out amid a shard, nobody knows which coarser ones got their part of it.
+        Where memory ran out amid a shard, it is not known which coarser ones got their part of it.
         """
         self._done = [set(self._reported), *(set() for _ in self._levels[1:])]
         self._open = [{} for _ in self._levels]
@@ -217,7 +217,7 @@ class Pyramid:
             return given
         if number not in opened:
             shape = shape_of(region)
-            fresh = [np.zeros((t.channels, *shape), t.dtype) for t in self._targets]  # someone may look
+            fresh = [np.zeros((t.channels, *shape), t.dtype) for t in self._targets]  # a viewer may look
             opened[number] = _Buffer(fresh, size_of(region))
         buffer = opened[number]
         inside = within(common, region)

@@ -75,7 +75,7 @@ class OutputView:
 
         Zeros elsewhere.
 
-        Nothing is read before somebody asks for voxels. Shards that wait in the memory of the process that writes are not seen.
+        Nothing is read before voxels are asked for. Shards that wait in the memory of the process that writes are not seen.
         """
         return tuple(
             LazyLabels(

@@ -108,7 +108,7 @@ def _create(
     shape, shards, chunks = _cuts(level, names, channels)
     return group.create_array(
         name, shape=shape, shards=shards, chunks=chunks, dtype=dtype, fill_value=0, dimension_names=list(names.lower()),
-        compressors=ZstdCodec(checksum=True),  # damage is told when a chunk is read, not shown as labels
+        compressors=ZstdCodec(checksum=True),  # damage is reported when a chunk is read, not shown as labels
     )  # fmt: skip
 
 
