@@ -121,20 +121,20 @@ def _plain(kind: type[Event]) -> _Form:
     """
 
     def pack(event: Event) -> tuple[dict[str, Any], bytes | None]:
-        return {name: _said(value) for name, value in to_json(event).items()}, None
+        return {name: _as_text(value) for name, value in to_json(event).items()}, None
 
     def unpack(header: dict[str, Any], _: bytes | None) -> Event:
         hints = typing.get_type_hints(kind)
-        return from_json(kind, {n: _heard(v) if hints.get(n) is float else v for n, v in header.items()})
+        return from_json(kind, {n: _number_of(v) if hints.get(n) is float else v for n, v in header.items()})
 
     return _Form(pack, unpack)
 
 
-def _said(value: Any) -> Any:
+def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _heard(value: Any) -> Any:
+def _number_of(value: Any) -> Any:
     return float(value) if isinstance(value, str) and value in _NOT_FINITE else value
 
 

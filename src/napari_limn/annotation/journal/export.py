@@ -110,7 +110,7 @@ def journal_info(path: Path) -> dict[str, Any]:
         f"{len(records)} records ({counted})" + (f", {span[0]} to {span[1]}" if span else ""),
         f"{len(history.done)} to undo, {len(history.undone)} to redo",
         *(
-            f"  {_called(v, legend)}: {painted.get(v, 0):,} voxels"
+            f"  {_title_of(v, legend)}: {painted.get(v, 0):,} voxels"
             for v in sorted({*painted, *legend.values})
         ),
         *(["  0 means background"] if legend.zero == "background" else []),
@@ -124,7 +124,7 @@ def journal_info(path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _called(value: int, legend: Legend) -> str:
+def _title_of(value: int, legend: Legend) -> str:
     name = legend.names.get(value, default_name(value))
     return f"value {value}" if name == default_name(value) else f"value {value}, “{name}”"
 

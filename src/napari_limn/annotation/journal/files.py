@@ -75,12 +75,12 @@ def begin_journal(header: Header) -> Journal:
     beside, own = journal_paths(header)
     if beside != own and os.access(beside.parent, os.W_OK):
         with suppress(LimnError, OSError):  # a disk that refuses after all
-            return _begin(beside, header)
+            return _begin_first(beside, header)
     _make(own.parent)
-    return _begin(own, header)
+    return _begin_first(own, header)
 
 
-def _begin(first: Path, header: Header) -> Journal:
+def _begin_first(first: Path, header: Header) -> Journal:
     for path in _numbered(first):
         if not path.exists() or _is_empty(path):
             return Journal.create(path, header)

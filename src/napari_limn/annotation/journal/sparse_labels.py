@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SIDE = 128  # voxels of a chunk along Y and X: a brush meets few of them, and a plane has not too many
-_AT_ONCE = (
-    1 << 20
-)  # voxels up to which an index gives an array, and above it a part that is read when asked for
+# voxels up to which an index gives an array. Larger parts are read when asked for: napari asks for `data[0].dtype` at each touch of the
+# brush
+_AT_ONCE = 1 << 20
 _READABLE = 4 << 30  # bytes that are put into one array at most
 
 

@@ -1,4 +1,4 @@
-"""What every output of labels can do; the output that is an array."""
+"""What every output of labels can do, and the output in memory."""
 
 from __future__ import annotations
 

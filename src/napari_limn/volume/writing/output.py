@@ -72,7 +72,8 @@ class FileOutput:
         In the axes of the image; zeros elsewhere.
 
         They may be looked at from any thread while the run goes on, and show a block as soon as it was written, on
-        all levels. Once :meth:`finish` was called, open the file instead.
+        all levels. Once :meth:`finish` was called, open the file instead. Shards that are not complete yet are read from
+        their buffers: coarse shards are complete late, and a view from afar would stay empty until the end.
         """
         dtype = np.dtype(self.layout.dtype)
         return tuple(

@@ -199,12 +199,12 @@ class Pyramid:
     def _put(self, level: int, box: Box, parts: Parts) -> list[int]:
         finished = []
         for number in self._levels[level].touching(box):
-            if number not in self._done[level] and (whole := self._gather(level, number, box, parts)):
+            if number not in self._done[level] and (whole := self._collect(level, number, box, parts)):
                 self._flush(level, number, whole)
                 finished.append(number)
         return finished
 
-    def _gather(self, level: int, number: int, box: Box, parts: Parts) -> Parts | None:
+    def _collect(self, level: int, number: int, box: Box, parts: Parts) -> Parts | None:
         """Put what a box gives into the shard.
 
         Returns the shard if it is whole now.
