@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from napari_limn.events import Event
     from napari_limn.model import Model
+    from napari_limn.specs import DeviceName
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.volume import Volume
 
@@ -74,12 +75,13 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
             f"{args.start}: found {given} with --from, expected one of the two: a model that is trained further keeps its network; leave "
             "out --from for a new one."
         )
-    run = training_events(images, [labels for _, labels in pairs], _train_spec(args), model=start)
+    asked = _train_spec(args)
+    run = training_events(images, [labels for _, labels in pairs], asked, model=start)
     model, stopped = _best_of(run, args)
     model.save(args.out)
     spec = model.spec
     if not spec.network.tile_exact and not args.quiet:
-        sys.stderr.write(f"napari-limn: {_seams(model, images[0])}\n")
+        sys.stderr.write(f"napari-limn: {_seams(model, images[0], asked.device)}\n")
     score = "not scored" if spec.score is None else f"held-out IoU {spec.score:.3f}"
     return {
         "text": f"{'Stopped; best so far: ' if stopped else ''}{args.out}: {model!r}, {spec.steps} steps, {score}",
@@ -112,7 +114,7 @@ def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
         pass
 
 
-def _seams(model: Model, image: Volume) -> str:
+def _seams(model: Model, image: Volume, device: DeviceName) -> str:
     """Describe the seams of a model whose tiles are not exact.
 
     Or say why it takes no image so small.
@@ -120,7 +122,7 @@ def _seams(model: Model, image: Volume) -> str:
     from napari_limn.inference.pipeline import certificate
 
     try:
-        difference = certificate(model, image)
+        difference = certificate(model, image, device)
     except LimnError as error:
         return str(error)
     norm = model.spec.network.norm

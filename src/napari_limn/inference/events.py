@@ -34,9 +34,9 @@ class Writing(Event):
 
 @dataclass(frozen=True, slots=True)
 class Viewing(Event):
-    """What is predicted for the view goes into `array`.
+    """What is predicted for the view goes into `array` from now on.
 
-    In the axes of the image, from now on; 0 is not predicted yet.
+    It has the axes of the image; 0 is not predicted yet.
     """
 
     array: Any

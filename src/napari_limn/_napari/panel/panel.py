@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_limn._napari.layers.layers import MADE_BY, being_renamed
+from napari_limn._napari.layers.layers import being_renamed, is_made_here
 from napari_limn._napari.panel.docking import DockPlace, is_closed, window_of
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.panel.keyboard import operable, skipping
@@ -195,7 +195,7 @@ class Panel(QWidget):
     def layers(self, kind: type[Layer]) -> list[Layer]:
         """Layers of a kind, the topmost first; what a person opened or painted before what was made here."""
         found = [layer for layer in reversed(self.viewer.layers) if type(layer) is kind]
-        return sorted(found, key=lambda layer: MADE_BY in layer.metadata)
+        return sorted(found, key=is_made_here)
 
     def chosen_images(self, image: Any, channels: Any) -> list[Image]:
         """The image layer and the further channels, these in the order of the layer list.
@@ -381,7 +381,7 @@ def _offer_anew(choice: ComboBox | Select) -> None:
 
 def _is_made(one: Any) -> bool:
     """Whether what a choice offers is a layer that was made here."""
-    return MADE_BY in getattr(one, "metadata", ())
+    return is_made_here(one)
 
 
 def _warm_up() -> None:

@@ -9,11 +9,12 @@ from napari.layers import Labels, Shapes
 
 from napari_limn._napari.layers.camera import look_at, rectangle
 from napari_limn._napari.layers.class_table import names_of, set_legend
-from napari_limn._napari.layers.layers import MADE_BY, empty_labels, painted_look, placement, volume_of
+from napari_limn._napari.layers.facts import LayerFacts
+from napari_limn._napari.layers.layers import empty_labels, painted_look, placement, volume_of
 from napari_limn.annotation.classes import default_name
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
-from napari_limn.evaluation.audit import SUFFIX, Audit, estimate, joint_counts
+from napari_limn.evaluation.audit import AUDIT_SUFFIX, Audit, estimate, joint_counts
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import shape_of, slices
 
@@ -54,7 +55,7 @@ class AuditView:
         self, viewer: ViewerModel, layer: Labels, frame: Frame, beside: Path | None, names: dict[int, str]
     ) -> None:
         self.viewer, self.layer, self.frame, self._names = viewer, layer, frame, names
-        self.path = beside and beside.with_name(f"{beside.name}.{frame.digest}{SUFFIX}")
+        self.path = beside and beside.with_name(f"{beside.name}.{frame.digest}{AUDIT_SUFFIX}")
         self.audit = Audit.load(self.path, frame) if self.path else Audit(frame.digest)
         self._volume = volume_of(layer)
         self._axes = self._volume.axes.names
@@ -113,7 +114,7 @@ class AuditView:
         box = self.frame.box(self.patch)
         found = true = self._found(box)
         if [np.count_nonzero(found == value) for value in self.frame.values] != [
-            *self.frame.found[self.patch]
+            *self.frame.counts[self.patch]
         ]:
             raise LimnError(
                 "the labels in the box are not those that the audit began with; undo what was painted on them and press Correct, "
@@ -158,7 +159,7 @@ class AuditView:
 
     def _say(self, counts: Any) -> None:
         if self.patch is not None:
-            audit = self.audit.said(self.patch, counts)
+            audit = self.audit.with_verdict(self.patch, counts)
             if self.path is not None:  # a verdict that cannot be kept does not count
                 audit.save(self.path)
             self.audit = audit
@@ -193,7 +194,9 @@ class AuditView:
         zero: ZeroMeaning = "background" if 0 in values else "unlabelled"
         set_legend(layer, Legend.of(values, self.names, painted_look(self.layer, values), zero))
         if layer.selected_label not in values and self.patch is not None:
-            counts = np.where(values, self.frame.found[self.patch], 0)  # background is no paint to begin with
+            counts = np.where(
+                values, self.frame.counts[self.patch], 0
+            )  # background is no paint to begin with
             layer.selected_label = max(zip(counts.tolist(), values, strict=True))[1]
 
     def _layer_of_corrections(self) -> Labels:
@@ -202,7 +205,7 @@ class AuditView:
                 empty_labels(self._volume, self._volume.dtype),
                 name=f"{self.layer.name} corrected",
                 colormap=self.layer.colormap,
-                metadata={MADE_BY: {"audit": self.frame.digest}},
+                metadata=LayerFacts(audit=self.frame.digest).to_metadata(),
                 **placement(self.layer, self._volume),
             )
             self.viewer.add_layer(self.corrections)

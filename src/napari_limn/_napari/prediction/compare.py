@@ -20,8 +20,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_limn._napari.layers.class_table import names_of, predicted_layers
+from napari_limn._napari.layers.facts import LayerFacts, facts_of
 from napari_limn._napari.layers.layers import (
-    MADE_BY,
     being_renamed,
     colormap,
     is_untouched,
@@ -272,8 +272,8 @@ class CompareWidget(QWidget):
 def keep(layer: Labels) -> None:
     """Name a prediction after its model, so that the next prediction of its image does not replace it."""
     if is_untouched(layer):
-        made = layer.metadata[MADE_BY]
-        layer.name = f"{made['image']} {made['kind']} ({made['model']})"
+        facts = facts_of(layer)
+        layer.name = f"{facts.image} {facts.kind} ({facts.model})"
 
 
 def _image_of(viewer: ViewerModel, prediction: Labels) -> list[Image]:
@@ -284,7 +284,8 @@ def _image_of(viewer: ViewerModel, prediction: Labels) -> list[Image]:
 
 def _name_of_image(prediction: Labels) -> str:
     """Name of the image that a prediction was made of; of one that was painted on meanwhile, its own."""
-    return str(prediction.metadata.get(MADE_BY, {}).get("image", prediction.name))
+    facts = facts_of(prediction)
+    return facts.image if facts.is_prediction and facts.image is not None else prediction.name
 
 
 def _pair_among(
@@ -327,9 +328,9 @@ def difference_layer(first: Labels, second: Labels) -> Labels:
     colors = painted_look(second, names)
     if pair.zero:
         names, colors = {**names, pair.zero: names.get(0, "background")}, {**colors, pair.zero: _GREY}
-    look = named({value: name for value, name in names.items() if value})
+    facts = LayerFacts(difference=(first.name, second.name))
+    look = named({value: name for value, name in names.items() if value}, facts)
     look["features"]["class"][0] = "the same"
-    look["metadata"][MADE_BY] = {"difference": [first.name, second.name]}
     place = {what: getattr(second, what) for what in _PLACEMENT}
     name = f"{_name_of_image(second)} difference"
     return Labels(**shown(pair.difference()), name=name, colormap=colormap(colors), **look, **place)

@@ -10,6 +10,7 @@ from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit, LineEdit
 from napari.layers import Image, Labels
 
+from napari_limn._napari.layers.facts import facts_of, note
 from napari_limn._napari.layers.layers import (
     empty_labels,
     image_volume,
@@ -40,11 +41,9 @@ if TYPE_CHECKING:
 
     from napari_limn.inference.measured.certificate import Certificate
     from napari_limn.model import Model
+    from napari_limn.specs import DeviceName
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
-
-UNFINISHED = "napari-limn unfinished"
-"""Key in the metadata of predictions that did not come to their end; painting on them makes them no more whole."""
 
 
 class PredictWidget(Panel):
@@ -101,11 +100,11 @@ class PredictWidget(Panel):
     # ---- the run -------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Label the image chosen, in memory or into a file."""
-        from napari_limn.inference.pipeline import check_fit
+        from napari_limn.inference.pipeline import check_image
 
         images, model, volume = self._chosen()
         spec = PredictSpec(memory=self.memory.value, precision=self.precision.value, device=self.device)
-        check_fit(model, volume)
+        check_image(model, volume)
         classes = model.spec.classes
         self._names = volume.axes.without("C").names
         self._add = partial(
@@ -149,7 +148,7 @@ class PredictWidget(Panel):
         """Show the last blocks."""
         self._open_to_paint()
         if result is not None and self.layer is not None:
-            self.layer.metadata.pop(UNFINISHED, None)
+            note(self.layer, unfinished=False)
         if self._follower is not None:
             self._follower.refresh()
         self.say(
@@ -181,15 +180,15 @@ class PredictWidget(Panel):
         if self.layer is None:  # it was there already
             note_file(self._show(**file_data(self._path, self._names)), self._path)
         for layer in self.viewer.layers:  # one that was kept of a run before shows its part no more
-            if UNFINISHED in layer.metadata and shows_file(layer, self._path):
+            if facts_of(layer).unfinished and shows_file(layer, self._path):
                 show_file(layer, self._path, self._names)
-                del layer.metadata[UNFINISHED]
+                note(layer, unfinished=False)
         self.say(f"Done: {self._path}")
 
     def _show(self, **what: Any) -> Labels:
         journals_of(self, self.viewer)  # who corrects it with the brush loses nothing
         layer = self.layer = self._add(**what)
-        layer.metadata[UNFINISHED] = True
+        note(layer, unfinished=True)  # painting on it makes it no more whole
         self._follower = LayerRefresher(self.viewer, layer, self._names, self)
         return layer
 
@@ -208,7 +207,7 @@ class PredictWidget(Panel):
         _, model, volume = self._chosen()
         self.seams.clear()
         self.say("Checking seams …")
-        self.run(_certifying(model, volume), self._checked)
+        self.run(_certifying(model, volume, self.device), self._checked)
         self.progress.setRange(0, 0)  # nobody knows how long
 
     def _checked(self, found: Certificate | None) -> None:
@@ -242,9 +241,9 @@ def _writing(
     return prediction_events(model, volume, path, spec, overwrite=overwrite)
 
 
-def _certifying(model: Model, volume: Volume) -> Generator[Event, None, Certificate]:
+def _certifying(model: Model, volume: Volume, device: DeviceName) -> Generator[Event, None, Certificate]:
     """The same as ``napari-limn info MODEL --certify IMAGE``."""
     from napari_limn.inference.pipeline import certificate
 
     yield Working()
-    return certificate(model, volume)
+    return certificate(model, volume, device)

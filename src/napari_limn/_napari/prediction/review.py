@@ -11,8 +11,8 @@ from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_limn._napari.layers.camera import look_at
 from napari_limn._napari.layers.class_table import chosen_strokes, names_of, predicted_layers
+from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.layers.layers import (
-    MADE_BY,
     empty_labels,
     image_volume,
     insert_unchosen,
@@ -30,7 +30,6 @@ from napari_limn._napari.layers.refresh import LayerRefresher
 from napari_limn._napari.panel.models import SHELF
 from napari_limn._napari.panel.panel import Panel
 from napari_limn._napari.prediction.auditing import AuditView
-from napari_limn._napari.prediction.predict import UNFINISHED
 from napari_limn.annotation.journal.files import writable
 from napari_limn.annotation.strokes import find_paint
 from napari_limn.errors import LimnError
@@ -110,11 +109,11 @@ class ReviewWidget(Panel):
     # ---- where next ----------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Compute how unsure the model is of every voxel."""
-        from napari_limn.inference.pipeline import check_fit
+        from napari_limn.inference.pipeline import check_image
 
         layers = self.chosen_images(self.image, self.channels)
         model, volume = SHELF[self.model.value], image_volume(layers)
-        check_fit(model, volume)
+        check_image(model, volume)
         strokes = self.labels.value
         if strokes is not None and not is_painted(
             strokes
@@ -186,7 +185,7 @@ class ReviewWidget(Panel):
         layer = self.prediction.value
         if layer is None:
             raise LimnError("there are no labels to audit; predict first.")
-        if UNFINISHED in layer.metadata:  # blocks that never came might pass for background
+        if facts_of(layer).unfinished:  # blocks that never came might pass for background
             raise LimnError(
                 f"{layer.name}: found a prediction that did not come to its end, expected a whole one; let Predict run to its "
                 "end, then press Audit."
@@ -256,8 +255,8 @@ class ReviewWidget(Panel):
 
     def _predictions(self) -> list[Labels]:
         """Labels layers, what was predicted first; not what else was made here, nor a preview that goes on changing."""
-        predicted = [x for x in predicted_layers(self.viewer) if x.metadata[MADE_BY].get("kind") != "live"]
-        return predicted + [x for x in self.layers(Labels) if MADE_BY not in x.metadata]
+        predicted = [x for x in predicted_layers(self.viewer) if facts_of(x).kind != "live"]
+        return predicted + [x for x in self.layers(Labels) if is_painted(x)]
 
     def _beside(self, layer: Labels) -> Path | None:
         """The file that an audit is kept beside: that of the image which was predicted, else of the one chosen."""
@@ -268,13 +267,14 @@ class ReviewWidget(Panel):
 
     def _classes(self, layer: Labels) -> Classes | None:
         """The classes of the model that made a prediction, if it is on the shelf."""
-        name = layer.metadata.get(MADE_BY, {}).get("model")
+        name = facts_of(layer).model or ""
         return SHELF[name].spec.classes if name in SHELF.names else None
 
     def _values(self, layer: Labels) -> tuple[int, ...] | None:
         """Values of the classes of a prediction: those that it names, else those of its model; None where nobody knows."""
-        made = layer.metadata.get(MADE_BY, {})
-        if "model" in made and (names := names_of(layer)):  # a model of that name may have others meanwhile
+        if facts_of(layer).is_prediction and (
+            names := names_of(layer)
+        ):  # a model of that name may have others meanwhile
             return tuple(names)
         classes = self._classes(layer)
         return None if classes is None else classes.values

@@ -17,7 +17,7 @@ from napari_limn.durable import remove, unfinished
 from napari_limn.runs import BlockDone
 from napari_limn.volume.boxes import blocks, count_blocks
 from napari_limn.volume.volume import Volume
-from napari_limn.volume.writing.output import create_output
+from napari_limn.volume.writing.output import create_output, plan_output
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -56,7 +56,8 @@ def saving_events(
     values = sorted(count_values(labels))
     palette = {v: (colors or {}).get(v, default_color(v)) for v in values}
     called = {v: (names or {}).get(v, default_name(v)) for v in values}
-    output = create_output(path, labels, labels.dtype, _BLOCK, palette, called, overwrite=overwrite)
+    layout = plan_output(path, labels, labels.dtype, _BLOCK)
+    output = create_output(layout, path, labels, palette, called, overwrite=overwrite)
     began, shard, done = perf_counter(), output.layout.levels[0].shard, False
     total = count_blocks(labels.grid, shard)
     try:

@@ -156,16 +156,26 @@ def plan_output(
     classes: int = 0,
     order: str = GRID,
 ) -> Layout:
-    """Plan how an output is cut up; nothing is written.
+    """Decide how an output is cut up, and how much memory that takes.
 
-    And the memory that this needs.
+    Nothing is written.
 
     Parameters
     ----------
-    path, image, dtype, block, probabilities, order
-        As of :func:`create_output`.
+    path
+        Ends in ``.tif``, ``.tiff`` or ``.zarr``; or ``IMAGE.ome.zarr/labels/NAME``, for labels inside that image.
+    image
+        Gives extent, axes, voxel size and units.
+    dtype
+        Integer type of a label.
+    block
+        Extent (T, Z, Y, X) of the blocks that are planned. Others work too, with more memory.
+    probabilities
+        Whether to keep a probability for each class, and in which type; OME-Zarr only.
     classes
         Number of classes; counts only where probabilities are written.
+    order
+        Axes of the raster in which blocks come, the outermost loop first.
 
     Raises
     ------
@@ -187,63 +197,49 @@ def plan_output(
         raise LimnError(
             f"{path.name}: found class probabilities asked for, expected a name that ends in .ome.zarr for them."
         )
-    axes = stored_axes(image)
     if destination.kind == "tiff":
         refuse_unfit_tiff(path, image, dtype)
     name = np.dtype(dtype).name
     sizes = [np.dtype(dtype).itemsize] + classes * [np.dtype(probabilities or "uint8").itemsize]
     levels, buffers = make_layout(
-        image.grid, block, axes.spacing, sizes, order=order, tile=TILE if destination.kind == "tiff" else None, count=destination.levels
+        image.grid, block, stored_axes(image).spacing, sizes, order=order,
+        tile=TILE if destination.kind == "tiff" else None, count=destination.levels,
     )  # fmt: skip
     return Layout(levels, name, probabilities, classes, buffers)
 
 
 def create_output(
+    layout: Layout,
     path: Path,
     image: Volume,
-    dtype: Any,
-    block: Sequence[int],
     colors: Mapping[int, RGBA],
     names: Mapping[int, str],
     *,
     overwrite: bool = False,
     done: AbstractSet[int] = frozenset(),
-    probabilities: Probabilities | None = None,
-    order: str = GRID,
 ) -> FileOutput:
     """Create a label file beside its final name, or resume one.
 
     Parameters
     ----------
-    path
-        Ends in ``.tif``, ``.tiff`` or ``.zarr``; or ``IMAGE.ome.zarr/labels/NAME``, for labels inside that image.
-    image
-        Gives extent, axes, voxel size and units.
-    dtype
-        Integer type of a label.
-    block
-        Extent (T, Z, Y, X) of the blocks that are planned. Others work too, with more memory.
+    layout
+        Of :func:`plan_output` for this path and image.
+    path, image
+        As of :func:`plan_output`.
     colors, names
         Of the label values; saved in the file. With probabilities, channel k is the k-th of `names`.
     overwrite
         Whether `path` may exist; it is replaced when the new one is complete.
     done
-        Shards that :meth:`FileOutput.write` reported in an earlier run of the same `plan_output`; empty to start anew.
-    probabilities
-        Whether to keep a probability for each class, and in which type; OME-Zarr only.
-    order
-        Axes of the raster in which blocks come, the outermost loop first.
+        Shards that :meth:`FileOutput.write` reported in an earlier run with the same layout; empty to start anew.
 
     Raises
     ------
     LimnError
         If the file exists and `overwrite` is not set, there is no such folder, nothing to resume, or too little disk;
-        and as :func:`plan_output` and :func:`~napari_limn.volume.writing.destination.refuse_misplaced`.
+        and as of :func:`~napari_limn.volume.writing.destination.refuse_misplaced`.
     """
     refuse_misplaced(path, image)
-    layout = plan_output(
-        path, image, dtype, block, probabilities=probabilities, classes=len(names), order=order
-    )
     destination, axes = destination_of(path), stored_axes(image)
     refuse_existing(path, overwrite=overwrite)
     if not destination.folder.is_dir():
