@@ -67,6 +67,13 @@ def _no_strokes_of_tests_in_the_home_folder(tmp_path_factory):
         yield
 
 
+@pytest.fixture
+def small_classifier(monkeypatch):
+    """Fit pixel classifiers with fewer trees and steps, where it does not matter how good they are."""
+    for name, value in {"_TREES": 20, "_STEPS": 80, "_STEPS_ON": 40}.items():
+        monkeypatch.setattr(f"napari_limn.training.first_answer.fit.{name}", value)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images with ground truth."""
