@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QLineEdit, QScrollArea
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec, samples
 from napari_limn._napari.layers.samples import painted_sem
-from napari_limn._napari.panel.models import SHELF
-from napari_limn._napari.training.train import NEW
+from napari_limn._napari.panel.session import shared_models
+from napari_limn._napari.training.train_view import NEW
 from napari_limn.errors import LimnError
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import whole
@@ -112,7 +112,7 @@ def test_stop_answers_at_once_and_keeps_the_best_model(hand):
 def test_a_run_that_gives_no_model_leaves_the_one_before_to_be_saved(hand, tmp_path):
     open_sample(hand)
     train = hand.open_widget("Train")
-    train.model, train.name = shelved(), "untrained"
+    train.controller.model, train.controller.name = shelved(), "untrained"
     lonely = np.zeros_like(hand.viewer.layers[-1].data)
     lonely[10:20, 10:20] = 1
     hand.viewer.add_labels(lonely, name="lonely")
@@ -147,7 +147,7 @@ def test_cancel_keeps_finished_blocks(hand, big_prediction):
     predict = hand.open_widget("Predict")
     big_prediction(hand, predict)
     hand.press("limn-predict-start")
-    hand.qtbot.waitUntil(lambda: predict.progress.value() > 0, timeout=60_000)
+    hand.qtbot.waitUntil(lambda: predict.run_box.progress.value() > 0, timeout=60_000)
     assert not predict.layer.editable, "the next block would cover paint"
     hand.press("limn-predict-cancel")
     hand.wait_idle(predict, 5)
@@ -166,7 +166,7 @@ def test_a_prediction_that_breaks_can_be_painted_on_afterwards(hand, big_predict
         raise LimnError("the image is gone.")
 
     def break_off():
-        if predict.progress.value() > 0:
+        if predict.run_box.progress.value() > 0:
             monkeypatch.setattr("napari_limn.volume.writing.output.ArrayOutput.write", breaking)
             return True
         return False
@@ -255,13 +255,13 @@ def shelved(name="untrained", width=4):
     """An untrained model, on the shelf."""
     spec = ModelSpec(network=UNetSpec(width=width), classes=Classes((1, 2)))
     model = Model(spec, UNet(spec.network).eval())
-    SHELF.put(name, model)
+    shared_models().put(name, model)
     return model
 
 
 def test_the_dialog_asks_before_a_model_is_replaced_however_its_name_was_typed(hand, tmp_path):
     train = hand.open_widget("Train")
-    train.model, train.name = shelved(), "untrained"
+    train.controller.model, train.controller.name = shelved(), "untrained"
     precious = tmp_path / "axons.limn"
     precious.write_bytes(b"precious")
 
@@ -289,13 +289,13 @@ def test_a_name_that_was_taken_while_a_model_was_trained_is_not_taken_from_it(ha
     hand.viewer.add_image(np.zeros((64, 64), np.uint8), name="cells")
     hand.viewer.add_labels(np.zeros((64, 64), np.uint8))
     train = hand.open_widget("Train")
-    train._chosen()  # a run begins
+    train.controller.begin()  # a run begins
     loaded, made = shelved("cells model"), shelved("made")
-    train._keep(made)
-    train._keep(made)
-    assert SHELF.names == ["cells model 2", "made", "cells model"]
-    assert SHELF["cells model"] is loaded
-    assert SHELF[train.name].network is made.network
+    train.controller.keep(made)
+    train.controller.keep(made)
+    assert shared_models().names == ["cells model 2", "made", "cells model"]
+    assert shared_models()["cells model"] is loaded
+    assert shared_models()[train.name].network is made.network
 
 
 def test_the_controls_have_the_names_that_contributing_lists(hand):
