@@ -11,7 +11,14 @@ import torch
 from fake_box import new_session
 
 from napari_limn._napari.panel.choices import in_channel_order, kept_choice
-from napari_limn._napari.panel.session import FewerThreads, Previews, Session, Shared, session_of, shared_models
+from napari_limn._napari.panel.session import (
+    FewerThreads,
+    Previews,
+    Session,
+    Shared,
+    session_of,
+    shared_models,
+)
 from napari_limn.errors import LimnError
 
 

@@ -379,7 +379,9 @@ def test_a_check_of_the_layers_leaves_what_was_said_of_paint(train, view):
 
 
 def test_diagnose_offers_its_text(train, box, monkeypatch):
-    monkeypatch.setattr("napari_limn.report.diagnose.diagnose", lambda device: f"self-test on {device}: passed")
+    monkeypatch.setattr(
+        "napari_limn.report.diagnose.diagnose", lambda device: f"self-test on {device}: passed"
+    )
     train.diagnose("cpu")
     assert box.said == ["Looking at the machine …"]
     box.finish()

@@ -15,8 +15,8 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea, QWidget
 
 from napari_limn._napari.panel.keyboard import controls
-from napari_limn._napari.panel.session import shared_models
 from napari_limn._napari.panel.preferences import preferred
+from napari_limn._napari.panel.session import shared_models
 from napari_limn._napari.panel.status import _clock
 from napari_limn._napari.prediction.predict import PredictWidget
 from napari_limn._napari.training.remedies import caption, fix_layers

@@ -61,32 +61,6 @@ def test_channels_come_in_the_order_of_the_layer_list_whenever_a_form_was_opened
         assert form.form.chosen_images(form.image, form.channels) == [first, second, third]
 
 
-def test_channels_in_another_order_than_in_training_are_told_of(qtbot, viewer):
-    first, second, third = images(viewer, "c0", "c1", "c2")
-    train, predict = opened(qtbot, viewer, TrainWidget), opened(qtbot, viewer, PredictWidget)
-    viewer.add_labels(np.zeros((64, 64), np.uint8))
-    train.image.value, train.channels.value = first, [second, third]
-    train.controller.begin()
-    train.controller.keep(model := untrained(3))
-    shared_models().put("of other images", model, ["a", "b", "c"])
-    predict.run_box.run = lambda *_: predict.run_box.say("Planning …")
-    for name, image, further, told in (
-        (train.name, first, [second, third], ""),
-        (
-            train.name,
-            second,
-            [first, third],
-            "found the channels c1, c0, c2, expected c0, c1, c2 as in training",
-        ),
-        ("of other images", second, [first, third], ""),
-    ):
-        predict.run_box.forget_notes()
-        predict.model.value, predict.image.value, predict.channels.value = name, image, further
-        predict.controller.start()
-        assert predict.run_box.status.text().removeprefix("Planning …").strip().startswith(told)
-        assert bool(predict.run_box._notes) == bool(told)
-
-
 def test_strokes_take_the_place_of_a_prediction_that_was_chosen_for_want_of_them(qtbot, viewer):
     train = opened(qtbot, viewer, TrainWidget)
     (image,) = images(viewer, "a")
@@ -159,22 +133,6 @@ def test_a_model_of_another_window_is_offered_and_not_chosen(qtbot, viewer):
     assert [panel.origin.value for panel in panels] == ["dropped"] * 2
 
 
-def test_what_start_from_shows_can_be_saved_from_any_panel(qtbot, viewer, tmp_path):
-    empty = opened(qtbot, viewer, TrainWidget)
-    assert not empty.save_button.isEnabled()
-    for name, width in (("first", 4), ("second", 8)):
-        spec = ModelSpec(network=UNetSpec(width=width), classes=Classes((1, 2)))
-        shared_models().put(name, Model(spec, UNet(spec.network).eval()))
-    assert empty.save_button.isEnabled()
-    train = opened(qtbot, viewer, TrainWidget)
-    assert train.save_button.isEnabled()
-    train.origin.value = "first"
-    train.save(tmp_path / "saved")
-    assert Model.load(tmp_path / "saved.limn").spec.network.width == 4
-    train.origin.value = NEW
-    assert not train.save_button.isEnabled()
-
-
 def test_what_was_said_of_paint_goes_with_the_layer(qtbot, viewer):
     train = opened(qtbot, viewer, TrainWidget)
     images(viewer, "a")
@@ -185,19 +143,6 @@ def test_what_was_said_of_paint_goes_with_the_layer(qtbot, viewer):
     assert len(train.findings.shown) == 2
     train.labels.value = viewer.layers["t"]
     assert [f.kind for f in train.findings.shown] == ["axes"]
-
-
-def test_live_on_labels_of_other_axes_is_refused_in_a_sentence(qtbot, viewer):
-    train = opened(qtbot, viewer, TrainWidget)
-    for depth in (4, 1):
-        stack = viewer.add_image(np.zeros((depth, 64, 64), np.uint8), name="stack")
-        plane = viewer.add_labels(np.zeros((64, 64), np.uint8), name="plane")
-        with pytest.raises(LimnError, match="paint on a labels layer made for this image"):
-            train.controller.go_live()
-        assert not train.live.value
-        assert train.job is None
-        for layer in (stack, plane):
-            viewer.layers.remove(layer)
 
 
 def test_an_error_is_not_covered_by_the_stop_that_came_with_it(qtbot, viewer):

@@ -207,7 +207,9 @@ def test_renamed_layers_a_second_viewer_and_another_slice_do_not_matter(hand, li
     steps = len(live.curve.losses)
     hand.qtbot.waitUntil(lambda: len(live.curve.losses) > steps, timeout=30_000)
     assert layer in hand.viewer.layers
-    assert live.live_run.controller.field[3][1] - live.live_run.controller.field[3][0] < 240, "the camera was not followed"
+    assert live.live_run.controller.field[3][1] - live.live_run.controller.field[3][0] < 240, (
+        "the camera was not followed"
+    )
     hand.viewer.layers.remove("picture")
     hand.wait_idle(live, 10)
     assert "“picture” was removed" in live.run_box.status.text()
