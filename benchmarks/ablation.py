@@ -2,7 +2,7 @@
 
     python benchmarks/ablation.py STROKES.py DATA [--sets NAME …] [--percent 0.5] [--seeds 2] [--steps 300]
                                   [--only NAME …] [--as-long] [-o ablation.json]
-    python benchmarks/ablation.py --table ablation.json
+    python benchmarks/ablation.py --table benchmarks/results/ablation.json
 
 Files as in learning.py. Mean IoU over the whole painted image, of the network alone and of what is shown: nothing is shown that held-out
 strokes do not prefer, so a bad choice shows in the first of the two. With ``--as-long`` a choice whose steps are cheaper gets more of them.
@@ -78,17 +78,17 @@ def warmed(begun: float) -> float:
 
 
 PARTS: dict[str, tuple[str, Any]] = {  # what no spec says
-    "weights not averaged": ("napari_limn.training.run._EMA", 0.0),
+    "weights not averaged": ("napari_limn.training.learner._EMA", 0.0),
     "gradients not clipped": ("torch.nn.utils.clip_grad_norm_", lambda *_: None),
     "rate constant": (
-        "napari_limn.training.run._schedule",
+        "napari_limn.training.learner._schedule",
         lambda done, begun: warmed(begun),
     ),
     "rate falls in the last third": (
-        "napari_limn.training.run._schedule",
+        "napari_limn.training.learner._schedule",
         lambda done, begun: warmed(begun) * min(1.0, 3 * (1 - done)),
     ),
-    "no warm-up": ("napari_limn.training.run._WARM_UP", 1e-6),
+    "no warm-up": ("napari_limn.training.learner._WARM_UP", 1e-6),
     "classifier and network count the same": ("napari_limn.training.selection._TOGETHER", 0.5),
     "classes by their paint, not in turn": ("napari_limn.training.data.patches.PatchSampler.draw", by_paint),
 }

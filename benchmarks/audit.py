@@ -73,7 +73,7 @@ def coverage(
         audit = Audit(frame.digest, seed)
         while audit.judged < patches and (patch := audit.drawn(frame)[1]) is not None:
             at = slices(frame.box(patch))
-            audit = audit.said(patch, joint_counts(found[at], true[at], frame.values))
+            audit = audit.with_verdict(patch, joint_counts(found[at], true[at], frame.values))
         limits.append([(e.low, e.high) for e in estimate(frame, audit).values()])
     low, high = np.moveaxis(np.array(limits), -1, 0)
     held = ((low <= np.array(dice) + 1e-9) & (high >= np.array(dice) - 1e-9)).mean(0)

@@ -19,6 +19,7 @@ from napari_limn import samples
 from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.losses import masked_loss
+from napari_limn.training.resolve import resolve
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.trainer import initial_model
 
@@ -36,23 +37,24 @@ def ratio(preset: str, rounds: int) -> tuple[float, float]:
     """Seconds of a step, and of forward and backward alone."""
     spec = limn.TrainSpec(preset=preset)
     painted = collect_training_data(samples.PAINTED.image, samples.PAINTED.strokes, spec, None, {}, {})
-    start = initial_model(spec, painted, None)
-    data = TrainingSet(painted, start.spec.network, spec)
-    run = TrainingRun(start, spec, data)
+    image, classes = painted.images[0], painted.classes
+    resolved = resolve(spec, image, classes)
+    data, device = TrainingSet(painted, resolved), resolved.device
+    run = TrainingRun(initial_model(resolved, image, classes, None), resolved, data)
     learning = run.learning()
-    while not run.steps:  # from then on there are soft targets
+    while not run.budget.steps:  # from then on there are soft targets
         next(learning)
     learning.close()
-    batch = data.batch().to(run.device)
+    batch = data.batch().to(device)
 
     def bare() -> None:
-        with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bfloat16):
-            logits = run.network.convolved(batch.images)
+        with torch.autocast(device.type, torch.bfloat16, enabled=resolved.bfloat16):
+            logits = run.learner.network.convolved(batch.images)
         masked_loss("cross_entropy", logits, batch.targets).backward()
 
     steps, bares = [], []
     for _ in range(rounds + 2):
-        steps.append(timed(run._step))
+        steps.append(timed(lambda: run.learner.step(data.batch().to(device))))
         bares.append(timed(bare))
     return median(steps[2:]), median(bares[2:])
 

@@ -65,7 +65,7 @@ class Prefetch(Generic[T]):
 
     Examples
     --------
-    >>> with Ahead(lambda check: iter("abc")) as letters:
+    >>> with Prefetch(lambda check: iter("abc")) as letters:
     ...     "".join(letters)
     'abc'
     """

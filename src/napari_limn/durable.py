@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from napari_limn.errors import LimnError
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+    import msvcrt
+else:
     import fcntl
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+_LOCKED_AT = (1 << 31) - (1 << 16)  # as far as the C library of Windows can name a place
+_TAKEN = (errno.EACCES, errno.EDEADLK, errno.EAGAIN)
 _RESUME = "what was finished stays, and the same command goes on from there"
 _MENDS = {
     errno.ENOSPC: "the disk is full; make room",
@@ -57,21 +61,55 @@ def on_failure(undo: Callable[[], object]) -> Iterator[None]:
 
 
 def open_alone(path: Path) -> io.FileIO | None:
-    """A file, made if there is none, open for reading and writing and for nobody else; None if somebody has it."""
+    """Open a file for reading and writing, with a lock; None if another writer has it.
+
+    The file is made if there is none. Where a file system has no locks, several writers are not noticed.
+    """
     while True:
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644), "r+b", 0)
-        if sys.platform == "win32":
-            return file  # two writers of one file are not noticed there
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(file):
             file.close()
             return None
-        except OSError:
-            return file  # a file system without locks
         if is_at(file, path):
             return file
         file.close()  # it was replaced while we waited for it
+
+
+def _locked(file: io.FileIO) -> bool:
+    """Lock an open file for this writer; False if another one has it. Closing the file gives the lock back."""
+    if sys.platform == "win32":
+        return lock_byte(file, msvcrt.locking, msvcrt.LK_NBLCK)
+    else:  # noqa: RET505 - mypy looks at one branch a system
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            pass
+        return True
+
+
+def lock_byte(file: io.FileIO, locking: Callable[[int, int, int], object], mode: int) -> bool:
+    """Lock one byte of a file, far behind its end, as Windows does; False if another writer has it.
+
+    What is locked there cannot be read by others either, so it is no byte that a file has. The system's function comes in from
+    outside, so that this is tested on other systems; it has not been run on Windows.
+
+    Parameters
+    ----------
+    file
+        The file, which stands at its beginning afterwards.
+    locking, mode
+        ``msvcrt.locking`` and its mode for one try; it locks from where the file stands.
+    """
+    file.seek(_LOCKED_AT)
+    try:
+        locking(file.fileno(), mode, 1)
+    except OSError as error:  # of a file system without locks it is another one
+        return error.errno not in _TAKEN
+    finally:
+        file.seek(0)
+    return True
 
 
 def state_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""A model: a network, its weights, and all that is needed to apply it, in one file without pickled code."""
+"""A model: network, weights and all else, in one file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT = "napari-limn model"
 FORMAT_VERSION = 1
-SUFFIX = ".limn"
+MODEL_SUFFIX = ".limn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,21 +71,24 @@ class ModelSpec:
             )
 
     def spacing_warnings(self, volume: Volume) -> list[str]:
-        """Whether voxels of an image have another size than those of training, a sentence each; of lengths only, in whatever unit."""
+        """Say that voxels of an image have another size.
+
+        Another than those of training; one sentence each. Only lengths are compared, in any unit.
+        """
         unit, spacing = volume.axes.units[volume.axes.names.index("X")], volume.axes.spacing
         if unit not in CENTIMETRES or self.unit not in CENTIMETRES:
             return []
-        found = []
+        warnings = []
         same = CENTIMETRES[self.unit] / CENTIMETRES[unit]
         for axis, what in ((2, "pixels are {} wide"), (0, "planes are {} apart")):
             ratio = spacing[axis] / (own := self.spacing[axis] * same)
             if (axis == 2 or self.network.ndim == 3) and not 2 / 3 < ratio < 1.5:
                 size = what.format(f"{spacing[axis]:.3g} {unit}")
                 looks = "smaller" if ratio > 1 else "larger"
-                found.append(
+                warnings.append(
                     f"{volume.name}: {size}, the model was trained at {own:.3g}; structures look {looks} to it."
                 )
-        return found
+        return warnings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,13 +175,14 @@ class Model:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the spec and the weights."""
+        """Give the SHA-256 of the spec and the weights."""
         return _digest(self.network.state_dict(), to_json(self.spec)) or ""
 
     def pruned(self, depth: int) -> Model:
-        """The model of a nested, supervised network cut down to a smaller depth, as if it had been trained so.
+        """Cut a nested, supervised network down to a smaller depth.
 
-        Each depth has a head of its own, which only needs the nodes up to there (arXiv:1807.10165, section 3.3).
+        The model is as if it had been trained so. Each depth has a head of its own, which only needs the nodes up to there
+        (arXiv:1807.10165, section 3.3).
 
         Raises
         ------
@@ -197,14 +201,14 @@ class Model:
         return Model(replace(self.spec, network=smaller.spec), smaller.train(self.network.training))
 
     def with_legend(self, legend: Legend) -> Model:
-        """The same model, its classes with the names and colours of a legend."""
+        """Give the model with the names and colours of a legend."""
         classes = self.spec.classes.with_legend(legend.names, legend.colors)
         return (
             self if classes == self.spec.classes else replace(self, spec=replace(self.spec, classes=classes))
         )
 
     def copy(self) -> Model:
-        """A model whose weights are its own."""
+        """Make a model whose weights are its own."""
         return Model(self.spec, deepcopy(self.network))
 
 
@@ -216,10 +220,13 @@ _UNREADABLE = (
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The content of a model file, or one sentence about what it is instead."""
+    """Read the content of a model file.
+
+    Or say in one sentence what it is instead.
+    """
     if not path.is_file():
         raise LimnError(f"{path}: there is no such model file; check the spelling.")
-    expected = f"expected a {SUFFIX} model file written by napari-limn"
+    expected = f"expected a {MODEL_SUFFIX} model file written by napari-limn"
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError:
@@ -234,12 +241,15 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _digest(weights: Any, spec: Any) -> str | None:
-    """SHA-256 over the spec and over names, types and bytes of the weights; None if these are no tensors by name."""
+    """Compute the SHA-256 of spec and weights.
+
+    Of names, types and bytes of the weights. None if these are no tensors by name.
+    """
     if not isinstance(weights, dict) or not all(isinstance(t, torch.Tensor) for t in weights.values()):
         return None
-    found = hashlib.sha256(json.dumps(spec, sort_keys=True, default=repr).encode())
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True, default=repr).encode())
     for name in sorted(weights, key=str):
         tensor = weights[name].detach().cpu().contiguous()
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        found.update(tensor.numpy().tobytes())
-    return found.hexdigest()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_limn.annotation.classes import RGBA
+    from napari_limn.volume.volume import RGBA
 
 DATA = Path(__file__).parent / "data"
 NAMES = {1: "background", 2: "axon", 3: "myelin"}

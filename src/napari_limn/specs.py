@@ -12,8 +12,14 @@ from napari_limn.errors import LimnError
 
 T = TypeVar("T")
 
+# what can be chosen in the window, on the command line and in a spec alike
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Preset = Literal["fast", "balanced", "thorough"]
+Probabilities = Literal["uint8", "float16"]
+"""How a probability is stored: 255 p rounded, or as it is in half precision."""
+ZeroMeaning = Literal["unlabelled", "background"]
+"""What a 0 in labels means: nobody looked there, or a class of its own."""
 
 
 def described(kind: type[Any]) -> dict[str, str]:

@@ -303,7 +303,7 @@ def test_a_bug_keeps_its_traceback(files, monkeypatch):
 
 
 def test_interrupting_training_saves_the_best_model(capsys, files, monkeypatch):
-    from napari_limn import cli, events
+    from napari_limn import cli, events, runs
 
     def interrupted(run, listen):
         for event in run:
@@ -311,7 +311,7 @@ def test_interrupting_training_saves_the_best_model(capsys, files, monkeypatch):
             if isinstance(event, events.Improved):
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(events, "drain", interrupted)
+    monkeypatch.setattr(runs, "drain", interrupted)
     code, said, _ = train(capsys, files)
     assert code == cli.INTERRUPTED
     assert Model.load(said["model"]).spec.classes.values == (3, 7)

@@ -257,7 +257,7 @@ def test_an_audit_ends_when_every_patch_was_seen(review, view, box):
         review.accept()
         seen += 1
     assert box.status == "Every patch was seen; this is the score of the whole image."
-    assert seen == len(audit.progress.frame.found)
+    assert seen == len(audit.progress.frame.counts)
     assert audit.closed
 
 

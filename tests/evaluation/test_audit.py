@@ -16,10 +16,10 @@ from napari_limn.evaluation.audit import (
     Audit,
     Estimate,
     Frame,
+    choose_patch,
     estimate,
     frame_of,
     joint_counts,
-    patch_size,
 )
 from napari_limn.volume.boxes import blocks, slices
 from napari_limn.volume.volume import Volume
@@ -59,17 +59,17 @@ def answered(frame, truth, labels, seed, asked):
         if patch is None:
             break
         index = slices(frame.box(patch))
-        audit = audit.said(patch, joint_counts(grid_labels[index], grid_truth[index], frame.values))
+        audit = audit.with_verdict(patch, joint_counts(grid_labels[index], grid_truth[index], frame.values))
     return audit
 
 
 def test_the_frame_counts_every_voxel_once():
     _, labels = scene(shape=(150, 331))
     frame = frame_of(Volume.of(labels), VALUES)
-    assert frame.found.sum() == labels.size
+    assert frame.counts.sum() == labels.size
     boxes = list(blocks(frame.grid, frame.size))
-    assert [frame.box(n) for n in range(len(frame.found))] == boxes
-    for box, row in zip(boxes, frame.found, strict=True):
+    assert [frame.box(n) for n in range(len(frame.counts))] == boxes
+    for box, row in zip(boxes, frame.counts, strict=True):
         part = labels.reshape(frame.grid)[slices(box)]
         assert row.tolist() == [(part == v).sum() for v in VALUES]
     assert frame_of(Volume.of(labels)).digest == frame.digest
@@ -79,16 +79,16 @@ def test_the_frame_counts_every_voxel_once():
     ("grid", "side"), [((1, 1, 1000, 900), 64), ((1, 1, 256, 256), 32), ((1, 50, 70, 70), 64)]
 )
 def test_patches_are_smaller_in_small_images(grid, side):
-    assert patch_size(grid) == (1, 1, side, side)
+    assert choose_patch(grid) == (1, 1, side, side)
 
 
 def test_a_patch_is_drawn_as_often_as_its_probability_says():
     _, labels = scene(shape=(192, 192))
     frame = frame_of(Volume.of(labels), VALUES)
-    drawn = np.bincount([patch for _, patch in islice(frame.draws(3), 60_000)], minlength=len(frame.found))
-    expected = (frame.found / frame.found.sum(0)).mean(1)
+    drawn = np.bincount([patch for _, patch in islice(frame.draws(3), 60_000)], minlength=len(frame.counts))
+    expected = (frame.counts / frame.counts.sum(0)).mean(1)
     np.testing.assert_allclose(drawn / 60_000, expected, atol=0.004)
-    assert drawn[frame.found[:, 2] > 0].sum() > 0.3 * 60_000, "the rare class is hardly seen"
+    assert drawn[frame.counts[:, 2] > 0].sum() > 0.3 * 60_000, "the rare class is hardly seen"
 
 
 def test_weighted_counts_are_right_on_average():
@@ -115,7 +115,7 @@ def test_an_audit_of_everything_is_exact():
     truth, labels = scene(shape=(100, 90))
     frame = frame_of(Volume.of(labels), VALUES)
     audit = answered(frame, truth, labels, 0, 10_000)
-    assert audit.judged == len(frame.found)
+    assert audit.judged == len(frame.counts)
     for value, found in estimate(frame, audit).items():
         assert found.low == found.value == found.high == pytest.approx(true_dice(truth, labels)[value])
 
@@ -143,7 +143,7 @@ def test_limits_hold_the_value_and_stay_within_0_and_1(seed, count, skipped):
             break
         at = slices(frame.box(patch))
         both = labels.reshape(frame.grid)[at], truth.reshape(frame.grid)[at]
-        audit = audit.said(patch, None if skip else joint_counts(*both, VALUES))
+        audit = audit.with_verdict(patch, None if skip else joint_counts(*both, VALUES))
     for found in estimate(frame, audit).values():
         assert 0 <= found.low <= found.value <= found.high <= 1
         assert 0 <= found.iou.low <= found.iou.value <= found.iou.high <= found.high
@@ -161,7 +161,7 @@ def test_a_skipped_patch_is_not_asked_for_again():
     frame = frame_of(Volume.of(labels), VALUES)
     audit = answered(frame, truth, labels, 0, 6)
     _, patch = audit.drawn(frame)
-    after = audit.said(patch, None)
+    after = audit.with_verdict(patch, None)
     assert after.judged == audit.judged
     assert after.drawn(frame)[1] not in {v.patch for v in after.verdicts}
     assert all(drawn != patch for _, drawn in after.drawn(frame)[0])
@@ -170,11 +170,11 @@ def test_a_skipped_patch_is_not_asked_for_again():
 def test_an_audit_of_everything_but_a_skipped_patch_still_says_what_it_found():
     truth, labels = scene(shape=(120, 130))
     frame = frame_of(Volume.of(labels), VALUES)
-    count = len(frame.found)
+    count = len(frame.counts)
     audit = answered(frame, truth, labels, 0, count - 1)
     _, last = audit.drawn(frame)
-    before, after = estimate(frame, audit), estimate(frame, audit.said(last, None))
-    assert audit.said(last, None).drawn(frame)[1] is None
+    before, after = estimate(frame, audit), estimate(frame, audit.with_verdict(last, None))
+    assert audit.with_verdict(last, None).drawn(frame)[1] is None
     assert before.keys() == after.keys() != set()
     assert all(abs(before[value].value - after[value].value) < 0.05 for value in before)
 

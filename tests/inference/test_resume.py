@@ -15,7 +15,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from napari_limn.inference.ledger import Ledger
-from napari_limn.volume import shards
+from napari_limn.volume.writing import layout as shards
 from napari_limn.volume.boxes import blocks, slices
 from napari_limn.volume.writing.output import create_output, plan_output
 from napari_limn.volume.volume import Volume
@@ -26,7 +26,7 @@ labels = np.random.default_rng(0).integers(0, 9, (1, 12, 40, 40)).astype("u1")
 image, block = Volume.of(np.zeros(labels.shape[1:])), (1, 2, 10, 10)
 layout = plan_output(path, image, "u1", block)
 with Ledger.open(path, layout.summary) as ledger:
-    output = create_output(path, image, "u1", block, {}, {}, done=ledger.done)
+    output = create_output(layout, path, image, {}, {}, done=ledger.done)
     for box in blocks(labels.shape, block):
         if output.missing(box):
             ledger.add(output.write(box, labels[slices(box)]))

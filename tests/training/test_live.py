@@ -15,8 +15,9 @@ from napari_limn.annotation.snapshot import Snapshot
 from napari_limn.events import Improved, LabelsChanged, Scored, Step, Waiting, Warned, Working
 from napari_limn.model import Model
 from napari_limn.network.spec import PixelSpec, UNetSpec
+from napari_limn.training import learner
 from napari_limn.training import live as module
-from napari_limn.training import run as loop
+from napari_limn.training.first_answer import answer
 from napari_limn.training.live import live_events
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
@@ -109,8 +110,8 @@ def test_the_budget_begins_anew_and_the_rate_does_not_warm_up_again():
         done = [e.done for e in take(events, Waiting) if isinstance(e, Step)]
         hand.stroke(20, 1)
         assert [e.done for e in take(events, Waiting) if isinstance(e, Step)] == done
-    assert loop._schedule(0.0, 1.0) == 1.0
-    assert loop._schedule(0.0, 0.0) < 0.1
+    assert learner._schedule(0.0, 1.0) == 1.0
+    assert learner._schedule(0.0, 0.0) < 0.1
 
 
 def test_answers_to_strokes_that_come_one_upon_the_other_are_some_time_apart(monkeypatch):
@@ -123,14 +124,14 @@ def test_answers_to_strokes_that_come_one_upon_the_other_are_some_time_apart(mon
         assert [e.counts for e in heard if isinstance(e, LabelsChanged)] == [False]
 
 
-def test_the_classifier_answers_each_stroke_and_the_judge_comes_after(monkeypatch):
-    taught = []
-    fit_classifier = loop.fit_classifier
+def test_the_classifier_answers_each_stroke_and_the_selector_comes_after(monkeypatch):
+    fitted = []
+    fit_classifier = answer.fit_classifier
     monkeypatch.setattr(
-        loop,
+        answer,
         "fit_classifier",
         lambda *of, how, **more: (
-            taught.append((of[1].target.copy(), how)) or fit_classifier(*of, how=how, **more)
+            fitted.append((of[1].target.copy(), how)) or fit_classifier(*of, how=how, **more)
         ),
     )
     hand = Hand(*((row, value) for row in range(3, 60, 8) for value in (1, 2)))
@@ -144,9 +145,9 @@ def test_the_classifier_answers_each_stroke_and_the_judge_comes_after(monkeypatc
     kinds = [type(e) for e in heard if isinstance(e, (Improved, Step, Scored))]
     assert kinds[0] is Improved, "the answer to a stroke comes before anything else"
     assert Scored in kinds
-    painted, _, _, unheld, _, again, unheld_again = ((target >= 0).sum() for target, _ in taught)
+    painted, _, _, unheld, _, again, unheld_again = ((target >= 0).sum() for target, _ in fitted)
     assert unheld < painted < again > unheld_again
-    assert [how for _, how in taught] == ["anew", "on", "on", "anew", "on", "on", "on"]
+    assert [how for _, how in fitted] == ["anew", "on", "on", "anew", "on", "on", "on"]
     answered = next(e for e in heard if isinstance(e, Improved)).model
     weights, before = answered.network.state_dict(), first.network.state_dict()
     assert not all(torch.equal(weights[n], before[n]) for n in weights if n.startswith("pixels."))

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QDockWidget
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
 from napari_limn._napari.layers.class_table import names_of, set_legend
-from napari_limn._napari.layers.layers import MADE_BY
+from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.layers.samples import painted_sem
 from napari_limn._napari.panel.session import session_of, shared_models
 from napari_limn._napari.prediction.predict import PredictWidget
@@ -64,7 +64,7 @@ def test_channels_come_in_the_order_of_the_layer_list_whenever_a_form_was_opened
 def test_strokes_take_the_place_of_a_prediction_that_was_chosen_for_want_of_them(qtbot, viewer):
     train = opened(qtbot, viewer, TrainWidget)
     (image,) = images(viewer, "a")
-    made = {MADE_BY: {"name": "a labels", "image": "a", "kind": "labels", "model": "m"}}
+    made = LayerFacts(name="a labels", image="a", kind="labels", model="m").to_metadata()
     first = viewer.add_labels(np.ones((64, 64), np.uint8), name="a labels", metadata=made)
     assert train.labels.value is first
     with pytest.raises(LimnError, match="found a prediction that nobody corrected"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from qtpy.QtWidgets import QLineEdit, QScrollArea
@@ -204,16 +202,6 @@ def test_the_dialog_asks_before_a_model_is_replaced_however_its_name_was_typed(h
     assert "there is no such folder" in typed("nowhere/axons", lambda _: None)
     typed("other", lambda _: None)
     assert {path.name for path in tmp_path.iterdir()} == {"axons.limn", "axons.v2.limn", "other.limn"}
-
-
-def test_the_controls_have_the_names_that_contributing_lists(hand):
-    table = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text().split("## Names of the controls")[1]
-    names = {word.strip("`,;") for word in table.split() if word.startswith("`limn-")}
-    assert len(names) > 15
-    for widget in ("Strokes", "Classes", "Train", "Predict", "Compare", "Review"):
-        hand.open_widget(widget)
-    for name in names:
-        hand.find(name)
 
 
 def test_closing_the_window_while_training_ends_the_thread(hand):

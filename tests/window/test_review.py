@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 
 from napari_limn import Classes, LimnError, Model, ModelSpec, UNetSpec
 from napari_limn._napari.layers.class_table import names_of
-from napari_limn._napari.layers.layers import CLASS_NAMES, MADE_BY
+from napari_limn._napari.layers.facts import LayerFacts, facts_of, note
 from napari_limn._napari.painting.recorder import journals_of
 from napari_limn._napari.panel.session import shared_models
 from napari_limn.network.unet import UNet
@@ -80,7 +80,7 @@ def test_an_audit_by_hand_is_taken_up_again(hand, tmp_path):
     tifffile.imwrite(tmp_path / "image.tif", truth * 60)
     hand.drop(tmp_path / "image.tif")
     shelve()
-    metadata = {MADE_BY: {"model": "untrained", "image": "image"}}
+    metadata = LayerFacts(model="untrained", image="image").to_metadata()
     prediction = hand.viewer.add_labels(labels, name="image labels", metadata=metadata)
     review = hand.open_widget("Review")
     hand.press("limn-review-audit")
@@ -153,7 +153,7 @@ def audited(hand, folder):
     hand.drop(folder / "image.tif")
     labels = np.ones((300, 320), np.uint8)
     labels[100:200] = 2
-    metadata = {MADE_BY: {"model": "untrained", "image": "image"}}
+    metadata = LayerFacts(model="untrained", image="image").to_metadata()
     shelve()
     prediction = hand.viewer.add_labels(labels, name="image labels", metadata=metadata)
     review = hand.open_widget("Review")
@@ -241,7 +241,7 @@ def test_an_audit_is_kept_beside_the_image_that_was_predicted(hand, tmp_path):
         hand.press("limn-review-audit")
         hand.wait_idle(review)
         assert review.view.progress.path.parent == folder
-    prediction.metadata[MADE_BY]["image"] = "one that is gone"
+    note(prediction, image="one that is gone")
     review.image.value = hand.viewer.layers["elsewhere"]
     hand.press("limn-review-audit")
     hand.wait_idle(review)
@@ -253,7 +253,8 @@ def test_classes_are_called_as_the_labels_call_them_now(hand, tmp_path):
     for _ in range(6):
         hand.press("limn-review-accept")
     assert "Dice of soma" in hand.find("limn-review-estimate").text()
-    prediction.metadata = {CLASS_NAMES: {1: "cell", 2: "nerve"}}  # as of labels that were corrected
+    corrected = LayerFacts(class_names={1: "cell", 2: "nerve"})  # as of labels that were corrected
+    prediction.metadata = corrected.to_metadata()
     hand.press("limn-review-accept")
     said = hand.find("limn-review-estimate").text()
     assert "Dice of cell" in said
@@ -280,7 +281,7 @@ def test_a_prediction_that_did_not_come_to_its_end_is_not_audited(hand, tmp_path
         predict.run_box.stop()
         hand.wait_idle(predict, 20)
     broken_off.data_setitem((np.array([3]), np.array([4]), np.array([5])), 1)
-    assert MADE_BY not in broken_off.metadata, "this was to be a layer of the person's own"
+    assert not facts_of(broken_off).is_made_here, "this was to be a layer of the user's own"
     with pytest.raises(LimnError, match="did not come to its end"):
         review.controller.start_audit()
 
@@ -298,7 +299,7 @@ def test_a_prediction_that_did_not_come_to_its_end_is_not_audited(hand, tmp_path
 
 def test_who_is_taken_to_a_place_paints_no_prediction(hand):
     image = hand.viewer.add_image(np.random.default_rng(0).random((90, 100), np.float32), name="image")
-    metadata = {MADE_BY: {"model": "untrained", "image": "image", "kind": "labels"}}
+    metadata = LayerFacts(model="untrained", image="image", kind="labels").to_metadata()
     prediction = hand.viewer.add_labels(np.ones((90, 100), np.uint8), name="p", metadata=metadata)
     shelve()
     review = hand.open_widget("Review")
@@ -319,10 +320,10 @@ def test_predictions_alone_are_audited_and_are_no_strokes(hand):
     hand.viewer.add_image(np.random.default_rng(0).random((90, 100), np.float32), name="image")
     labels = np.ones((90, 100), np.uint8)
     for kind in ("live", "prediction"):
-        metadata = {MADE_BY: {"model": "untrained", "image": "image", "kind": kind}}
+        metadata = LayerFacts(model="untrained", image="image", kind=kind).to_metadata()
         hand.viewer.add_labels(labels, name=kind, metadata=metadata)
-    for made in ({"difference": ["a", "b"]}, {"audit": "0"}):
-        hand.viewer.add_labels(labels, metadata={MADE_BY: made})
+    for made in (LayerFacts(difference=("a", "b")), LayerFacts(audit="0")):
+        hand.viewer.add_labels(labels, metadata=made.to_metadata())
     own = hand.viewer.add_labels(labels, name="of another program")
     shelve()
     review = hand.open_widget("Review")

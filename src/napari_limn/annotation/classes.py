@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from napari_limn.errors import LimnError
+from napari_limn.specs import ZeroMeaning as ZeroMeaning
+from napari_limn.volume.volume import RGBA  # noqa: TC001 - from_json evaluates annotations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
-RGBA = tuple[float, float, float, float]
-ZeroMeaning = Literal["unlabelled", "background"]
 
 IGNORE = -1
 """Class index of a voxel that nobody labelled: it takes no part in training or scoring."""
 
 MOST = 32
 """Classes that a person paints, at most; labels with more values number objects."""
+
+
+# As people see them who see all colours, and who do not tell red from green: first those of Okabe and Ito (2008) but black, which is
+# lost on dark images; then, one by one, the colour that is farthest from all before it and from every grey of an image
+_PALETTE = (
+    "E69F00", "56B4E9", "009E73", "F0E442", "0072B2", "D55E00", "CC79A7", "881100",
+    "BBFFDD", "CCEEFF", "334466", "3311CC", "66CC88", "3388FF", "995544", "CCFFAA",
+    "BB3300", "774444", "996688", "449944", "7700FF", "99BBCC", "CC11AA", "66BB99",
+    "FF5555", "44DDFF", "664455", "AADD77", "991188", "4499CC", "CC7777", "FFCCBB",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +183,15 @@ def default_name(value: int) -> str:
 
 
 def default_color(value: int) -> RGBA:
-    """A colour for a paint value: hues a golden angle apart, so that neighbours differ; background is grey."""
+    """Choose a colour for a paint value; background is grey.
+
+    Beyond the palette, hues lie a golden angle apart, so that neighbours differ.
+    """
     if value == 0:
         return (0.4, 0.4, 0.4, 1.0)
+    if value <= len(_PALETTE):
+        red, green, blue = (part / 255 for part in bytes.fromhex(_PALETTE[value - 1]))
+        return (red, green, blue, 1.0)
     hue = (value * 0.6180339887 + 0.4) % 1 * 6
     rising, falling = hue % 1, 1 - hue % 1
     red, green, blue = [
@@ -192,7 +208,7 @@ def refuse_negative(values: NDArray[Any]) -> None:
 
 
 def _check_values(values: tuple[int, ...], zero: ZeroMeaning) -> None:
-    if zero not in ("unlabelled", "background"):
+    if zero not in get_args(ZeroMeaning):
         raise LimnError(f"found {zero!r} as the meaning of 0, expected 'unlabelled' or 'background'.")
     refuse_negative(np.asarray(values))
     if not values and zero == "unlabelled":

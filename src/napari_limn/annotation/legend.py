@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.annotation.classes import RGBA, ZeroMeaning
+    from napari_limn.annotation.classes import ZeroMeaning
+    from napari_limn.volume.volume import RGBA
 
 _SCANNED = 4 << 20  # voxels that are looked through while the window waits
 _PIECE = 1 << 16  # at a time; most pieces of strokes are empty

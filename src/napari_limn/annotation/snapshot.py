@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.boxes import Box, TileIndex
     from napari_limn.volume.volume import ArrayLike
 
 _SIDE = 256  # of a tile along the last two axes; one voxel along all others
 _SCAN = 1 << 22  # voxels read at once where everything is looked at
-
-TileIndex = tuple[int, ...]  # of a tile among the others
 
 
 class Snapshot:

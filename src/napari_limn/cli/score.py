@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from napari_limn.specs import ZeroMeaning
 
 if TYPE_CHECKING:
     import argparse
@@ -16,7 +18,7 @@ def add_score(verbs: Any) -> argparse.ArgumentParser:
     verb.add_argument("prediction", type=Path, metavar="PRED")
     verb.add_argument("truth", type=Path, metavar="TRUTH")
     verb.add_argument(
-        "--zero", choices=("auto", "unlabelled", "background"), default="auto",
+        "--zero", choices=("auto", *get_args(ZeroMeaning)), default="auto",
         help="whether 0 in TRUTH is a class (auto: if PRED has it too)",
     )  # fmt: skip
     verb.set_defaults(run=_score)

@@ -6,11 +6,12 @@ import json
 import sys
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from napari_limn.cli.options import INTERRUPTED, add_meaning
+from napari_limn.cli.options import INTERRUPTED, add_device, add_meaning, add_overwrite
 from napari_limn.cli.progress import followed
 from napari_limn.errors import LimnError
+from napari_limn.specs import Preset
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from napari_limn.events import Event
     from napari_limn.model import Model
+    from napari_limn.specs import DeviceName
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.volume import Volume
 
@@ -46,12 +48,10 @@ def add_train(verbs: Any) -> argparse.ArgumentParser:
         "--from", type=Path, dest="start", metavar="MODEL.limn", help="train this model further"
     )
     verb.add_argument("--spec", type=Path, metavar="SPEC.json", help="a TrainSpec as JSON")
-    verb.add_argument(
-        "--preset", choices=("fast", "balanced", "thorough"), help="how large a network (balanced)"
-    )
+    verb.add_argument("--preset", choices=get_args(Preset), help="how large a network (balanced)")
     add_meaning(verb)
-    verb.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where to train (auto)")
-    verb.add_argument("--overwrite", action="store_true", help="write over an existing model")
+    add_device(verb, "where to train (auto)", default=None)
+    add_overwrite(verb, "write over an existing model")
     verb.set_defaults(run=_train)
     return verb
 
@@ -75,12 +75,13 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
             f"{args.start}: found {given} with --from, expected one of the two: a model that is trained further keeps its network; leave "
             "out --from for a new one."
         )
-    run = training_events(images, [labels for _, labels in pairs], _train_spec(args), model=start)
+    asked = _train_spec(args)
+    run = training_events(images, [labels for _, labels in pairs], asked, model=start)
     model, stopped = _best_of(run, args)
     model.save(args.out)
     spec = model.spec
     if not spec.network.tile_exact and not args.quiet:
-        sys.stderr.write(f"napari-limn: {_seams(model, images[0])}\n")
+        sys.stderr.write(f"napari-limn: {_seams(model, images[0], asked.device)}\n")
     score = "not scored" if spec.score is None else f"held-out IoU {spec.score:.3f}"
     return {
         "text": f"{'Stopped; best so far: ' if stopped else ''}{args.out}: {model!r}, {spec.steps} steps, {score}",
@@ -110,12 +111,12 @@ def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
         pass
 
 
-def _seams(model: Model, image: Volume) -> str:
+def _seams(model: Model, image: Volume, device: DeviceName) -> str:
     """What is to be said of a model whose tiles differ from the whole image, or why it takes no image so small."""
     from napari_limn.inference.pipeline import certificate
 
     try:
-        found = certificate(model, image)
+        found = certificate(model, image, device)
     except LimnError as error:
         return str(error)
     norm = model.spec.network.norm

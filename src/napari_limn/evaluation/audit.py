@@ -1,4 +1,4 @@
-"""How good labels are as a whole: random patches that a person accepts or corrects, and what follows from them.
+"""How good labels are as a whole, from random patches.
 
 Patches are drawn with known probabilities, so what is found in them can be weighted up to the whole volume, which no
 set of strokes or hand-picked pieces allows. See :func:`estimate` for the statistics.
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Counts = tuple[tuple[int, ...], ...]
 """Voxels of a patch by class: true classes down, those of the labels across."""
 
-SUFFIX = ".audit.json"
+AUDIT_SUFFIX = ".audit.json"
 _SIDES = (64, 32)  # pixels of a patch
 _ENOUGH = 40  # patches; a volume with fewer gets smaller ones
 _DOUBT = 0.4  # share of a patch that is wrong in the draw that the lower limit adds
@@ -48,7 +48,7 @@ _REPEATS = 10_000  # draws that only name patches seen already, after which all 
 # ---- what is drawn from ---------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """All patches of a labelled volume, and how much of each class every one has.
+    """All patches of a labelled volume, and their classes.
 
     Parameters
     ----------
@@ -56,69 +56,73 @@ class Frame:
         Extents (T, Z, Y, X) of the volume and of a patch; those at the far border are smaller.
     values
         Label value of each class.
-    found
+    counts
         Of shape (N, K): voxels of each class in the labels, patch by patch.
     """
 
     grid: tuple[int, ...]
     size: tuple[int, ...]
     values: tuple[int, ...]
-    found: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
     @property
     def digest(self) -> str:
-        """What tells these labels from others: counts of every patch."""
-        return fingerprint(repr((self.grid, self.size, self.values)).encode() + self.found.tobytes())
+        """Give a fingerprint of these labels: of the counts of every patch."""
+        return fingerprint(repr((self.grid, self.size, self.values)).encode() + self.counts.tobytes())
 
     def box(self, patch: int) -> Box:
-        """Where a patch lies on the TZYX grid."""
-        counts = [-(-n // s) for n, s in zip(self.grid, self.size, strict=True)]
-        place = np.unravel_index(patch, counts)
+        """Give the place of a patch on the TZYX grid."""
+        along = [-(-n // s) for n, s in zip(self.grid, self.size, strict=True)]
+        place = np.unravel_index(patch, along)
         return tuple(
             (int(i) * s, min((int(i) + 1) * s, n))
             for i, s, n in zip(place, self.size, self.grid, strict=True)
         )
 
     def draws(self, seed: int) -> Iterator[tuple[int, int]]:
-        """Endless draws of a class and a patch: the classes in turn, then any voxel that the labels give to it.
+        """Draw classes and patches, without end.
 
-        So patches with much of a rare class come often. The sequence depends on nothing but the frame and the seed.
+        The classes in turn, then any voxel that the labels give to it. So patches with much of a rare class come often. The
+        sequence depends on nothing but the frame and the seed.
         """
         rng = np.random.default_rng(seed)
-        sums = np.cumsum(self.found, axis=0)
+        sums = np.cumsum(self.counts, axis=0)
         present = np.flatnonzero(sums[-1])
         while True:
             for k in present.tolist():
                 yield k, int(np.searchsorted(sums[:, k], rng.random() * sums[-1, k], side="right"))
 
 
-def patch_size(grid: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Patches of 64 × 64 pixels in a slice, of 32 × 32 where there would be fewer than 40."""
+def choose_patch(grid: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Choose patches of 64 × 64 pixels, or smaller ones.
+
+    Of 32 × 32 where there would be fewer than 40.
+    """
     sizes = [(1, 1, min(side, grid[2]), min(side, grid[3])) for side in _SIDES]
     return next((size for size in sizes if count_blocks(grid, size) >= _ENOUGH), sizes[-1])
 
 
 def frame_of(labels: Volume, values: Sequence[int] | None = None) -> Frame:
-    """Drains :func:`frame_events`."""
+    """Count the classes of every patch; drains :func:`frame_events`."""
     return drain(frame_events(labels, values))
 
 
 def frame_events(labels: Volume, values: Sequence[int] | None = None) -> Generator[Event, None, Frame]:
-    """Read labels once, block by block, and count the classes of every patch.
+    """Read labels once, and count the classes of every patch.
 
     Parameters
     ----------
     labels
         What is audited.
     values
-        Of the classes; those that are found where not given.
+        Of the classes; those in the labels where not given.
 
     Raises
     ------
     LimnError
         If some voxel carries none of `values`, or, where they are not given, if there are more values than classes ever are.
     """
-    size = patch_size(labels.grid)
+    size = choose_patch(labels.grid)
     pools = {int(value): Pool(labels.grid, size) for value in values or ()}
     _, _, y, x = labels.grid
     block = (1, 1, max(1, min(y, _SCAN // x)), x)
@@ -132,13 +136,13 @@ def frame_events(labels: Volume, values: Sequence[int] | None = None) -> Generat
         for value in pools.keys() & present:
             pools[value].add(box, part == value)
         yield BlockDone(box, done, total, time.perf_counter() - began)
-    found = np.stack([pools[v].sums.ravel() for v in sorted(pools)], axis=1).astype(np.int64)
-    if (left := prod(labels.grid) - int(found.sum())) > 0:
+    counts = np.stack([pools[v].sums.ravel() for v in sorted(pools)], axis=1).astype(np.int64)
+    if (left := prod(labels.grid) - int(counts.sum())) > 0:
         raise LimnError(
             f"{labels.name}: found {left} voxels with none of the values {', '.join(map(str, sorted(pools)))}, expected a "
             "class for every voxel; let the prediction run to its end first."
         )
-    return Frame(labels.grid, size, tuple(sorted(pools)), found)
+    return Frame(labels.grid, size, tuple(sorted(pools)), counts)
 
 
 def _refuse_objects(name: str, values: Set[int]) -> None:
@@ -149,10 +153,13 @@ def _refuse_objects(name: str, values: Set[int]) -> None:
         )
 
 
-# ---- what the person said -------------------------------------------------------------------------------------------
+# ---- what the user decided ------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class PatchVerdict:
-    """What a person said of one patch; no counts where it was skipped."""
+    """What a user decided of one patch.
+
+    No counts where it was skipped.
+    """
 
     patch: int
     counts: Counts | None = None
@@ -178,37 +185,40 @@ class Audit:
 
     @property
     def judged(self) -> int:
-        """Patches that were accepted or corrected."""
+        """Count the patches that were accepted or corrected."""
         return sum(verdict.counts is not None for verdict in self.verdicts)
 
-    def said(self, patch: int, counts: Counts | None) -> Audit:
-        """The audit with one verdict more; `counts` None to skip."""
+    def with_verdict(self, patch: int, counts: Counts | None) -> Audit:
+        """Give the audit with one verdict more; `counts` None to skip."""
         return replace(self, verdicts=(*self.verdicts, PatchVerdict(patch, counts)))
 
     def drawn(self, frame: Frame) -> tuple[list[tuple[int, int]], int | None]:
-        """Draws (class, patch) that have a verdict, skipped ones left out, and the next patch to look at; None if all were."""
+        """Give the draws that have a verdict, and the next patch.
+
+        The draws are (class, patch); there is no next patch, None, if all had one. Skipped patches are left out of the draws.
+        """
         known = {verdict.patch: verdict.counts for verdict in self.verdicts}
-        found, met = list[tuple[int, int]](), set[int]()
+        draws, met = list[tuple[int, int]](), set[int]()
         for turn, (k, patch) in enumerate(frame.draws(self.seed)):
             if patch not in known:
-                return found, patch
+                return draws, patch
             met.add(patch)
             if known[patch] is not None:
-                found.append((k, patch))
-            if len(met) == len(frame.found) or turn > _REPEATS:
-                return found, None
+                draws.append((k, patch))
+            if len(met) == len(frame.counts) or turn > _REPEATS:
+                return draws, None
         raise LimnError("found labels without a single voxel, expected some to audit.")
 
     def save(self, path: Path) -> None:
         """Write the audit, completely or not at all."""
         partial = unfinished(path)
-        with disk_faults(path, "what was said of the patches before stays; then say it of this one again"):
+        with disk_faults(path, "the verdicts on the patches before stay; give that on this one again"):
             partial.write_text(json.dumps(to_json(self)))
             partial.replace(path)
 
     @staticmethod
     def load(path: Path, frame: Frame) -> Audit:
-        """Go on with the audit of a file; a new one where there is none.
+        """Go on with the audit of a file, or begin one.
 
         Raises
         ------
@@ -218,37 +228,39 @@ class Audit:
         if not path.exists():
             return Audit(frame.digest)
         try:
-            found = from_json(Audit, json.loads(path.read_text()))
+            audit = from_json(Audit, json.loads(path.read_text()))
         except ValueError as error:
             raise LimnError(f"{path}: found no valid audit ({error}); remove it to begin anew.") from error
-        if found.labels != frame.digest:
+        if audit.labels != frame.digest:
             raise LimnError(
                 f"{path.name}: found the audit of other labels, expected that of these; move it away to begin a new one."
             )
-        return found
+        return audit
 
 
-def joint_counts(found: NDArray[Any], true: NDArray[Any], values: Sequence[int]) -> Counts:
-    """Counts of a patch from its labels and what the person made of them.
+def joint_counts(labels: NDArray[Any], true: NDArray[Any], values: Sequence[int]) -> Counts:
+    """Count the voxels of a patch by label and by truth.
+
+    The truth is what the user made of the labels.
 
     Raises
     ------
     LimnError
-        If the person painted something that is no class of the labels.
+        If the user painted something that is no class of the labels.
     """
     if strange := sorted(set(np.unique(true).tolist()) - set(values)):
         raise LimnError(
             f"found {', '.join(map(str, strange))} in the corrected patch, expected {', '.join(map(str, values))}; "
             "every pixel of the patch needs one of the classes."
         )
-    rows = [[int(np.count_nonzero((true == t) & (found == f))) for f in values] for t in values]
+    rows = [[int(np.count_nonzero((true == t) & (labels == f))) for f in values] for t in values]
     return tuple(map(tuple, rows))
 
 
 # ---- what follows ---------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A score (0–1) of the whole volume, and its 95 % confidence interval."""
+    """A score (0–1) of a volume, and its 95 % confidence interval."""
 
     value: float
     low: float
@@ -259,19 +271,19 @@ class Estimate:
 
     @property
     def iou(self) -> Estimate:
-        """The IoU that belongs to a Dice coefficient D: D / (2 − D)."""
+        """Give the IoU of Dice D: D / (2 − D)."""
         return Estimate(*(d / (2 - d) for d in (self.value, self.low, self.high)))
 
 
 def estimate(frame: Frame, audit: Audit) -> dict[int, Estimate]:
-    """Dice coefficient of each class over the whole volume, with a confidence interval.
+    """Estimate the Dice coefficient of each class, with confidence intervals.
 
     Parameters
     ----------
     frame
         Of the labels that were audited.
     audit
-        What the person said.
+        What the user decided.
 
     Returns
     -------
@@ -295,15 +307,15 @@ def estimate(frame: Frame, audit: Audit) -> dict[int, Estimate]:
     """
     draws, _ = audit.drawn(frame)
     known = {v.patch: v.counts for v in audit.verdicts if v.counts is not None}
-    totals = frame.found.sum(0)
-    if len(known) == len(frame.found):
-        exact = np.array([known[patch] for patch in range(len(frame.found))]).sum(0)
+    totals = frame.counts.sum(0)
+    if len(known) == len(frame.counts):
+        exact = np.array([known[patch] for patch in range(len(frame.counts))]).sum(0)
         return {value: _exact(exact, k) for k, value in enumerate(frame.values) if totals[k]}
     if len(draws) < _FEWEST:
         return {}
     turns, patches = (np.array(column) for column in zip(*draws, strict=True))
     share = np.bincount(turns, minlength=len(totals)) / len(draws)
-    weights = 1 / (frame.found[patches] @ (share / np.maximum(totals, 1)))
+    weights = 1 / (frame.counts[patches] @ (share / np.maximum(totals, 1)))
     counts = np.array([known[patch] for patch in patches.tolist()]) * weights[:, None, None]
     return {value: _estimated(counts, k, int(totals[k])) for k, value in enumerate(frame.values) if totals[k]}
 
@@ -314,7 +326,10 @@ def _exact(counts: NDArray[Any], k: int) -> Estimate:
 
 
 def _estimated(counts: NDArray[np.float64], k: int, total: int) -> Estimate:
-    """Dice of class k from weighted counts (draws, K true, K found)."""
+    """Estimate Dice of class k from weighted counts.
+
+    (draws, K true, K labelled).
+    """
     wrong = counts[:, :, k].sum(1) - counts[:, k, k]
     missed = counts[:, k, :].sum(1) - counts[:, k, k]
     value, low, high = _interval(wrong, missed, total)
@@ -326,7 +341,7 @@ def _estimated(counts: NDArray[np.float64], k: int, total: int) -> Estimate:
 def _interval(
     wrong: NDArray[np.float64], missed: NDArray[np.float64], total: int
 ) -> tuple[float, float, float]:
-    """Dice, and the limits of its interval, from weighted errors of each draw."""
+    """Compute Dice and its interval from weighted errors."""
     union = max(2 * total - wrong.mean() + missed.mean(), 1e-9)
     dice = float(np.clip(2 * (total - wrong.mean()) / union, 0, 1))
     errors = ((2 - dice) * wrong + dice * missed) / union

@@ -1,4 +1,4 @@
-"""Where two label volumes of one image disagree: lazily, and counted on a plane."""
+"""Where two label volumes of one image disagree."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Disagreement:
 
     @property
     def share(self) -> float:
-        """Share of the compared voxels that differ, 0–1."""
+        """Give the share of the compared voxels that differ, 0–1."""
         return self.differing / self.compared if self.compared else 0.0
 
 
@@ -76,49 +76,58 @@ class Pair:
     zero: int = 0
 
     def __post_init__(self) -> None:
-        found = [
+        shapes = [
             [tuple(int(n) for n in level.shape) for level in levels] for levels in (self.first, self.second)
         ]
-        if found[0][0] != found[1][0]:
+        if shapes[0][0] != shapes[1][0]:
             raise LimnError(
-                f"found labels of size {found[0][0]} and {found[1][0]}, expected two predictions of one image; "
+                f"found labels of size {shapes[0][0]} and {shapes[1][0]}, expected two predictions of one image; "
                 "choose others."
             )
-        same = next((i for i, pair in enumerate(zip(*found, strict=False)) if pair[0] != pair[1]), None)
-        both = min(len(found[0]), len(found[1])) if same is None else same
+        same = next((i for i, pair in enumerate(zip(*shapes, strict=False)) if pair[0] != pair[1]), None)
+        both = min(len(shapes[0]), len(shapes[1])) if same is None else same
         object.__setattr__(self, "first", tuple(self.first[:both]))
         object.__setattr__(self, "second", tuple(self.second[:both]))
 
     @property
     def levels(self) -> int:
-        """Levels that both have."""
+        """Count the levels that both have."""
         return len(self.first)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The smallest type that holds the labels of both and the value for a 0."""
+        """Give the smallest type that holds all values.
+
+        Namely the labels of both, and the value for a 0.
+        """
         dtypes = [np.dtype(level.dtype) for level in (self.first[0], self.second[0])]
-        found: np.dtype[Any] = np.result_type(*dtypes, np.min_scalar_type(self.zero))
-        return found
+        smallest: np.dtype[Any] = np.result_type(*dtypes, np.min_scalar_type(self.zero))
+        return smallest
 
     def grid(self, level: int = 0) -> tuple[int, int, int, int]:
-        """Extent (T, Z, Y, X) of a level."""
+        """Give the extent (T, Z, Y, X) of a level."""
         return self._volumes(level)[0].grid
 
     def difference(self) -> tuple[LazyLabels, ...]:
-        """Labels of the second where they differ from the first, and 0 elsewhere; nothing is read."""
-        found = []
+        """Show labels of the second where they differ.
+
+        It is 0 elsewhere; nothing is read.
+        """
+        levels = []
         for level in range(self.levels):
             chunks = getattr(self.second[level], "chunks", None) or ()
             plain = len(chunks) == len(self.names) and all(isinstance(n, int) for n in chunks)
             sizes = dict(zip(self.names, chunks, strict=True)) if plain else {"Y": 256, "X": 256}
             chunk = tuple(sizes.get(a, 1) for a in GRID)
             read = partial(self._differing, level)
-            found.append(LazyLabels(read, whole(self.grid(level)), self.names, self.dtype, chunk))
-        return tuple(found)
+            levels.append(LazyLabels(read, whole(self.grid(level)), self.names, self.dtype, chunk))
+        return tuple(levels)
 
     def count(self, box: Box, level: int = 0) -> Disagreement:
-        """Voxels that differ in a box on the TZYX grid of a level; rows are read a few at a time."""
+        """Count voxels that differ in a box of a level.
+
+        The box is on the TZYX grid of the level; rows are read a few at a time.
+        """
         differing = compared = 0
         (top, bottom) = box[2]
         for row in range(top, bottom, _THIN):
@@ -137,7 +146,10 @@ class Pair:
         return shown
 
     def _computed(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.bool_]:
-        """Voxels that both have computed: where 0 is no class, those that are not 0."""
+        """Find voxels that both have computed.
+
+        Where 0 is no class, those that are not 0.
+        """
         there: NDArray[np.bool_] = np.ones(first.shape, bool) if self.zero else (first != 0) & (second != 0)
         return there
 
@@ -151,7 +163,7 @@ class Pair:
 
 
 def plane_in_sight(pair: Pair, plane: Box, view: Box) -> tuple[Box, int, bool]:
-    """What of a plane to compare while the window waits, at which level.
+    """Choose what to compare while the window waits.
 
     Parameters
     ----------
@@ -185,9 +197,9 @@ def _middle(span: tuple[int, int], most: int) -> tuple[int, int]:
 
 
 def _coarser(box: Box, fine: tuple[int, ...], coarse: tuple[int, ...]) -> Box:
-    """A box on a coarser grid; never empty."""
-    found = []
+    """Give a box on a coarser grid; never empty."""
+    spans = []
     for (low, high), a, b in zip(box, fine, coarse, strict=True):
         start = min(low * b // a, b - 1)
-        found.append((start, max(start + 1, min(b, -(-high * b // a)))))
-    return tuple(found)
+        spans.append((start, max(start + 1, min(b, -(-high * b // a)))))
+    return tuple(spans)

@@ -61,23 +61,23 @@ def score(prediction: Any, truth: Any, zero: Literal["auto", "unlabelled", "back
     >>> score(np.array([[1, 2, 2]]), np.array([[1, 1, 2]])).iou
     {1: 0.5, 2: 0.5}
     """
-    found, true = open_volume(prediction), open_volume(truth)
-    for labels in (found, true):
+    predicted, true = open_volume(prediction), open_volume(truth)
+    for labels in (predicted, true):
         refuse_fractions(labels)
         if labels.channels != 1:
             raise LimnError(
                 f"{labels.name}: found {labels.channels} channels, expected labels, which have none."
             )
-    if found.grid != true.grid:
+    if predicted.grid != true.grid:
         raise LimnError(
-            f"{found.name}: found TZYX size {found.grid}, its truth {true.name} has {true.grid}; expected the same: "
+            f"{predicted.name}: found TZYX size {predicted.grid}, its truth {true.name} has {true.grid}; expected the same: "
             "compare labels with the truth of their own image."
         )
     pairs: dict[tuple[int, int], int] = {}
     *_, y, x = true.grid
     rows = max(1, min(y, _AT_ONCE // x))
     for box in blocks(true.grid, (1, max(1, _AT_ONCE // (rows * x)), rows, x)):
-        _count(found.read(box).ravel(), true.read(box).ravel(), pairs)
+        _count(predicted.read(box).ravel(), true.read(box).ravel(), pairs)
     drop = zero == "unlabelled" or (zero == "auto" and not any(p == 0 for p, _ in pairs))
     pairs = {k: n for k, n in pairs.items() if not (drop and k[1] == 0)}
     values = sorted({v for _, v in pairs})
@@ -86,12 +86,12 @@ def score(prediction: Any, truth: Any, zero: Literal["auto", "unlabelled", "back
     return _from_pairs(pairs, values)
 
 
-def _count(found: NDArray[Any], true: NDArray[Any], pairs: dict[tuple[int, int], int]) -> None:
-    """Add the joint counts of (found, true) to `pairs`."""
-    for labels in (found, true):
+def _count(predicted: NDArray[Any], true: NDArray[Any], pairs: dict[tuple[int, int], int]) -> None:
+    """Add the joint counts of (predicted, true) to `pairs`."""
+    for labels in (predicted, true):
         if (largest := int(labels.max(initial=0))) > np.iinfo(np.int64).max:
             raise LimnError(f"found the label {largest}, expected at most 2⁶³ − 1; renumber the labels.")
-    both = np.stack([found.astype(np.int64), true.astype(np.int64)])
+    both = np.stack([predicted.astype(np.int64), true.astype(np.int64)])
     refuse_negative(both)
     values, span = None, int(both.max()) + 1
     if span > _DIRECT:
@@ -108,10 +108,10 @@ def _from_pairs(pairs: dict[tuple[int, int], int], values: list[int]) -> Score:
     iou, dice = {}, {}
     for v in values:
         hit = pairs.get((v, v), 0)
-        found = sum(n for (p, _), n in pairs.items() if p == v)
+        predicted = sum(n for (p, _), n in pairs.items() if p == v)
         true = sum(n for (_, t), n in pairs.items() if t == v)
-        iou[v] = hit / (found + true - hit)
-        dice[v] = 2 * hit / (found + true)
+        iou[v] = hit / (predicted + true - hit)
+        dice[v] = 2 * hit / (predicted + true)
     return Score(
         iou,
         dice,
@@ -122,7 +122,10 @@ def _from_pairs(pairs: dict[tuple[int, int], int], values: list[int]) -> Score:
 
 
 def mean_iou(confusion: NDArray[Any]) -> float:
-    """Mean IoU (0–1) of the classes that occur, from counts of shape (K true, K found)."""
+    """Average the IoU (0–1) of the classes that occur.
+
+    `confusion` has shape (K true, K predicted).
+    """
     hit = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - hit
     present = confusion.sum(1) > 0

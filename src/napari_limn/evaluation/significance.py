@@ -1,4 +1,4 @@
-"""Whether held-out strokes can tell two answers apart."""
+"""Whether held-out strokes can distinguish two answers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ if TYPE_CHECKING:
 
 
 def not_worse(new: NDArray[Any], old: NDArray[Any]) -> bool:
-    """Whether held-out strokes cannot tell that `new` is worse than `old`: within one standard error.
+    """Say whether `new` is not worse than `old`.
+
+    Within one standard error, by held-out strokes.
 
     Parameters
     ----------
     new, old
-        Counts (W, K true, K found) of two models on the same W windows.
+        Counts (W, K true, K predicted) of two models on the same W windows.
 
     Notes
     -----
     The error of the difference of mean IoUs is that of the jackknife over windows (Efron 1982); to prefer, among models
-    that cannot be told apart, one by another criterion is the one-standard-error rule of Breiman et al. 1984.
+    that cannot be distinguished, one by another criterion is the one-standard-error rule of Breiman et al. 1984.
     """
     difference = mean_iou(new.sum(0)) - mean_iou(old.sum(0))
     without = [mean_iou(new.sum(0) - n) - mean_iou(old.sum(0) - o) for n, o in zip(new, old, strict=True)]
@@ -33,33 +35,35 @@ def not_worse(new: NDArray[Any], old: NDArray[Any]) -> bool:
 
 
 def mean_likelihood(sums: NDArray[Any], counts: NDArray[Any]) -> float:
-    """Mean logarithm of the probability of the true class, every class alike.
+    """Average the log-likelihood, every class alike.
 
     Parameters
     ----------
     sums
         (W, K) sums over the voxels of each true class in W windows.
     counts
-        (W, K true, K found) numbers of voxels.
+        (W, K true, K predicted) numbers of voxels.
     """
     each, total = sums.sum(0), counts.sum((0, 2))
     return float((each[total > 0] / total[total > 0]).mean()) if total.any() else 0.0
 
 
 def likelier(new: NDArray[Any], old: NDArray[Any], counts: NDArray[Any]) -> bool:
-    """Whether held-out strokes are explained better by `new` than by `old`: by more than one standard error.
+    """Say whether `new` explains held-out strokes better than `old`.
+
+    By more than one standard error.
 
     Parameters
     ----------
     new, old
         (W, K) sums of log-likelihood of two models, see :func:`mean_likelihood`.
     counts
-        (W, K true, K found) of any of the two.
+        (W, K true, K predicted) of any of the two.
 
     Notes
     -----
-    The logarithm of a probability still tells models apart that label every held-out voxel alike. Its error is the jackknife's,
-    as in :func:`not_worse`.
+    The logarithm of a probability still distinguishes models that label every held-out voxel alike. Its error is that of the
+    jackknife, as in :func:`not_worse`.
     """
     difference, windows = new - old, np.arange(len(counts))
     without = [mean_likelihood(difference[windows != w], counts[windows != w]) for w in windows]
@@ -67,11 +71,17 @@ def likelier(new: NDArray[Any], old: NDArray[Any], counts: NDArray[Any]) -> bool
 
 
 def _doubt(count: int) -> float:
-    """How many standard errors from `count` values are as sure as one from very many (Student 1908)."""
+    """Give the number of standard errors to ask for.
+
+    So many, from `count` values, are as sure as one from very many (Student 1908).
+    """
     return float(student.ppf(norm.cdf(1), count - 1)) if count > 1 else float("inf")
 
 
 def _jackknife(without: list[float]) -> float:
-    """Standard error of a statistic over N windows, from its N values without one of them."""
+    """Compute the standard error of a statistic over N windows.
+
+    `without`: its N values without one of them.
+    """
     count = len(without)
     return float(np.sqrt((count - 1) / count * np.square(np.subtract(without, np.mean(without))).sum()))

@@ -1,4 +1,4 @@
-"""Where to paint next: values pooled over a coarse grid, and the patches of it that are worth a look."""
+"""Where to paint next: pooled values, and patches worth a look."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ Point = tuple[int, int, int, int]
 
 _CELL = 32  # pixels a side at most; a patch is two cells wide, so that patches overlap by half
 _CELLS = 1 << 20  # at most, so that the memory does not grow with the volume
-_LEAST = (
-    0.02  # of its value is left to a patch beside paint: where everything is painted, the values still decide
-)
+# of its value is left to a patch beside paint: where everything is painted, the values still decide
+_LEAST = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SuggestedPatch:
     """A patch to look at.
 
     Parameters
@@ -45,7 +44,9 @@ class Place:
 
 
 class Pool:
-    """Means of the values of a volume over cells of a coarse grid; blocks come in any order and of any extent.
+    """Means of the values of a volume over a coarse grid.
+
+    Blocks come in any order and of any extent.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ class Pool:
 
     @property
     def voxels(self) -> NDArray[np.float64]:
-        """How many voxels each cell has."""
+        """Count the voxels of each cell."""
         sizes: NDArray[np.float64] = np.ones(())
         for n, c in zip(self.grid, self.cell, strict=True):
             sizes = np.multiply.outer(sizes, np.diff([*range(0, n, c), n]).astype(float))
@@ -77,11 +78,14 @@ class Pool:
 
     @property
     def means(self) -> NDArray[np.float64]:
-        """Mean of each cell, over all its voxels."""
+        """Give the mean of each cell, over all its voxels."""
         return self.sums / self.voxels
 
     def add(self, box: Box, values: NDArray[Any]) -> None:
-        """Add the values (T, Z, Y, X) of a box; each voxel of the volume comes once."""
+        """Add the values (T, Z, Y, X) of a box.
+
+        Each voxel of the volume comes once.
+        """
         index = []
         for axis, ((start, stop), c) in enumerate(zip(box, self.cell, strict=True)):
             first = [0, *(n - start for n in range((start // c + 1) * c, stop, c))]
@@ -91,7 +95,9 @@ class Pool:
 
 
 def choose_cell(grid: tuple[int, ...]) -> tuple[int, ...]:
-    """Cells of 32 pixels in a slice, fewer in small images; larger ones where a volume has too many of them.
+    """Choose cells of 32 pixels in a slice, fewer in small images.
+
+    They are larger where a volume would have too many of them.
 
     Examples
     --------
@@ -113,8 +119,10 @@ def find_places(
     count: int = 5,
     paint: NDArray[np.integer[Any]] | None = None,
     visited: Sequence[Point] = (),
-) -> list[Place]:
-    """Patches of the highest pooled values, away from one another, from paint and from places visited already.
+) -> list[SuggestedPatch]:
+    """Find the patches of the highest pooled values.
+
+    They lie away from one another, from paint and from visited ones.
 
     Parameters
     ----------
@@ -144,23 +152,29 @@ def find_places(
         worth *= np.maximum(_LEAST, _farness(patches.from_paint(paint).ravel() / patches.side))
     for point in visited:
         worth *= patches.away_from(point)
-    found: list[Place] = []
-    while len(found) < count and worth.max() > 0:
+    suggested: list[SuggestedPatch] = []
+    while len(suggested) < count and worth.max() > 0:
         best = int(worth.argmax())
-        place = patches.place(best)
-        found.append(place)
-        worth *= patches.away_from(place.at)
+        patch = patches.patch(best)
+        suggested.append(patch)
+        worth *= patches.away_from(patch.at)
         worth[best] = 0
-    return found
+    return suggested
 
 
 def _farness(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What is left of a value at a distance, in sides of a patch."""
+    """Give what is left of a value at a distance.
+
+    The distance is in sides of a patch.
+    """
     return -np.expm1(-np.square(distance))
 
 
 class _Patches:
-    """Patches of two by two cells, which overlap by half; of one cell where there are no two."""
+    """Patches of two by two cells, which overlap by half.
+
+    Of one cell where there are no two.
+    """
 
     def __init__(self, pool: Pool, spacing: tuple[float, float, float]) -> None:
         self._pool = pool
@@ -175,13 +189,16 @@ class _Patches:
         self._axes = axes
 
     def _over(self, cells: NDArray[Any]) -> NDArray[np.float64]:
-        """Sum of the cells of each patch."""
+        """Sum the cells of each patch."""
         windows = np.lib.stride_tricks.sliding_window_view(cells, self._width)
         total: NDArray[np.float64] = windows.sum((-4, -3, -2, -1))
         return total
 
     def from_paint(self, where: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-        """Distance of each patch from the nearest cell with paint, the mean over its cells."""
+        """Compute the distance of each patch from paint.
+
+        From the nearest cell with paint, the mean over the cells of the patch.
+        """
         bare = np.ones(self._pool.sums.shape, bool)
         bare[tuple((where // self._pool.cell).T)] = False
         distance = ndimage.distance_transform_edt(bare, sampling=self._steps * self._pool.cell)
@@ -189,18 +206,21 @@ class _Patches:
         return mean
 
     def away_from(self, point: Sequence[int]) -> NDArray[np.float64]:
-        """What the value of each patch falls to once a point was looked at."""
+        """Give what is left of each value beside a point.
+
+        The point was looked at.
+        """
         square: NDArray[np.float64] = np.zeros(())
         for along, p, step in zip(self._axes, point, self._steps, strict=True):
             square = np.add.outer(square, np.square(along - (p + 0.5) * step))
         return _farness(np.sqrt(square).ravel() / self.side)
 
-    def place(self, number: int) -> Place:
-        """The patch of a number in raster order."""
+    def patch(self, number: int) -> SuggestedPatch:
+        """Give the patch of a number in raster order."""
         first = np.unravel_index(number, self.scores.shape)
         box = tuple(
             (int(i) * c, min((int(i) + w) * c, n))
             for i, w, c, n in zip(first, self._width, self._pool.cell, self._pool.grid, strict=True)
         )
         t, z, y, x = ((a + b) // 2 for a, b in box)
-        return Place((t, z, y, x), box, float(self.scores.ravel()[number]))
+        return SuggestedPatch((t, z, y, x), box, float(self.scores.ravel()[number]))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from napari_limn.network.spec import UNetSpec
 
-Node = tuple[int, int]
-Point = tuple[float, float]
+_Node = tuple[int, int]
+_Point = tuple[float, float]
 
 _MARGIN, _LEGEND = 14, 20  # pixels: around, a line of text
 _LIGHT = {"paper": "#ffffff", "ink": "#222222", "faint": "#999999"}
@@ -27,7 +27,7 @@ _DARK = {"paper": "#262930", "ink": "#f0f1f2", "faint": "#8a8f98"}  # of napari
 _ENCODER, _DECODER, _ENDS = "#4a86c5", "#e0903c", "#9a9a9a"
 
 
-def stage_sizes(spec: UNetSpec, size: tuple[int, ...]) -> dict[Node, tuple[int, ...]]:
+def stage_sizes(spec: UNetSpec, size: tuple[int, ...]) -> dict[_Node, tuple[int, ...]]:
     """Extent of the output of every node (level, column) for an input of extent `size`.
 
     Raises
@@ -41,7 +41,7 @@ def stage_sizes(spec: UNetSpec, size: tuple[int, ...]) -> dict[Node, tuple[int, 
     >>> stage_sizes(UNetSpec(padding="valid", norm="none"), (572, 572))[4, 0]
     (28, 28)
     """
-    found: dict[Node, tuple[int, ...]] = {}
+    found: dict[_Node, tuple[int, ...]] = {}
     if len(size) != spec.ndim:
         raise LimnError(f"found a tile of {size}, expected {spec.ndim} extents for a {spec.ndim}D network.")
     level_size = size
@@ -171,7 +171,7 @@ class _Drawing:
             y = height - _MARGIN - _LEGEND * (len(self.legend) - i)
             self.draw.text((_MARGIN, y), line, self.colors["ink"], self.font)
 
-    def _place(self, node: Node) -> _Box:
+    def _place(self, node: _Node) -> _Box:
         level, column = node
         share = (self.sizes[node][-1] / max(1, self.size[-1])) ** 0.5
         return _Box(
@@ -188,7 +188,7 @@ class _Drawing:
         under = "x".join(map(str, size[-1:] if self.compact else size))
         self.draw.text((box.x, top + box.height + 2), under, self.colors["faint"], self.small, anchor="ma")
 
-    def _connect(self, node: Node) -> None:
+    def _connect(self, node: _Node) -> None:
         """Lines into a decoder node: from below, and the skips."""
         box = self.boxes[node]
         self._arrow(self.boxes[self.spec.below(*node)], box, self.colors["ink"])
@@ -233,7 +233,7 @@ class _Drawing:
         return float(min(aside / max(x, 1e-9), above / max(y, 1e-9)))
 
 
-def _curve(a: Point, control: Point, b: Point) -> list[Point]:
+def _curve(a: _Point, control: _Point, b: _Point) -> list[_Point]:
     """Points of a quadratic Bézier curve."""
     t = np.linspace(0, 1, 33)[:, None]
     points = (1 - t) ** 2 * np.array(a) + 2 * t * (1 - t) * np.array(control) + t**2 * np.array(b)

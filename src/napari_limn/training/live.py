@@ -1,4 +1,8 @@
-"""Training that goes on while the person paints: the same network all the time, with the strokes that there are."""
+"""Training that goes on while the user paints.
+
+Why: new strokes do not end a run. They are answered by the classifier, and the network's data are exchanged between two steps; optimiser,
+averages and a scoring that is under way stay as they are. See docs/design/0006-live-mode.md.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,10 @@ from napari_limn.training.data.painted import collect_training_data, warnings_fo
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.events import Improved, LabelsChanged, Scored, Step, Waiting
 from napari_limn.training.first_answer.fit import load
+from napari_limn.training.resolve import continued, resolve
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
-from napari_limn.training.trainer import going_on, initial_model
+from napari_limn.training.trainer import initial_model
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
 
@@ -43,13 +48,13 @@ def live_events(
     model: Model | None = None,
     legend_now: Callable[[], Legend] = Legend,
 ) -> Generator[Event, None, None]:
-    """Train until it is closed, with all the paint that there is at any time.
+    """Train until it is closed, with the paint of each moment.
 
     New paint is answered, a few seconds later at most, by the pixel classifier; the network learns on from it between two
-    steps, its optimiser as it is, and is judged at the paint of that moment now and then. Only a new class makes a new run,
-    which begins with the best model so far. Paint that stays as it is is learned from for one budget; then training rests until
-    there is more. Paint that nothing can be learned from is no error: why is told (:class:`~napari_limn.training.events.Waiting`),
-    and more is waited for.
+    steps, its optimiser as it is, and is scored by the paint of that moment now and then. Only a new class makes a new run,
+    which begins with the best model so far. Paint that does not change is learnt from for one budget; then training rests until
+    there is more. Paint that nothing can be learnt from is no error: the run says why
+    (:class:`~napari_limn.training.events.Waiting`) and waits for more.
 
     Parameters
     ----------
@@ -69,22 +74,22 @@ def live_events(
     Those of a run, with steps and seconds counted on. The model of the last :class:`~napari_limn.training.events.Improved` is the best.
     """
     load()
-    learner = _Learner(open_volume(image), spec or TrainSpec(), model, legend_now)
+    live = _LiveTraining(open_volume(image), spec or TrainSpec(), model, legend_now)
     watch = _Watch(paint)
     while True:
         for _ in paint.take():
             yield Working()
         watch.forget()
         try:
-            yield from learner.learning(paint, watch)
+            yield from live.learning(paint, watch)
         except LimnError as error:
-            learner.repainted = False
+            live.repainted = False
             yield Waiting(str(error))
-        while not learner.repainted and not watch.changed():
+        while not live.repainted and not watch.changed():
             time.sleep(_REST)
             yield Working()
-        if not learner.repainted:
-            learner.repainted = True
+        if not live.repainted:
+            live.repainted = True
             yield LabelsChanged(in_use=False)
 
 
@@ -92,23 +97,23 @@ class _Watch:
     """Looks for new paint now and then."""
 
     def __init__(self, paint: Snapshot) -> None:
-        self._paint, self._found, self._next = paint, False, 0.0
+        self._paint, self._seen, self._next = paint, False, 0.0
 
     def forget(self) -> None:
-        """The paint is known now."""
-        self._found = False
+        """Note that the paint is known now."""
+        self._seen = False
 
     def changed(self) -> bool:
-        """Whether there is new paint, as far as was looked."""
+        """Say whether there is new paint, as far as was looked."""
         began = time.monotonic()
-        if not self._found and began >= self._next:
-            self._found = self._paint.changed()
+        if not self._seen and began >= self._next:
+            self._seen = self._paint.changed()
             now = time.monotonic()
             self._next = now + max(_LOOK, (now - began) / _LOOKING)
-        return self._found
+        return self._seen
 
 
-class _Learner:
+class _LiveTraining:
     """The run that goes on, and the best model so far."""
 
     def __init__(
@@ -118,59 +123,64 @@ class _Learner:
         best: Model | None,
         legend_now: Callable[[], Legend],
     ) -> None:
-        self._volume, self._spec, self._best = volume, going_on(spec, best), best
+        self._volume, self._spec, self._best = volume, continued(spec, best), best
         self._legend_now = legend_now
         self._run: TrainingRun | None = None
         self._before = (0, 0.0)  # steps and seconds of runs before this one
-        self.repainted = False  # there is paint, and the person knows, that has not been begun with yet
+        self.repainted = False  # there is paint, and the user knows, that has not been begun with yet
 
     def learning(self, paint: Snapshot, watch: _Watch) -> Generator[Event, None, None]:
-        """Learn from the paint until there is more, and that has been answered, or the budget is spent."""
+        """Learn from the paint until more of it was answered.
+
+        Or until the budget is spent.
+        """
         began, due = time.monotonic(), float("inf")  # then a next answer may begin
-        painted = self._gathered(paint)
+        painted = self._collected(paint)
         for finding in warnings_for(painted, self._spec, self._best.spec.classes if self._best else None):
             yield Found.of(finding)
         run = self._renewed(painted)
         if self.repainted:
             self.repainted = False
             yield LabelsChanged(in_use=True)
-        told = False
+        noticed = False
         with closing(run.learning()) as events:
             for event in events:
                 if isinstance(event, Improved | Step) and due == float("inf"):
                     took = (now := time.monotonic()) - began
                     due = now + max(_APART - took, _LEARNING * took)
                 yield self._counted(event)
-                if watch.changed() and not told:
-                    told = True
+                if watch.changed() and not noticed:
+                    noticed = True
                     yield LabelsChanged(in_use=False)
-                if told and time.monotonic() >= due:
+                if noticed and time.monotonic() >= due:
                     break
-        self.repainted = told
-        if not told:
+        self.repainted = noticed
+        if not noticed:
             yield Waiting("Trained on all strokes; paint more, or correct what you see.")
 
-    def _gathered(self, paint: Snapshot) -> LabelledImages:
+    def _collected(self, paint: Snapshot) -> LabelledImages:
         labels = Volume.of(paint, self._volume.axes.without("C"), "labels")
         known = self._best.spec.classes if self._best else None
         legend = self._legend_now()
         return collect_training_data(self._volume, labels, self._spec, known, legend.colors, legend.names)
 
     def _renewed(self, painted: LabelledImages) -> TrainingRun:
-        """The run, with this paint from now on; a new one where there are other classes."""
+        """Give the run this paint; begin one for other classes."""
         run = self._run
         if run is not None and run.start.spec.classes.values == painted.classes.values:
-            run.renew(TrainingSet(painted, run.start.spec.network, run.spec, run.data))
+            run.renew(TrainingSet(painted, run.resolved, run.data))
             return run
-        start = initial_model(self._spec, painted, self._best)
+        image, classes, device = painted.images[0], painted.classes, run.resolved.device if run else None
+        resolved = resolve(self._spec, image, classes, self._best, device=device)
+        start = initial_model(resolved, image, classes, self._best)
         if run is not None:
-            self._before = (self._before[0] + run.steps, self._before[1] + run.seconds)
-        spec = going_on(self._spec, start)
-        self._run = TrainingRun(start, spec, TrainingSet(painted, start.spec.network, spec), run)
+            budget = run.budget
+            self._before = (self._before[0] + budget.steps, self._before[1] + budget.seconds)
+        self._run = TrainingRun(start, resolved, TrainingSet(painted, resolved), run)
         return self._run
 
     def _counted(self, event: Event) -> Event:
-        """An event of the run, with the steps and seconds of all runs; the best model is kept."""
+        """Count steps and seconds over all runs; keep the best model."""
         steps, seconds = self._before
         match event:
             case Step(step=n, seconds=t) | Scored(step=n, seconds=t):

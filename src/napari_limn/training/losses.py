@@ -28,7 +28,7 @@ _SMOOTH = 1.0  # voxel added to both parts of a Dice, so that a class of few vox
 def masked_loss(
     kind: Loss, logits: Tensor, target: Tensor, weights: Tensor | None = None, classes: Tensor | None = None
 ) -> Tensor:
-    """A loss, or the sum of two, over the labelled voxels.
+    """Compute a loss, or the sum of two, over the labelled voxels.
 
     Parameters
     ----------
@@ -65,9 +65,9 @@ def masked_loss(
 
 
 def soft_loss(logits: Tensor, soft: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy against probabilities, and what of each class is not shared, over the voxels that nobody labelled.
+    """Compute the loss against soft targets of unlabelled voxels.
 
-    The second part is 1 − the Jaccard index of probabilities (Wang 2023, arXiv:2302.05666), averaged over the classes: a class of few
+    It is the cross-entropy against probabilities, and what of each class is not shared. The second part is 1 − the Jaccard index of probabilities (Wang 2023, arXiv:2302.05666), averaged over the classes: a class of few
     voxels, which the first hardly sees, counts in it as much as the others.
 
     Parameters
@@ -92,31 +92,34 @@ def soft_loss(logits: Tensor, soft: Tensor, target: Tensor) -> Tensor:
     known = soft * (target == IGNORE)[:, None]  # not picked out: that takes longer than the loss
     logs = torch.log_softmax(logits.float(), 1)
     there = known.sum(1, keepdim=True)
-    found = logs.exp() * there
+    predicted = logs.exp() * there
     axes = (0, *range(2, known.ndim))
-    both = torch.minimum(found, known).sum(axes)
-    either = found.sum(axes) + known.sum(axes) - both  # the sum of the larger ones
+    both = torch.minimum(predicted, known).sum(axes)
+    either = predicted.sum(axes) + known.sum(axes) - both  # the sum of the larger ones
     entropy = -(known * logs).sum() / there.sum().clamp(min=torch.finfo(known.dtype).tiny)
     return entropy + 1 - ((both + _SMOOTH) / (either + _SMOOTH)).mean()
 
 
 def _cross_entropy(rows: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
-    """Mean of −log p of the true class; (M, K) logits, (M,) indices, (M,) weights."""
+    """Average −log p of the true class; of M rows of logits."""
     return _mean(F.cross_entropy(rows, truth, reduction="none"), weights)
 
 
 def _focal(rows: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
-    """Cross-entropy, each voxel by (1 − p)^γ: what is right already counts little."""
+    """Weigh the cross-entropy of each voxel by (1 − p)^γ.
+
+    What is right already counts little.
+    """
     entropy = F.cross_entropy(rows, truth, reduction="none")
     return _mean((1 - torch.exp(-entropy)) ** _GAMMA * entropy, weights)
 
 
 def _dice(rows: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
-    """1 − soft Dice, averaged over the classes that are labelled at all."""
-    found = torch.softmax(rows, 1)
-    true = F.one_hot(truth, rows.shape[1]).to(found)
-    both = (weights[:, None] * found * true).sum(0)
-    either = (weights[:, None] * (found + true)).sum(0)
+    """Compute 1 − soft Dice, averaged over the labelled classes."""
+    predicted = torch.softmax(rows, 1)
+    true = F.one_hot(truth, rows.shape[1]).to(predicted)
+    both = (weights[:, None] * predicted * true).sum(0)
+    either = (weights[:, None] * (predicted + true)).sum(0)
     there = true.sum(0) > 0
     return 1 - ((2 * both + _SMOOTH) / (either + _SMOOTH))[there].mean()
 

@@ -24,7 +24,10 @@ _WINDOWS = 3  # of them, the largest, in which intensity is also seen beside its
 
 
 def choose_network(spec: TrainSpec, image: Volume, classes: int) -> UNetSpec:
-    """The network of the spec, or that of its preset for an image; with the channels of the data."""
+    """Choose the network of the spec, or that of its preset.
+
+    It gets the channels of the image.
+    """
     base = spec.network
     if base is None:
         base = preset_network(spec.preset, spec.dims, image.axes.spacing, image.grid[1])
@@ -35,7 +38,9 @@ def choose_network(spec: TrainSpec, image: Volume, classes: int) -> UNetSpec:
 
 
 def pixel_features(dims: int, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> PixelSpec:
-    """The features of the pixel classifier for voxels of `spacing` (Z, Y, X); scales are in voxels along X.
+    """Choose the features of the pixel classifier for a voxel size.
+
+    `spacing` is along Z, Y and X; scales are in voxels along X.
 
     Examples
     --------
@@ -49,7 +54,7 @@ def pixel_features(dims: int, spacing: tuple[float, float, float] = (1.0, 1.0, 1
 
 
 def pooling_factors(spacing: tuple[float, ...], depth: int) -> tuple[tuple[int, ...], ...]:
-    """Factors of 2 that make voxels of `spacing` about isotropic on the way down.
+    """Choose factors of 2 that make voxels about isotropic.
 
     An axis is pooled when its voxel is at most √2 times the finest voxel of that level.
 
@@ -71,7 +76,7 @@ def pooling_factors(spacing: tuple[float, ...], depth: int) -> tuple[tuple[int, 
 def preset_network(
     preset: Preset, dims: int, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0), planes: int = 1 << 16
 ) -> UNetSpec:
-    """The U-Net of a preset.
+    """Make the U-Net of a preset.
 
     Parameters
     ----------
@@ -93,10 +98,13 @@ def preset_network(
 
 
 def _within(factors: tuple[tuple[int, ...], ...], planes: int) -> tuple[tuple[int, ...], ...]:
-    """The factors, but 1 along z as soon as fewer than four samples would be left of `planes`."""
-    found, left = [], planes
+    """Limit the factors along z to those that leave four samples.
+
+    `planes` is the extent along z.
+    """
+    limited, left = [], planes
     for z, y, x in factors:
         z = z if left // z >= 4 else 1
         left //= z
-        found.append((z, y, x))
-    return tuple(found)
+        limited.append((z, y, x))
+    return tuple(limited)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from sys import float_info
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 from napari_limn.annotation.classes import ZeroMeaning  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
-from napari_limn.specs import DeviceName  # noqa: TC001 from_json evaluates annotations
+from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
+from napari_limn.specs import DeviceName
+from napari_limn.specs import Preset as Preset
 from napari_limn.volume.intensity import IntensitySpec
 
-if TYPE_CHECKING:
-    from napari_limn.network.spec import UNetSpec
-
-
 Loss = Literal["cross_entropy", "dice", "focal", "cross_entropy+dice", "focal+dice"]
-Preset = Literal["fast", "balanced", "thorough"]
 
 # voxels a side of a training patch, by the axes of the network: many small steps learn more in a minute than few large ones
 PATCH = {2: 64, 3: 32}
@@ -25,7 +22,9 @@ CONTEXT = {2: 160, 3: 64}  # of what held-out strokes are scored in, where more 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentSpec:
-    """How far patches vary from draw to draw; the defaults are measured in ``benchmarks/``.
+    """How far patches vary from draw to draw.
+
+    The defaults are measured in ``benchmarks/``.
 
     Parameters
     ----------
@@ -71,7 +70,8 @@ class TrainSpec:
     Parameters
     ----------
     seconds
-        Time budget, in seconds of wall time.
+        Time budget, in seconds of wall time. The first answer and its check are always finished, so a budget of a few seconds can be
+        exceeded.
     steps
         Number of optimiser steps instead of a time budget: the same result every time on one machine.
     seed
@@ -82,7 +82,7 @@ class TrainSpec:
         2: a network over planes, slice by slice; 3: a network over volumes.
     objects
         Whether every value in the labels is an object of its own, of one class, and 0 background: objects that touch
-        are then parted, and the background between them weighs more.
+        are then separated, and the background between them weighs more.
     preset
         How large a new network is, where `network` is None: ``"fast"`` learns in seconds, ``"thorough"`` needs minutes and then
         knows more.
@@ -104,8 +104,8 @@ class TrainSpec:
         Whether a pixel classifier answers first, and the network joins it when held-out strokes allow; only for
         networks that are chosen here, not for one given in `network`.
     soft_targets
-        Weight of what the pixel classifier says of voxels that nobody painted, beside the loss of the painted ones; it falls to a
-        quarter as the network grows older. 0 leaves them out.
+        Weight of what the pixel classifier answers for voxels that nobody painted, beside the loss of the painted ones; it falls to a
+        quarter as the network matures. 0 leaves them out.
     held_out
         Share of the paint that scores and that the network is not trained on, 0–0.5; the first answer learns all of it.
     intensity
@@ -136,7 +136,7 @@ class TrainSpec:
 
     @property
     def ndim(self) -> int:
-        """Axes of the network: of the given one, or `dims`."""
+        """Give the number of axes of the network."""
         return self.network.ndim if self.network else self.dims
 
     def __post_init__(self) -> None:

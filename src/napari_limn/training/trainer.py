@@ -1,4 +1,4 @@
-"""Training: from strokes to the best model that held-out strokes can tell, within a time budget."""
+"""Training: from strokes to the best model, within a budget."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_limn.annotation.findings import Found
-from napari_limn.errors import LimnError
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.unet import UNet
 from napari_limn.runs import Event, Warned, drain
 from napari_limn.training.data.painted import collect_training_data, warnings_for
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer.fit import load
-from napari_limn.training.presets import choose_network
+from napari_limn.training.resolve import continued, network_with, resolve
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from napari_limn.annotation.classes import RGBA, Classes
-    from napari_limn.training.data.painted import LabelledImages
+    from napari_limn.annotation.classes import Classes
+    from napari_limn.training.resolve import Resolved
+    from napari_limn.volume.volume import RGBA, Volume
 
 
 def train(
@@ -36,7 +36,7 @@ def train(
     names: Mapping[int, str] | None = None,
     listen: Callable[[Event], object] | None = None,
 ) -> Model:
-    """Train a model, or train `model` further, on what is painted in `labels`.
+    """Train a new model, or `model` further, on painted labels.
 
     Parameters
     ----------
@@ -78,64 +78,61 @@ def training_events(
     colors: Mapping[int, RGBA] | None = None,
     names: Mapping[int, str] | None = None,
 ) -> Generator[Event, None, Model]:
-    """The run behind :func:`train`: yields events, returns the best model.
+    """Run a training: yields events, returns the best model; :func:`train` drains it.
 
     Close the generator to stop; the model of the last :class:`~napari_limn.training.events.Improved` is the best until then.
     """
-    spec = going_on(spec or TrainSpec(), model)
+    spec = continued(spec or TrainSpec(), model)
     load()
     known = model.spec.classes if model else None
     painted = collect_training_data(images, labels, spec, known, colors or {}, names or {})
     for finding in warnings_for(painted, spec, known):
         yield Found.of(finding)
     if model is not None:
-        yield from (Warned(doubt) for image in painted.images for doubt in model.spec.spacing_warnings(image))
-    start = initial_model(spec, painted, model)
-    data = TrainingSet(painted, start.spec.network, spec)
-    return (yield from TrainingRun(start, spec, data).learning())
+        yield from (Warned(line) for image in painted.images for line in model.spec.spacing_warnings(image))
+    resolved = resolve(spec, painted.images[0], painted.classes, model)
+    start = initial_model(resolved, painted.images[0], painted.classes, model)
+    return (yield from TrainingRun(start, resolved, TrainingSet(painted, resolved)).learning())
 
 
-def going_on(spec: TrainSpec, model: Model | None) -> TrainSpec:
-    """The spec with what `model`, which is trained further, has decided: axes of the network and the intensity recipe."""
-    if model is None:
-        return spec
-    return replace(
-        spec, network=None, dims=3 if model.spec.network.ndim == 3 else 2, intensity=model.spec.intensity
+def initial_model(resolved: Resolved, image: Volume, classes: Classes, model: Model | None) -> Model:
+    """Make the model that training begins with.
+
+    A new one, or `model` with room for classes that it did not know.
+
+    Parameters
+    ----------
+    resolved
+        What the run goes by.
+    image
+        The first of the images; a new model remembers its voxel size.
+    classes
+        Those of the data.
+    model
+        To train further.
+    """
+    torch.manual_seed(resolved.spec.seed)
+    if model is not None:
+        return with_classes(model, classes)
+    spec = ModelSpec(
+        network=resolved.network,
+        classes=classes,
+        intensity=resolved.spec.intensity,
+        spacing=image.axes.spacing,
+        unit=image.axes.units[image.axes.names.index("X")],
     )
-
-
-def initial_model(spec: TrainSpec, painted: LabelledImages, model: Model | None) -> Model:
-    """The model that training begins with: a new one, or `model` with room for classes that it did not know."""
-    first = painted.images[0]
-    torch.manual_seed(spec.seed)
-    if model is None:
-        network = choose_network(spec, first, painted.classes.count)
-        unit = first.axes.units[first.axes.names.index("X")]
-        return Model(
-            ModelSpec(
-                network=network,
-                classes=painted.classes,
-                intensity=spec.intensity,
-                spacing=first.axes.spacing,
-                unit=unit,
-            ),
-            UNet(network),
-        )
-    if model.spec.network.in_channels != first.channels:
-        raise LimnError(
-            f"{first.name}: found {first.channels} channels, the model expects {model.spec.network.in_channels}; "
-            "choose the channels that it was trained with, or train a new model."
-        )
-    return with_classes(model, painted.classes)
+    return Model(spec, UNet(resolved.network))
 
 
 def with_classes(model: Model, classes: Classes) -> Model:
-    """A copy of `model` that knows `classes`: outputs of classes that it had are kept, new ones start like its mean."""
+    """Copy a model so that it knows these classes.
+
+    Outputs of classes that it had stay, new ones start like its mean.
+    """
     old = model.spec.classes
     if classes.values == old.values:
         return replace(model.copy(), spec=replace(model.spec, classes=classes))
-    more = replace(model.spec.network, out_channels=classes.count, head="softmax")
-    spec = replace(model.spec, classes=classes, network=more)
+    spec = replace(model.spec, classes=classes, network=network_with(model.spec, classes))
     network = UNet(spec.network)
     state = {name: tensor.detach().clone() for name, tensor in model.network.state_dict().items()}
     last = f"pixels.layers.{2 * len(spec.network.pixels.hidden)}." if spec.network.pixels else "head."

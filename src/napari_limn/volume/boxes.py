@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 Box = tuple[tuple[int, int], ...]
 """One ``(start, stop)`` an axis, in voxels; on the grid these are T, Z, Y, X."""
 
+Grid = tuple[int, int, int, int]
+"""Four whole numbers of the TZYX grid: an extent, a step, or a position."""
+
+TileIndex = tuple[int, ...]
+"""Which tile it is, counted along each axis."""
+
 
 def whole(shape: Sequence[int]) -> Box:
     """The box that holds everything of `shape`."""

@@ -271,8 +271,9 @@ def test_a_tile_is_gone_when_the_next_is_computed():
             return logits
 
     network = Watching()
-    for _ in BlendEngine(ready_for(PLANES, image_of((1, 1, 40, 56)), network), (1, 1, 16, 16)).labels():
-        pass
+    engine = BlendEngine(ready_for(PLANES, image_of((1, 1, 40, 56)), network), (1, 1, 16, 16))
+    for _, scores in engine.batches():
+        engine.to_labels(scores)
     assert len(network.alive) == 4 * 6
     assert network.most == 0
 

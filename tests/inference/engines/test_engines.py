@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import weakref
 from contextlib import suppress
 
@@ -12,15 +11,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairwise import pairwise
 from torch import nn
 
 from napari_limn.annotation.classes import Classes
 from napari_limn.errors import LimnError
-from napari_limn.inference.engines import evaluator as engine_module
+from napari_limn.inference.engines import blocks as blocks_module
 from napari_limn.inference.engines.blocks import BlockEngine
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.sweeping import SweepEngine
 from napari_limn.inference.planning.plan import footprints_on_grid, make_plan
+from napari_limn.inference.streaming.cost import most_kept
 from napari_limn.inference.streaming.stages import NotStreamableError
 from napari_limn.inference.streaming.sweep import Sweep
 from napari_limn.model import Model, ModelSpec
@@ -38,15 +39,8 @@ torch.set_num_threads(1)
 CPU = torch.device("cpu")
 SMALL = {2: ((2, 2), (2, 2)), 3: ((1, 2, 2), (2, 2, 2))}
 EXTENT = {2: (1, 1, 39, 53), 3: (1, 7, 15, 22)}  # a second plane would be the same again
-FAMILY = list(
-    itertools.product(
-        CHOICES["padding"],
-        CHOICES["down"],
-        CHOICES["up"],
-        CHOICES["skip"],
-        ["none", "batch", "channel", "rms"],
-    )
-)
+FAMILY = {key: CHOICES[key] for key in ("padding", "down", "up", "skip")}
+FAMILY["norm"] = ["none", "batch", "channel", "rms"]
 
 
 def model_of(spec, seed=0):
@@ -158,7 +152,7 @@ def assert_exact(model, volume, block):
     assert (tiled_labels(engine, volume.grid, block) != values[indices]).sum() == 0
 
 
-@pytest.mark.parametrize(("padding", "down", "up", "skip", "norm"), FAMILY, ids=map("-".join, FAMILY))
+@pairwise(**FAMILY)
 def test_tiles_equal_the_whole_for_every_network_of_the_family(padding, down, up, skip, norm):
     spec = UNetSpec(
         width=8 if norm in ("channel", "rms") else 2, # over two channels these norms blow up every rounding
@@ -304,7 +298,7 @@ def test_with_one_step_less_of_halo_tiles_differ(monkeypatch):
     less = tuple(
         Footprint(f.step, max(0, f.halo - f.step), f.shrink, f.smallest) for f in footprints_on_grid(spec)
     )
-    monkeypatch.setattr(engine_module, "footprints_on_grid", lambda spec: less)
+    monkeypatch.setattr(blocks_module, "footprints_on_grid", lambda spec: less)
     assert worst(model, volume, boxes) > 1e-3
 
 
@@ -347,8 +341,7 @@ def assert_swept_exactly(model, volume, block, column=None):
     assert (found.argmax(0) != expected.argmax(0)).sum() == 0
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
-@pytest.mark.parametrize(("padding", "down", "up", "skip", "norm"), FAMILY, ids=map("-".join, FAMILY))
+@pairwise(ndim=[2, 3], **FAMILY)
 def test_a_sweep_equals_the_whole_for_every_network_of_the_family(ndim, padding, down, up, skip, norm):
     spec = UNetSpec(
         width=8 if norm in ("channel", "rms") else 2,
@@ -478,8 +471,8 @@ def test_what_a_sweep_keeps_is_no_more_than_it_promised_and_independent_of_the_l
         most = 0
         for _ in sweep.run(lambda spans: torch.zeros(1, 1, *(b - a for a, b in spans), device="meta")):
             most = max(most, sweep.kept_values)
-        assert most <= sweep.most_kept()
-        assert sweep.most_kept() <= 2 * most
+        assert most <= most_kept(sweep.schedule)
+        assert most_kept(sweep.schedule) <= 2 * most
         kept.append(most)
     assert kept[0] == kept[1]
 

@@ -12,10 +12,12 @@ import torch
 
 from napari_limn.events import Improved, Scored, Step, Working
 from napari_limn.network.spec import PixelSpec, UNetSpec
-from napari_limn.training import run as loop
+from napari_limn.training import budget as clocks
 from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
+from napari_limn.training.first_answer import answer as module
 from napari_limn.training.first_answer import fit as instant
+from napari_limn.training.resolve import resolve
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import initial_model
@@ -32,13 +34,13 @@ def data_of(rows, after=None, spec=SPEC):
     labels = np.zeros((64, 64), np.uint8)
     labels[rows, 4:24], labels[rows, 36:56] = 1, 2
     painted = collect_training_data(IMAGE, labels, spec, None, {}, {})
-    start = initial_model(spec, painted, None)
-    return start, TrainingSet(painted, start.spec.network, spec, after)
+    of = painted.images[0], painted.classes
+    resolved = resolve(spec, *of)
+    return initial_model(resolved, *of, None), resolved, TrainingSet(painted, resolved, after)
 
 
 def run_of(rows, spec=SPEC):
-    start, data = data_of(rows, spec=spec)
-    return TrainingRun(start, spec, data)
+    return TrainingRun(*data_of(rows, spec=spec))
 
 
 def first(events, what):
@@ -49,20 +51,20 @@ def test_the_optimiser_goes_on_and_batches_are_drawn_on():
     run = run_of(range(3, 60, 8))
     with closing(run.learning()) as events:
         first(events, Step)
-    optimizer, network, turn = run.optimizer, run.network, run.data._turn
-    _, data = data_of(range(3, 60, 4), run.data)
+    optimizer, network, turn = run.learner.optimizer, run.learner.network, run.data._turn
+    *_, data = data_of(range(3, 60, 4), run.data)
     assert data._turn == turn
-    assert data._scalings is run.data._scalings
+    assert data.regions.scalings is run.data.regions.scalings
     run.renew(data)
     steps = [e for e in run.learning() if isinstance(e, Step)]
     assert [e.step for e in steps] == list(range(2, 12))
     assert steps[-1].done == 1
-    assert (run.optimizer, run.network) == (optimizer, network)
+    assert (run.learner.optimizer, run.learner.network) == (optimizer, network)
 
 
 def test_the_last_step_is_scored_however_long_whoever_listens_takes(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(clocks, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     run, events = run_of(range(3, 60, 8), replace(SPEC, steps=None, seconds=10.0)), []
     for event in run.learning():
         events.append(event)
@@ -71,41 +73,41 @@ def test_the_last_step_is_scored_however_long_whoever_listens_takes(monkeypatch)
     assert any(isinstance(event, Scored) for event in events[last:])
 
 
-def test_a_scoring_that_was_broken_off_goes_on_and_the_judge_follows_the_data(monkeypatch):
-    taught = []
-    fit_classifier = loop.fit_classifier
+def test_a_scoring_that_was_interrupted_goes_on_and_the_selector_follows_the_data(monkeypatch):
+    fitted = []
+    fit_classifier = module.fit_classifier
     monkeypatch.setattr(
-        loop,
+        module,
         "fit_classifier",
-        lambda classifier, *of, **how: taught.append(classifier) or fit_classifier(classifier, *of, **how),
+        lambda classifier, *of, **how: fitted.append(classifier) or fit_classifier(classifier, *of, **how),
     )
     run = run_of(range(3, 60, 8))
     with closing(run.learning()) as events:
         first(events, Improved)
         first(events, Improved)  # it has learnt from itself
         first(events, Improved)
-        first(events, Working)  # the twin is being taught
-    assert len(taught) == 4
-    assert taught[2] is taught[1] is taught[0]
-    run.renew(data_of(range(3, 60, 4), run.data)[1])
-    first_judged = run.data
+        first(events, Working)  # the held-out classifier is being fitted
+    assert len(fitted) == 4
+    assert fitted[2] is fitted[1] is fitted[0]
+    run.renew(data_of(range(3, 60, 4), run.data)[-1])
+    first_scored = run.data
     events = run.learning()
     first(events, Improved)
     first(events, Scored)
-    assert len(taught) == 6, "the twin was begun anew"
-    assert taught[5] is taught[3]
-    assert run._judged is not first_judged
+    assert len(fitted) == 6, "the held-out classifier was begun anew"
+    assert fitted[5] is fitted[3]
+    assert run.best.data is not first_scored
     list(events)
-    assert run._judged is first_judged
-    assert taught[6] is taught[3], "the twin did not go on from what it knew"
+    assert run.best.data is first_scored
+    assert fitted[6] is fitted[3], "the held-out classifier did not go on from what it knew"
 
 
 def test_what_is_shown_keeps_its_network_when_strokes_are_answered():
     run = run_of(range(3, 60, 8), replace(SPEC, held_out=0))  # nothing held out: the network is trusted
     list(run.learning())
-    shown = run.best
+    shown = run.best.model
     assert shown.spec.network.share < 1
-    run.renew(data_of(range(3, 60, 4), run.data, run.spec)[1])
+    run.renew(data_of(range(3, 60, 4), run.data, run.resolved.spec)[-1])
     answered = first(run.learning(), Improved).model
     weights, before = answered.network.state_dict(), shown.network.state_dict()
     assert answered.spec.network == shown.spec.network
@@ -119,38 +121,39 @@ def test_pauses_are_not_counted():
     run = run_of(range(3, 60, 8))
     with closing(run.learning()) as events:
         first(events, Step)
-    spent = run.seconds
+    spent = run.budget.seconds
     time.sleep(0.02)
-    assert run.seconds == spent > 0
+    assert run.budget.seconds == spent > 0
 
 
-def test_soft_targets_reach_the_data_that_came_amid_the_guessing(monkeypatch):
+def test_soft_targets_reach_the_data_that_came_while_they_were_computed(monkeypatch):
     monkeypatch.setattr(instant, "_STEPS", 5)
     monkeypatch.setattr(instant, "_STEPS_ON", 5)
-    asked, pseudo_labels = [], loop.pseudo_labels
-    monkeypatch.setattr(loop, "pseudo_labels", lambda *of: asked.append(of[1]) or pseudo_labels(*of))
+    asked, pseudo_labels = [], module.pseudo_labels
+    monkeypatch.setattr(module, "pseudo_labels", lambda *of: asked.append(of[1]) or pseudo_labels(*of))
     run = run_of(range(3, 60, 8))
     with closing(run.learning()) as events:
         next(_ for _ in events if asked)
-    run.renew(data_of(range(3, 60, 4), run.data)[1])
-    assert asked == [old := asked[0]] != [run.data]
+    old = run.data
+    run.renew(data_of(range(3, 60, 4), run.data)[-1])
+    assert asked == [old.regions] != [run.data.regions]
     assert old.soft_targets is run.data.soft_targets is None
     with closing(run.learning()) as events:
         first(events, Step)
-    assert asked == [old]
+    assert asked == [old.regions]
     assert old.soft_targets is run.data.soft_targets is not None
     assert run.data.batch().soft is not None
 
 
-def test_soft_targets_count_less_as_the_network_grows_but_never_nothing():
+def test_soft_targets_count_less_as_the_network_matures_but_never_nothing():
     run = run_of(range(3, 60, 8))
     with closing(run.learning()) as events:
         first(events, Step)
     batch = run.data.batch()
     logits = torch.randn((*batch.targets.shape[:1], 2, *batch.targets.shape[1:]))
-    hard = run._loss(logits, replace(batch, soft=None))
+    hard = run.learner.loss(logits, replace(batch, soft=None))
     soft = []
-    for run.steps in (0, 750, 1500, 3000, 100_000):  # with 32², five steps are one of 160²
-        soft.append(float(run._loss(logits, batch) - hard))
+    for run.budget.steps in (0, 750, 1500, 3000, 100_000):  # with 32², five steps are one of 160²
+        soft.append(float(run.learner.loss(logits, batch) - hard))
     assert soft[0] > 0
     np.testing.assert_allclose(np.divide(soft, soft[0]), [1, 1, 0.5, 0.25, 0.25], rtol=1e-4)

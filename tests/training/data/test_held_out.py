@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_limn.annotation.strokes import find_paint
-from napari_limn.training.data.held_out import Before, HoldOut, hold_out, hold_out_together
+from napari_limn.training.data.held_out import HoldOut, PriorHoldOut, hold_out, hold_out_together
 from napari_limn.volume.volume import Volume
 
 CELL, GAP = (1, 1, 64, 64), (0, 0, 8, 8)
@@ -136,7 +136,7 @@ def test_a_stroke_that_is_painted_on_stays_held_out_and_none_that_was_trained_on
     grids = [labels.shape] * 2
     first = [paint_of(labels), paint_of(other)]
     outs = hold_out_together(first, grids, CELL, GAP, seed=seed)
-    before = [Before(out, paint.where) for out, paint in zip(outs, first, strict=True)]
+    before = [PriorHoldOut(out, paint.where) for out, paint in zip(outs, first, strict=True)]
     labels[0, 0, 10:400:60, 40:60], other[0, 0, 29:400:90, 230:250] = 1, 2  # every second one is prolonged
     labels[0, 0, 385, 300:390] = 2
     again = [paint_of(labels), paint_of(other)]
@@ -175,7 +175,7 @@ def test_hold_out_of_no_paint_is_empty():
 
 
 def test_full_masks_are_held_out_by_cells(monkeypatch):
-    monkeypatch.setattr("napari_limn.training.data.held_out._JUDGED", 3_000)
+    monkeypatch.setattr("napari_limn.training.data.held_out._CONSIDERED", 3_000)
     labels = np.zeros((1, 1, 640, 640), np.uint8)
     labels[..., :320, :] = 1
     paint = paint_of(labels, "background")

@@ -13,12 +13,12 @@ from napari_limn.errors import LimnError
 from napari_limn.network.graph import footprint
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.data.geometry import patch_size
 from napari_limn.training.data.painted import PaintedTile, collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer import fit as instant
 from napari_limn.training.first_answer import sample as drawn
 from napari_limn.training.presets import choose_network
+from napari_limn.training.resolve import patch_size, resolve
 from napari_limn.training.spec import CONTEXT, AugmentSpec, TrainSpec
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import blocks
@@ -45,9 +45,13 @@ def noise(shape, seed=0):
 
 
 def data_for(images, labels, network=PLANES, **spec):
-    spec = TrainSpec(**{"patch": (32,) * network.ndim, "batch": 6} | spec)
+    spec = TrainSpec(**{"network": network, "patch": (32,) * network.ndim, "batch": 6} | spec)
     painted = collect_training_data(images, labels, spec, None, {}, {})
-    return TrainingSet(painted, network, spec)
+    return training_set(painted, spec)
+
+
+def training_set(painted, spec, after=None):
+    return TrainingSet(painted, resolve(spec, painted.images[0], painted.classes), after)
 
 
 @pytest.mark.parametrize("network", [PLANES, VALID, VOLUMES, UNetSpec(factors=((3, 2), (2, 2)))])
@@ -83,18 +87,21 @@ def test_a_patch_of_another_number_of_axes_is_refused():
 def test_held_out_strokes_are_scored_with_more_around_them_and_a_card_gets_large_patches(monkeypatch):
     labels = striped((300, 300))
     small = data_for(noise((300, 300)), labels, patch=None, held_out=0.3, device="cpu")
-    assert small.size == (1, 1, 64, 64)
-    assert {image.shape[-2:] for image, _ in small.windows()} == {(160, 160)}
-    monkeypatch.setattr(
-        "napari_limn.training.data.training_set.choose_device", lambda _: torch.device("cuda")
-    )
-    assert data_for(noise((300, 300)), labels, patch=None).size == (1, 1, 160, 160)
+    assert small.regions.patch == (1, 1, 64, 64)
+    assert {image.shape[-2:] for image, _ in small.regions.windows()} == {(160, 160)}
+    monkeypatch.setattr("napari_limn.training.resolve.choose_device", lambda _: torch.device("cuda"))
+    assert data_for(noise((300, 300)), labels, patch=None).regions.patch == (1, 1, 160, 160)
 
 
 def test_batch_norm_has_more_than_one_sample_to_look_at_in_a_batch_of_one():
     data = data_for(noise((128, 128)), striped((128, 128)), patch=(1, 1), batch=1)
     assert UNet(PLANES).train()(data.batch().images).isfinite().all()
-    assert data_for(noise((128, 128)), striped((128, 128)), patch=(1, 1), batch=2).size == (1, 1, 4, 4)
+    assert data_for(noise((128, 128)), striped((128, 128)), patch=(1, 1), batch=2).regions.patch == (
+        1,
+        1,
+        4,
+        4,
+    )
 
 
 @pytest.mark.parametrize("network", [PLANES, VALID, VOLUMES])
@@ -136,7 +143,7 @@ def test_batches_and_windows_have_the_shapes_that_the_network_takes(network, sha
     assert images.shape == (3, network.in_channels, *seen)
     assert targets.shape == (3, *out)
     assert (images.dtype, targets.dtype) == (torch.float32, torch.int64)
-    windows = data.windows()
+    windows = data.regions.windows()
     assert windows
     for x, y in windows:
         assert x.shape == (1, network.in_channels, *seen)
@@ -184,8 +191,8 @@ def test_every_patch_is_told_something_and_classes_take_turns():
 def test_windows_are_labelled_inside_held_out_regions_and_nothing_else_is():
     labels = striped((200, 200), length=22)
     data = data_for(image_of_labels(labels), labels)
-    regions = data._held[0].boxes
-    windows = data.windows()
+    regions = data.regions.held[0].boxes
+    windows = data.regions.windows()
     assert len(windows) == len(regions)
     for (_, target), region in zip(windows, regions, strict=True):
         inside = labels[tuple(slice(a, b) for a, b in region[2:])]
@@ -198,7 +205,7 @@ def test_what_scores_is_never_trained_on():
     labels = striped((200, 200), length=22)
     marks = np.arange(labels.size, dtype=np.float64).reshape(labels.shape)
     data = data_for(marks, labels, batch=8)
-    held = {round(float(v)) for x, y in data.windows() for v in unscaled(data, x[:, 0])[y != IGNORE]}
+    held = {round(float(v)) for x, y in data.regions.windows() for v in unscaled(data, x[:, 0])[y != IGNORE]}
     trained = set()
     for _ in range(60):
         batch = data.batch()
@@ -211,7 +218,7 @@ def test_what_scores_is_never_trained_on():
 
 
 def unscaled(data, images):
-    scaling = data._scalings[0]
+    scaling = data.regions.scalings[0]
     return images.double() * scaling.width[0] + scaling.low[0]
 
 
@@ -263,13 +270,13 @@ def test_the_same_seed_gives_the_same_batches():
 
 def test_nothing_is_held_out_if_so_asked():
     data = data_for(noise((128, 128)), striped(), held_out=0.0)
-    assert data.windows() == []
+    assert data.regions.windows() == []
 
 
 @pytest.mark.parametrize("network", [PLANES, VALID])
 def test_strokes_longer_than_the_patch_score_in_windows_as_large_as_it_takes(network):
     data = data_for(noise((128, 128)), striped(length=60), network, patch=(32, 32))
-    windows = data.windows()
+    windows = data.regions.windows()
     assert windows
     assert sum(int((y != IGNORE).sum()) for _, y in windows) == 60 * len(windows)
     for x, y in windows:
@@ -280,14 +287,14 @@ def test_strokes_over_two_planes_score_with_all_of_their_paint():
     labels = np.zeros((4, 128, 128), np.uint8)
     labels[1] = labels[2] = striped()
     data = data_for(Volume.of(noise((4, 128, 128)), "ZYX"), labels)
-    held = data._held[0].held(np.argwhere(labels[None])).sum()
-    assert sum(int((y != IGNORE).sum()) for _, y in data.windows()) == held > 0
+    held = data.regions.held[0].held(np.argwhere(labels[None])).sum()
+    assert sum(int((y != IGNORE).sum()) for _, y in data.regions.windows()) == held > 0
 
 
 def test_one_of_several_images_may_be_without_paint():
     labels = striped()
     data = data_for([noise((128, 128))] * 2, [labels, np.zeros_like(labels)])
-    assert data.windows()
+    assert data.regions.windows()
 
 
 @pytest.mark.parametrize("network", [PLANES, VOLUMES])
@@ -301,10 +308,10 @@ def test_of_many_images_with_one_stroke_of_each_class_whole_strokes_are_held_out
         images.append(noise(shape, number))
         labels.append(mask)
     data = data_for(images, labels, network, patch=None, held_out=0.4)
-    held = [(number, box) for number, out in enumerate(data._held) for box in out.boxes]
+    held = [(number, box) for number, out in enumerate(data.regions.held) for box in out.boxes]
     assert len({number for number, _ in held}) >= 2
     for number, box in held:
-        inside = data._labels[number].read(box)[0]
+        inside = data.regions._labels[number].read(box)[0]
         assert inside.size == (inside > 0).sum() == 30  # a stroke of this image
     where = np.array([[0, 0, y, x] for y in (10, 40) for x in range(10, 40)])
     left = [~out.excluded(where) for out in data._held]
@@ -413,10 +420,11 @@ def test_a_specification_that_cannot_be_is_refused_with_the_value(field, said):
 def test_numbered_objects_become_one_class_parted_where_they_touch_with_weights_between():
     objects = np.zeros((128, 128), np.uint16)
     objects[40:60, 40:60], objects[40:60, 60:80], objects[40:60, 82:100] = 7, 3, 9
-    spec = TrainSpec(zero="background", objects=True, augment=AugmentSpec(warped=0, noise=0), seed=0)
+    augment = AugmentSpec(warped=0, noise=0)
+    spec = TrainSpec(zero="background", objects=True, augment=augment, seed=0, network=PLANES)
     painted = collect_training_data(noise((128, 128)), objects, spec, None, {}, {})
     assert painted.classes.values == (0, 1)
-    data = TrainingSet(painted, PLANES, spec)
+    data = training_set(painted, spec)
     batch = data.batch()
     targets, weights = batch.targets, batch.weights
     assert weights.shape == targets.shape
@@ -451,13 +459,13 @@ def test_painted_tiles_tell_what_can_be_learned_in_each(network, shape, extent, 
     images = [Volume.of(noise(shape), "ZYX")] * 2
     data = data_for(images, labels, network, held_out=0.3, seed=seed, patch=(16,) * network.ndim)
     expected, held_out = set(), 0
-    for source, box in itertools.product(range(2), blocks(data.grid(0), extent)):
-        target, held = data.targets_of(source, box)
+    for source, box in itertools.product(range(2), blocks(data.regions.grid(0), extent)):
+        target, held = data.regions.targets_of(source, box)
         if (target != IGNORE).any():
             found = np.unique(target[(target != IGNORE) & ~held])
             expected.add(PaintedTile(source, box, tuple(found.tolist())))
             held_out += len(np.unique(target)) - 1 > len(found)
-    tiles = data.painted_tiles(extent)
+    tiles = data.regions.painted_tiles(extent)
     assert set(tiles) == expected
     assert len(tiles) == len(expected)
     assert held_out
@@ -480,10 +488,12 @@ def test_where_there_is_time_for_few_tiles_they_show_all_classes_that_are_not_he
     painted = collect_training_data(*two_classes_in_two_planes(), spec, None, {}, {})
     classifier, before, fewer = UNet(SOLID).pixels, None, 0
     for seed in range(20):
-        data = before = TrainingSet(painted, SOLID, replace(spec, seed=seed), before)
-        tiles = data.painted_tiles(drawn.TILE[3])
+        data = before = training_set(painted, replace(spec, seed=seed), before)
+        tiles = data.regions.painted_tiles(drawn.TILE[3])
         chosen = drawn._chosen(tiles, classifier, seed, {})
-        learned = [target[~held] for target, held in (data.targets_of(t.source, t.box) for t in chosen)]
+        learned = [
+            target[~held] for target, held in (data.regions.targets_of(t.source, t.box) for t in chosen)
+        ]
         assert {0, 1} <= set(np.concatenate(learned).tolist())
         fewer += len(chosen) < len(tiles)
     assert fewer == 20

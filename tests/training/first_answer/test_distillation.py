@@ -17,6 +17,7 @@ from napari_limn.training.data.patches import Patch
 from napari_limn.training.data.soft_targets import SoftTargets
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer.distillation import pseudo_labels
+from napari_limn.training.resolve import resolve
 from napari_limn.training.spec import TrainSpec
 from napari_limn.volume.boxes import blocks, slices
 
@@ -45,21 +46,25 @@ def painted_set(dims, **fields):
     image[..., 20:] += 1
     labels = np.zeros(shape, np.uint8)
     labels[..., 4:8, 5:9], labels[..., 4:8, 30:34] = 1, 2
-    spec = TrainSpec(dims=dims, **fields)
-    painted = collect_training_data(image, labels, spec, None, {}, {})
     pixels = PixelSpec(scales=((1.0,) * dims,))
     network = UNetSpec(width=4, factors=((2,) * dims,), pixels=pixels)
-    return TrainingSet(painted, network, spec), UNet(network).eval().pixels
+    data = training_set(image, labels, TrainSpec(dims=dims, network=network, **fields))
+    return data, UNet(network).eval().pixels
+
+
+def training_set(image, labels, spec):
+    painted = collect_training_data(image, labels, spec, None, {}, {})
+    return TrainingSet(painted, resolve(spec, painted.images[0], painted.classes))
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_guesses_are_what_the_classifier_says_in_tiles_with_paint(dims):
+def test_soft_targets_are_what_the_classifier_answers_in_tiles_with_paint(dims):
     data, classifier = painted_set(dims, held_out=0.0)
-    soft = drain(pseudo_labels(classifier, data))
-    tiles = data.painted_tiles((1, 1, 256, 256) if dims == 2 else (1, 32, 64, 64))
+    soft = drain(pseudo_labels(classifier, data.regions))
+    tiles = data.regions.painted_tiles((1, 1, 256, 256) if dims == 2 else (1, 32, 64, 64))
     assert tiles
     for tile in tiles:
-        features = torch.from_numpy(data.features_of(0, tile.box, classifier))[None]
+        features = torch.from_numpy(data.regions.features_of(0, tile.box, classifier))[None]
         expected = torch.softmax(classifier.layers(classifier.standard(features)), 1)[0]
         found = soft.at(0, tile.box).reshape(expected.shape)
         np.testing.assert_allclose(found, expected.detach().numpy(), atol=1e-3)
@@ -71,39 +76,41 @@ def test_guesses_are_what_the_classifier_says_in_tiles_with_paint(dims):
 def test_a_batch_carries_them_where_the_image_is():
     data, classifier = painted_set(2, held_out=0.0, batch=3, patch=(64, 64))
     assert data.batch().soft is None
-    data.soft_targets = drain(pseudo_labels(classifier, data))
+    data.soft_targets = drain(pseudo_labels(classifier, data.regions))
     batch = data.batch()
     assert batch.soft.shape == (3, 2, *batch.targets.shape[1:])
     assert 0.1 < float(batch.soft.sum(1).mean()) <= 1 + 1e-3
     assert (batch.targets != IGNORE).any()
 
 
-def test_nothing_is_told_where_strokes_are_held_out(monkeypatch):
+def test_nothing_is_known_where_strokes_are_held_out(monkeypatch):
     image = np.random.default_rng(0).normal(0, 0.1, (128, 256)).astype(np.float32)
     labels = np.zeros((128, 256), np.uint8)
     for y in range(8, 128, 16):
         labels[y, 8:120:3], labels[y, 136:250:3] = 1, 2
-    spec = TrainSpec(held_out=0.3, patch=(128, 256), augment=limn.AugmentSpec(warped=0.0, gain=0, offset=0))
-    painted = collect_training_data(image, labels, spec, None, {}, {})
+    augment = limn.AugmentSpec(warped=0.0, gain=0, offset=0)
     network = UNetSpec(width=4, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)))
-    data = TrainingSet(painted, network, spec)
-    assert data.holds_out
-    data.soft_targets = drain(pseudo_labels(UNet(network).eval().pixels, data))
+    spec = TrainSpec(held_out=0.3, patch=(128, 256), augment=augment, network=network)
+    data = training_set(image, labels, spec)
+    assert data.regions.holds_out
+    data.soft_targets = drain(pseudo_labels(UNet(network).eval().pixels, data.regions))
     whole = ((0, 1), (0, 1), (0, 128), (0, 256))
-    _, held = data.targets_of(0, whole)
+    _, held = data.regions.targets_of(0, whole)
     known = data.soft_targets.at(0, whole)[:, 0, 0].sum(0)
     assert known[held].min() > 0.99
     monkeypatch.setattr(data._sampler, "draw", lambda *_: Patch(0, whole))
     batch = data.batch()
-    told = batch.soft.sum(1)
+    known = batch.soft.sum(1)
     mirrored = [held, held[::-1], held[:, ::-1], held[::-1, ::-1]]
-    for each in told:
+    for each in known:
         assert any(np.allclose(each, ~flipped, atol=0.01) for flipped in mirrored)
 
 
 @pytest.mark.parametrize("fields", [{"soft_targets": 0.0}, {"zero": "background"}, {"instant": False}])
 def test_they_are_left_out_where_they_are_not_wanted(fields, monkeypatch):
-    monkeypatch.setattr("napari_limn.training.run.pseudo_labels", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(
+        "napari_limn.training.first_answer.answer.pseudo_labels", lambda *_: pytest.fail("asked")
+    )
     image = np.random.default_rng(0).normal(0, 0.1, (64, 64)).astype(np.float32)
     labels = np.zeros((64, 64), np.uint8)
     labels[4:12, 4:12], labels[40:48, 40:48] = 1, 2
@@ -120,13 +127,13 @@ def test_patches_of_planes_without_paint_carry_soft_targets_alone():
     image += np.arange(12)[:, None, None]
     labels = np.zeros(image.shape, np.uint8)
     labels[5, 4:9, 4:9], labels[5, 30:36, 30:36] = 1, 2
-    spec = TrainSpec(held_out=0.0, batch=3, patch=(32, 32), augment=limn.AugmentSpec(warped=0.0))
-    painted = collect_training_data(image, labels, spec, None, {}, {})
+    augment = limn.AugmentSpec(warped=0.0)
     network = UNetSpec(width=4, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)))
-    data = TrainingSet(painted, network, spec)
-    soft = data.soft_targets = drain(pseudo_labels(UNet(network).eval().pixels, data))
+    spec = TrainSpec(held_out=0.0, batch=3, patch=(32, 32), augment=augment, network=network)
+    data = training_set(image, labels, spec)
+    soft = data.soft_targets = drain(pseudo_labels(UNet(network).eval().pixels, data.regions))
     assert len(soft.elsewhere) == 400_000 // 32**2
-    scaling = data._scalings[0]
+    scaling = data.regions.scalings[0]
     planes = {round(float(found.mean() * scaling.width[0] + scaling.low[0])) for found, _ in soft.elsewhere}
     assert len(planes) > 3
     assert 5 not in planes
@@ -142,10 +149,9 @@ def test_classes_take_turns_beside_patches_of_planes_without_paint(monkeypatch):
     labels = np.zeros(image.shape, np.uint8)
     for value in range(1, 5):
         labels[5, 4:9, 12 * value : 12 * value + 5] = value
-    painted = collect_training_data(image, labels, TrainSpec(held_out=0.0), None, {}, {})
     network = UNetSpec(width=4, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)), out_channels=4)
-    data = TrainingSet(painted, network, TrainSpec(held_out=0.0, batch=4, patch=(32, 32)))
-    data.soft_targets = drain(pseudo_labels(UNet(network).eval().pixels, data))
+    data = training_set(image, labels, TrainSpec(held_out=0.0, batch=4, patch=(32, 32), network=network))
+    data.soft_targets = drain(pseudo_labels(UNet(network).eval().pixels, data.regions))
     turns, draw = [], data._sampler.draw
     monkeypatch.setattr(data._sampler, "draw", lambda turn, rng: (turns.append(turn), draw(turn, rng))[1])
     for _ in range(4):
@@ -155,4 +161,4 @@ def test_classes_take_turns_beside_patches_of_planes_without_paint(monkeypatch):
 
 def test_a_single_plane_has_no_elsewhere():
     data, classifier = painted_set(2, held_out=0.0)
-    assert drain(pseudo_labels(classifier, data)).elsewhere == []
+    assert drain(pseudo_labels(classifier, data.regions)).elsewhere == []

@@ -14,12 +14,15 @@ from napari_limn.model import Model
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.data.painted import collect_training_data
+from napari_limn.training.data.regions import RegionReader
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer import fit as instant
 from napari_limn.training.first_answer import sample as drawn
+from napari_limn.training.first_answer.answer import FirstAnswer
 from napari_limn.training.first_answer.fit import fit_classifier
 from napari_limn.training.first_answer.sample import sample_voxels
-from napari_limn.training.presets import choose_network, pixel_features
+from napari_limn.training.presets import pixel_features
+from napari_limn.training.resolve import resolve
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.selection import maturity, share_beside
 from napari_limn.training.spec import TrainSpec
@@ -55,8 +58,8 @@ def strokes(rows=(20, 50, 80, 110)):
 
 def prepared(spec=SPEC, image=IMAGE, labels=None):
     painted = collect_training_data(image, strokes() if labels is None else labels, spec, None, {}, {})
-    network = UNet(choose_network(spec, painted.images[0], painted.classes.count))
-    return network, TrainingSet(painted, network.spec, spec)
+    resolved = resolve(spec, painted.images[0], painted.classes)
+    return UNet(resolved.network), RegionReader(painted, resolved)
 
 
 def test_the_first_model_comes_before_the_first_step_and_is_good():
@@ -70,7 +73,7 @@ def test_the_first_model_comes_before_the_first_step_and_is_good():
     assert score(predict(model, forgotten_classes), truth).mean_iou > 0.85  # by chance .33
 
 
-def test_the_first_answer_can_be_broken_off_many_times():
+def test_the_first_answer_can_be_stopped_many_times():
     run = training_events(IMAGE, strokes(), SPEC)
     paused = 0
     for event in run:
@@ -133,9 +136,9 @@ def test_of_a_large_image_a_few_tiles_answer_first_and_change_nothing_for_the_re
 
 def test_more_strokes_cost_features_around_them_only(monkeypatch):
     seen = []
-    features_of = TrainingSet.features_of
+    features_of = RegionReader.features_of
     monkeypatch.setattr(
-        TrainingSet, "features_of", lambda *of: seen.append(shape_of(of[2])[-2:]) or features_of(*of)
+        RegionReader, "features_of", lambda *of: seen.append(shape_of(of[2])[-2:]) or features_of(*of)
     )
     monkeypatch.setattr("napari_limn.training.first_answer.sample._OTHERS", 500)
     network, data = prepared()
@@ -209,7 +212,7 @@ def test_weights_of_what_trees_see():
     target = np.array([0] * 30 + [1] * 10 + [IGNORE] * 60, np.int16)
     said = np.where(np.arange(100) < 90, np.where(target == IGNORE, 0, target), IGNORE).astype(np.int16)
     weight = np.where(target == IGNORE, 0.1, 1.0)
-    rows, weights = instant._seen(target, instant._FitTargets(said, weight), np.random.default_rng(0))
+    rows, weights = instant._drawn_voxels(target, instant._FitTargets(said, weight), np.random.default_rng(0))
     assert len(set(rows)) == len(rows)
     assert weights[target[rows] == 0].sum() == pytest.approx(20)
     assert weights[target[rows] == 1].sum() == pytest.approx(20)
@@ -217,25 +220,27 @@ def test_weights_of_what_trees_see():
     assert set(rows[others]) == set(range(40, 90))
     assert set(weights[others]) == {0.1}
     weight[:3] = 4.0  # corrections
-    rows, weights = instant._seen(target, instant._FitTargets(target, weight), np.random.default_rng(0))
+    rows, weights = instant._drawn_voxels(
+        target, instant._FitTargets(target, weight), np.random.default_rng(0)
+    )
     assert sorted(rows) == list(range(40))
     assert weights[target[rows] == 0].sum() == pytest.approx((27 + 3 * 4) * 20 / 30)
     assert weights[target[rows] == 1].sum() == pytest.approx(20)
 
 
-def test_a_lesson_after_an_answer():
+def test_targets_after_an_answer():
     network, data = prepared()
     sample = drain(sample_voxels(network.pixels, data))
     drain(fit_classifier(network.pixels, sample))
     wrong = np.flatnonzero(sample.target == 0)[:7]
     turned = sample.target.copy()
     turned[wrong] = 1
-    lesson = instant._FitTargets.after(network.pixels, replace(sample, target=turned))
+    targets = instant._FitTargets.after(network.pixels, replace(sample, target=turned))
     painted = turned != IGNORE
-    assert np.array_equal(lesson.said[painted], turned[painted])
-    assert set(np.flatnonzero(lesson.weight == instant._FAULT)) == set(wrong)
-    assert (lesson.weight[~painted] == instant._ECHO).all()
-    assert 0.5 < (lesson.said[~painted] != IGNORE).mean() < 1
+    assert np.array_equal(targets.classes[painted], turned[painted])
+    assert set(np.flatnonzero(targets.weight == instant._WRONG_WEIGHT)) == set(wrong)
+    assert (targets.weight[~painted] == instant._PSEUDO_WEIGHT).all()
+    assert 0.5 < (targets.classes[~painted] != IGNORE).mean() < 1
 
 
 def test_after_a_whole_training_corrections_weigh_more_and_what_was_less_sure_is_held():
@@ -243,24 +248,24 @@ def test_after_a_whole_training_corrections_weigh_more_and_what_was_less_sure_is
     sample = drain(sample_voxels(network.pixels, data))
     drain(fit_classifier(network.pixels, sample))
     turned = np.where(sample.target == 0, 1, sample.target).astype(np.int16)
-    lesson = instant._FitTargets.after(network.pixels, replace(sample, target=turned), again=True)
-    assert set(lesson.weight[sample.target == 0]) == {instant._FAULT_AGAIN}
-    said = (sample.target == IGNORE) & (lesson.said != IGNORE)
-    assert 0 < lesson.doubt[said].min() <= lesson.doubt[said].max() <= np.sqrt(1 - instant._SURE) + 1e-6
+    targets = instant._FitTargets.after(network.pixels, replace(sample, target=turned), again=True)
+    assert set(targets.weight[sample.target == 0]) == {instant._WRONG_WEIGHT_AGAIN}
+    said = (sample.target == IGNORE) & (targets.classes != IGNORE)
+    assert 0 < targets.doubt[said].min() <= targets.doubt[said].max() <= np.sqrt(1 - instant._SURE) + 1e-6
 
 
 def test_several_threads_say_the_same_to_the_last_bit():
     network, data = prepared()
     sample = drain(sample_voxels(network.pixels, data))
     drain(fit_classifier(network.pixels, sample))
-    lesson = instant._FitTargets.after(network.pixels, sample)
+    targets = instant._FitTargets.after(network.pixels, sample)
     from sklearn.ensemble import ExtraTreesClassifier
 
-    painted = lesson.said != IGNORE
+    painted = targets.classes != IGNORE
     trees = ExtraTreesClassifier(30, min_samples_leaf=7, random_state=0).fit(
-        sample.features[painted], lesson.said[painted]
+        sample.features[painted], targets.classes[painted]
     )
-    found = [instant._asked(trees, sample.features, threads) for threads in (1, 2, 3)]
+    found = [instant._probabilities(trees, sample.features, threads) for threads in (1, 2, 3)]
     assert 0.05 < ((found[0] > 0) & (found[0] < 1)).mean()
     assert np.array_equal(found[0], found[1])
     assert np.array_equal(found[0], found[2])
@@ -285,8 +290,8 @@ def test_a_class_that_is_about_to_be_forgotten_is_named():
     events = []
     few = np.where(strokes()[:, :64] == 1, 1, 0)
     drain(training_events(noise, few, SPEC, model=model), events.append)
-    told = [e.message for e in events if isinstance(e, Warned)]
-    assert any("class 2: found neither strokes nor anything like it" in message for message in told)
+    warnings = [e.message for e in events if isinstance(e, Warned)]
+    assert any("class 2: found neither strokes nor anything like it" in message for message in warnings)
     events.clear()
     drain(training_events(IMAGE, np.where(strokes() == 1, 1, 0), SPEC, model=model), events.append)
     assert not any("forget" in e.message for e in events if isinstance(e, Warned)), (
@@ -295,7 +300,7 @@ def test_a_class_that_is_about_to_be_forgotten_is_named():
 
 
 def test_of_filled_areas_some_of_each_class_are_looked_at_and_more_paint_changes_none(monkeypatch):
-    monkeypatch.setattr(drawn, "_FILLED", 30)
+    monkeypatch.setattr(drawn, "_IN_TILE", 30)
     order, target = np.random.default_rng(0).permutation(400), np.full(400, IGNORE)
     target[:100], target[100:110] = 0, 1
     few = drawn._some_of_each(target, order)
@@ -306,7 +311,7 @@ def test_of_filled_areas_some_of_each_class_are_looked_at_and_more_paint_changes
     assert set(few[target[few] == 0]) == set(more[target[more] == 0])
 
 
-def test_a_twin_of_corrections_knows_the_class_that_was_not_corrected_from_before():
+def test_a_held_out_classifier_of_corrections_knows_the_class_that_was_not_corrected_from_before():
     truth, image = TRUTH.copy(), IMAGE.copy()
     truth[:, 100:], image[:, 100:] = 3, image[:, 100:] + 8
     painted = np.zeros_like(truth)
@@ -318,12 +323,14 @@ def test_a_twin_of_corrections_knows_the_class_that_was_not_corrected_from_befor
     corrected = collect_training_data(
         image, np.where(painted > 1, painted, 0), spec, model.spec.classes, {}, {}
     )
-    data = TrainingSet(corrected, model.spec.network, spec)
-    assert data.holds_out
-    run = TrainingRun(model, spec, data)
+    resolved = resolve(spec, corrected.images[0], corrected.classes, model)
+    data = TrainingSet(corrected, resolved)
+    assert data.regions.holds_out
+    run = TrainingRun(model, resolved, data)
     drain(run.learning())
-    bank = data.features_of(0, ((0, 1), (0, 1), (0, 128), (0, 128)), run._twin)
-    found = run._twin.logits_of(torch.from_numpy(bank)[None]).argmax(1)[0].numpy() + 1
+    classifier = run.answer._held_out_classifier
+    bank = data.regions.features_of(0, ((0, 1), (0, 1), (0, 128), (0, 128)), classifier)
+    found = classifier.logits_of(torch.from_numpy(bank)[None]).argmax(1)[0].numpy() + 1
     assert (found == truth)[:, :60].mean() > 0.9
 
 
@@ -344,10 +351,12 @@ def test_what_is_drawn_of_answers_follows_their_doubt():
     target = np.array([0, 1] + [IGNORE] * 400, np.int16)
     said = np.where(target == IGNORE, 0, target)
     doubt = np.where(np.arange(402) % 2, 0.4, 0.002).astype(np.float32)
-    lesson = instant._FitTargets(said, np.ones(402), doubt)
-    rows = np.concatenate([instant._seen(target, lesson, np.random.default_rng(s))[0] for s in range(20)])
+    targets = instant._FitTargets(said, np.ones(402), doubt)
+    rows = np.concatenate(
+        [instant._drawn_voxels(target, targets, np.random.default_rng(s))[0] for s in range(20)]
+    )
     others = rows[target[rows] == IGNORE]
-    assert len(others) == 20 * 2 * instant._ECHOES
+    assert len(others) == 20 * 2 * instant._PSEUDO_RATIO
     assert (others % 2).mean() > 0.95
     assert len(set(others)) > 100  # drawn, not ranked
 
@@ -366,7 +375,7 @@ def test_features_of_a_tile_are_those_of_the_whole_image():
     assert np.allclose(part, whole[:, 40:72, :50], atol=1e-5)
 
 
-def test_the_same_seed_teaches_the_same_whatever_the_state_of_the_process():
+def test_the_same_seed_fits_the_same_whatever_the_state_of_the_process():
     found = []
     for state in (1, 2):
         network, data = prepared()
@@ -382,7 +391,7 @@ def test_the_largest_seed_is_one_like_any_other():
     assert score(predict(model, IMAGE), TRUTH).mean_iou > 0.85
 
 
-def test_training_leaves_the_classifier_as_it_was_taught():
+def test_training_leaves_the_classifier_as_it_was_fitted():
     events = []
     final = drain(training_events(IMAGE, strokes(), replace(SPEC, steps=5)), events.append)
     answers = [e.model for e in events if isinstance(e, Improved)]
@@ -403,7 +412,7 @@ def test_a_network_that_is_not_shown_is_kept_to_go_on_from():
     assert np.array_equal(predict(final, IMAGE), predict(first, IMAGE))
 
 
-def test_with_nothing_held_out_a_network_taught_by_the_classifier_joins_it_at_half_time():
+def test_with_nothing_held_out_a_network_distilled_from_the_classifier_joins_it_at_half_time():
     events = []
     spec = replace(SPEC, steps=20)
     final = drain(training_events(IMAGE, strokes((20,)), spec), events.append)
@@ -438,7 +447,7 @@ def test_further_training_does_not_fall_back_on_a_classifier_that_is_surely_wors
     spec, rows = replace(SPEC, steps=100, held_out=0.3), range(6, 124, 6)
     model = shown_together(rows, spec)
     ignorant = UNet(model.spec.network).pixels
-    monkeypatch.setattr(TrainingRun, "_twin_for", lambda *_: (ignorant, ()))
+    monkeypatch.setattr(FirstAnswer, "_held_out_start", lambda *_: (ignorant, ()))
     events = []
     drain(training_events(IMAGE, strokes(rows), replace(spec, steps=2), model=model), events.append)
     assert not next(e for e in events if isinstance(e, Scored)).best

@@ -1,4 +1,4 @@
-"""The Strokes widget: a layer to paint on, every stroke of it kept."""
+"""The Strokes widget: a layer whose every stroke is kept."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout
 
 from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.layers.layers import (
-    MADE_BY,
     is_painted,
     painted_look,
     path_of,
     volume_of,
     volume_on_disk,
 )
+from napari_limn._napari.painting.journalling import fate_of_paint
 from napari_limn._napari.painting.recorder import journals_of
 from napari_limn._napari.painting.recovery import RecoveryOffer
 from napari_limn._napari.panel.docking import DockedWidget
@@ -140,26 +141,26 @@ class StrokesWidget(DockedWidget):
         self._show()
 
     def _connected(self) -> Journals | None:
-        if self._journals is None and (found := journals_of(self, self.viewer)) is not None:
-            self._journals = found
-            found.changed.connect(self._show)
-            found.turned_over.connect(self._show)
+        if self._journals is None and (journals := journals_of(self, self.viewer)) is not None:
+            self._journals = journals
+            journals.changed.connect(self._show)
+            journals.turned_over.connect(self._show)
         return self._journals
 
     def _recorder(self) -> Recorder | None:
         return None if self._journals is None else self._journals.of(self.labels.value)
 
     def _show(self) -> None:
-        """Show how the strokes of the layer chosen fare."""
+        """Show the state of the strokes of the layer chosen."""
         recorder = self._recorder()
         recording = None if recorder is None else recorder.recording
         if self.labels.value is None:
             self.journal.setText("There is no layer for strokes yet.")
         elif not is_painted(self.labels.value):
-            self.journal.setText(_how_made(self.labels.value))
+            self.journal.setText(_fate_of_paint(self.labels.value))
         elif recorder is None:
             self.journal.setText(
-                "What is painted on this layer is kept in no journal: it fits no image, or is not in memory."
+                "Paint on this layer is kept in no journal: the layer fits no image, or is not in memory."
             )
         else:
             self.journal.setText(recorder.status)
@@ -187,7 +188,7 @@ class StrokesWidget(DockedWidget):
             data = data.copy()
         elif path.exists() and path_of(layer) in (None, path.absolute()):
             raise LimnError(
-                f"{path}: the layer “{layer.name}” reads its labels from a file as it goes, perhaps from this one, which would be "
+                f"{path}: the layer “{layer.name}” reads its labels from a file piece by piece, perhaps from this one, which would be "
                 "replaced; choose another name."
             )
         labels = Volume(data, found.axes, layer.name)
@@ -215,18 +216,8 @@ class StrokesWidget(DockedWidget):
         self.run_box.report(error)
 
 
-def _how_made(layer: Labels) -> str:
-    """What painting on a layer comes to that was made here."""
-    made = layer.metadata[MADE_BY]
-    if "audit" in made:
-        return "These are corrections of an audit, kept in no journal: they count when you press Accept corrected in Review."
-    if "difference" in made:
-        return "This shows where two predictions differ. What is painted on it is kept nowhere; paint on one of the two."
-    if layer.multiscale or not layer.editable:
-        return "This shows a prediction that cannot be painted on. Press New strokes layer and paint there."
-    return (
-        "This shows a prediction. Paint on it, and it is yours: kept in a journal, and replaced by no other."
-    )
+def _fate_of_paint(layer: Labels) -> str:
+    return fate_of_paint(facts_of(layer), bool(layer.editable and not layer.multiscale))
 
 
 def _saving(

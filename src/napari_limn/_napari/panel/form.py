@@ -10,7 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
-from napari_limn._napari.layers.layers import MADE_BY, being_renamed
+from napari_limn._napari.layers.layers import being_renamed, is_made_here
 from napari_limn._napari.panel.choices import in_channel_order, kept_choice
 from napari_limn._napari.panel.keyboard import operable, skipping
 
@@ -101,7 +101,7 @@ class Form:
     def layers(self, kind: type[Layer]) -> list[Layer]:
         """Return the layers of a kind, the topmost first; those that were made here come last."""
         layers = [layer for layer in reversed(self.viewer.layers) if type(layer) is kind]
-        return sorted(layers, key=_is_made)
+        return sorted(layers, key=is_made_here)
 
     def chosen_images(self, image: Any, channels: Any) -> list[Image]:
         """Return the image layer chosen and the further channels, these in the order of the layer list."""
@@ -165,16 +165,11 @@ def _offer_anew(choice: ComboBox | Select) -> None:
         if isinstance(choice, Select):
             kept = [one for one in before if one in choice.choices]
         else:
-            kept = kept_choice(before, offered, list(choice.choices), choice.value, _is_made)
+            kept = kept_choice(before, offered, list(choice.choices), choice.value, is_made_here)
         if choice.value != kept:
             choice.value = kept
     if kept != before:
         choice.changed.emit(kept)
-
-
-def _is_made(one: Any) -> bool:
-    """Return whether something that is offered is a layer that was made here."""
-    return MADE_BY in getattr(one, "metadata", ())
 
 
 def _form_layout() -> QFormLayout:

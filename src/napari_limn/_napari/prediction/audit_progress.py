@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_limn.annotation.classes import default_name
 from napari_limn.errors import LimnError
-from napari_limn.evaluation.audit import SUFFIX, Audit, estimate, joint_counts
+from napari_limn.evaluation.audit import AUDIT_SUFFIX, Audit, estimate, joint_counts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ class AuditProgress:
 
     def __init__(self, frame: Frame, beside: Path | None) -> None:
         self.frame = frame
-        self.path = beside and beside.with_name(f"{beside.name}.{frame.digest}{SUFFIX}")
+        self.path = beside and beside.with_name(f"{beside.name}.{frame.digest}{AUDIT_SUFFIX}")
         self.audit = Audit.load(self.path, frame) if self.path else Audit(frame.digest)
         self.patch: int | None = None
         """The patch that is asked about; None before the first and after the last one."""
@@ -78,7 +78,7 @@ class AuditProgress:
         if self.patch is None:
             return 0
         counts = [np.count_nonzero(labels == value) for value in self.frame.values]
-        if counts != [*self.frame.found[self.patch]]:
+        if counts != [*self.frame.counts[self.patch]]:
             raise LimnError(
                 "the labels in the box are not those that the audit began with; undo what was painted on them and press Correct, "
                 "or press Audit to begin with the labels of now."
@@ -101,7 +101,7 @@ class AuditProgress:
 
     def _judge(self, counts: Any) -> None:
         if self.patch is not None:
-            audit = self.audit.said(self.patch, counts)
+            audit = self.audit.with_verdict(self.patch, counts)
             if self.path is not None:  # a verdict that cannot be kept does not count
                 audit.save(self.path)
             self.audit = audit
@@ -124,5 +124,5 @@ class AuditProgress:
         values = self.frame.values
         if selected in values or self.patch is None:
             return selected
-        counts = np.where(values, self.frame.found[self.patch], 0)  # background is no paint to begin with
+        counts = np.where(values, self.frame.counts[self.patch], 0)  # background is no paint to begin with
         return max(zip(counts.tolist(), values, strict=True))[1]

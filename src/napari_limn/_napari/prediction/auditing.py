@@ -8,7 +8,8 @@ from napari.layers import Labels, Shapes
 
 from napari_limn._napari.layers.camera import look_at, rectangle
 from napari_limn._napari.layers.class_table import names_of, set_legend
-from napari_limn._napari.layers.layers import MADE_BY, empty_labels, painted_look, placement, volume_of
+from napari_limn._napari.layers.facts import LayerFacts
+from napari_limn._napari.layers.layers import empty_labels, painted_look, placement, volume_of
 from napari_limn.annotation.legend import Legend
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import shape_of, slices
@@ -148,7 +149,7 @@ class AuditView:
                 empty_labels(self._volume, self._volume.dtype),
                 name=f"{self.layer.name} corrected",
                 colormap=self.layer.colormap,
-                metadata={MADE_BY: {"audit": self.progress.frame.digest}},
+                metadata=LayerFacts(audit=self.progress.frame.digest).to_metadata(),
                 **placement(self.layer, self._volume),
             )
             self.viewer.add_layer(self.corrections)

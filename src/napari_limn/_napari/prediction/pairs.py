@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from napari.layers import Image, Labels
 
 from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.layers.facts import LayerFacts, facts_of
 from napari_limn._napari.layers.layers import (
-    MADE_BY,
     colormap,
     is_untouched,
     named,
@@ -33,8 +33,8 @@ _PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_
 def keep(layer: Labels) -> None:
     """Name a prediction after its model, so that the next prediction of its image does not replace it."""
     if is_untouched(layer):
-        made = layer.metadata[MADE_BY]
-        layer.name = f"{made['image']} {made['kind']} ({made['model']})"
+        facts = facts_of(layer)
+        layer.name = f"{facts.image} {facts.kind} ({facts.model})"
 
 
 def image_of(viewer: ViewerModel, prediction: Labels) -> list[Image]:
@@ -45,7 +45,8 @@ def image_of(viewer: ViewerModel, prediction: Labels) -> list[Image]:
 
 def _name_of_image(prediction: Labels) -> str:
     """Return the name of the image that a prediction was made of; its own if it was painted on meanwhile."""
-    return str(prediction.metadata.get(MADE_BY, {}).get("image", prediction.name))
+    facts = facts_of(prediction)
+    return facts.image if facts.is_prediction and facts.image is not None else prediction.name
 
 
 def pair_among(
@@ -88,9 +89,9 @@ def difference_layer(first: Labels, second: Labels) -> Labels:
     colors = painted_look(second, names)
     if pair.zero:
         names, colors = {**names, pair.zero: names.get(0, "background")}, {**colors, pair.zero: _GREY}
-    look = named({value: name for value, name in names.items() if value})
+    facts = LayerFacts(difference=(first.name, second.name))
+    look = named({value: name for value, name in names.items() if value}, facts)
     look["features"]["class"][0] = "the same"
-    look["metadata"][MADE_BY] = {"difference": [first.name, second.name]}
     place = {what: getattr(second, what) for what in _PLACEMENT}
     name = f"{_name_of_image(second)} difference"
     return Labels(**shown(pair.difference()), name=name, colormap=colormap(colors), **look, **place)

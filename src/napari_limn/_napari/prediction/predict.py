@@ -9,6 +9,7 @@ from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit, LineEdit
 from napari.layers import Image, Labels
 
+from napari_limn._napari.layers.facts import facts_of, note
 from napari_limn._napari.layers.layers import (
     empty_labels,
     image_volume,
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
     from napari_limn.volume.writing.output import FileOutput
-
-UNFINISHED = "napari-limn unfinished"
-"""Key in the metadata of predictions that did not come to their end; painting on them makes them no more whole."""
 
 
 class PredictWidget(DockedWidget):
@@ -214,14 +212,14 @@ class PredictWidget(DockedWidget):
         Among them one of an earlier run that was cancelled, and that the user kept.
         """
         for layer in self.viewer.layers:
-            if UNFINISHED in layer.metadata and shows_file(layer, path):
+            if facts_of(layer).unfinished and shows_file(layer, path):
                 show_file(layer, path, self._names)
-                del layer.metadata[UNFINISHED]
+                note(layer, unfinished=False)
 
     def _show(self, **what: Any) -> Labels:
         journals_of(self, self.viewer)  # strokes of a user who corrects it are not lost
         layer = self.layer = self._add(**what)
-        layer.metadata[UNFINISHED] = True
+        note(layer, unfinished=True)  # painting on it makes it no more whole
         self._refresher = LayerRefresher(self.viewer, layer, self._names, self)
         return layer
 
@@ -238,7 +236,7 @@ class PredictWidget(DockedWidget):
     def finished(self) -> None:
         """Note that the layer of the run is complete."""
         if self.layer is not None:
-            self.layer.metadata.pop(UNFINISHED, None)
+            note(self.layer, unfinished=False)
 
     def allow_painting(self) -> None:
         """Let the user paint on the layer of the run."""

@@ -47,11 +47,11 @@ class PredictController:
 
     def start(self) -> None:
         """Label the image chosen, in memory or into a file."""
-        from napari_limn.inference.pipeline import check_fit
+        from napari_limn.inference.pipeline import check_image
 
         choices = self.view.choices()
         model, volume = self.session.models[choices.model], self.view.volume()
-        check_fit(model, volume)
+        check_image(model, volume)
         spec = choices.spec()
         self.view.begin(volume, model, choices.model)
         self._planned = None
@@ -162,4 +162,4 @@ def _certifying(model: Model, volume: Volume, device: DeviceName) -> Generator[E
     from napari_limn.inference.pipeline import certificate
 
     yield Working()
-    return certificate(model, volume)
+    return certificate(model, volume, device)

@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_limn._napari.layers.camera import look_at
 from napari_limn._napari.layers.class_table import chosen_strokes, names_of, predicted_layers
+from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.layers.layers import (
-    MADE_BY,
     empty_labels,
     image_volume,
     insert_unchosen,
@@ -33,7 +33,6 @@ from napari_limn._napari.panel.session import session_of
 from napari_limn._napari.panel.status import sentence_label
 from napari_limn._napari.prediction.audit_progress import AuditProgress
 from napari_limn._napari.prediction.auditing import AuditView
-from napari_limn._napari.prediction.predict import UNFINISHED
 from napari_limn._napari.prediction.review_controller import ReviewController
 from napari_limn._napari.prediction.review_view import AuditedLabels, ReviewButtons
 from napari_limn.annotation.journal.files import writable
@@ -219,10 +218,11 @@ class ReviewWidget(DockedWidget):
         layer = self.prediction.value
         if layer is None:
             return None
+        facts = facts_of(layer)
         return AuditedLabels(
             name=layer.name,
-            unfinished=UNFINISHED in layer.metadata,
-            model=layer.metadata.get(MADE_BY, {}).get("model"),
+            unfinished=facts.unfinished,
+            model=facts.model,
             class_names=names_of(layer),
         )
 
@@ -253,8 +253,8 @@ class ReviewWidget(DockedWidget):
 
         Not what else was made here, nor a preview that goes on changing.
         """
-        predicted = [x for x in predicted_layers(self.viewer) if x.metadata[MADE_BY].get("kind") != "live"]
-        return predicted + [x for x in self.form.layers(Labels) if MADE_BY not in x.metadata]
+        predicted = [x for x in predicted_layers(self.viewer) if facts_of(x).kind != "live"]
+        return predicted + [x for x in self.form.layers(Labels) if is_painted(x)]
 
     def _beside(self, layer: Labels) -> Path | None:
         """Return the file that an audit is kept beside: that of the image predicted, else of the one chosen."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_limn._napari.layers.layers import image_volume, placement
-from napari_limn._napari.painting.recorder import new_strokes
+from napari_limn._napari.layers.strokes_layer import new_strokes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.volume.boxes import Box, shape_of, size_of, slices
+from napari_limn.annotation.journal.sparse_labels import PaintStore
+from napari_limn.volume.boxes import Box, blocks, shape_of, size_of, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 _AT_ONCE = 1 << 22  # voxels that are spelled out at once
 _DENSE = 8  # times as many voxels as there are may lie in a box that is worked on as a whole
 _AT_MOST = 1 << 27  # voxels of such a box
+_SLAB = 1 << 22  # voxels that are compared at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class Voxels:
     """Some voxels of an array.
 
     Parameters
@@ -155,7 +157,7 @@ class Change:
 
     def portions(
         self, shape: Sequence[int], dtype: np.dtype[Any]
-    ) -> Iterator[tuple[Place, NDArray[Any], NDArray[Any]]]:
+    ) -> Iterator[tuple[Voxels, NDArray[Any], NDArray[Any]]]:
         """Places in an array of `shape` and `dtype`, with old and new values voxel by voxel."""
         box = self.box(shape)
         if size_of(box) <= min(_DENSE * self.size, _AT_MOST):
@@ -167,13 +169,13 @@ class Change:
             edges[start + self.length] -= 1  # of two runs each begins, and ends, where no other does
             cover = np.cumsum(edges[:-1], dtype=np.int8).view(bool)
             yield (
-                Place(tuple(shape), box, cover),
+                Voxels(tuple(shape), box, cover),
                 np.repeat(self.old.astype(dtype), self.length),
                 np.repeat(self.new.astype(dtype), self.length),
             )
             return
         for positions, old, new in self.pieces():
-            yield Place(tuple(shape), (), positions), old.astype(dtype), new.astype(dtype)
+            yield Voxels(tuple(shape), (), positions), old.astype(dtype), new.astype(dtype)
 
     # ---- as text -------------------------------------------------------------------------------------------------
     def encoded(self) -> str:
@@ -197,3 +199,24 @@ class Change:
             raise ValueError(str(error)) from error
         gap, length, old, new = np.frombuffer(raw, "<i8").reshape(4, -1).astype(np.int64)
         return cls(np.cumsum(gap + length) - length, length, old, new)
+
+
+def difference(known: PaintStore, data: Any) -> Change:
+    """What makes `data`, an array of the extent of `known`, of it."""
+    if isinstance(data, PaintStore):
+        boxes: Iterable[Box] = {*known.boxes(), *(cell for box in data.boxes() for cell in known.cells(box))}
+    else:
+        boxes = blocks(known.shape, _slab(known.shape))
+    return Change.joined(
+        Change.between(known.read(box), np.ascontiguousarray(data[slices(box)]), box, known.shape)
+        for box in boxes
+    )
+
+
+def _slab(shape: Sequence[int]) -> list[int]:
+    """Extent of the boxes in which an array is compared: whole lines of its last axes, a few million voxels."""
+    room, found = _SLAB, list[int]()
+    for n in reversed(shape):
+        found.insert(0, max(1, min(n, room)))
+        room //= n
+    return found

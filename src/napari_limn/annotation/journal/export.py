@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from napari_limn.annotation.classes import default_color, default_name
 from napari_limn.annotation.journal.format import read_journal, replay
-from napari_limn.annotation.journal.recording import History
+from napari_limn.annotation.journal.history import History
 from napari_limn.annotation.strokes import count_values
 from napari_limn.durable import remove, unfinished
 from napari_limn.runs import BlockDone
 from napari_limn.volume.boxes import blocks, count_blocks
 from napari_limn.volume.volume import Volume
-from napari_limn.volume.writing.output import create_output
+from napari_limn.volume.writing.output import create_output, plan_output
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-    from napari_limn.annotation.classes import RGBA
     from napari_limn.annotation.legend import Legend
     from napari_limn.runs import Event
+    from napari_limn.volume.volume import RGBA
 
 _BLOCK = (1, 1, 1024, 1024)  # strokes are mostly looked at plane by plane
 
@@ -56,7 +56,8 @@ def saving_events(
     values = sorted(count_values(labels))
     palette = {v: (colors or {}).get(v, default_color(v)) for v in values}
     called = {v: (names or {}).get(v, default_name(v)) for v in values}
-    output = create_output(path, labels, labels.dtype, _BLOCK, palette, called, overwrite=overwrite)
+    layout = plan_output(path, labels, labels.dtype, _BLOCK)
+    output = create_output(layout, path, labels, palette, called, overwrite=overwrite)
     began, shard, done = perf_counter(), output.layout.levels[0].shard, False
     total = count_blocks(labels.grid, shard)
     try:

@@ -11,7 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_limn.annotation.journal.format import SUFFIX, Contents, Header, Journal, read_journal
+from napari_limn.annotation.journal.format import SUFFIX, Contents, Header, read_journal
+from napari_limn.annotation.journal.writer import Journal
 from napari_limn.errors import LimnError
 from napari_limn.volume.reading.open import identity
 from napari_limn.volume.writing.output import labels_shape

@@ -10,13 +10,9 @@ nothing can be altered, lost or put elsewhere unnoticed; a last line that a cras
 from __future__ import annotations
 
 import json
-import os
-import threading
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,23 +20,14 @@ import numpy as np
 from napari_limn.annotation.journal.changes import Change
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend
-from napari_limn.durable import (
-    append_line,
-    disk_faults,
-    is_at,
-    on_failure,
-    open_alone,
-    sync_folder,
-)
+from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.axes import Axes  # noqa: TC001 - revived from JSON by its annotation
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Mapping
     from pathlib import Path
-    from types import TracebackType
 
 
 VERSION = 1
@@ -52,7 +39,6 @@ RecordKind = Literal["base", "stroke", "undo", "redo", "edit", "replace", "saved
 """What a person did: `base` is what a layer held before its first stroke, `replace` a whole new array, `edit` anything else."""
 
 _CRC = len(b',"crc":"00000000"}\n')
-_KEPT = "the strokes stay in the layer, and are written with the next one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +151,7 @@ def read_journal(path: Path) -> Contents:
         If it is no journal, of a newer version, or damaged anywhere but at its end.
     """
     with disk_faults(path):
-        return _parsed(path.name, path.read_bytes())
+        return parsed(path.name, path.read_bytes())
 
 
 def replay(contents: Contents, most: int | None = None) -> PaintStore:
@@ -188,152 +174,20 @@ def replay(contents: Contents, most: int | None = None) -> PaintStore:
     return store
 
 
-class Journal:
-    """A journal that is being written.
-
-    A record is in the file when :meth:`add` returns, so that it outlives the end of this process, however sudden; a
-    thread sees to it that it soon outlives that of the computer.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "cells.tif.strokes.jsonl"
-    ...     header = Header("cells", "", "", "strokes", (8, 9), "uint8", Axes.of("YX"))
-    ...     with Journal.create(path, header) as journal:
-    ...         change = Change.of(np.array([10, 11]), np.zeros(2), np.ones(2))
-    ...         journal.add(Record(1, 1.8e9, "stroke", change))
-    ...     replay(read_journal(path))[1].tolist()
-    [0, 1, 1, 0, 0, 0, 0, 0, 0]
-    """
-
-    def __init__(self, path: Path, file: io.FileIO, header: Header, count: int, crc: int) -> None:
-        self.path, self.header = path, header
-        self._file, self._crc = file, crc
-        self.count = count
-        """Records in the file."""
-        self.synced = count
-        """Records that are on the disk itself."""
-        self._wake, self._closing = threading.Event(), False
-        self._thread = threading.Thread(target=self._sync, name="limn-journal", daemon=True)
-        self._thread.start()
-
-    @classmethod
-    def create(cls, path: Path, header: Header) -> Journal:
-        """Begin a journal.
-
-        Raises
-        ------
-        LimnError
-            If there is a file of that name, another program writes it, or the disk refuses.
-        """
-        with disk_faults(path, _KEPT):
-            file = _alone(path)
-            with on_failure(file.close):
-                _begin_anew(path, file)
-                line, crc = _sealed({"limn strokes": VERSION} | to_json(header), 0)
-                with on_failure(partial(_remove, path)):
-                    append_line(file, line)
-                    sync_folder(path.parent)
-        return cls(path, file, header, 0, crc)
-
-    @classmethod
-    def resume(cls, path: Path) -> tuple[Journal, Contents]:
-        """Go on with a journal; what a crash left of its last line is cut off.
-
-        Raises
-        ------
-        LimnError
-            As :func:`read_journal`, and if another program writes it.
-        """
-        with disk_faults(path, _KEPT):
-            file = _alone(path)
-            with on_failure(file.close):
-                found = _parsed(path.name, file.readall() or b"")
-                file.truncate(found.whole)
-                file.seek(found.whole)
-        return cls(path, file, found.header, len(found.records), found.crc), found
-
-    def add(self, record: Record) -> None:
-        """Write the next record.
-
-        Raises
-        ------
-        LimnError
-            If the disk refuses: full, read-only, gone; or if the file was moved or removed. Nothing of the record is in it then.
-        """
-        if not is_at(self._file, self.path):
-            raise LimnError(
-                f"{self.path}: found no journal there any more, expected the one that is being written; "
-                f"put it back, or save the labels: {_KEPT}."
-            )
-        line, crc = _sealed(record.line(self.header.shape), self._crc)
-        with disk_faults(self.path, _KEPT):
-            append_line(self._file, line, sync=False)
-        self._crc = crc
-        self.count += 1
-        self._wake.set()
-
-    def _sync(self) -> None:
-        """Bring what was written to the disk itself, in a thread of its own: that may take longer than a hand waits."""
-        closing = False
-        while not closing:
-            self._wake.wait()
-            self._wake.clear()
-            closing, count = self._closing, self.count
-            with suppress(OSError):  # the next record tries again; the status tells how many are on the disk
-                os.fsync(self._file.fileno())
-                self.synced = count
-
-    def close(self) -> None:
-        """End it, when everything is on the disk."""
-        if not self._closing:
-            self._closing = True
-            self._wake.set()
-            self._thread.join()
-            self._file.close()
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def sealed_header(header: Header) -> tuple[bytes, int]:
+    """Write the first line of a journal: its bytes with their checksum, and that checksum."""
+    return sealed({"limn strokes": VERSION} | to_json(header), 0)
 
 
-def _remove(path: Path) -> None:
-    """Leave no empty file behind, where that is possible while it is open."""
-    with suppress(OSError):
-        path.unlink()
-
-
-def _begin_anew(path: Path, file: io.FileIO) -> None:
-    """Empty a file that holds nothing but what a crash left of a header."""
-    if b"\n" in (file.readall() or b""):
-        raise LimnError(f"{path}: exists already; move it away first.")
-    file.seek(0)
-    file.truncate()
-
-
-def _alone(path: Path) -> io.FileIO:
-    """The file, open for nobody else."""
-    if (file := open_alone(path)) is None:
-        raise LimnError(
-            f"{path}: another window is writing this journal; close that one, or its labels layer."
-        )
-    return file
-
-
-def _sealed(line: Mapping[str, Any], crc: int) -> tuple[bytes, int]:
-    """A line with its checksum, and that checksum."""
+def sealed(line: Mapping[str, Any], crc: int) -> tuple[bytes, int]:
+    """Write a line with its checksum over all until there, `crc` of them; its bytes, and that checksum."""
     body = json.dumps(line, separators=(",", ":")).encode()[:-1]
     crc = zlib.crc32(body, crc)
     return body + b',"crc":"%08x"}\n' % crc, crc
 
 
-def _parsed(name: str, data: bytes) -> Contents:
+def parsed(name: str, data: bytes) -> Contents:
+    """Read a journal from its bytes; errors as of :func:`read_journal`."""
     whole = data.rfind(b"\n") + 1
     lines = data[:whole].splitlines(keepends=True)
     if not lines:
@@ -361,7 +215,7 @@ def _parsed(name: str, data: bytes) -> Contents:
 
 
 def _unsealed(name: str, line: bytes, number: int, crc: int) -> tuple[dict[str, Any], int]:
-    """What a line says, if its checksum is right; then it is what :func:`_sealed` wrote."""
+    """What a line says, if its checksum is right; then it is what :func:`sealed` wrote."""
     crc = zlib.crc32(line[:-_CRC], crc)
     if line[-_CRC:] != b',"crc":"%08x"}\n' % crc:
         raise _damage(name, number)

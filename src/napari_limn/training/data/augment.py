@@ -42,16 +42,16 @@ class Batch:
     soft: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """The same on a device."""
+        """Copy the batch to a device."""
         parts = (self.images, self.targets, self.weights, self.soft)
         return Batch(*(part if part is None else part.to(device) for part in parts))  # type: ignore[arg-type]
 
 
 def augmented(batch: Batch, rng: np.random.Generator, spec: AugmentSpec) -> Batch:
-    """One random variant of a batch of patches; shifts come from the drawing of patches.
+    """Make one random variant of a batch of patches.
 
-    Everything about a patch moves together. Targets and weights are never interpolated; what comes in from outside is
-    ignored, and nothing is known of it.
+    Shifts come from the drawing of patches. Everything about a patch moves together. Targets and weights are never
+    interpolated; what comes in from outside is ignored, and nothing is known of it.
     """
     ndim = batch.targets.ndim - 1
     moves = _moves(len(batch.images), ndim, rng, spec)
@@ -74,7 +74,10 @@ def augmented(batch: Batch, rng: np.random.Generator, spec: AugmentSpec) -> Batc
 
 
 def _moves(count: int, ndim: int, rng: np.random.Generator, spec: AugmentSpec) -> NDArray[np.float64]:
-    """Random linear maps of patches about their centres, in voxels, axes in the order of the patch: (N, axes, axes)."""
+    """Draw linear maps of patches about their centres.
+
+    Of shape (N, axes, axes), in voxels, axes in the order of the patch.
+    """
     moves = np.eye(ndim) * np.where(rng.random((count, ndim)) < 0.5, -1.0, 1.0)[:, None]
     warped = rng.random(count) < spec.warped
     angle = rng.uniform(-np.pi, np.pi, count)
@@ -91,14 +94,17 @@ def _moves(count: int, ndim: int, rng: np.random.Generator, spec: AugmentSpec) -
 
 
 def _bends(images: Tensor, rng: np.random.Generator, spread: float) -> Tensor:
-    """Random displacements along X and Y, in pixels: (N, Y, X, 2)."""
+    """Draw displacements (N, Y, X, 2) along X and Y, in pixels."""
     coarse = torch.from_numpy(rng.normal(0, spread, (len(images), 2, 3, 3))).float()
     field = F.interpolate(coarse, size=images.shape[-2:], mode="bicubic", align_corners=True)
     return field.movedim(1, -1)
 
 
 def _places(extent: Sequence[int], moves: NDArray[Any], bends: Tensor | None) -> Tensor:
-    """Where each voxel of patches of an extent comes from: a linear map of each, and the middle of the displacements."""
+    """Compute where each voxel of patches of an extent comes from.
+
+    That is a linear map of each patch, and the middle of the displacements.
+    """
     sizes = np.array(extent, float)
     relative = moves * sizes[None, None, :] / sizes[None, :, None]  # grid_sample measures in half extents
     columns = torch.from_numpy(relative[:, ::-1].astype(np.float32))  # and lists x first
@@ -113,7 +119,10 @@ def _places(extent: Sequence[int], moves: NDArray[Any], bends: Tensor | None) ->
 
 
 def _along(axis: int, extent: int, column: Tensor) -> Tensor:
-    """What an axis of the patch adds to places (N, …, axes): `column` (N, axes), x first, times the voxels' centres."""
+    """Compute what an axis of the patch adds to places.
+
+    Places are (N, …, axes); it is `column` (N, axes), x first, times the centres of the voxels.
+    """
     count, ndim = column.shape
     centres = (2 * torch.arange(extent) + 1) / extent - 1
     shape = [extent if other == axis else 1 for other in range(ndim)]
@@ -121,12 +130,12 @@ def _along(axis: int, extent: int, column: Tensor) -> Tensor:
 
 
 def _at(places: Tensor, batch: Tensor, mode: str, padding: str) -> Tensor:
-    """What patches (N, C, …) hold at these places."""
+    """Sample patches (N, C, …) at these places."""
     return F.grid_sample(batch, places, mode=mode, padding_mode=padding, align_corners=False)
 
 
 def _regraded(images: Tensor, rng: np.random.Generator, spec: AugmentSpec) -> Tensor:
-    """Images of another contrast and brightness, with noise."""
+    """Give images another contrast and brightness, and noise."""
     each = (*images.shape[:2], *(1,) * (images.ndim - 2))
     gain = torch.from_numpy(np.exp(rng.uniform(-spec.gain, spec.gain, each)).astype(np.float32))
     offset = torch.from_numpy(rng.uniform(-spec.offset, spec.offset, each).astype(np.float32))

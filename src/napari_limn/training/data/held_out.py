@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_JUDGED = 300_000  # painted voxels by which the choice is made
-_TRIES = 100  # strokes of a class that are tried for the one that must be had
+_CONSIDERED = 300_000  # painted voxels by which the choice is made
+_TRIES = 100  # strokes of a class that are tried for the one that is needed
 _NO_GAP = (0, 0, 0, 0)
 
 
@@ -38,19 +38,25 @@ class HoldOut:
     gap: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     def excluded(self, where: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """Which of the places (N, 4) training must not see: those in a region or its gap."""
+        """Say which voxels (N, 4) training must not see.
+
+        Those in a region or its gap.
+        """
         return _inside(where, self.boxes, self.gap)
 
     def held(self, where: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
-        """Which of the places (N, 4) score the model."""
+        """Say which of the voxels (N, 4) score the model."""
         return _inside(where, self.boxes, _NO_GAP)
 
     def meets(self, box: Box) -> bool:
-        """Whether a box shares voxels with a region."""
+        """Say whether a box shares voxels with a region."""
         return any(size_of(overlap(box, region)) for region in self.boxes)
 
     def blank(self, box: Box, labels: NDArray[Any], fill: int) -> None:
-        """Overwrite, in `labels` (…, T, Z, Y, X) at `box`, what training must not see."""
+        """Overwrite what training must not see.
+
+        In `labels` (…, T, Z, Y, X) at `box`.
+        """
         for region in self.boxes:
             cut = [
                 (max(a - g, c) - c, min(b + g, d) - c)
@@ -62,14 +68,17 @@ class HoldOut:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Before:
-    """What a training was given until now: what was held out, and the places (N, 4) that were painted."""
+class PriorHoldOut:
+    """What a training held out until now, and what was painted.
+
+    `where` are the painted voxels (N, 4).
+    """
 
     held: HoldOut
     where: NDArray[np.int32]
 
     def trained(self, where: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """On which of the places (M, 4) it was trained."""
+        """Say on which of the voxels (M, 4) it was trained."""
         seen = self.where[~self.held.excluded(self.where)]
         size = np.maximum(_beyond(seen), _beyond(where))
         ours, theirs = (np.ravel_multi_index(tuple(each.T), tuple(size)) for each in (seen, where))
@@ -77,9 +86,9 @@ class Before:
 
 
 def _beyond(where: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The extent (T, Z, Y, X) that holds places (N, 4)."""
-    found: NDArray[np.int64] = where.max(axis=0, initial=0).astype(np.int64) + 1
-    return found
+    """Give the extent (T, Z, Y, X) that holds voxels (N, 4)."""
+    extent: NDArray[np.int64] = where.max(axis=0, initial=0).astype(np.int64) + 1
+    return extent
 
 
 def _inside(
@@ -100,7 +109,7 @@ def hold_out(
     share: float = 0.1,
     most: int = 24,
     seed: int = 0,
-    before: Before | None = None,
+    before: PriorHoldOut | None = None,
 ) -> HoldOut:
     """Choose strokes that are held out.
 
@@ -135,34 +144,53 @@ def hold_out(
     """
     if not len(paint.where):
         return HoldOut()
-    pick = np.sort(np.random.default_rng(seed).permutation(len(paint.where))[:_JUDGED])
-    where = paint.where[pick]
-    values, classes = np.unique(paint.value[pick], return_inverse=True)
-
-    def count(mask: NDArray[np.bool_]) -> NDArray[np.intp]:
-        return np.bincount(classes[mask], minlength=len(values))
-
-    def rank(box: Box) -> float:
-        return 0.0 if before is not None and before.held.meets(box) else _hash(box, seed)
-
-    trained = None if before is None else before.trained(where)
-
-    def known(own: int, box: Box) -> bool:
-        return trained is not None and bool(trained[_inside(where, (box,), _NO_GAP) & (classes == own)].any())
-
-    total = np.bincount(classes, minlength=len(values))
-    lost, held = np.zeros(len(where), bool), np.zeros(len(where), bool)
+    voxels = _Considered(paint, seed, before)
+    lost, held = np.zeros(len(voxels.where), bool), np.zeros(len(voxels.where), bool)
+    half = voxels.count(~held) / 2
     chosen: list[Box] = []
-    boxes = stroke_boxes(where, classes, cell, whole=len(pick) == len(paint.where))
-    turns = _in_turn(boxes, share, max(1, most // len(values)), rank)
-    rows = [(known(own, box), own, box) for own, box in turns]
+    strokes = _in_turn(voxels.strokes(cell), share, max(1, most // voxels.kinds), voxels.rank)
+    rows = [(voxels.trained(own, box), own, box) for own, box in strokes]
     for learnt, own, box in sorted(rows, key=lambda row: row[0]):  # what was trained on comes last
-        here, around = _inside(where, (box,), _NO_GAP), _inside(where, (box,), gap)
-        drawn = (rank(box) < share and not learnt) or not count(held)[own]
-        if drawn and not (here & held).any() and (count(lost | around) <= total / 2).all():
+        here, around = _inside(voxels.where, (box,), _NO_GAP), _inside(voxels.where, (box,), gap)
+        drawn = (voxels.rank(box) < share and not learnt) or not voxels.count(held)[own]
+        if drawn and not (here & held).any() and (voxels.count(lost | around) <= half).all():
             lost, held = lost | around, held | here
             chosen.append(box)
-    return HoldOut(tuple(chosen), gap) if np.count_nonzero(count(held)) > 1 else HoldOut()
+    return HoldOut(tuple(chosen), gap) if np.count_nonzero(voxels.count(held)) > 1 else HoldOut()
+
+
+class _Considered:
+    """Painted voxels by which the choice is made.
+
+    All, or so many of them drawn at random.
+    """
+
+    def __init__(self, paint: Paint, seed: int, before: PriorHoldOut | None) -> None:
+        pick = np.sort(np.random.default_rng(seed).permutation(len(paint.where))[:_CONSIDERED])
+        self.where, self._complete = paint.where[pick], len(pick) == len(paint.where)
+        values, self._classes = np.unique(paint.value[pick], return_inverse=True)
+        self.kinds, self._seed, self._before = len(values), seed, before
+        self._trained = None if before is None else before.trained(self.where)
+
+    def count(self, mask: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Count the voxels of a mask, class by class."""
+        return np.bincount(self._classes[mask], minlength=self.kinds)
+
+    def rank(self, box: Box) -> float:
+        """Give the number by which a stroke is drawn: the smallest first."""
+        if self._before is not None and self._before.held.meets(box):
+            return 0.0
+        return _hash(box, self._seed)
+
+    def trained(self, own: int, box: Box) -> bool:
+        """Say whether a stroke of a class was trained on."""
+        if self._trained is None:
+            return False
+        return bool(self._trained[_inside(self.where, (box,), _NO_GAP) & (self._classes == own)].any())
+
+    def strokes(self, cell: tuple[int, ...]) -> list[tuple[int, Box]]:
+        """Find strokes: the number of their class, and their box."""
+        return stroke_boxes(self.where, self._classes, cell, whole=self._complete)
 
 
 def hold_out_together(
@@ -172,9 +200,12 @@ def hold_out_together(
     gap: tuple[int, int, int, int],
     share: float = 0.1,
     seed: int = 0,
-    before: Sequence[Before] | None = None,
+    before: Sequence[PriorHoldOut] | None = None,
 ) -> list[HoldOut]:
-    """The same of several images of these extents (T, Z, Y, X), as if they were moments of one: an image with one object can spare none."""
+    """Choose strokes of several images, as if these were one.
+
+    They count as moments of one, with `grids` as extents (T, Z, Y, X): an image with one object can spare none.
+    """
     stops = np.cumsum([grid[0] for grid in grids])
     starts = np.concatenate([[0], stops[:-1]]).tolist()
     where = [_later(paint.where, start) for paint, start in zip(paints, starts, strict=True)]
@@ -188,15 +219,17 @@ def hold_out_together(
     return [HoldOut(tuple(boxes), gap) for boxes in held]
 
 
-def _together(before: Sequence[Before], starts: Sequence[int], gap: tuple[int, int, int, int]) -> Before:
-    """What was known of several images, as of moments of one."""
+def _together(
+    before: Sequence[PriorHoldOut], starts: Sequence[int], gap: tuple[int, int, int, int]
+) -> PriorHoldOut:
+    """Join what was known of several images, as of moments of one."""
     boxes = [
         ((first + start, last + start), *rest)
         for each, start in zip(before, starts, strict=True)
         for (first, last), *rest in each.held.boxes
     ]
     where = [_later(each.where, start) for each, start in zip(before, starts, strict=True)]
-    return Before(HoldOut(tuple(boxes), gap), np.concatenate(where))
+    return PriorHoldOut(HoldOut(tuple(boxes), gap), np.concatenate(where))
 
 
 def _later(where: NDArray[np.int32], moments: int) -> NDArray[np.int32]:
@@ -206,7 +239,10 @@ def _later(where: NDArray[np.int32], moments: int) -> NDArray[np.int32]:
 def _in_turn(
     boxes: list[tuple[int, Box]], share: float, most: int, rank: Callable[[Box], float]
 ) -> Iterator[tuple[int, Box]]:
-    """Strokes by class, those of small rank first: at most `most` that are drawn, then some to choose one from."""
+    """List strokes by class, those of small rank first.
+
+    At most `most` that are drawn, then some to choose one from.
+    """
     ranked = sorted(boxes, key=lambda row: (row[0], rank(row[1])))
     for own, rows in itertools.groupby(ranked, key=lambda row: row[0]):
         drawn = 0
@@ -218,5 +254,5 @@ def _in_turn(
 
 
 def _hash(box: Box, seed: int) -> float:
-    """A number in 0 … 1 that belongs to a box."""
+    """Give a number in 0 … 1 that belongs to a box."""
     return zlib.crc32(repr((seed, box)).encode()) / 2**32

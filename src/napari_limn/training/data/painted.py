@@ -1,4 +1,4 @@
-"""Images and what is painted on them, gathered and checked."""
+"""Images and what is painted on them, collected and checked."""
 
 from __future__ import annotations
 
@@ -15,23 +15,18 @@ from napari_limn.volume.reading.open import open_labels, open_volume
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from napari_limn.annotation.classes import RGBA
     from napari_limn.annotation.findings import Finding
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.boxes import Box
-    from napari_limn.volume.volume import Volume
-
-    _Parts = tuple[
-        NDArray[np.float32], NDArray[np.int16], NDArray[np.float32] | None, NDArray[np.float32] | None
-    ]
+    from napari_limn.volume.volume import RGBA, Volume
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledImages:
-    """Images, their labels and their paint, checked against one another; the numbered objects, if labels are such."""
+    """Images, their labels and their paint, checked against one another.
+
+    `objects` are the numbered objects, if labels are such.
+    """
 
     images: tuple[Volume, ...]
     labels: tuple[Volume, ...]
@@ -42,7 +37,17 @@ class LabelledImages:
 
 @dataclass(frozen=True, slots=True)
 class PaintedTile:
-    """Part of an image with paint: the number of the image, its place on the TZYX grid, class indices to learn from in it."""
+    """Part of an image with paint.
+
+    Parameters
+    ----------
+    source
+        Number of the image.
+    box
+        On its TZYX grid.
+    classes
+        Class indices in it to learn from.
+    """
 
     source: int
     box: Box
@@ -66,7 +71,7 @@ def collect_training_data(
     known
         Classes of a model that is trained further; they stay.
     colors, names
-        What the person calls the values, as far as known.
+        What the user calls the values, as far as known.
 
     Raises
     ------
@@ -81,8 +86,10 @@ def collect_training_data(
         )
     opened = tuple(open_volume(source) for source in sources)
     if len({image.channels for image in opened}) > 1:
-        found = ", ".join(f"{image.name} {image.channels}" for image in opened)
-        raise LimnError(f"found images of different numbers of channels ({found}), expected the same in all.")
+        counts = ", ".join(f"{image.name} {image.channels}" for image in opened)
+        raise LimnError(
+            f"found images of different numbers of channels ({counts}), expected the same in all."
+        )
     for image in opened:
         refuse_flat(image, spec.ndim)
     masks = tuple(open_labels(mask, image) for mask, image in zip(painted, opened, strict=True))
@@ -101,12 +108,12 @@ def collect_training_data(
 
 
 def warnings_for(painted: LabelledImages, spec: TrainSpec, known: Classes | None) -> list[Finding]:
-    """What a check-up of all the paint finds that does not stop training."""
-    found = checkup(
+    """List findings of a check-up that do not stop training."""
+    findings = checkup(
         painted.images, painted.labels, zero=spec.zero, dims=spec.ndim,
         known=known.values if known else (), names=painted.classes.name_of, paints=painted.paints,
     )  # fmt: skip
-    return [finding for finding in found if not finding.stops]
+    return [finding for finding in findings if not finding.stops]
 
 
 def _classes(
@@ -116,7 +123,10 @@ def _classes(
     colors: Mapping[int, RGBA],
     names: Mapping[int, str],
 ) -> Classes:
-    """The classes of the values found; those that a model knows already stay."""
+    """Make the classes of the values.
+
+    Those that a model knows already stay.
+    """
     if known is None:
         return find_classes(values, spec.zero, colors, names)
     if not values - {0}:

@@ -18,14 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """One patch to train on: the number of its volume and its place on the TZYX grid (it may leave the volume)."""
+    """One patch to train on.
+
+    Parameters
+    ----------
+    source
+        Number of its volume.
+    box
+        On the TZYX grid; it may leave the volume.
+    """
 
     source: int
     box: Box
 
 
 class PatchSampler:
-    """Draws patches that hold at least one painted voxel, every class equally often.
+    """Draws patches with paint, every class equally often.
 
     Parameters
     ----------
@@ -55,11 +63,11 @@ class PatchSampler:
         self._where, self._source = np.concatenate(where), np.concatenate(source)
         every = np.concatenate(index)
         self._seeds: list[NDArray[np.intp]] = [
-            found for c in range(classes.count) if len(found := np.flatnonzero(every == c))
+            seeds for c in range(classes.count) if len(seeds := np.flatnonzero(every == c))
         ]
 
     def draw(self, turn: int, rng: np.random.Generator) -> Patch:
-        """Patch number `turn`; the classes take turns."""
+        """Draw patch number `turn`; the classes take turns."""
         seeds = self._seeds[turn % len(self._seeds)]
         seed = seeds[rng.integers(len(seeds))]
         offset = rng.integers(self.size // 4, self.size - self.size // 4)

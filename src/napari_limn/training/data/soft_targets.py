@@ -1,4 +1,4 @@
-"""Probabilities of a fitted classifier, in tiles, as soft targets for the network."""
+"""Probabilities of a fitted classifier, in tiles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class SoftTargets:
-    """Probabilities of K classes in tiles of the images on one TZYX grid; nothing is known elsewhere.
+    """Probabilities of K classes in tiles of the images.
+
+    Tiles are on one TZYX grid; nothing is known elsewhere.
 
     Parameters
     ----------
@@ -31,14 +33,20 @@ class SoftTargets:
         self.elsewhere: list[tuple[NDArray[np.float32], NDArray[np.float16]]] = []
         self._tiles: dict[tuple[int, tuple[int, ...]], tuple[Box, NDArray[np.float16]]] = {}
 
-    def add(self, source: int, box: Box, found: NDArray[np.float16]) -> None:
-        """Remember the probabilities (K, T, Z, Y, X) in a tile of image number `source`."""
+    def add(self, source: int, box: Box, shares: NDArray[np.float16]) -> None:
+        """Remember the probabilities (K, T, Z, Y, X) in a tile.
+
+        `source` is the number of the image.
+        """
         corner = tuple(start // n for (start, _), n in zip(box, self.extent, strict=True))
-        self._tiles[source, corner] = box, found
+        self._tiles[source, corner] = box, shares
 
     def at(self, source: int, box: Box) -> NDArray[np.float32]:
-        """Probabilities (K, T, Z, Y, X) in a box, which may leave the image; 0 for all classes where nothing is known."""
-        found = np.zeros((self.classes, *shape_of(box)), np.float32)
+        """Give probabilities (K, T, Z, Y, X) in a box.
+
+        It may leave the image. They are 0 for all classes where nothing is known.
+        """
+        shares = np.zeros((self.classes, *shape_of(box)), np.float32)
         first = [start // n for (start, _), n in zip(box, self.extent, strict=True)]
         count = [-(-stop // n) - f for (_, stop), n, f in zip(box, self.extent, first, strict=True)]
         for step in np.ndindex(*count):
@@ -46,5 +54,5 @@ class SoftTargets:
             if tile:
                 both = overlap(tile[0], box)
                 here, there = (within(both, part) for part in (box, tile[0]))
-                found[(slice(None), *here)] = tile[1][(slice(None), *there)]
-        return found
+                shares[(slice(None), *here)] = tile[1][(slice(None), *there)]
+        return shares

@@ -1,1 +1,1 @@
-"""The pixel classifier that answers first, and what the network learns from it."""
+"""The pixel classifier that answers first."""

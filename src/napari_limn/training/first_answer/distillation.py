@@ -1,4 +1,4 @@
-"""What the pixel classifier thinks of voxels that nobody painted, as soft targets for the network.
+"""Soft targets for the network: the classifier's answers where nobody painted.
 
 Few strokes leave a network free to say anything between them. Answering there about as the classifier does keeps it from that
 (knowledge distillation, Hinton 2015, arXiv:1503.02531), while the strokes, which weigh more, teach it where the classifier errs.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.network.pixels import PixelClassifier
-    from napari_limn.training.data.training_set import TrainingSet
+    from napari_limn.training.data.regions import RegionReader
     from napari_limn.volume.boxes import Box
 
 _MOST = {2: 6_000_000, 3: 2_000_000}  # voxels that are looked at, margins included: a few seconds
@@ -31,37 +31,45 @@ _ELSEWHERE, _PATCHES = 400_000, 16  # voxels, and patches, of planes without pai
 
 
 def pseudo_labels(
-    classifier: PixelClassifier, data: TrainingSet, seed: int = 0
+    classifier: PixelClassifier, regions: RegionReader, seed: int = 0
 ) -> Generator[Event, None, SoftTargets]:
-    """Ask a fitted classifier in the tiles that hold paint, as many as there is time for, and in some patches of other planes.
+    """Compute soft targets around the paint, and in other planes.
 
-    Which they are is chosen by `seed`.
+    Namely in tiles that hold paint, and in some patches of planes that hold none. They are as many as there is time for;
+    which ones is chosen by `seed`.
     """
-    found, rng = SoftTargets(classifier.classes, TILE[data.ndim]), np.random.default_rng(seed)
-    painted = data.painted_tiles(found.extent)
-    for i in rng.permutation(len(painted))[: _affordable(found.extent, classifier)]:
+    targets, rng = SoftTargets(classifier.classes, TILE[regions.ndim]), np.random.default_rng(seed)
+    painted = regions.painted_tiles(targets.extent)
+    for i in rng.permutation(len(painted))[: _affordable(targets.extent, classifier)]:
         yield Working()
         tile = painted[i]
-        found.add(tile.source, tile.box, _asked(classifier, data, tile.source, tile.box))
-    wanted = max(_PATCHES, _ELSEWHERE // prod(data.size))
-    for source, box in data.boxes_elsewhere(min(wanted, _affordable(data.size, classifier)), rng):
+        targets.add(tile.source, tile.box, _probabilities(classifier, regions, tile.source, tile.box))
+    wanted = max(_PATCHES, _ELSEWHERE // prod(regions.patch))
+    for source, box in regions.boxes_elsewhere(min(wanted, _affordable(regions.patch, classifier)), rng):
         yield Working()
-        inside = clipped(box, data.grid(source))
+        inside = clipped(box, regions.grid(source))
         soft = np.zeros((classifier.classes, *shape_of(box)), np.float16)
-        place = within(inside, box)
-        soft[(slice(None), *place)] = _asked(classifier, data, source, inside)
-        found.elsewhere.append((data.image_of(source, box), soft))
-    return found
+        soft[(slice(None), *within(inside, box))] = _probabilities(classifier, regions, source, inside)
+        targets.elsewhere.append((regions.image_of(source, box), soft))
+    return targets
 
 
 def _affordable(extent: tuple[int, ...], classifier: PixelClassifier) -> int:
-    """How many boxes of an extent (T, Z, Y, X) can be asked about."""
+    """Give the number of boxes that there is time for.
+
+    They are of an extent (T, Z, Y, X).
+    """
     return max(1, _MOST[classifier.ndim] // classifier.looked_at(extent[-classifier.ndim :]))
 
 
 @torch.inference_mode()
-def _asked(classifier: PixelClassifier, data: TrainingSet, source: int, box: Box) -> NDArray[np.float16]:
-    """Probabilities (K, T, Z, Y, X) in a box of image number `source`."""
-    logits = classifier.logits_of(torch.from_numpy(data.features_of(source, box, classifier))[None])
-    found: NDArray[np.float16] = torch.softmax(logits, 1).half().numpy().reshape(-1, *shape_of(box))
-    return found
+def _probabilities(
+    classifier: PixelClassifier, regions: RegionReader, source: int, box: Box
+) -> NDArray[np.float16]:
+    """Compute probabilities (K, T, Z, Y, X) in a box.
+
+    `source` is the number of the image.
+    """
+    logits = classifier.logits_of(torch.from_numpy(regions.features_of(source, box, classifier))[None])
+    shares: NDArray[np.float16] = torch.softmax(logits, 1).half().numpy().reshape(-1, *shape_of(box))
+    return shares

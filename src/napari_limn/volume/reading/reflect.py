@@ -28,7 +28,7 @@ def read_reflected(volume: Volume, box: Box) -> NDArray[Any]:
     --------
     >>> from napari_limn.volume.volume import Volume
     >>> row = Volume.of(np.arange(4).reshape(1, 4))
-    >>> read_mirrored(row, ((0, 1), (0, 1), (0, 1), (-2, 6))).ravel().tolist()
+    >>> read_reflected(row, ((0, 1), (0, 1), (0, 1), (-2, 6))).ravel().tolist()
     [2, 1, 0, 1, 2, 3, 2, 1]
     """
     if contains(whole(volume.grid), box):

@@ -27,7 +27,7 @@ def sample_boxes(grid: tuple[int, ...], count: int = _COUNT, side: int = _SIDE) 
 
     Examples
     --------
-    >>> windows((1, 1, 100, 100))
+    >>> sample_boxes((1, 1, 100, 100))
     [((0, 1), (0, 1), (0, 100), (0, 100))]
     """
     extent = (1, 1, min(side, grid[2]), min(side, grid[3]))

@@ -14,12 +14,10 @@ from math import ceil, prod
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.volume.axes import GRID
-from napari_limn.volume.boxes import Box, clipped
+from napari_limn.volume.boxes import Box, Grid, clipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-Grid = tuple[int, int, int, int]
 
 _SMALLEST, _LARGEST = 4 << 20, 16 << 20  # bytes of labels in a shard
 _BUFFERS = 64 << 20  # bytes of half-filled shards, over all levels

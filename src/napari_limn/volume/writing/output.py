@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from functools import partial as bound
 from math import prod
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from napari_limn.durable import disk_faults, remove, sync_up, unfinished
 from napari_limn.errors import LimnError
+from napari_limn.specs import Probabilities as Probabilities  # noqa: TC001 - others take it from here
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, whole
 from napari_limn.volume.reading.lazy import LazyLabels
@@ -18,6 +19,7 @@ from napari_limn.volume.writing.destination import destination_of, refuse_existi
 from napari_limn.volume.writing.layout import Layout, make_layout
 from napari_limn.volume.writing.pyramid import Pyramid
 from napari_limn.volume.writing.tiff_output import TILE, refuse_unfit_tiff, seal_tiff
+from napari_limn.volume.writing.view import LevelView, OutputView
 from napari_limn.volume.writing.zarr_output import (
     open_target,
     seal_label,
@@ -37,9 +39,6 @@ if TYPE_CHECKING:
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import RGBA, Volume
     from napari_limn.volume.writing.pyramid import Target
-
-Probabilities = Literal["uint8", "float16"]
-"""How a probability is stored: 255 p rounded, or as it is in half precision."""
 
 
 class LabelOutput(Protocol):
@@ -156,6 +155,12 @@ class FileOutput:
             for number, at in enumerate(self.layout.levels)
         )
 
+    def view(self) -> OutputView:
+        """Describe the output to listeners in another process, which read it from the disk."""
+        path = self.path.absolute()
+        geometry = tuple(LevelView(level.shape, level.chunk) for level in self.layout.levels)
+        return OutputView(str(path), destination_of(path).labels, self._names, self.layout.dtype, geometry)
+
     def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
         """See :meth:`LabelOutput.write`. What lies in shards on the disk is ignored: no shard is written twice.
 
@@ -230,14 +235,26 @@ def plan_output(
     classes: int = 0,
     order: str = GRID,
 ) -> Layout:
-    """How an output is going to be cut up, and the memory it needs for that; nothing is written.
+    """Decide how an output is cut up, and how much memory that takes.
+
+    Nothing is written.
 
     Parameters
     ----------
-    path, image, dtype, block, probabilities, order
-        As of :func:`create_output`.
+    path
+        Ends in ``.tif``, ``.tiff`` or ``.zarr``; or ``IMAGE.ome.zarr/labels/NAME``, for labels inside that image.
+    image
+        Gives extent, axes, voxel size and units.
+    dtype
+        Integer type of a label.
+    block
+        Extent (T, Z, Y, X) of the blocks that are planned. Others work too, with more memory.
+    probabilities
+        Whether to keep a probability for each class, and in which type; OME-Zarr only.
     classes
         Number of classes; counts only where probabilities are written.
+    order
+        Axes of the raster in which blocks come, the outermost loop first.
 
     Raises
     ------
@@ -259,63 +276,49 @@ def plan_output(
         raise LimnError(
             f"{path.name}: found class probabilities asked for, expected a name that ends in .ome.zarr for them."
         )
-    axes = stored_axes(image)
     if destination.kind == "tiff":
         refuse_unfit_tiff(path, image, dtype)
     name = np.dtype(dtype).name
     sizes = [np.dtype(dtype).itemsize] + classes * [np.dtype(probabilities or "uint8").itemsize]
     levels, buffers = make_layout(
-        image.grid, block, axes.spacing, sizes, order=order, tile=TILE if destination.kind == "tiff" else None, count=destination.levels
+        image.grid, block, stored_axes(image).spacing, sizes, order=order,
+        tile=TILE if destination.kind == "tiff" else None, count=destination.levels,
     )  # fmt: skip
     return Layout(levels, name, probabilities, classes, buffers)
 
 
 def create_output(
+    layout: Layout,
     path: Path,
     image: Volume,
-    dtype: Any,
-    block: Sequence[int],
     colors: Mapping[int, RGBA],
     names: Mapping[int, str],
     *,
     overwrite: bool = False,
     done: AbstractSet[int] = frozenset(),
-    probabilities: Probabilities | None = None,
-    order: str = GRID,
 ) -> FileOutput:
     """Create a label file beside its final name, or go on with one.
 
     Parameters
     ----------
-    path
-        Ends in ``.tif``, ``.tiff`` or ``.zarr``; or ``IMAGE.ome.zarr/labels/NAME``, for labels inside that image.
-    image
-        Gives extent, axes, voxel size and units.
-    dtype
-        Integer type of a label.
-    block
-        Extent (T, Z, Y, X) of the blocks that are planned. Others work too, with more memory.
+    layout
+        Of :func:`plan_output` for this path and image.
+    path, image
+        As of :func:`plan_output`.
     colors, names
         Of the label values; saved in the file. With probabilities, channel k is the k-th of `names`.
     overwrite
         Whether `path` may exist; it is replaced when the new one is complete.
     done
-        Shards that :meth:`FileOutput.write` told of in an earlier run of the same `plan_output`; empty to start anew.
-    probabilities
-        Whether to keep a probability for each class, and in which type; OME-Zarr only.
-    order
-        Axes of the raster in which blocks come, the outermost loop first.
+        Shards that :meth:`FileOutput.write` reported in an earlier run with the same layout; empty to start anew.
 
     Raises
     ------
     LimnError
         If the file exists and `overwrite` is not set, there is no such folder, nothing to resume, or too little disk;
-        and as :func:`plan_output` and :func:`~napari_limn.volume.writing.destination.refuse_misplaced`.
+        and as of :func:`~napari_limn.volume.writing.destination.refuse_misplaced`.
     """
     refuse_misplaced(path, image)
-    layout = plan_output(
-        path, image, dtype, block, probabilities=probabilities, classes=len(names), order=order
-    )
     destination, axes = destination_of(path), stored_axes(image)
     refuse_existing(path, overwrite=overwrite)
     if not destination.folder.is_dir():

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import zarr
     from numpy.typing import NDArray
 
-    from napari_limn.volume.boxes import Box
-    from napari_limn.volume.writing.layout import Grid, Level
+    from napari_limn.volume.boxes import Box, Grid
+    from napari_limn.volume.writing.layout import Level
 
 Parts = list["NDArray[Any]"]
 """One array (C, T, Z, Y, X) for each target: labels with C = 1, probabilities with one channel a class."""
