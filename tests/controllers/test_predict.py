@@ -64,7 +64,7 @@ class FakeView:
         self.layer = Shown(data)
         self.layers = [self.layer]  # in the place of what was shown before
 
-    def show_output(self, output, path):
+    def show_written(self, levels, path):
         self.layer = Shown(path)
 
     def show_finished(self, path):

@@ -36,7 +36,7 @@ from napari_limn.specs import described
 from napari_limn.volume.writing.destination import refuse_misplaced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from napari.viewer import Viewer
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
-    from napari_limn.volume.writing.output import FileOutput
 
 
 class PredictWidget(DockedWidget):
@@ -196,9 +195,9 @@ class PredictWidget(DockedWidget):
         put_away(self.viewer, self.session, self._images_of_run)
         self._show(data=data).editable = False  # a later block would cover paint
 
-    def show_output(self, output: FileOutput, path: Path) -> None:
-        """Show a file that is being written."""
-        layer = self._show(**shown(output.levels))
+    def show_written(self, levels: Sequence[Any], path: Path) -> None:
+        """Show the levels of a file that is being written."""
+        layer = self._show(**shown(levels))
         layer.editable = False  # nobody paints into a file in the making
         note_file(layer, path)
 

@@ -85,7 +85,7 @@ class PredictController:
                 if self._planned is not None:
                     self._planned()
             case Writing(output=output):
-                self.view.show_output(output, self._path)
+                self.view.show_written(output.levels, self._path)
             case BlockDone():
                 self.box.block_done(event)
                 self.view.block_done(event.box)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from napari_limn.inference.spec import PredictSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from napari_limn.model import Model
@@ -80,8 +81,8 @@ class PredictView(Protocol):
     def show_in_memory(self, data: Any) -> None:
         """Show an array that is being filled, in the place of what was shown before."""
 
-    def show_output(self, output: FileOutput, path: Path) -> None:
-        """Show a file that is being written."""
+    def show_written(self, levels: Sequence[Any], path: Path) -> None:
+        """Show the levels of a file that is being written."""
 
     def show_finished(self, path: Path) -> None:
         """Show a file in a layer of its own."""
