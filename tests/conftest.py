@@ -111,5 +111,8 @@ def _differences(expected: object, actual: object, at: str, *, grows: bool) -> I
             yield from (f"{at}: {key!r} is new" for key in actual.keys() - expected.keys())
         for key in expected.keys() & actual.keys():
             yield from _differences(expected[key], actual[key], f"{at}.{key}", grows=grows)
+    elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        for number, pair in enumerate(zip(expected, actual, strict=True)):
+            yield from _differences(*pair, f"{at}[{number}]", grows=grows)
     elif expected != actual:
         yield f"{at}: expected {expected!r}, found {actual!r}"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_limn.annotation.journal.sparse_labels import PaintStore, Part
+from napari_limn.annotation.journal.sparse_labels import LazyPart, PaintStore
 from napari_limn.annotation.strokes import count_values, find_paint
 from napari_limn.errors import LimnError
 from napari_limn.volume.volume import Volume
@@ -73,7 +73,7 @@ def test_a_large_part_is_read_only_when_asked_for():
     store = PaintStore((3, 2000, 1000))
     store[1, 5, 6] = 4
     plane = store[1]
-    assert isinstance(plane, Part)
+    assert isinstance(plane, LazyPart)
     assert (plane.shape, plane.ndim, plane.size, len(plane)) == ((2000, 1000), 2, 2_000_000, 2000)
     store[1, 7, 8] = 5
     assert np.flatnonzero(plane == 5).tolist() == [7 * 1000 + 8]
