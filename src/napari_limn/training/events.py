@@ -22,18 +22,13 @@ class Waiting(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class LabelsChanged(Event):
+class Repainted(Event):
     """New paint was seen.
 
-    Training goes on with it from here if it is `in_use`.
+    Training goes on with it from here if it `counts`.
     """
 
-    in_use: bool
-
-    @property
-    def counts(self) -> bool:
-        """Return `in_use`, by the name that it had in 0.1."""
-        return self.in_use
+    counts: bool
 
 
 @dataclass(frozen=True, slots=True)

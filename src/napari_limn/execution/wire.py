@@ -25,7 +25,7 @@ from napari_limn.errors import LimnError
 from napari_limn.inference.events import Planned, Viewing, Writing
 from napari_limn.runs import BlockDone, Event, Noted, Warned, Working
 from napari_limn.specs import from_json, to_json
-from napari_limn.training.events import Improved, LabelsChanged, Scored, Step, Waiting
+from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import contains, shape_of, slices, whole
 from napari_limn.volume.volume import size_in_bytes
@@ -213,7 +213,7 @@ def _array_of(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDAr
 _FORMS: dict[type[Event], _Form] = {
     **{
         cls: _plain(cls)
-        for cls in (BlockDone, Found, LabelsChanged, Noted, Scored, Step, Waiting, Warned, Working)
+        for cls in (BlockDone, Found, Repainted, Noted, Scored, Step, Waiting, Warned, Working)
     },
     Improved: _Form(_pack_model, _unpack_model),
     Planned: _Form(_pack_plan, _unpack_plan),
