@@ -31,7 +31,7 @@ from scipy import ndimage
 
 from napari_limn import Model, samples
 from napari_limn._napari.painting.recorder import journals_of
-from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.panel.session import shared_models
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.reading.open import open_volume
 
@@ -505,7 +505,7 @@ def main() -> None:
     for name in Tutorial(hand, Path(OWN), args.out, args.seconds, window).run():
         print(f"done: {name}")
     hand.viewer.close()
-    SHELF.clear()
+    shared_models().clear()
     shutil.rmtree(OWN)
 
 

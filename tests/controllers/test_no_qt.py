@@ -13,6 +13,18 @@ MODULES = (
     "napari_limn._napari.painting.class_choice",
     "napari_limn._napari.painting.click",
     "napari_limn._napari.painting.journalling",
+    "napari_limn._napari.panel.choices",
+    "napari_limn._napari.panel.models",
+    "napari_limn._napari.panel.session",
+    "napari_limn._napari.training.live_controller",
+    "napari_limn._napari.training.run",
+    "napari_limn._napari.training.train_controller",
+    "napari_limn._napari.training.train_view",
+    "napari_limn._napari.prediction.audit_progress",
+    "napari_limn._napari.prediction.predict_controller",
+    "napari_limn._napari.prediction.predict_view",
+    "napari_limn._napari.prediction.review_controller",
+    "napari_limn._napari.prediction.review_view",
 )
 FORBIDDEN = {"napari", "qtpy", "PyQt5", "PyQt6", "PySide2", "PySide6", "magicgui", "superqt", "dask", "torch"}
 

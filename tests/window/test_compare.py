@@ -27,7 +27,8 @@ from napari_limn._napari.layers.layers import (
 from napari_limn._napari.layers.reader import get_reader
 from napari_limn._napari.painting.class_list import ClassLegend
 from napari_limn._napari.painting.correct import ClickCorrector
-from napari_limn._napari.prediction.compare import CompareWidget, difference_layer, disagreement, keep
+from napari_limn._napari.prediction.compare import CompareWidget
+from napari_limn._napari.prediction.pairs import difference_layer, disagreement, keep
 from napari_limn.annotation.journal.export import saving_events
 from napari_limn.events import drain
 from napari_limn.volume.volume import Volume

@@ -18,7 +18,7 @@ from napari_limn import Classes, LimnError, Model, ModelSpec, UNetSpec
 from napari_limn._napari.layers.class_table import legend_of
 from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.painting.recorder import Journals
-from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.panel.session import shared_models
 from napari_limn.annotation.journal.format import read_journal, replay
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.cli import main
@@ -271,7 +271,7 @@ def test_labels_that_are_read_from_a_file_are_not_saved_over_one(hand, image, tm
 def test_corrections_on_a_prediction_or_a_copy_of_it_are_journalled_and_stay(hand, image):
     hand.drop(image)
     spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2)))
-    SHELF.put("untrained", Model(spec, UNet(spec.network)))
+    shared_models().put("untrained", Model(spec, UNet(spec.network)))
     predict = hand.open_widget("Predict")
     hand.press("limn-predict-start")
     hand.wait_idle(predict)

@@ -30,7 +30,7 @@ def indices(draw, shape):
 
 
 @given(data=st.data(), shape=shapes)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_store_takes_and_gives_what_numpy_does(data, shape):
     chunk = tuple(data.draw(st.integers(1, 5)) for _ in shape)
     store, array = PaintStore(shape, np.uint16, chunk), np.zeros(shape, np.uint16)
