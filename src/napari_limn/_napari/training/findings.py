@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxL
 
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.training.remedies import caption
-from napari_limn.annotation.checkup import check_image
+from napari_limn.annotation.checkup import check_pair
 from napari_limn.runs import Event, Working
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Findings(QWidget):
 def layer_check(image: Volume, labels: Volume | None, dims: int) -> Generator[Event, None, list[Finding]]:
     """Check image and labels, whatever is painted; a run for the thread of jobs."""
     yield Working()
-    return check_image(image, labels, dims=dims, shown=True)
+    return check_pair(image, labels, dims=dims, shown=True)
 
 
 class LayerCheck(QObject):
