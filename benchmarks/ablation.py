@@ -2,7 +2,7 @@
 
     python benchmarks/ablation.py STROKES.py DATA [--sets NAME …] [--percent 0.5] [--seeds 2] [--steps 300]
                                   [--only NAME …] [--as-long] [-o ablation.json]
-    python benchmarks/ablation.py --table ablation.json
+    python benchmarks/ablation.py --table benchmarks/results/ablation.json
 
 Files as in learning.py. Mean IoU over the whole painted image, of the network alone and of what is shown: nothing is shown that held-out
 strokes do not prefer, so a bad choice shows in the first of the two. With ``--as-long`` a choice whose steps are cheaper gets more of them.

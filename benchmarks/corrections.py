@@ -2,7 +2,7 @@
 
     python benchmarks/corrections.py STROKES.py DATA [--sets NAME …] [--percent 0.5] [--seeds 3] [--rounds 5]
                                      [--seconds 30] [--only limn forest] [-o corrections.json]
-    python benchmarks/corrections.py --table corrections.json
+    python benchmarks/corrections.py --table benchmarks/results/corrections.json
 
 Files and contenders as in learning.py. Every contender begins with the same strokes and is then corrected where *it* is most
 wrong: one smooth stroke, up to 60 pixels long and 3 wide, of the true class, inside the largest connected error of a plane. The

@@ -2,7 +2,7 @@
 
     python benchmarks/curve.py STROKES.py DATA [--sets NAME …] [--percent 0.1 0.5 2 5 20 100] [--seeds 3] [--steps 800]
                                [-o curve.json]
-    python benchmarks/curve.py --table curve.json
+    python benchmarks/curve.py --table benchmarks/results/curve.json
 
 Files as in learning.py. Half of an image is painted (of a stack, one slice), with 100 % all of it, and the rest tests: mean IoU
 over the classes, background included. By steps (800 take about a minute on one core), so the load of the machine does not matter. The forest is fitted to 100,000 painted voxels at most.

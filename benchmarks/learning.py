@@ -2,14 +2,14 @@
 
     python benchmarks/learning.py STROKES.py DATA [--sets NAME …] [--percent 0.1 0.5 2] [--seeds 3]
                                   [--at 5 60] [--only limn forest basicunet trainable] [-o learning.json]
-    python benchmarks/learning.py --plot learning.json learning.png
-    python benchmarks/learning.py --table learning.json
+    python benchmarks/learning.py --plot benchmarks/results/learning.json docs/learning.png
+    python benchmarks/learning.py --table benchmarks/results/learning.json
 
-STROKES.py is the stroke simulator with the forest baseline (functions ``paint``, ``features``, ``read_classes``); DATA holds a
-folder a set, with images/NAME.tif and masks/NAME.tif. What is in no list here is taken for numbered objects; ``--sets NAME:semantic`` says that masks hold
-classes, ``NAME:walls`` that borders of objects are looked for. A seed chooses the image of the set and the strokes. Every contender learns the
-same strokes on one image (of a stack, on one slice) and labels all of it: mean IoU over the classes, background included. Seconds are wall
-time of a run, so run it alone on the machine; one run is asked what it shows at each of the times.
+STROKES.py is a stroke simulator with the forest baseline (functions ``paint``, ``features``, ``read_classes``, ``_slices`` and ``_walk``). DATA
+holds a folder for each set, with images/NAME.tif and masks/NAME.tif. Masks of a set that is in no list here hold numbered objects;
+``--sets NAME:semantic`` says that they hold classes, ``NAME:walls`` that the borders of objects are to be found. A seed chooses the image of the
+set and the strokes. Every contender learns the same strokes on one image (of a stack, on one slice) and labels all of it: mean IoU over the
+classes, background included. Seconds are wall time of a run, so run it alone on the machine. One run is asked what it shows at each time.
 """
 
 from __future__ import annotations

@@ -81,11 +81,11 @@ class Ear:
         self.counted: list[float] = []
         self.scorings: list[bool] = []
         self.train, self.waiting = train, False
-        self._heard, train.heard = train.heard, self.heard
+        self._on_event, train.controller.on_event = train.controller.on_event, self.on_event
         self.refreshed = 0
 
-    def heard(self, event: object) -> None:
-        self._heard(event)
+    def on_event(self, event: object) -> None:
+        self._on_event(event)
         now = time.perf_counter()
         match event:
             case BlockDone(done=done, total=total) if done == total and self.follower is not None:
@@ -107,7 +107,7 @@ class Ear:
 
     @property
     def follower(self):  # noqa: ANN201
-        return self.train.live_run and self.train.live_run._follower
+        return self.train.live_run and self.train.live_run.refresher
 
     def _shown(self, _: object = None) -> None:
         if self.waiting:

@@ -26,8 +26,10 @@ from scipy import ndimage
 
 from napari_limn._napari.painting.recorder import journals_of
 from napari_limn._napari.painting.strokes import StrokesWidget
-from napari_limn.annotation.journal.format import Header, Journal, read_journal, replay
-from napari_limn.annotation.journal.recording import Recording, StrokePiece
+from napari_limn.annotation.journal.format import Header, read_journal, replay
+from napari_limn.annotation.journal.pieces import StrokePiece
+from napari_limn.annotation.journal.recording import Recording
+from napari_limn.annotation.journal.writer import Journal
 from napari_limn.annotation.strokes import find_paint
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.volume import Volume

@@ -19,7 +19,9 @@ import torch
 
 import napari_limn as limn
 from napari_limn.inference.planning.plan import make_plan
+from napari_limn.inference.streaming.cost import planned_macs
 from napari_limn.inference.streaming.kernels import kernels_of, packed
+from napari_limn.inference.streaming.schedule import SweepSchedule
 from napari_limn.inference.streaming.sweep import Sweep
 from napari_limn.network.folding import folded
 from napari_limn.network.graph import trace
@@ -94,7 +96,7 @@ def compare(
             work[name] = run()
             if turn:
                 took[name].append(clock() - began)
-    whole = Sweep(graph, weights, extent, extent).planned_macs()
+    whole = planned_macs(SweepSchedule(graph, extent, extent))
     grid = (1,) * (4 - spec.ndim) + extent
     tiles = make_plan(spec, grid, 2_000_000_000).work
     for name, each in took.items():

@@ -20,7 +20,7 @@ import torch
 import napari_limn as limn
 from napari_limn.device import channels_last
 from napari_limn.events import Noted
-from napari_limn.inference.engines.openvino import Served, version
+from napari_limn.inference.engines.openvino import CompiledNetwork, version
 from napari_limn.inference.measured import runtime
 from napari_limn.network.folding import folded
 from napari_limn.network.unet import UNet
@@ -62,7 +62,7 @@ def passes(name: str, network: UNet, extent: tuple[int, ...], dtype: torch.dtype
     ready = folded(deepcopy(network)).to(dtype).to(memory_format=layout)
     batch = torch.randn(1, 1, *extent).to(dtype).to(memory_format=layout)
     began = time.perf_counter()
-    served = Served(ready, 1, extent)
+    served = CompiledNetwork(ready, 1, extent)
     built = time.perf_counter() - began
     torchs, ours = interleaved(lambda: ready(batch), lambda: served(batch), rounds)
     differ = float((ready(batch).float() - served(batch)).abs().max())

@@ -2,7 +2,7 @@
 
     python benchmarks/where_next.py FOLDER [FOLDER …] [--images 2] [--steps 80] [-o where_next.json]
     python benchmarks/where_next.py FOLDER [FOLDER …] --errors [-o where_next_errors.json]
-    python benchmarks/where_next.py --table where_next.json where_next_errors.json
+    python benchmarks/where_next.py --table benchmarks/results/where_next.json
 
 A FOLDER holds images/NAME.tif and masks/NAME.tif; as DIR:semantic the values of its masks are classes, otherwise every object
 counts as foreground. Images are cut to 256 pixels a side, with --errors to 640.

@@ -63,23 +63,23 @@ def main() -> None:
     heart.report("idle")
 
     train.image.value, train.seconds.value = viewer.layers["SEM rat 3"], 30
-    train.start_button.click()
+    train.run_box.start_button.click()
     pump(lambda: train.job is None, 90)
     heart.report("training, 30 s")
 
     predict.image.value = viewer.layers["SEM rat 3"]
-    predict.start_button.click()
+    predict.run_box.start_button.click()
     pump(lambda: predict.job is None, 90)
     heart.report("predicting the image")
 
     train.seconds.value = 300
-    train.start_button.click()
+    train.run_box.start_button.click()
     pump(lambda: len(train.curve.losses) > 20, 60)
     print(f"Stop to idle: {stopped(train):.2f} s")
 
     predict.image.value = viewer.layers["stack"]
-    predict.start_button.click()
-    pump(lambda: predict.progress.value() > 100, 120)
+    predict.run_box.start_button.click()
+    pump(lambda: predict.run_box.progress.value() > 100, 120)
     print(f"Cancel to idle: {stopped(predict):.2f} s")
     heart.report("stopping and cancelling")
     viewer.close()
@@ -87,7 +87,7 @@ def main() -> None:
 
 def stopped(panel: TrainWidget | PredictWidget) -> float:
     began = time.perf_counter()
-    panel.stop_button.click()
+    panel.run_box.stop_button.click()
     pump(lambda: panel.job is None, 30)
     return time.perf_counter() - began
 

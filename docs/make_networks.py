@@ -1,4 +1,4 @@
-"""Write docs/networks.md: the choices from the code, their measurements from benchmarks/networks.json.
+"""Write docs/networks.md: the choices from the code, their measurements from benchmarks/results/networks.json.
 
 python docs/make_networks.py
 """
@@ -17,7 +17,7 @@ from napari_limn.network.unet import UNet
 from napari_limn.training.presets import PRESETS, preset_network
 
 PAGE = Path(__file__).with_name("networks.md")
-RESULTS = Path(__file__).parents[1] / "benchmarks" / "networks.json"
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "networks.json"
 
 WORDS = {
     ("padding", "same"): "padded 3×3 convolutions: labels for every pixel of an image of any size",
@@ -44,18 +44,18 @@ WORDS = {
 
 TEXT = """# Networks
 
-*Written by `docs/make_networks.py` from the code and from `benchmarks/networks.json`; do not edit.*
+*Written by `docs/make_networks.py` from the code and from `benchmarks/results/networks.json`; do not edit.*
 
-Most people never choose: the preset does. Whoever wants to puts a few words into a spec,
+Most users never choose: the preset does. To choose a network yourself, put a few words into a spec,
 
 ```json
 {{"seconds": 120, "loss": "cross_entropy+dice", "network": {{"skip": "attention", "norm": "batch", "width": 32}}}}
 ```
 
-and trains with `napari-limn train … --spec FILE.json`, or passes `limn.TrainSpec(network=limn.UNetSpec(skip="attention"))`
+and train with `napari-limn train … --spec FILE.json`, or pass `limn.TrainSpec(network=limn.UNetSpec(skip="attention"))`
 in Python. Everything below can be combined. A network named here trains by itself, without first answer and soft targets
 ([learning.md](learning.md)), and has depth 4 unless `factors` says otherwise; with few strokes a preset is mostly better. All tables below are of
-networks by themselves. `napari-limn info MODEL.limn --figure net.png` draws what came of it.
+networks by themselves. `napari-limn info MODEL.limn --figure net.png` draws the result.
 
 ## The family
 

@@ -16,9 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if (
-    __name__ == "__main__"
-):  # before napari is imported: settings and journals of whoever runs this are not touched
+if __name__ == "__main__":  # before napari is imported: the user's settings and journals are not touched
     OWN = tempfile.mkdtemp(prefix="limn-tutorial-")
     os.environ |= {"NAPARI_CONFIG": f"{OWN}/settings.yaml", "XDG_DATA_HOME": OWN, "LOCALAPPDATA": OWN}
 
@@ -33,12 +31,12 @@ from scipy import ndimage
 
 from napari_limn import Model, samples
 from napari_limn._napari.painting.recorder import journals_of
-from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.panel.session import shared_models
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.reading.open import open_volume
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "window"))
+sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
 from hand import LEFT, Hand  # noqa: E402 - what drives the window in its tests drives it here
 
@@ -182,7 +180,7 @@ class Tutorial:
         return ["limn-classes-table"]
 
     def train(self) -> Sequence[str]:
-        """Open Train; nothing is amiss; press Train, and have a first answer within seconds."""
+        """Open Train; there is no problem; press Train, and have a first answer within seconds."""
         self.hand.menu("Plugins", "Limn", "Train")
         panel = self.panel("train")
         self.hand.pump(1.5)  # it looks at image and strokes
@@ -204,7 +202,7 @@ class Tutorial:
         panel = self.panel("train")
         self.hand.wait_idle(panel, self.seconds + 180)
         said = self.hand.find("limn-train-status").text()
-        check(said.startswith("Done") and "score" in said, f"the score is told, found “{said}”")
+        check(said.startswith("Done") and "score" in said, f"the score is shown, found “{said}”")
         check(panel.curve.scores, "the score is drawn")
         self.hand.scroll_to("limn-train-curve")
         self.model, self.name = panel.model, panel.name
@@ -507,7 +505,7 @@ def main() -> None:
     for name in Tutorial(hand, Path(OWN), args.out, args.seconds, window).run():
         print(f"done: {name}")
     hand.viewer.close()
-    SHELF.clear()
+    shared_models().clear()
     shutil.rmtree(OWN)
 
 

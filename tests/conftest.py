@@ -1,19 +1,58 @@
-"""What every test shares: where the real images are, and a display to fall back on."""
+"""What every test shares: where the real images are, a display to fall back on, and how examples are drawn."""
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 if sys.platform == "linux" and not os.environ.get("DISPLAY") and not shutil.which("Xvfb"):
     # Qt aborts the whole run where there is neither a display nor a virtual one
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+# one answer for one state of the code; LIMN_EXHAUSTIVE=1 draws other and more examples each time, and runs what is
+# marked as exhaustive
+EXHAUSTIVE = os.environ.get("LIMN_EXHAUSTIVE", "0") != "0"
+MORE = 5  # times as many
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
+settings.register_profile("exhaustive", deadline=None, print_blob=True)
+settings.load_profile("exhaustive" if EXHAUSTIVE else "fixed")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave the exhaustive tests out, or raise the numbers of examples."""
+    if EXHAUSTIVE:
+        _raise_examples(items)
+    elif left_out := [item for item in items if item.get_closest_marker("exhaustive")]:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+
+
+def pytest_collection_finish():
+    """Keep the garbage collector from walking through all that was imported, many times a test."""
+    gc.collect()
+    gc.freeze()
+
+
+def _raise_examples(items):
+    """Raise the numbers of examples that tests give, which win over those of a profile."""
+    tests = {getattr(item.obj, "__func__", item.obj) for item in items if isinstance(item, pytest.Function)}
+    for test in tests:
+        if hasattr(test, "hypothesis"):
+            own = getattr(test, "_hypothesis_internal_use_settings", settings())
+            test._hypothesis_internal_use_settings = settings(own, max_examples=MORE * own.max_examples)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -28,9 +67,52 @@ def _no_strokes_of_tests_in_the_home_folder(tmp_path_factory):
         yield
 
 
+@pytest.fixture
+def small_classifier(monkeypatch):
+    """Fit pixel classifiers with fewer trees and steps, where it does not matter how good they are."""
+    for name, value in {"_TREES": 20, "_STEPS": 80, "_STEPS_ON": 40}.items():
+        monkeypatch.setattr(f"napari_limn.training.first_answer.fit.{name}", value)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images with ground truth."""
     if not DATA.is_dir():
         pytest.skip("the shared real images are not on this machine")
     return DATA
+
+
+# ---- the public contract, see test_contract.py --------------------------------------------------------------------------
+CONTRACT = Path(__file__).parent / "contract"
+WRITING = "LIMN_WRITE_CONTRACT"
+
+
+@pytest.fixture
+def contract():
+    """Compare what is there with a page of the public contract; `grows` where more may come."""
+
+    def compare(page: str, actual: object, *, grows: bool = False) -> None:
+        path = CONTRACT / f"{page}.json"
+        actual = json.loads(json.dumps(actual))
+        if os.environ.get(WRITING):
+            path.write_text(json.dumps(actual, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        expected = json.loads(path.read_text(encoding="utf-8"))
+        broken = list(_differences(expected, actual, page, grows=grows))
+        assert not broken, "\n".join(["the public contract is broken:", *broken])
+
+    return compare
+
+
+def _differences(expected: object, actual: object, at: str, *, grows: bool) -> Iterator[str]:
+    """Say what is missing, new or another, each with its place."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        yield from (f"{at}: {key!r} is missing" for key in expected.keys() - actual.keys())
+        if not grows:
+            yield from (f"{at}: {key!r} is new" for key in actual.keys() - expected.keys())
+        for key in expected.keys() & actual.keys():
+            yield from _differences(expected[key], actual[key], f"{at}.{key}", grows=grows)
+    elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        for number, pair in enumerate(zip(expected, actual, strict=True)):
+            yield from _differences(*pair, f"{at}[{number}]", grows=grows)
+    elif expected != actual:
+        yield f"{at}: expected {expected!r}, found {actual!r}"

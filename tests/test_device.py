@@ -1,13 +1,24 @@
 from __future__ import annotations
 
+import os
 import platform
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from napari_limn import device
-from napari_limn.device import choose_device, choose_precision, fast_bfloat16, free_memory, parse_bytes
+from napari_limn.device import (
+    choose_device,
+    choose_precision,
+    fast_bfloat16,
+    free_memory,
+    parse_bytes,
+    total_memory,
+)
 from napari_limn.errors import LimnError
+from napari_limn.inference.planning.memory import memory_limit
 
 CPU = torch.device("cpu")
 
@@ -137,6 +148,98 @@ def test_free_memory_is_estimated_where_the_system_does_not_say(monkeypatch):
 
     monkeypatch.setattr("builtins.open", refuse)
     assert free_memory(CPU) > 1 << 28
+
+
+# ---- limits on this process ------------------------------------------------------------------------------------------
+GIGA = 10**9
+
+
+def group(folder, version, limit, used, cache=0):
+    """A control group of some version, with a limit, its use, and what of that are files that may be dropped."""
+    limits, usage, key = device._FILES[version]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / limits).write_text(f"{limit}\n")
+    (folder / usage).write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"anon {used - cache}\n{key} {cache}\n")
+
+
+@pytest.fixture
+def groups(tmp_path, monkeypatch):
+    """An empty folder of control groups, and what the process says that it is in; on a machine with 500 GB free."""
+    own = tmp_path / "own"
+    monkeypatch.setattr(device, "_limits", lambda: device.group_limits(tmp_path / "cgroup", own))
+    monkeypatch.setattr(device, "_host_free", lambda: 500 * GIGA)
+    return tmp_path / "cgroup", own
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_job_in_a_container_of_2_gb_on_a_machine_of_500_gb_plans_for_2_gb(groups, version):
+    root, own = groups
+    own.write_text("0::/\n" if version == 2 else "7:pids:/\n4:cpu,memory:/\n")
+    group(root if version == 2 else root / "memory", version, 2 * GIGA, GIGA // 2)
+    assert free_memory(CPU) == 1.5 * GIGA
+    assert total_memory() == 2 * GIGA
+    assert memory_limit(None, CPU) == 0.75 * GIGA
+    group(root if version == 2 else root / "memory", version, 2 * GIGA, 0)
+    assert memory_limit(None, CPU) == GIGA
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_of_groups_in_each_other_the_least_counts(groups, version):
+    root, own = groups
+    base = root if version == 2 else root / "memory"
+    own.write_text("0::/slurm/job_7/step_0\n" if version == 2 else "4:memory:/slurm/job_7/step_0\n")
+    none = "max" if version == 2 else 9223372036854771712
+    group(base, version, none, 90 * GIGA)
+    group(base / "slurm", version, 100 * GIGA, 98 * GIGA)
+    group(base / "slurm/job_7", version, 8 * GIGA, 3 * GIGA)
+    group(base / "slurm/job_7/step_0", version, none, GIGA)
+    assert free_memory(CPU) == 2 * GIGA
+    assert min(limit for limit, _ in device._limits()) == 8 * GIGA
+
+
+def test_files_in_the_cache_that_may_be_dropped_are_free(groups):
+    root, own = groups
+    own.write_text("0::/a\n")
+    group(root / "a", 2, 4 * GIGA, 3 * GIGA, cache=2 * GIGA)
+    assert free_memory(CPU) == 3 * GIGA
+
+
+def test_a_path_of_the_host_means_the_root_of_the_container(groups):
+    root, own = groups
+    group(root, 2, 4 * GIGA, GIGA)
+    for path in ("/docker/0123abcd", "/../../kubepods/pod1"):
+        own.write_text(f"0::{path}\n")
+        assert free_memory(CPU) == 3 * GIGA
+
+
+@pytest.mark.parametrize("text", ["", "nonsense\n", "0::/\n", "1:name=systemd:/\n"])
+def test_without_a_group_that_limits_memory_the_machine_counts(groups, text):
+    root, own = groups
+    own.write_text(text)
+    group(root, 2, "max", GIGA)
+    assert free_memory(CPU) == 500 * GIGA
+    own.unlink()
+    assert free_memory(CPU) == 500 * GIGA
+
+
+def test_a_group_that_is_full_leaves_nothing(groups):
+    root, own = groups
+    own.write_text("0::/\n")
+    group(root, 2, GIGA, 2 * GIGA)
+    assert free_memory(CPU) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="has no /proc")
+def test_a_limit_on_the_address_space_counts(monkeypatch):
+    import resource
+
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (used + 10**8, used + 10**8))
+    assert 0 < free_memory(CPU) <= 10**8 + used // 10
+    assert total_memory() <= used + 10**8
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert list(device._limits()) == list(device.group_limits())
 
 
 def test_the_heap_is_steadied_where_the_c_library_is_glibc(monkeypatch):

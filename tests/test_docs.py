@@ -16,12 +16,17 @@ if not (DOCS / "make_networks.py").exists():
     pytest.skip("the docs are not installed", allow_module_level=True)
 
 
-@pytest.fixture(scope="module")
-def maker():
-    spec = importlib.util.spec_from_file_location("make_networks", DOCS / "make_networks.py")
+def module_at(path):
+    """Import a script by its path."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def maker():
+    return module_at(DOCS / "make_networks.py")
 
 
 def test_the_page_of_networks_is_up_to_date(maker):
@@ -50,7 +55,11 @@ def test_the_tutorial_has_ten_steps_and_its_pictures_are_there_and_small():
     assert (DOCS / "window.png").stat().st_size <= 300_000
 
 
-PAGES = [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md"), DOCS.parent / "benchmarks" / "README.md"]
+PAGES = [
+    path
+    for folder in ("", "docs", "docs/design", "benchmarks", "benchmarks/results", "changes")
+    for path in sorted((DOCS.parent / folder).glob("*.md"))
+]
 
 
 def anchors(page):
@@ -70,13 +79,39 @@ def test_links_between_pages_lead_somewhere(page):
         assert not anchor or anchor in anchors(target), link
 
 
-# ---- figures of docs/learning.md are those of the rows that were measured ------------------------------------------------------
+# ---- tables are those of the rows that were measured -------------------------------------------------------------------------
+RESULTS = DOCS.parent / "benchmarks" / "results"
+WRITTEN = [*RESULTS.glob("*.md"), *DOCS.glob("*.md")]
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return module_at(RESULTS.parent / "tables.py")
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(DOCS.parent).as_posix())
+def test_tables_of_measurements_are_those_that_their_rows_give(tables, page):
+    assert page.read_text() == tables.written(page.read_text()), "run python benchmarks/tables.py"
+
+
+def test_every_table_is_on_one_page_and_all_rows_have_a_table(tables, monkeypatch):
+    text = "".join(page.read_text() for page in WRITTEN)
+    assert sorted(re.findall("<!-- table: (.+) -->", text)) == sorted(tables.TABLES)
+    assert text.count("<!-- end of table -->") == len(tables.TABLES)
+    read, rows_of = set(), tables.rows_of
+    monkeypatch.setattr(tables, "rows_of", lambda name: read.add(name) or rows_of(name))
+    for make in tables.TABLES.values():
+        make()
+    read.add("networks")  # docs/make_networks.py reads that
+    assert read == {path.stem for path in RESULTS.glob("*.json")}
+
+
+# ---- and again by other code than the script's: what the largest tables say ---------------------------------------------------
 SETS = {
     "fluorescence nuclei": "nuclei_fluo_2d",
     "histology": "histology_dsb",
     "SEM axons": "em_axon_sem",
     "stardist's nuclei": "tiny_stardist",
-    "stardist's": "tiny_stardist",
     "plant cell walls": "plant_cells_3d",
     "embryo": "nuclei_3d_embryo",
 }
@@ -91,17 +126,17 @@ for second in ("60", "150", "300"):
         WHO[f"{shown}, {second} s"] = (who, f"{second}.0")
 
 
-def table(heading):
-    """Cells of the rows of the table below a heading of the page on learning, which is the only one there, without the rule."""
-    text = (DOCS / "learning.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+def table(page, heading):
+    """Cells of the rows of the first table below a heading of a page, without the rule."""
+    text = f"\n{page.read_text()}".split(f"\n{heading}\n")[1].split("\n## ")[0]
     rows = [
         [cell.strip(" *") for cell in line[1:-1].split("|")] for line in text.splitlines() if line[:1] == "|"
     ]
-    return [row for row in rows if set(row[0]) != {"-"}]
+    return [row for row in rows if set("".join(row)) != {"-"}]
 
 
 def measured(name):
-    return json.loads((DOCS.parent / "benchmarks" / name).read_text())
+    return json.loads((RESULTS / name).read_text())
 
 
 def number(text):
@@ -113,7 +148,7 @@ def test_tables_of_seconds_are_what_was_measured():
     for row in measured("learning.json"):
         for at, iou in row["iou"].items():
             scores[row["set"], row["percent"], row["who"], at][row["seed"]] = iou
-    heads, *rows = table("After seconds and minutes")
+    heads, *rows = table(RESULTS / "learning.md", "## After seconds and minutes")
     names, amount = [SETS[head] for head in heads[3:]], 0.0
     for strokes, who, mean, *cells in rows:
         amount = number(strokes.removesuffix(" %")) if strokes else amount
@@ -129,10 +164,28 @@ def test_tables_of_seconds_are_what_was_measured():
     assert len(rows) >= 30
 
 
+def test_the_summary_of_seconds_is_that_of_its_table():
+    heads, *rows = table(RESULTS / "learning.md", "## After seconds and minutes")
+    amount, full = "", {}
+    for strokes, who, mean, *cells in rows:
+        amount = strokes or amount
+        each = [number(cell.split(" ± ")[0]) for cell in cells]
+        full[amount, who] = [number(mean), min(each), max(each)]
+    heads, forest, *summary = table(DOCS / "learning.md", "## How good it is")
+    amounts = [head.removesuffix(" of the pixels") for head in heads[1:]]
+    assert [number(cell) for cell in forest[1:]] == [full[amount, "forest"][0] for amount in amounts]
+    assert len(summary) == 6
+    for who, *cells in summary:
+        for amount, cell in zip(amounts, cells, strict=True):
+            if cell:
+                name = f"{who} of 300 s" if who.endswith("300 s") else who
+                assert [number(part) for part in re.findall(r"[+−][\d.]+", cell)] == full[amount, name]
+
+
 def test_the_table_of_corrections_is_what_was_measured():
     scores = {(row["set"], row["who"], row["seed"]): row["iou"] for row in measured("corrections.json")}
     name = ""
-    for what, seed, *rounds, forest in table("Corrections")[1:]:
+    for what, seed, *rounds, forest in table(RESULTS / "corrections.md", "## Every run")[1:]:
         name = SETS[what] if what else name
         shown = [number(cell) for cell in rounds]
         assert shown == pytest.approx(scores[name, "limn", int(seed)], abs=6e-4)
@@ -142,7 +195,7 @@ def test_the_table_of_corrections_is_what_was_measured():
 def test_the_table_of_the_curve_is_what_was_measured():
     scores = {(row["set"], row["percent"], row["seed"]): row["iou"] for row in measured("curve.json")}
     name = ""
-    for what, paint, *cells in table("Where the network begins to add")[1:]:
+    for what, paint, *cells in table(RESULTS / "curve.md", "# Results: where the network begins to add")[1:]:
         name = SETS[what] if what else name
         row = scores[name, number(paint.removesuffix(" %")), 0]
         assert [number(cell) for cell in cells] == pytest.approx(list(row.values()), abs=6e-4)

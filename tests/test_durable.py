@@ -5,6 +5,7 @@ import os
 import sys
 
 import pytest
+from locks import windows_locks
 
 from napari_limn import durable
 from napari_limn.durable import (
@@ -12,6 +13,7 @@ from napari_limn.durable import (
     aside,
     disk_faults,
     is_at,
+    lock_byte,
     on_failure,
     open_alone,
     put_in_place,
@@ -104,7 +106,14 @@ def test_what_succeeds_is_not_undone():
 
 
 # ---- one writer ------------------------------------------------------------------------------------------------------
-@pytest.mark.skipif(sys.platform == "win32", reason="two writers are not noticed there")
+@pytest.fixture(params=["own", "windows"])
+def locks(request, monkeypatch):
+    """The locks of this system, and those of Windows."""
+    if request.param == "windows":
+        windows_locks(monkeypatch)
+
+
+@pytest.mark.usefixtures("locks")
 def test_a_file_has_one_writer(tmp_path):
     path = tmp_path / "run.jsonl"
     with open_alone(path) as first:
@@ -130,6 +139,28 @@ def test_a_file_that_was_replaced_before_it_could_be_locked_is_opened_anew(tmp_p
     monkeypatch.setattr(durable.fcntl, "flock", replacing)
     with open_alone(path) as file:
         assert file.read() == b"new\n"
+
+
+@pytest.mark.usefixtures("locks")
+def test_a_lock_neither_moves_nor_lengthens_a_file_nor_keeps_readers_out(tmp_path):
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(b"one\n")
+    with open_alone(path) as file:
+        assert file.tell() == 0
+        assert path.read_bytes() == b"one\n"
+        file.seek(0, 2)
+        append_line(file, b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EINVAL, errno.ENOSYS])
+def test_a_disk_of_windows_without_locks_does_not_stop_anybody(tmp_path, code):
+    def none(handle, mode, count):
+        raise OSError(code, "no locks")
+
+    with (tmp_path / "run.jsonl").open("w+b", buffering=0) as file:
+        assert lock_byte(file, none, 2)
+        assert file.tell() == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks there")

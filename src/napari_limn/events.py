@@ -1,4 +1,4 @@
-"""Every event that a run yields, in one place: what programs that listen import.
+"""Every event that a run yields, for programs that listen.
 
 The records are defined by the rooms that yield them; see :mod:`napari_limn.runs` for what a run is.
 """

@@ -1,4 +1,4 @@
-"""Training and predicting what is looked at, by turns in one thread, so that both go on while the person paints."""
+"""Training and predicting the view, by turns in one thread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AHEAD = 1.0  # seconds that what is on the screen may take in advance: blocks o
 def interleaved(
     training: Generator[Event, None, None], predictor: ViewPredictor, view_now: Callable[[], View]
 ) -> Generator[Event, None, None]:
-    """Train, and predict what is looked at with the best model so far.
+    """Train, and predict the view with the best model so far.
 
     What is on the screen gets half of the time, and its neighbours a tenth, as long as training goes on; all of it when that
     rests. A field of a few blocks is computed at once when there is a better model, and training gets its time afterwards.

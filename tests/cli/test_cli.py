@@ -21,6 +21,8 @@ from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume.volume import Volume
 
+pytestmark = pytest.mark.usefixtures("small_classifier")
+
 FAST = {"steps": 40, "patch": [32, 32], "network": {"width": 4, "factors": [[2, 2], [2, 2]]}}
 
 
@@ -303,7 +305,7 @@ def test_a_bug_keeps_its_traceback(files, monkeypatch):
 
 
 def test_interrupting_training_saves_the_best_model(capsys, files, monkeypatch):
-    from napari_limn import cli, events
+    from napari_limn import cli, events, runs
 
     def interrupted(run, listen):
         for event in run:
@@ -311,7 +313,7 @@ def test_interrupting_training_saves_the_best_model(capsys, files, monkeypatch):
             if isinstance(event, events.Improved):
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(events, "drain", interrupted)
+    monkeypatch.setattr(runs, "drain", interrupted)
     code, said, _ = train(capsys, files)
     assert code == cli.INTERRUPTED
     assert Model.load(said["model"]).spec.classes.values == (3, 7)
@@ -380,7 +382,7 @@ def test_info_certifies_a_model_on_an_image(capsys, files):
 
 
 def test_info_of_a_large_model_says_what_its_example_would_need(capsys, tmp_path):
-    spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2)))
+    spec = ModelSpec(network=UNetSpec(width=4, factors=((2, 2),) * 2), classes=Classes((1, 2)))
     path = Model(spec, UNet(spec.network)).save(tmp_path / "m.limn")
     _, said, _ = run(capsys, "info", path, "--json")
     assert said["plan"]["limit"] == 2_000_000_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -13,6 +14,7 @@ from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Working
 from napari_limn.inference import run as run_module
 from napari_limn.inference.engines.evaluator import footprints_on_grid
+from napari_limn.inference.planning.memory import MemoryBudget
 from napari_limn.inference.planning.plan import Plan
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model, ModelSpec
@@ -60,7 +62,7 @@ def model_of(factors, *, norm="batch", seed=2):
 
 
 def plan_of(model, grid, kind, block, column=None, limit=1_000_000):
-    """A plan as `plan_beside` makes them, whatever memory it would take."""
+    """A plan as `MemoryBudget.plan` makes them, whatever memory it would take."""
     footprints, tile = footprints_on_grid(model.spec.network), None
     if kind == "blended":
         tile = tuple(
@@ -103,14 +105,14 @@ def limits_of(model, volume, out=None):
 def planned(patch, *plans):
     """Have the largest of the plans chosen that fits, and nothing where none does."""
 
-    def choose(held, spec, grid, limit, itemsize=4):
+    def choose(memory, spec, grid, itemsize=4):
         for plan in plans:
-            if plan.peak_bytes <= limit:
-                return plan
-        raise LimnError(f"no plan for {limit}")
+            if plan.peak_bytes <= memory.limit - memory.runtime:
+                return replace(plan, limit=memory.limit) if memory.limit < 1 << 40 else plan
+        raise LimnError(f"no plan for {memory}")
 
-    patch(run_module, "plan_beside", choose)
-    patch(run_module, "_limit", lambda *_: 1 << 40)
+    patch(MemoryBudget, "plan", choose)
+    patch(run_module, "memory_limit", lambda *_: 1 << 40)
 
 
 def small_shards(patch):

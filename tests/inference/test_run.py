@@ -20,6 +20,7 @@ import torch
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairwise import pairwise
 from runs import (
     PLANES,
     RUNS,
@@ -114,8 +115,7 @@ class Armed:
 # ---- killed and taken up again -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("name", RUNS)
+@pairwise(name=RUNS, suffix=SUFFIXES, strength=1)
 def test_a_run_closed_at_any_moment_and_started_again_leaves_the_files_of_one_that_was_not(
     tmp_path, patch, name, suffix
 ):
@@ -135,8 +135,9 @@ def test_a_run_closed_at_any_moment_and_started_again_leaves_the_files_of_one_th
         assert np.array_equal(tifffile.imread(path), predict(model, volume))
 
 
-@pytest.mark.parametrize("kind", ["uint8", "float16"])
-@pytest.mark.parametrize("name", ["columns of a plane", "tiled volume", "blended planes"])
+@pairwise(
+    name=["columns of a plane", "tiled volume", "blended planes"], kind=["uint8", "float16"], strength=1
+)
 def test_probabilities_are_the_same_after_an_interruption_too(tmp_path, patch, name, kind):
     model, volume = set_up(name, patch)
     spec = PredictSpec(probabilities=kind)
@@ -150,8 +151,7 @@ def test_probabilities_are_the_same_after_an_interruption_too(tmp_path, patch, n
     assert any(name.startswith("labels.ome.zarr/probabilities/") for name in files(path.parent))
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("name", RUNS)
+@pairwise(name=RUNS, suffix=SUFFIXES[::-1], strength=1)
 def test_a_run_that_goes_on_counts_from_where_it_was(tmp_path, patch, name, suffix):
     model, volume = set_up(name, patch)
     path = tmp_path / f"labels{suffix}"
@@ -193,13 +193,14 @@ def test_reading_and_computing_agree_on_what_is_missing_while_that_changes():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kills")
-def test_a_process_killed_thrice_at_random_leaves_the_files_of_one_that_was_not(tmp_path, patch):
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.exhaustive)])
+def test_a_process_killed_thrice_at_random_leaves_the_files_of_one_that_was_not(tmp_path, patch, times):
     model, volume = set_up("columns of volumes", patch)
     whole = undisturbed(model, volume, tmp_path / "whole", ".ome.zarr")
     (tmp_path / "again").mkdir()
     path, seed = tmp_path / "again" / whole.name, int.from_bytes(os.urandom(4))
     rng = np.random.default_rng(seed)
-    for _ in range(3):
+    for _ in range(times):
         with killable(path) as process:
             for _ in range(rng.integers(1, 25)):
                 process.stdout.readline()
@@ -223,14 +224,15 @@ def killable(path):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "step"), [(".tif", "remove"), (".tif", "put_in_place"), (".ome.zarr", "put_in_place")]
+@pairwise(
+    suffix_and_step=[(".tif", "remove"), (".tif", "put_in_place"), (".ome.zarr", "put_in_place")],
+    when=["before", "after"],
+    overwrite=[False, True],
 )
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("overwrite", [False, True])
 def test_a_run_killed_while_it_gives_the_file_its_name_ends_it_the_next_time(
-    tmp_path, patch, monkeypatch, suffix, step, when, overwrite
+    tmp_path, patch, monkeypatch, suffix_and_step, when, overwrite
 ):
+    suffix, step = suffix_and_step
     model, volume = set_up("tiled frames", patch)
     whole = undisturbed(model, volume, tmp_path / "whole", suffix, overwrite=overwrite)
     (tmp_path / "again").mkdir()
@@ -289,14 +291,13 @@ def test_the_first_labels_inside_an_image_are_listed_even_if_the_run_was_killed_
         assert yaozarrs.validate_zarr_store(str(path)).ome_version() == "0.5"
 
 
-@pytest.mark.parametrize("before", [2, 3])
+@pytest.mark.parametrize("before", [2, pytest.param(3, marks=pytest.mark.exhaustive)])
 def test_a_run_goes_on_in_as_many_threads_as_it_began_with(tmp_path, patch, monkeypatch, before):
     model, volume = set_up("swept volume", patch)
-    path, seen, computed = tmp_path / "labels.ome.zarr", [], PredictionRun._batches
+    path, seen, batches = tmp_path / "labels.ome.zarr", [], SweepEngine.batches
 
     def spying(*args):
-        batches, share = computed(*args)
-        return (seen.append(torch.get_num_threads()) or item for item in batches), share
+        return (seen.append(torch.get_num_threads()) or item for item in batches(*args))
 
     now = torch.get_num_threads()
     torch.set_num_threads(before)
@@ -305,7 +306,7 @@ def test_a_run_goes_on_in_as_many_threads_as_it_began_with(tmp_path, patch, monk
     finally:
         torch.set_num_threads(now)
     assert Ledger.recorded(path)["threads"] == before
-    monkeypatch.setattr(PredictionRun, "_batches", spying)
+    monkeypatch.setattr(SweepEngine, "batches", spying)
     for _ in prediction_events(model, volume, path):
         pass
     assert set(seen) == {before}
@@ -398,7 +399,7 @@ def test_other_settings_are_refused_by_name_and_overwrite_starts_anew(tmp_path, 
 
 def test_another_memory_limit_is_refused_but_none_takes_that_of_the_run(tmp_path, patch):
     model, volume = set_up("swept plane", patch)
-    patch("napari_limn.inference.run._limit", lambda memory, _: memory or 7_000_000)
+    patch("napari_limn.inference.run.memory_limit", lambda memory, _: memory or 7_000_000)
     path = tmp_path / "labels.tif"
     interrupted(prediction_events(model, volume, path, PredictSpec(memory=3_000_000)), 9)
     with pytest.raises(LimnError, match="the unfinished run had memory 3000000, found 4000000 now"):
@@ -489,13 +490,13 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("count", [2, 5, 9])
-@pytest.mark.parametrize(
-    ("place", "suffix"), [*product(PLACES, SUFFIXES), ("computing", None), ("reading", None)]
-)  # an array is not written in shards
+@pairwise(  # an array is not written in shards
+    at=[*product(PLACES, SUFFIXES), ("computing", None), ("reading", None)], count=[2, 5, 9], strength=1
+)
 def test_a_run_that_lacks_memory_goes_on_in_smaller_blocks_to_the_same_labels(
-    tmp_path, patch, monkeypatch, suffix, count, place
+    tmp_path, patch, monkeypatch, at, count
 ):
+    place, suffix = at
     model, volume = shrinking(patch)
     owner, name, error = PLACES[place]
     expected = predict(model, volume)
@@ -580,9 +581,7 @@ class Odd(Exception):  # noqa: N818
     pass
 
 
-@pytest.mark.parametrize("name", RUNS)
-@pytest.mark.parametrize("place", ["reading", "computing", "writing"])
-@pytest.mark.parametrize("into", [None, ".ome.zarr"])
+@pairwise(name=RUNS, place=["reading", "computing", "writing"], into=[None, ".ome.zarr"], strength=1)
 def test_an_error_of_any_stage_comes_as_itself(tmp_path, patch, monkeypatch, name, place, into):
     model, volume = set_up(name, patch)
     armed = Armed(volume.data, Odd("a reason"))

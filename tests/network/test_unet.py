@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairwise import pairwise
 from torch import nn
 from torch.nn import functional as F
 
@@ -204,10 +205,7 @@ def test_an_odd_image_is_filled_up_with_its_last_row_and_column():
         assert torch.allclose(network(x), network(by_hand)[:, :, :9, :10], atol=1e-6)
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
-@pytest.mark.parametrize("down", ["max", "strided", "max_1x1"])
-@pytest.mark.parametrize("skip", ["concat", "attention", "nested"])
-@pytest.mark.parametrize("block", ["plain", "residual"])
+@pairwise(ndim=[2, 3], **{key: CHOICES[key] for key in ("down", "skip", "block")})
 def test_folding_batch_norms_changes_nothing_but_the_layers(ndim, down, skip, block):
     torch.manual_seed(1)
     spec = UNetSpec(width=4, factors=((2,) * ndim,) * 2, down=down, skip=skip, block=block)

@@ -23,6 +23,7 @@ from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("small_classifier")
 
 TINY = UNetSpec(width=2, factors=((2, 2),))
 SPEC = TrainSpec(steps=20, network=TINY, patch=(32, 32), rate=1e-2, device="cpu", held_out=0)

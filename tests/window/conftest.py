@@ -12,7 +12,7 @@ from hand import Hand
 from napari.settings import get_settings
 from qtpy.QtCore import QTimer
 
-from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.panel.session import shared_models
 
 
 class Heartbeat:
@@ -32,6 +32,11 @@ class Heartbeat:
         self._last = now
 
 
+@pytest.fixture(autouse=True)
+def _small_classifiers(small_classifier):
+    """Windows show what is computed, however good it is."""
+
+
 @pytest.fixture
 def heartbeat():
     return Heartbeat()
@@ -44,9 +49,9 @@ def hand(make_napari_viewer, qtbot):
         "*.zarr": "napari-limn",
         "*.zarr/": "napari-limn",
     }
-    SHELF.clear()
+    shared_models().clear()
     driver = Hand(make_napari_viewer(show=True))
     driver.qtbot = qtbot
     yield driver
     vars(driver).clear()  # napari checks that nothing holds on to its window
-    SHELF.clear()
+    shared_models().clear()

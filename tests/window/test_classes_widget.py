@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from outputs import output_at
 
 pytest.importorskip("napari")
 
@@ -27,14 +28,14 @@ from napari_limn._napari.layers.class_table import (
     restore,
     set_legend,
 )
-from napari_limn._napari.layers.layers import MADE_BY, painted_look, show_labels, volume_of
+from napari_limn._napari.layers.facts import LayerFacts
+from napari_limn._napari.layers.layers import painted_look, show_labels, volume_of
 from napari_limn._napari.layers.reader import get_reader
 from napari_limn._napari.painting.class_list import ClassLegend
 from napari_limn._napari.painting.keys import borrow_digits
 from napari_limn._napari.training.train import TrainWidget
 from napari_limn.annotation.legend import Legend, painted_values
 from napari_limn.volume.reading.open import open_volume
-from napari_limn.volume.writing.output import create_output
 
 RED, GREEN, BLUE = (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0)
 NAMES, COLORS = {1: "background", 2: 'axon <"thick" & µ>'}, {1: RED, 2: GREEN}
@@ -92,7 +93,7 @@ def test_features_of_others_stay(strokes):
     assert names_of(strokes) == NAMES
 
 
-def test_a_model_names_classes_that_nobody_named(strokes):
+def test_a_model_names_classes_that_have_no_names(strokes):
     assert restore(strokes, CLASSES)
     assert names_of(strokes) == NAMES
     np.testing.assert_allclose(strokes.get_color(2), GREEN)
@@ -101,7 +102,7 @@ def test_a_model_names_classes_that_nobody_named(strokes):
     assert names_of(strokes) == NAMES
 
 
-def test_a_model_takes_no_colours_away_that_somebody_chose(strokes):
+def test_a_model_takes_no_colours_away_that_the_user_chose(strokes):
     strokes.colormap = {0: "transparent", None: "transparent", 1: "blue"}
     assert restore(strokes, CLASSES)
     np.testing.assert_allclose(strokes.get_color(1), BLUE)
@@ -133,7 +134,7 @@ def test_a_prediction_follows_what_it_shows_alike_and_nothing_else():
 @pytest.mark.parametrize("name", ["labels.tif", "labels.ome.zarr"])
 def test_names_come_back_from_files(tmp_path, name):
     image = open_volume(np.zeros((6, 8), np.uint8))
-    output = create_output(tmp_path / name, image, "uint8", (1, 1, 6, 8), COLORS, NAMES)
+    output = output_at(tmp_path / name, image, "uint8", (1, 1, 6, 8), COLORS, NAMES)
     output.write(((0, 1), (0, 1), (0, 6), (0, 8)), np.full((1, 1, 6, 8), 2, np.uint8))
     output.finish()
     assert open_volume(tmp_path / name).names == NAMES
@@ -147,7 +148,7 @@ def test_names_come_back_from_files(tmp_path, name):
 # ---- keys ------------------------------------------------------------------------------------------------------------
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 3), max_size=12), st.booleans())
-def test_borrowed_keys_go_to_whoever_borrowed_last_and_back_in_any_order(turns, own):
+def test_borrowed_keys_go_to_the_last_borrower_and_back_in_any_order(turns, own):
     layer, heard, held = Labels(np.zeros((3, 3), np.uint8)), [], {}
     if own:
         layer.bind_key("2", lambda _: heard.append("own"))
@@ -285,7 +286,7 @@ def test_a_layer_that_numbers_objects_has_no_classes(shown):
 
 
 def test_predictions_are_left_alone_and_layers_may_go(shown, strokes):
-    predicted = Labels(np.ones((8, 9), np.uint8), metadata={MADE_BY: {"model": "m", "image": "cells"}})
+    predicted = Labels(np.ones((8, 9), np.uint8), metadata=LayerFacts(model="m", image="cells").to_metadata())
     shown.viewer.add_layer(predicted)
     shown.viewer.layers.selection.active = predicted
     assert shown.layer is strokes
@@ -379,7 +380,7 @@ def test_names_go_from_the_legend_through_training_to_the_prediction(hand):
     seconds.setFocus()
     QTest.keyClicks(seconds, "1")
     assert strokes.selected_label == 2, "a digit that was typed into a field chose a class"
-    seconds.setValue(3)
+    seconds.setValue(1)
     hand.press("limn-train-start")
     hand.wait_idle(train)
     assert train.model.spec.classes.names == ("class 1", "bright")

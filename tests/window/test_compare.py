@@ -16,8 +16,8 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
 
 from napari_limn import Classes, LimnError
+from napari_limn._napari.layers.facts import LayerFacts, facts_of
 from napari_limn._napari.layers.layers import (
-    MADE_BY,
     hand_over,
     note_file,
     refuse_kept,
@@ -27,7 +27,8 @@ from napari_limn._napari.layers.layers import (
 from napari_limn._napari.layers.reader import get_reader
 from napari_limn._napari.painting.class_list import ClassLegend
 from napari_limn._napari.painting.correct import ClickCorrector
-from napari_limn._napari.prediction.compare import CompareWidget, difference_layer, disagreement, keep
+from napari_limn._napari.prediction.compare import CompareWidget
+from napari_limn._napari.prediction.pairs import difference_layer, disagreement, keep
 from napari_limn.annotation.journal.export import saving_events
 from napari_limn.events import drain
 from napari_limn.volume.volume import Volume
@@ -123,7 +124,7 @@ def test_the_difference_lies_where_the_image_lies_in_the_colours_of_the_second(v
     assert layer.units == second.units
     viewer.add_layer(layer)
     assert "core" in layer.get_status((1, 5, 3), dims_displayed=[1, 2])["value"]
-    assert "model" not in layer.metadata[MADE_BY], "the difference was offered as a prediction"
+    assert not facts_of(layer).is_prediction, "the difference was offered as a prediction"
 
 
 def test_background_in_a_difference_can_be_seen(viewer):
@@ -223,7 +224,7 @@ def test_a_difference_follows_a_file_that_is_finished(viewer, widget, two):
 def test_a_kept_layer_forbids_writing_over_its_file(viewer, two, tmp_path):
     first, _ = two
     for layer in two:
-        note_file(layer, tmp_path / f"{layer.metadata[MADE_BY]['model']}.ome.zarr")
+        note_file(layer, tmp_path / f"{facts_of(layer).model}.ome.zarr")
     refuse_kept(viewer, tmp_path / "model b.ome.zarr")
     with pytest.raises(LimnError, match=f"layer “{re.escape(first.name)}”, which was kept"):
         refuse_kept(viewer, tmp_path / "model a.ome.zarr")
@@ -383,9 +384,9 @@ def test_a_click_paints_the_region_as_the_chosen_class_and_undo_takes_it_back(vi
     assert not strokes.data.any()
 
 
-@pytest.mark.parametrize("made", [{"difference": ["a", "b"]}, {"audit": "0"}])
+@pytest.mark.parametrize("made", [LayerFacts(difference=("a", "b")), LayerFacts(audit="0")])
 def test_what_compares_predictions_is_none_to_click_on(viewer, corrector, made):
-    viewer.add_labels(np.full((4, 20, 30), 3, np.uint8), metadata={MADE_BY: made}, scale=(5, 0.5, 0.5))
+    viewer.add_labels(np.full((4, 20, 30), 3, np.uint8), metadata=made.to_metadata(), scale=(5, 0.5, 0.5))
     corrector.correct(place(viewer, 1, 6, 12), confirm=True)
     assert set(np.unique(viewer.layers["strokes"].data)) == {0, 2}
 

@@ -13,7 +13,7 @@ from napari.utils.notifications import notification_manager
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
 from napari_limn._napari.layers.class_table import names_of
 from napari_limn._napari.panel import drop
-from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.panel.session import shared_models
 from napari_limn.network.unet import UNet
 
 CLASSES = Classes((1, 2), names=("rim", "core"), colors=((1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0)))
@@ -31,12 +31,12 @@ def path(tmp_path):
 @pytest.fixture
 def heard(monkeypatch):
     """What was shown in the window."""
-    SHELF.clear()
+    shared_models().clear()
     found = []
     monkeypatch.setattr(drop, "show_info", lambda text: found.append(("info", text)))
     monkeypatch.setattr(drop, "show_error", lambda text: found.append(("error", text)))
     yield found
-    SHELF.clear()
+    shared_models().clear()
 
 
 def test_only_model_files_are_taken():
@@ -48,7 +48,7 @@ def test_only_model_files_are_taken():
 
 def test_a_model_brings_no_layer(qtbot, heard, path):
     assert drop.read_models(str(path)) == [(None,)]
-    assert SHELF.names == ["cells"]
+    assert shared_models().names == ["cells"]
     assert heard == [
         ("info", "The model “cells” is ready: Predict labels images with it, Train takes it further.")
     ]
@@ -56,17 +56,17 @@ def test_a_model_brings_no_layer(qtbot, heard, path):
 
 def test_the_same_file_again_is_the_newest_and_not_another_one(qtbot, heard, path):
     told = []
-    SHELF.added.connect(lambda name, window: told.append(name))
+    shared_models().listen(lambda name, origin: told.append(name))
     drop.read_models(str(path))
-    SHELF.put("other", SHELF["cells"])
+    shared_models().put("other", shared_models()["cells"])
     drop.read_models([str(path)])
-    assert SHELF.names == ["cells", "other"]
+    assert shared_models().names == ["cells", "other"]
     assert told == ["cells", "other", "cells"]
     changed = Model.load(path).copy()
     next(changed.network.parameters()).data.add_(1)
     changed.save(path)
     drop.read_models([str(path)])
-    assert SHELF.names == ["cells 2", "cells", "other"]
+    assert shared_models().names == ["cells 2", "cells", "other"]
 
 
 def test_a_damaged_file_is_refused_in_the_words_of_load(qtbot, heard, path, tmp_path):
@@ -75,7 +75,7 @@ def test_a_damaged_file_is_refused_in_the_words_of_load(qtbot, heard, path, tmp_
     assert drop.read_models([str(tmp_path / "cut.limn"), str(path)]) == [(None,)]
     assert [kind for kind, _ in heard] == ["error", "info"]
     assert "cut.limn: found a file that is cut off or of another kind" in heard[0][1]
-    assert SHELF.names == ["cells"]
+    assert shared_models().names == ["cells"]
 
 
 @pytest.mark.window
@@ -84,7 +84,7 @@ def test_a_dropped_model_is_chosen_and_names_the_strokes(hand, path, tmp_path):
     viewer.add_image(np.zeros((20, 30)), name="image")
     strokes = viewer.add_labels(np.zeros((20, 30), np.uint8), name="strokes")
     predict = hand.open_widget("Predict")
-    SHELF.put("older", Model.load(path))
+    shared_models().put("older", Model.load(path))
     predict.model.value = "older"
     hand.drop(path)
     assert [layer.name for layer in viewer.layers] == ["image", "strokes"]

@@ -9,8 +9,8 @@ import torch
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
 from napari_limn._napari.layers.refresh import LayerRefresher
-from napari_limn._napari.panel.models import SHELF
-from napari_limn._napari.prediction.compare import keep
+from napari_limn._napari.panel.session import shared_models
+from napari_limn._napari.prediction.pairs import keep
 from napari_limn.inference.pipeline import PredictSpec, predict
 from napari_limn.network.unet import UNet
 from napari_limn.volume.reading.open import open_volume
@@ -36,7 +36,7 @@ def writing(hand, model, tmp_path):
     def prepare(shape):
         image = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
         hand.viewer.add_image(image, name="stack", scale=(2, 1, 1), units=("um",) * 3)
-        SHELF.put("untrained", model)
+        shared_models().put("untrained", model)
         widget = hand.open_widget("Predict")
         widget.reset_choices()
         widget.out.value = tmp_path / "labels.ome.zarr"
@@ -79,7 +79,7 @@ def test_a_file_is_shown_while_it_is_written_and_stays_when_done(hand, writing, 
 
 def test_a_corrected_file_is_written_over_and_the_corrections_stay(hand, model, tmp_path):
     hand.viewer.add_image(np.random.default_rng(0).random((200, 220), np.float32), name="cells")
-    SHELF.put("untrained", model)
+    shared_models().put("untrained", model)
     widget = hand.open_widget("Predict")
     widget.out.value, widget.overwrite.value = tmp_path / "labels.ome.zarr", True
     hand.press("limn-predict-start")
@@ -89,7 +89,7 @@ def test_a_corrected_file_is_written_over_and_the_corrections_stay(hand, model, 
     layer.paint((60, 20), 1)
     corrected = np.asarray(layer.data).copy()
     torch.manual_seed(5)
-    SHELF.put("other", Model(model.spec, UNet(model.spec.network).eval()))
+    shared_models().put("other", Model(model.spec, UNet(model.spec.network).eval()))
     hand.press("limn-predict-start")
     hand.wait_idle(widget)
     assert "Done" in hand.find("limn-predict-status").text()
@@ -101,9 +101,9 @@ def test_a_corrected_file_is_written_over_and_the_corrections_stay(hand, model, 
 
 
 def test_a_cancelled_file_goes_on_from_where_it_was(hand, writing, tmp_path):
-    _, widget = writing((12, 1500, 1400))
+    _, widget = writing((5, 1100, 1000))
     hand.press("limn-predict-start")
-    hand.qtbot.waitUntil(lambda: widget.progress.value() > 0, timeout=60_000)
+    hand.qtbot.waitUntil(lambda: widget.run_box.progress.value() > 0, timeout=60_000)
     hand.press("limn-predict-cancel")
     hand.wait_idle(widget, 5)
     assert "goes on from there" in hand.find("limn-predict-status").text()
@@ -170,7 +170,7 @@ def test_an_image_is_not_overwritten_by_its_own_labels(hand, model, tmp_path):
     tifffile.imwrite(path, np.random.default_rng(0).integers(0, 255, (40, 50), np.uint8))
     before = path.read_bytes()
     hand.viewer.open(path, plugin="napari-limn")
-    SHELF.put("untrained", model)
+    shared_models().put("untrained", model)
     widget = hand.open_widget("Predict")
     widget.reset_choices()
     widget.out.value, widget.overwrite.value = path, True

@@ -15,12 +15,13 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea, QWidget
 
 from napari_limn._napari.panel.keyboard import controls
-from napari_limn._napari.panel.models import SHELF
 from napari_limn._napari.panel.preferences import preferred
+from napari_limn._napari.panel.session import shared_models
 from napari_limn._napari.panel.status import _clock
 from napari_limn._napari.prediction.predict import PredictWidget
-from napari_limn._napari.training.remedies import caption, mend_layers
-from napari_limn._napari.training.train import NEW, TrainWidget
+from napari_limn._napari.training.remedies import caption, fix_layers
+from napari_limn._napari.training.train import TrainWidget
+from napari_limn._napari.training.train_view import NEW
 from napari_limn.annotation.classes import Classes
 from napari_limn.annotation.findings import Remedy
 from napari_limn.annotation.journal.sparse_labels import PaintStore
@@ -51,23 +52,23 @@ def model():
 
 def test_the_scale_of_the_image_goes_to_the_labels(model):
     _, image, labels = model
-    mend_layers(Remedy(action="place"), *model)
+    fix_layers(Remedy(action="place"), *model)
     assert tuple(labels.scale) == tuple(image.scale)
     assert tuple(labels.translate) == tuple(image.translate)
 
 
 def test_go_shows_the_slice_and_select_paints_with_the_class(model):
     viewer, image, labels = model
-    mend_layers(Remedy(action="go", place=(0, 6, 0, 0)), *model)
+    fix_layers(Remedy(action="go", place=(0, 6, 0, 0)), *model)
     assert round(image.world_to_data(viewer.dims.point)[0]) == 6
-    mend_layers(Remedy(action="select", value=7), *model)
+    fix_layers(Remedy(action="select", value=7), *model)
     assert (labels.selected_label, labels.mode) == (7, "paint")
     assert viewer.layers.selection.active is labels
 
 
 def test_a_new_layer_fits_the_image(model):
     viewer, image, _ = model
-    [new] = mend_layers(Remedy(action="layer"), *model)
+    [new] = fix_layers(Remedy(action="layer"), *model)
     assert new in viewer.layers
     assert new.data.shape == image.data.shape
     assert tuple(new.scale) == tuple(image.scale)
@@ -77,16 +78,16 @@ def test_a_new_layer_for_a_large_image_can_be_journalled():
     viewer = ViewerModel()
     plane = np.broadcast_to(np.zeros((1, 1, 1), np.uint8), (3000, 1000, 1000))
     image = viewer.add_image(plane, contrast_limits=(0, 1))
-    [new] = mend_layers(Remedy(action="layer"), viewer, image, None)
+    [new] = fix_layers(Remedy(action="layer"), viewer, image, None)
     assert isinstance(new.data, PaintStore)
 
 
 def test_axes_are_named_and_channels_become_layers(model):
     viewer, image, labels = model
-    mend_layers(Remedy(action="axes", axes="TYX"), *model)
+    fix_layers(Remedy(action="axes", axes="TYX"), *model)
     assert image.axis_labels == labels.axis_labels == ("t", "y", "x")
     image.units = ("pixel", "um", "um")
-    new = mend_layers(Remedy(action="axes", axes="CYX"), *model)
+    new = fix_layers(Remedy(action="axes", axes="CYX"), *model)
     assert new == viewer.layers[2:]
     assert [layer.data.shape for layer in new] == [(64, 64)] * 8
     assert (tuple(new[0].scale), new[0].axis_labels) == ((0.5, 0.5), ("y", "x"))
@@ -97,7 +98,7 @@ def test_axes_are_named_and_channels_become_layers(model):
 def test_channels_of_a_pyramid_are_pyramids():
     viewer = ViewerModel()
     image = viewer.add_image([NOISE[:3], NOISE[:3, ::2, ::2]], multiscale=True, name="stack")
-    new = mend_layers(Remedy(action="axes", axes="CYX"), viewer, image, None)
+    new = fix_layers(Remedy(action="axes", axes="CYX"), viewer, image, None)
     assert [len(layer.data) for layer in new] == [2, 2, 2]
     np.testing.assert_array_equal(new[1].data[1], NOISE[1, ::2, ::2])
 
@@ -157,7 +158,7 @@ def test_findings_come_with_buttons_and_the_controls_stay_where_they_are(hand):
 def test_an_image_is_looked_at_with_the_axes_of_the_model_that_is_trained_further(hand):
     network = UNetSpec(width=2, factors=((2, 2),))
     spec = ModelSpec(network=network, classes=Classes((1, 2)), intensity=TrainSpec().intensity)
-    SHELF.put("planes", Model(spec, UNet(network)))
+    shared_models().put("planes", Model(spec, UNet(network)))
     hand.viewer.add_image(NOISE[0], name="plane")
     train = hand.open_widget("Train")
     train.origin.value, train.dims.value = NEW, 3
@@ -177,7 +178,7 @@ def test_channels_that_became_layers_are_trained_on_and_made_once(hand):
     next(b for b in train.findChildren(QPushButton) if b.text() == "They are channels").click()
     new = hand.viewer.layers[1:]
     assert [layer.name for layer in new] == ["stack [0]", "stack [1]", "stack [2]"]
-    assert train.chosen_images(train.image, train.channels) == new
+    assert train.form.chosen_images(train.image, train.channels) == new
     hand.qtbot.waitUntil(lambda: "They are channels" not in remedies(train), timeout=20_000)
     hand.pump(1)
     assert "They are channels" not in remedies(train)
@@ -187,9 +188,9 @@ def test_channels_that_became_layers_are_trained_on_and_made_once(hand):
 def test_an_error_offers_its_traceback_and_diagnose_its_text(hand):
     hand.viewer.add_image(NOISE, name="stack")
     train = hand.open_widget("Train")
-    train.guarded(train.start)
+    train.run_box.guarded(train.controller.start)
     assert "no labels layer" in hand.find("limn-train-status").text()
-    train.failed(ValueError("no such thing"))
+    train.controller.on_error(ValueError("no such thing"))
     details = hand.find("limn-train-details")
     assert details.isVisibleTo(train)
     details.click()
@@ -211,7 +212,7 @@ def test_both_panels_fit_the_dock_and_are_worked_by_keyboard(hand):
         inner = panel.findChild(QScrollArea).widget()
         for size in (panel.minimumSizeHint(), inner.minimumSizeHint(), panel.minimumSize()):
             assert size.width() <= 320
-        panel.message.add(QLabel("word " * 60))
+        panel.run_box.message.add(QLabel("word " * 60))
         assert inner.minimumSizeHint().width() <= 320
 
         usual = [c for c in controls(panel) if c.focusPolicy() != Qt.FocusPolicy.NoFocus]
@@ -227,10 +228,10 @@ def test_both_panels_fit_the_dock_and_are_worked_by_keyboard(hand):
             assert (other.y() > one.y()) or other.x() > one.x()
 
         pressed = []
-        panel.start_button.clicked.disconnect()
-        panel.start_button.clicked.connect(lambda _=False, p=pressed: p.append(1))
+        panel.run_box.start_button.clicked.disconnect()
+        panel.run_box.start_button.clicked.connect(lambda _=False, p=pressed: p.append(1))
         for key in (Qt.Key.Key_Return, Qt.Key.Key_Space):
-            QTest.keyClick(panel.start_button, key)
+            QTest.keyClick(panel.run_box.start_button, key)
         assert pressed == [1, 1]
 
 
@@ -267,7 +268,7 @@ def test_preferences_are_the_start_values(plugin_settings, npe2pm, qtbot):
     runs.seconds, runs.memory, runs.precision, runs.device = 25, "3GB", "float32", "cpu"
     train, predict = TrainWidget(ViewerModel()), PredictWidget(ViewerModel())
     qtbot.addWidget(train), qtbot.addWidget(predict)
-    assert (train.seconds.value, train.device, predict.device) == (25, "cpu", "cpu")
+    assert (train.seconds.value, train.run_box.device, predict.run_box.device) == (25, "cpu", "cpu")
     assert (predict.memory.value, predict.precision.value) == ("3GB", "float32")
     assert preferred("nothing", 3) == 3
 
@@ -286,10 +287,10 @@ def test_how_far_a_run_is_is_drawn_with_the_clock_and_not_at_once(qtbot):
     with qtbot.waitExposed(train):
         train.show()
     qtbot.wait(100)
-    train.progress.installEventFilter(paints)
-    train.advance(0.25)
-    train.advance(0.5)
-    assert train.progress.value() <= 0
-    train.state.ticked.emit()
-    assert (train.progress.value(), paints.count) == (500, 0)
+    train.run_box.progress.installEventFilter(paints)
+    train.run_box.advance(0.25)
+    train.run_box.advance(0.5)
+    assert train.run_box.progress.value() <= 0
+    train.run_box.state.ticked.emit()
+    assert (train.run_box.progress.value(), paints.count) == (500, 0)
     qtbot.waitUntil(lambda: paints.count == 1)

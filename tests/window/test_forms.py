@@ -12,16 +12,16 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QDockWidget, QMainWindow
+from qtpy.QtWidgets import QDockWidget
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
 from napari_limn._napari.layers.class_table import names_of, set_legend
-from napari_limn._napari.layers.layers import MADE_BY
+from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.layers.samples import painted_sem
-from napari_limn._napari.panel.models import SHELF
-from napari_limn._napari.panel.panel import Panel
+from napari_limn._napari.panel.session import session_of, shared_models
 from napari_limn._napari.prediction.predict import PredictWidget
-from napari_limn._napari.training.train import NEW, TrainWidget
+from napari_limn._napari.training.train import TrainWidget
+from napari_limn._napari.training.train_view import NEW
 from napari_limn.annotation.findings import Finding
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
@@ -32,9 +32,9 @@ from napari_limn.network.unet import UNet
 @pytest.fixture
 def viewer():
     """A viewer without a window."""
-    SHELF.clear()
+    shared_models().clear()
     yield ViewerModel()
-    SHELF.clear()
+    shared_models().clear()
 
 
 def opened(qtbot, viewer, kind):
@@ -58,50 +58,24 @@ def test_channels_come_in_the_order_of_the_layer_list_whenever_a_form_was_opened
     second.name = "actin"
     for form in (before, after):
         form.image.value, form.channels.value = first, [third, second]
-        assert form.chosen_images(form.image, form.channels) == [first, second, third]
-
-
-def test_channels_in_another_order_than_in_training_are_told_of(qtbot, viewer):
-    first, second, third = images(viewer, "c0", "c1", "c2")
-    train, predict = opened(qtbot, viewer, TrainWidget), opened(qtbot, viewer, PredictWidget)
-    viewer.add_labels(np.zeros((64, 64), np.uint8))
-    train.image.value, train.channels.value = first, [second, third]
-    train._chosen()
-    train._keep(model := untrained(3))
-    SHELF.put("of other images", model, ["a", "b", "c"])
-    predict.run = lambda *_: predict.say("Planning …")
-    for name, image, further, told in (
-        (train.name, first, [second, third], ""),
-        (
-            train.name,
-            second,
-            [first, third],
-            "found the channels c1, c0, c2, expected c0, c1, c2 as in training",
-        ),
-        ("of other images", second, [first, third], ""),
-    ):
-        predict._notes.clear()
-        predict.model.value, predict.image.value, predict.channels.value = name, image, further
-        predict.start()
-        assert predict.status.text().removeprefix("Planning …").strip().startswith(told)
-        assert bool(predict._notes) == bool(told)
+        assert form.form.chosen_images(form.image, form.channels) == [first, second, third]
 
 
 def test_strokes_take_the_place_of_a_prediction_that_was_chosen_for_want_of_them(qtbot, viewer):
     train = opened(qtbot, viewer, TrainWidget)
     (image,) = images(viewer, "a")
-    made = {MADE_BY: {"name": "a labels", "image": "a", "kind": "labels", "model": "m"}}
+    made = LayerFacts(name="a labels", image="a", kind="labels", model="m").to_metadata()
     first = viewer.add_labels(np.ones((64, 64), np.uint8), name="a labels", metadata=made)
     assert train.labels.value is first
     with pytest.raises(LimnError, match="found a prediction that nobody corrected"):
-        train._chosen()
+        train.controller.begin()
     strokes = viewer.add_labels(np.zeros((64, 64), np.uint8), name="strokes")
     assert train.labels.value is strokes
     train.labels.value = first  # on purpose
     viewer.add_labels(np.zeros((64, 64), np.uint8), name="more")
     assert train.labels.value is first
     first.name = "kept"
-    assert train._chosen()[0] == [image]
+    assert train.form.chosen_images(train.image, train.channels) == [image]
 
 
 def test_what_0_means_is_what_was_said_of_the_layer_chosen(qtbot, viewer):
@@ -115,9 +89,9 @@ def test_what_0_means_is_what_was_said_of_the_layer_chosen(qtbot, viewer):
     train.labels.value = masks
     train.zero.value = "background"
     train.labels.value = strokes
-    assert train._chosen()[1].zero == "unlabelled"
+    assert train.controller.begin()[0].zero == "unlabelled"
     train.labels.value = masks
-    assert train._chosen()[1].zero == "background"
+    assert train.controller.begin()[0].zero == "background"
 
 
 def after_a_run(qtbot, viewer):
@@ -125,15 +99,15 @@ def after_a_run(qtbot, viewer):
     train = opened(qtbot, viewer, TrainWidget)
     images(viewer, "a")
     strokes = viewer.add_labels(np.ones((64, 64), np.uint8), name="strokes")
-    train._chosen()
-    train._keep(untrained(1))
+    train.controller.begin()
+    train.controller.keep(untrained(1))
     return train, strokes
 
 
 def test_classes_that_are_renamed_after_a_run_are_so_in_the_model(qtbot, viewer):
     train, strokes = after_a_run(qtbot, viewer)
     set_legend(strokes, Legend.of([1, 2], {1: "axon"}, {2: (0.0, 0.0, 1.0, 1.0)}))
-    for model in (train.model, SHELF[train.name]):
+    for model in (train.model, shared_models()[train.name]):
         assert model.spec.classes.name_of[1] == "axon"
         assert model.spec.classes.color_of[2] == pytest.approx((0.0, 0.0, 1.0, 1.0))
 
@@ -141,40 +115,22 @@ def test_classes_that_are_renamed_after_a_run_are_so_in_the_model(qtbot, viewer)
 def test_a_model_does_not_take_the_names_of_another_that_is_looked_at(qtbot, viewer):
     train, strokes = after_a_run(qtbot, viewer)
     spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2), names=("axon", "myelin")))
-    SHELF.put("other", Model(spec, UNet(spec.network).eval()))
+    shared_models().put("other", Model(spec, UNet(spec.network).eval()))
     train.origin.value = "other"
     assert names_of(strokes)[1] == "axon"
-    assert SHELF[train.name].spec.classes.name_of[1] == "class 1"
+    assert shared_models()[train.name].spec.classes.name_of[1] == "class 1"
 
 
 def test_a_model_of_another_window_is_offered_and_not_chosen(qtbot, viewer):
-    windows, panels = [QMainWindow() for _ in range(2)], []
-    for window in windows:
-        qtbot.addWidget(window)
-        panels.append(TrainWidget(viewer))
-        window.setCentralWidget(panels[-1])
+    viewers = [viewer, ViewerModel()]
+    panels = [opened(qtbot, each, TrainWidget) for each in viewers]
     spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2)))
-    SHELF.put("here", Model(spec, UNet(spec.network).eval()), window=windows[0])
+    here = session_of(viewer)
+    here.models.put("here", Model(spec, UNet(spec.network).eval()), origin=here)
     assert [panel.origin.value for panel in panels] == ["here", NEW]
     assert "here" in panels[1].origin.choices
-    SHELF.put("dropped", Model(spec, UNet(spec.network).eval()))
+    here.models.put("dropped", Model(spec, UNet(spec.network).eval()))
     assert [panel.origin.value for panel in panels] == ["dropped"] * 2
-
-
-def test_what_start_from_shows_can_be_saved_from_any_panel(qtbot, viewer, tmp_path):
-    empty = opened(qtbot, viewer, TrainWidget)
-    assert not empty.save_button.isEnabled()
-    for name, width in (("first", 4), ("second", 8)):
-        spec = ModelSpec(network=UNetSpec(width=width), classes=Classes((1, 2)))
-        SHELF.put(name, Model(spec, UNet(spec.network).eval()))
-    assert empty.save_button.isEnabled()
-    train = opened(qtbot, viewer, TrainWidget)
-    assert train.save_button.isEnabled()
-    train.origin.value = "first"
-    train.save(tmp_path / "saved")
-    assert Model.load(tmp_path / "saved.limn").spec.network.width == 4
-    train.origin.value = NEW
-    assert not train.save_button.isEnabled()
 
 
 def test_what_was_said_of_paint_goes_with_the_layer(qtbot, viewer):
@@ -189,19 +145,6 @@ def test_what_was_said_of_paint_goes_with_the_layer(qtbot, viewer):
     assert [f.kind for f in train.findings.shown] == ["axes"]
 
 
-def test_live_on_labels_of_other_axes_is_refused_in_a_sentence(qtbot, viewer):
-    train = opened(qtbot, viewer, TrainWidget)
-    for depth in (4, 1):
-        stack = viewer.add_image(np.zeros((depth, 64, 64), np.uint8), name="stack")
-        plane = viewer.add_labels(np.zeros((64, 64), np.uint8), name="plane")
-        with pytest.raises(LimnError, match="paint on a labels layer made for this image"):
-            train.go_live()
-        assert not train.live.value
-        assert train.job is None
-        for layer in (stack, plane):
-            viewer.layers.remove(layer)
-
-
 def test_an_error_is_not_covered_by_the_stop_that_came_with_it(qtbot, viewer):
     panel, go = opened(qtbot, viewer, TrainWidget), threading.Event()
 
@@ -210,12 +153,12 @@ def test_an_error_is_not_covered_by_the_stop_that_came_with_it(qtbot, viewer):
         go.wait(10)
         raise LimnError("found this, expected that.")
 
-    panel.run(events())
-    qtbot.waitUntil(lambda: panel.status.text() == "…", timeout=10_000)
-    panel.stop()
+    panel.run_box.run(events())
+    qtbot.waitUntil(lambda: panel.run_box.status.text() == "…", timeout=10_000)
+    panel.run_box.stop()
     go.set()
     qtbot.waitUntil(lambda: panel.job is None, timeout=10_000)
-    assert panel.status.text() == "found this, expected that."
+    assert panel.run_box.status.text() == "found this, expected that."
 
 
 def untrained(channels):
@@ -253,7 +196,7 @@ def test_a_run_ends_with_the_panel_that_shows_it(hand, live):
     train.seconds.value = 600
     train.live.value = live
     if not live:
-        train.start()
+        train.controller.start()
     hand.wait(lambda: train.job.is_running)
     job, ended = train.job, []
     job.finished.connect(lambda: ended.append(True))
@@ -271,7 +214,7 @@ def test_a_run_ends_with_the_panel_that_shows_it(hand, live):
 def test_a_dock_that_floats_or_hides_stops_nothing(hand):
     stopped = []
     predict = hand.open_widget("Predict")
-    predict.stop = lambda: stopped.append(True)
+    predict.run_box.stop = lambda: stopped.append(True)
     dock = predict
     while not isinstance(dock, QDockWidget):
         dock = dock.parentWidget()
@@ -281,5 +224,4 @@ def test_a_dock_that_floats_or_hides_stops_nothing(hand):
     dock.hide()
     dock.show()
     hand.pump(0.1)
-    assert isinstance(predict, Panel)
     assert stopped == []

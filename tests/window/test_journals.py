@@ -47,7 +47,7 @@ def journals(qapp, viewer):
 
 
 def image_of(journals, layer):
-    """The image that the journal of a layer names, once somebody painted on it."""
+    """Paint on a layer, and give the image that its journal names."""
     layer.paint((20, 20), 7)
     return journals.of(layer).recording.journal.header.image
 
@@ -93,13 +93,13 @@ def test_a_layer_that_a_finding_made_is_of_its_image(viewer, journals):
 
 
 @pytest.mark.parametrize("drawn", ["a click", "a line"])
-def test_a_prediction_of_a_file_is_the_person_s_own_once_they_paint_on_it(viewer, journals, tmp_path, drawn):
+def test_a_prediction_of_a_file_is_the_user_s_own_once_they_paint_on_it(viewer, journals, tmp_path, drawn):
     file = np.ones(SHAPE, np.uint8)
     layer = predict(viewer, viewer.layers["above"], lazy(file))
     note_file(layer, tmp_path / "out.tif")
     layer.brush_size = 5
     with layer.block_history() if drawn == "a line" else nullcontext():
-        layer.paint((20, 20), 2)  # napari tells of a click before it writes it, and of a line afterwards
+        layer.paint((20, 20), 2)  # napari announces a click before it writes it, and a line afterwards
         if drawn == "a line":
             layer.paint((20, 30), 2)
     file[:] = 9
@@ -117,7 +117,7 @@ def test_a_prediction_of_a_file_is_the_person_s_own_once_they_paint_on_it(viewer
 def test_what_is_painted_on_a_large_prediction_of_a_file_forbids_writing_over_it(
     viewer, journals, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("napari_limn._napari.painting.recorder._WATCHED", 100)
+    monkeypatch.setattr("napari_limn._napari.painting.journalling.WATCHED", 100)
     layer = predict(viewer, viewer.layers["above"], lazy(np.ones(SHAPE, np.uint8)))
     note_file(layer, tmp_path / "out.tif")
     refuse_kept(viewer, tmp_path / "out.tif")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from outputs import output_at
 
 pytest.importorskip("napari")
 
@@ -18,8 +19,8 @@ from napari.utils._proxies import PublicOnlyProxy
 
 from napari_limn import Classes, LimnError
 from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.layers.layers import (
-    MADE_BY,
     empty_labels,
     hand_over,
     image_volume,
@@ -35,7 +36,7 @@ from napari_limn._napari.layers.reader import get_reader
 from napari_limn._napari.layers.samples import painted_sem, unseen_sem
 from napari_limn.training.presets import preset_network
 from napari_limn.volume.reading.open import open_volume
-from napari_limn.volume.writing.output import create_output, labels_shape
+from napari_limn.volume.writing.output import labels_shape
 
 
 def read(path):
@@ -77,7 +78,7 @@ def test_channels_become_layers_and_colour_stays_together(tmp_path):
 def test_labels_written_here_open_as_labels_in_their_colours(tmp_path):
     image = open_volume(np.zeros((6, 8), np.uint8))
     for name in ("labels.tif", "labels.ome.zarr"):
-        output = create_output(
+        output = output_at(
             tmp_path / name, image, "uint8", (1, 1, 6, 8), {3: (1.0, 0.0, 0.0, 1.0)}, {3: "axon"}
         )
         output.write(((0, 1), (0, 1), (0, 6), (0, 8)), np.full((1, 1, 6, 8), 3, np.uint8))
@@ -95,7 +96,7 @@ def test_labels_written_here_open_as_labels_in_their_colours(tmp_path):
 def test_large_labels_open_lazily(tmp_path, monkeypatch):
     monkeypatch.setattr("napari_limn._napari.layers.reader.PLAIN", 47)
     image = open_volume(np.zeros((6, 8), np.uint8))
-    output = create_output(tmp_path / "labels.tif", image, "uint8", (1, 1, 6, 8), {}, {})
+    output = output_at(tmp_path / "labels.tif", image, "uint8", (1, 1, 6, 8), {}, {})
     output.write(((0, 1), (0, 1), (0, 6), (0, 8)), np.full((1, 1, 6, 8), 3, np.uint8))
     output.finish()
     [(array, _, _)] = read(tmp_path / "labels.tif")
@@ -146,7 +147,7 @@ def test_a_layer_becomes_a_volume_and_its_labels_come_back_to_its_place():
     assert again is not shown
 
 
-def test_a_layer_of_the_same_name_that_a_person_made_is_not_replaced_and_predictions_do_not_pile_up():
+def test_a_layer_of_the_same_name_that_the_user_made_is_not_replaced_and_predictions_do_not_pile_up():
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((10, 12), np.uint8), name="brain")
     mine = viewer.add_labels(np.ones((10, 12), np.uint8), name="brain labels")
@@ -157,7 +158,7 @@ def test_a_layer_of_the_same_name_that_a_person_made_is_not_replaced_and_predict
 
 
 @pytest.mark.parametrize("touch", ["rename", "copy", "hand over", "hand over a renamed one"])
-def test_a_prediction_that_a_person_touched_is_not_replaced(touch):
+def test_a_prediction_that_the_user_touched_is_not_replaced(touch):
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((10, 12), np.uint8), name="brain")
     found = predict(viewer, image)
@@ -233,7 +234,7 @@ def test_large_labels_go_to_disk(monkeypatch):
     assert folder.is_dir()
     del labels
     gc.collect()
-    assert not folder.exists(), "labels that nobody holds any more stay on the disk"
+    assert not folder.exists(), "labels that nothing holds any more stay on the disk"
 
 
 def test_sample_data_are_real_images_with_strokes():
@@ -288,19 +289,19 @@ def test_a_prediction_lies_between_image_and_paint_and_painting_goes_on(given):
     assert viewer.layers[-1].name == "cells labels"
 
 
-def test_a_prediction_comes_without_anybody_being_told_that_it_was_chosen():
-    viewer, told = ViewerModel(), []
+def test_a_prediction_comes_without_an_announcement_that_it_was_chosen():
+    viewer, announced = ViewerModel(), []
     plugins = PublicOnlyProxy(viewer)
     image = viewer.add_image(np.zeros((8, 9), np.float32), name="cells")
     strokes = viewer.add_labels(np.zeros((8, 9), np.uint8), name="strokes")
-    viewer.layers.selection.events.connect(lambda event: told.append(event.type))
+    viewer.layers.selection.events.connect(lambda event: announced.append(event.type))
     shown = show_labels(plugins, image, volume_of(image), np.ones((8, 9), np.uint8), Classes((1, 2)), "model")
     assert list(viewer.layers) == [image, shown, strokes]
     assert set(viewer.layers.selection) == {strokes}
     assert viewer.layers.selection.active is strokes
-    assert told == []
+    assert announced == []
     viewer.layers.selection.active = shown
-    assert "active" in told, "whoever chooses it later is heard"
+    assert "active" in announced, "a later choice has to be announced"
 
 
 def test_maps_of_doubt_lie_where_they_are_seen_above_predictions_and_below_paint():
@@ -313,7 +314,7 @@ def test_maps_of_doubt_lie_where_they_are_seen_above_predictions_and_below_paint
         show_labels(viewer, image, *look, kind=kind, below=below)
 
     predict("labels")
-    metadata = {MADE_BY: {"model": "model", "image": "cells"}}
+    metadata = LayerFacts(model="model", image="cells").to_metadata()
     doubts = Image(np.zeros((8, 9), np.uint8), name="cells uncertainty", metadata=metadata)
     viewer.layers.insert(under(viewer, image, is_painted), doubts)
     predict("labels")

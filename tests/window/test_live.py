@@ -10,7 +10,7 @@ import pytest
 from qtpy.QtWidgets import QWidget
 
 from napari_limn._napari.layers.class_table import names_of
-from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.panel.session import session_of, shared_models
 from napari_limn._napari.training.live import LiveRun
 from napari_limn.events import LabelsChanged
 from napari_limn.training.spec import TrainSpec
@@ -45,10 +45,10 @@ def live(hand):
 
 def turn_on(hand, train):
     train.preset.value, train.seconds.value = "fast", 600
-    train.told, before = [], train.heard
-    train.heard = lambda event: (train.told.append(event), before(event))
+    train.seen, before = [], train.controller.on_event
+    train.controller.on_event = lambda event: (train.seen.append(event), before(event))
     hand.find("limn-train-live").setChecked(True)
-    assert train.job is not None, train.status.text()
+    assert train.job is not None, train.run_box.status.text()
 
 
 def turn_off(hand, train):
@@ -74,13 +74,13 @@ def until_shown(hand, train, seconds=60):
 
 def until_noticed(hand, train):
     """The status says so, too, but perhaps for a moment only."""
-    known = sum(isinstance(event, LabelsChanged) and event.counts for event in train.told)
+    known = sum(isinstance(event, LabelsChanged) and event.counts for event in train.seen)
 
     def counted():
-        return sum(isinstance(event, LabelsChanged) and event.counts for event in train.told) > known
+        return sum(isinstance(event, LabelsChanged) and event.counts for event in train.seen) > known
 
     hand.qtbot.waitUntil(counted, timeout=60_000)
-    assert "strokes" in train.status.text()
+    assert "strokes" in train.run_box.status.text()
 
 
 def limn_threads():
@@ -93,16 +93,19 @@ def test_paint_that_is_told_of_before_it_is_there_is_looked_for_once_more(hand, 
     labels = hand.viewer.add_labels(np.zeros((40, 50), np.uint8), name="s")
     parent = QWidget()
     qtbot.addWidget(parent)
-    run = LiveRun(hand.viewer, [image], labels, TrainSpec(), None, lambda: False, lambda _: None, parent)
+    session = session_of(hand.viewer)
+    run = LiveRun(
+        hand.viewer, session, [image], labels, TrainSpec(), None, lambda: False, lambda _: None, parent
+    )
     seen = []
-    run._paint.mark = lambda box: seen.append((box, int(labels.data[5, 7])))
+    run.controller.paint.mark = lambda box: seen.append((box, int(labels.data[5, 7])))
     labels.data_setitem((np.array([5]), np.array([7])), 3)
     qtbot.waitUntil(lambda: (((5, 6), (7, 8)), 3) in seen, timeout=5000)
     run.close()
 
 
 def test_strokes_are_followed_by_a_preview_that_gets_right(hand, live):
-    hand.qtbot.waitUntil(lambda: "no painted voxel" in live.status.text(), timeout=20_000)
+    hand.qtbot.waitUntil(lambda: "no painted voxel" in live.run_box.status.text(), timeout=20_000)
     paint(hand)
     labels = hand.viewer.layers["strokes"]
     layer = until_shown(hand, live)
@@ -118,7 +121,7 @@ def test_strokes_are_followed_by_a_preview_that_gets_right(hand, live):
     assert all(a <= b for a, b in pairwise(times))
     np.testing.assert_allclose(layer.get_color(3), labels.get_color(3), atol=0.01)
     turn_off(hand, live)
-    assert SHELF[live.name] is live.model
+    assert shared_models()[live.name] is live.model
     assert layer in hand.viewer.layers
 
 
@@ -135,20 +138,20 @@ def test_preview_and_model_call_the_classes_as_the_legend_does(hand, live):
     legend.recolor(2, BLUE)
     assert names_of(preview) == {1: "dark", 2: "bright"}
     np.testing.assert_allclose(preview.get_color(2), BLUE)
-    assert SHELF[live.name].spec.classes.name_of == {1: "dark", 2: "bright"}
+    assert shared_models()[live.name].spec.classes.name_of == {1: "dark", 2: "bright"}
     hand.paint([(60, 20), (60, 50)], 3)  # a class more: what was chosen for the others stays
     hand.qtbot.waitUntil(lambda: 3 in live.model.spec.classes.values, timeout=60_000)
     assert live.model.spec.classes.name_of == {1: "dark", 2: "bright", 3: "class 3"}
     np.testing.assert_allclose(preview.get_color(2), BLUE)
     np.testing.assert_allclose(preview.get_color(3), labels.get_color(3), atol=0.01)
     turn_off(hand, live)
-    np.testing.assert_allclose(SHELF[live.name].spec.classes.color_of[2], BLUE)
+    np.testing.assert_allclose(shared_models()[live.name].spec.classes.color_of[2], BLUE)
 
 
 def test_undo_while_it_trains_is_noticed(hand, live):
     paint(hand)
     until_shown(hand, live)
-    hand.qtbot.waitUntil(lambda: not live.live_run._paint.changed(), timeout=30_000)
+    hand.qtbot.waitUntil(lambda: not live.live_run.controller.paint.changed(), timeout=30_000)
     hand.viewer.layers["strokes"].undo()
     until_noticed(hand, live)
     turn_off(hand, live)
@@ -162,14 +165,18 @@ def test_a_final_prediction_takes_over_what_was_predicted_for_the_view(hand, liv
     preview = hand.viewer.layers["halves live"]
     made = np.asarray(preview.data).copy()
     heard = []
-    before, predict.heard = predict.heard, lambda event: (heard.append(type(event).__name__), before(event))
-    predict.start()
+    decides = predict.controller
+    before, decides.on_event = (
+        decides.on_event,
+        lambda event: (heard.append(type(event).__name__), before(event)),
+    )
+    predict.controller.start()
     hand.wait_idle(predict)
     result = np.asarray(hand.viewer.layers["halves labels"].data)
     if "BlockDone" not in heard:  # all of it was of the latest model
         np.testing.assert_array_equal(result, made)
-    SHELF.put(predict.model.value, SHELF[predict.model.value].copy())
-    predict.start()
+    shared_models().put(predict.model.value, shared_models()[predict.model.value].copy())
+    predict.controller.start()
     hand.wait_idle(predict)
     np.testing.assert_array_equal(np.asarray(hand.viewer.layers["halves labels"].data), result)
 
@@ -181,7 +188,7 @@ def test_removing_a_layer_turns_it_off(hand, live):
         hand.viewer.layers.remove(name)
         hand.wait_idle(live, 10)
         assert not hand.find("limn-train-live").isChecked()
-        assert f"“{name}” was removed" in live.status.text()
+        assert f"“{name}” was removed" in live.run_box.status.text()
         if name != "strokes":
             turn_on(hand, live)
             until_shown(hand, live)
@@ -200,10 +207,12 @@ def test_renamed_layers_a_second_viewer_and_another_slice_do_not_matter(hand, li
     steps = len(live.curve.losses)
     hand.qtbot.waitUntil(lambda: len(live.curve.losses) > steps, timeout=30_000)
     assert layer in hand.viewer.layers
-    assert live.live_run._field[3][1] - live.live_run._field[3][0] < 240, "the camera was not followed"
+    assert live.live_run.controller.field[3][1] - live.live_run.controller.field[3][0] < 240, (
+        "the camera was not followed"
+    )
     hand.viewer.layers.remove("picture")
     hand.wait_idle(live, 10)
-    assert "“picture” was removed" in live.status.text()
+    assert "“picture” was removed" in live.run_box.status.text()
 
 
 def test_closing_the_window_ends_it(hand, live):
@@ -241,12 +250,12 @@ def test_without_labels_it_says_so_and_stays_off(hand):
     hand.viewer.add_image(np.zeros((64, 64), np.float32), name="image")
     train = hand.open_widget("Train")
     hand.find("limn-train-live").setChecked(True)
-    assert "no labels layer" in train.status.text()
+    assert "no labels layer" in train.run_box.status.text()
     assert not hand.find("limn-train-live").isChecked()
     assert train.job is None
     hand.viewer.add_labels(np.zeros((64, 64), np.uint8), name="strokes")
     turn_on(hand, train)
-    hand.qtbot.waitUntil(lambda: "no painted voxel" in train.status.text(), timeout=20_000)
+    hand.qtbot.waitUntil(lambda: "no painted voxel" in train.run_box.status.text(), timeout=20_000)
     assert len(hand.viewer.layers) == 3
     turn_off(hand, train)
     assert len(hand.viewer.layers) == 2, "an empty preview was left behind"

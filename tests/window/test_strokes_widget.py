@@ -16,9 +16,9 @@ from qtpy.QtTest import QTest
 
 from napari_limn import Classes, LimnError, Model, ModelSpec, UNetSpec
 from napari_limn._napari.layers.class_table import legend_of
-from napari_limn._napari.layers.layers import MADE_BY
+from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.painting.recorder import Journals
-from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.panel.session import shared_models
 from napari_limn.annotation.journal.format import read_journal, replay
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.cli import main
@@ -77,7 +77,7 @@ def begin(hand, image):
 
 def test_every_deed_on_a_layer_is_in_the_journal(hand, image):
     widget, layer = begin(hand, image)
-    assert not journal(image).exists(), "nobody painted"
+    assert not journal(image).exists(), "nothing was painted"
     assert (layer.name, layer.mode, tuple(layer.scale)) == ("cells strokes", "paint", (0.5, 0.5))
     hand.paint([(50, 50), (60, 90), (80, 120)], 1)
     hand.paint([(60, 60), (60, 160)], 2)
@@ -177,7 +177,7 @@ def test_names_and_colours_come_back_with_the_strokes(hand, image, tmp_path):
     legend = hand.open_widget("Classes").legend
     hand.viewer.layers.selection.active = layer
     legend.rename(1, "axon")
-    assert not journal(image).exists(), "nobody painted"
+    assert not journal(image).exists(), "nothing was painted"
     hand.paint([(50, 50), (60, 90)], 1)
     hand.paint([(90, 50), (90, 90)], 2)
     legend.rename(2, "sheath")
@@ -188,9 +188,9 @@ def test_names_and_colours_come_back_with_the_strokes(hand, image, tmp_path):
     hand.press("limn-strokes-undo")
     hand.press("limn-strokes-redo")
     legend.set_zero("background")
-    before, told, found = legend_of(layer), kinds(image), read_journal(journal(image)).legend
-    assert (found.names, found.zero) == ({1: "axon", 2: "sheath", 3: "fat"}, "background")
-    assert told[:2] == ["classes", "stroke"], "what was said before the first stroke comes with it"
+    before, written, kept = legend_of(layer), kinds(image), read_journal(journal(image)).legend
+    assert (kept.names, kept.zero) == ({1: "axon", 2: "sheath", 3: "fat"}, "background")
+    assert written[:2] == ["classes", "stroke"], "classes named before the first stroke come with it"
     copy = tmp_path / "as after a crash.strokes.jsonl"
     copy.write_bytes(journal(image).read_bytes())
     remove(hand, layer)
@@ -202,12 +202,12 @@ def test_names_and_colours_come_back_with_the_strokes(hand, image, tmp_path):
     np.testing.assert_allclose(back.get_color(2), BLUE)
     assert list(back.features["class"]) == ["background", "axon", "sheath", "fat"]
     assert legend.legend == before
-    assert kinds(image) == told, "nothing new was said"
+    assert kinds(image) == written, "nothing new was to be written"
     assert main(["journal", "replay", str(copy), "-o", str(tmp_path / "rebuilt.tif")]) == 0
     assert open_volume(tmp_path / "rebuilt.tif").names == {1: "axon", 2: "sheath"}
 
 
-def test_colours_of_napari_s_own_come_back_where_nobody_chose_any(hand, image):
+def test_colours_of_napari_s_own_come_back_where_none_was_chosen(hand, image):
     widget, _ = begin(hand, image)
     layer = hand.viewer.add_labels(np.zeros((200, 240), np.uint8), scale=(0.5, 0.5), name="mine")
     hand.viewer.layers.selection.active = layer
@@ -220,7 +220,7 @@ def test_colours_of_napari_s_own_come_back_where_nobody_chose_any(hand, image):
     np.testing.assert_allclose(widget.labels.value.get_color(5), color, atol=1e-3)
 
 
-def test_a_layer_that_a_person_added_is_journalled_with_what_it_held(hand, image):
+def test_a_layer_that_the_user_added_is_journalled_with_what_it_held(hand, image):
     hand.drop(image)
     data = np.zeros((200, 240), np.uint16)
     data[100:120, 100:120] = 1000
@@ -232,7 +232,7 @@ def test_a_layer_that_a_person_added_is_journalled_with_what_it_held(hand, image
     layer.paint((10, 10), 3)
     first, second = replayed(image), read_journal(image.with_name("cells.ome.tif-2.strokes.jsonl"))
     assert first.dtype == np.uint16
-    assert kinds(image) == ["base", "classes", "stroke"], "napari's own colours are told"
+    assert kinds(image) == ["base", "classes", "stroke"], "napari's own colours are written down"
     assert [r.kind for r in second.records] == ["base", "classes", "stroke"]
     np.testing.assert_array_equal(np.asarray(replay(second)), layer.data)
 
@@ -260,7 +260,7 @@ def test_labels_that_are_read_from_a_file_are_not_saved_over_one(hand, image, tm
     strokes = hand.open_widget("Strokes")
     strokes.labels.value = layer
     before = path.read_bytes()
-    with pytest.raises(LimnError, match="reads its labels from a file as it goes, perhaps from this one"):
+    with pytest.raises(LimnError, match="reads its labels from a file piece by piece, perhaps from this one"):
         strokes.save(path)
     assert path.read_bytes() == before
     strokes.save(tmp_path / "other.tif")
@@ -271,7 +271,7 @@ def test_labels_that_are_read_from_a_file_are_not_saved_over_one(hand, image, tm
 def test_corrections_on_a_prediction_or_a_copy_of_it_are_journalled_and_stay(hand, image):
     hand.drop(image)
     spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2)))
-    SHELF.put("untrained", Model(spec, UNet(spec.network)))
+    shared_models().put("untrained", Model(spec, UNet(spec.network)))
     predict = hand.open_widget("Predict")
     hand.press("limn-predict-start")
     hand.wait_idle(predict)
@@ -311,14 +311,14 @@ def test_of_what_is_no_prediction_to_paint_on_it_is_not_said_that_it_is_kept(han
     hand.drop(image)
     widget = hand.open_widget("Strokes")
     zeros = np.zeros((200, 240), np.uint8)
-    made = {"model": "m", "image": "cells"}
+    made = LayerFacts(model="m", image="cells")
     for name, data, how, sentence in (
-        ("corrections", zeros, {"audit": "digest"}, "corrections of an audit, kept in no journal"),
-        ("difference", zeros, {"difference": ["a", "b"]}, "What is painted on it is kept nowhere"),
+        ("corrections", zeros, LayerFacts(audit="digest"), "corrections of an audit, kept in no journal"),
+        ("difference", zeros, LayerFacts(difference=("a", "b")), "What is painted on it is kept nowhere"),
         ("pyramid", [zeros, zeros[::2, ::2]], made, "cannot be painted on. Press New strokes layer"),
         ("prediction", zeros, made, "Paint on it, and it is yours: kept in a journal"),
     ):
-        widget.labels.value = hand.viewer.add_labels(data, name=name, metadata={MADE_BY: how})
+        widget.labels.value = hand.viewer.add_labels(data, name=name, metadata=how.to_metadata())
         assert sentence in hand.find("limn-strokes-journal").text()
 
 

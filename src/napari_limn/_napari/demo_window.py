@@ -1,4 +1,7 @@
-"""Open napari on the results of the demo and take a screenshot: ``python -m napari_limn._napari.demo_window OUT PICTURE``."""
+"""Open napari on the results of the demo and take a screenshot.
+
+Run ``python -m napari_limn._napari.demo_window OUT PICTURE``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from qtpy.QtWidgets import QApplication
 from napari_limn import samples
 from napari_limn._napari.layers.layers import show_labels, volume_of
 from napari_limn._napari.layers.samples import painted_sem
-from napari_limn._napari.panel.models import SHELF
+from napari_limn._napari.panel.session import session_of
 from napari_limn._napari.prediction.predict import PredictWidget
 from napari_limn._napari.training.train import TrainWidget
 from napari_limn.volume.boxes import whole
@@ -27,17 +30,18 @@ _EXTENT = 1500, 950  # of the window, in pixels
 
 
 def main(out: Path, picture: Path) -> None:
-    """Show image, strokes and prediction of the demo in `out`, and write a screenshot of the window to `picture`."""
+    """Show image, strokes and prediction of the demo in `out`; write a screenshot to `picture`."""
     viewer = napari.Viewer(title="Limn")
     viewer.window.resize(*_EXTENT)  # before the widgets: they keep the window as high as they found it
     for data, look, kind in painted_sem():
         getattr(viewer, f"add_{kind}")(data, **look)
     image, strokes = viewer.layers
     train, predict = TrainWidget(viewer), PredictWidget(viewer)
-    name = SHELF.load(out / "demo.limn")
+    models = session_of(viewer).models
+    name = models.load(out / "demo.limn")
     labels = open_volume(out / f"{samples.PAINTED.image.stem}_labels.tif")
     data = labels.read(whole(labels.grid))[0, 0, 0]
-    shown = show_labels(viewer, image, volume_of(image), data, SHELF[name].spec.classes, name)
+    shown = show_labels(viewer, image, volume_of(image), data, models[name].spec.classes, name)
     shown.opacity, strokes.opacity = 0.35, 1.0
     viewer.layers.move(viewer.layers.index(strokes), len(viewer.layers))
     dock(viewer, train, predict)
@@ -46,7 +50,7 @@ def main(out: Path, picture: Path) -> None:
 
 
 def dock(viewer: Viewer, train: TrainWidget, predict: PredictWidget) -> None:
-    """Put both widgets on the right, with the layers chosen that a person would choose."""
+    """Put both widgets on the right, with the layers chosen that a user would choose."""
     viewer.window.add_dock_widget(train, name="Train", area="right")
     viewer.window.add_dock_widget(predict, name="Predict", area="right")
     train.labels.value = next(layer for layer in viewer.layers if layer.name == "strokes")

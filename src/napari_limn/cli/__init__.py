@@ -1,4 +1,4 @@
-"""The command line: ``napari-limn demo | check | train | predict | next | score | info | journal | diagnose``."""
+"""The command line: ``napari-limn VERB``, with one file a verb."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_limn.cli.diagnose import add_diagnose
 from napari_limn.cli.info import add_info
 from napari_limn.cli.journal import add_journal
 from napari_limn.cli.next import add_next
-from napari_limn.cli.options import INTERRUPTED
+from napari_limn.cli.options import INTERRUPTED, add_quiet_and_json
 from napari_limn.cli.predict import add_predict
 from napari_limn.cli.score import add_score
 from napari_limn.cli.train import add_train
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno is None:
             raise
         sys.stderr.write(
-            f"napari-limn: {error.filename or 'the disk'}: {error.strerror}; mend that and try again.\n"
+            f"napari-limn: {error.filename or 'the disk'}: {error.strerror}; fix that and try again.\n"
         )
     except KeyboardInterrupt:
         sys.stderr.write("napari-limn: interrupted.\n")
@@ -80,6 +80,5 @@ def _parser() -> argparse.ArgumentParser:
         add_demo, add_check, add_train, add_predict, add_next, add_score, add_info, add_journal, add_diagnose,
     ):  # fmt: skip
         verb = add(verbs)
-        verb.add_argument("--json", action="store_true", help="end with one machine-readable line")
-        verb.add_argument("--quiet", action="store_true", help="say nothing but errors")
+        add_quiet_and_json(verb)
     return parser

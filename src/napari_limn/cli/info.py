@@ -1,9 +1,11 @@
-"""The verb ``info``: what is in a model, an image or a label file."""
+"""The verb ``info``: what is in a model, image or label file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from napari_limn.cli.options import add_axes, add_memory, add_overwrite
 
 if TYPE_CHECKING:
     import argparse
@@ -15,9 +17,7 @@ def add_info(verbs: Any) -> argparse.ArgumentParser:
         "info", help="what is in a model, an image or a label file"
     )
     verb.add_argument("path", type=Path, metavar="PATH")
-    verb.add_argument(
-        "--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing"
-    )
+    add_axes(verb)
     verb.add_argument("--figure", type=Path, metavar="OUT.png", help="draw the network of a model")
     verb.add_argument(
         "--size", type=int, nargs="+", metavar="N",
@@ -32,10 +32,8 @@ def add_info(verbs: Any) -> argparse.ArgumentParser:
     verb.add_argument(
         "--plan", type=Path, metavar="IMAGE", help="blocks, memory and time of a prediction of this image"
     )
-    verb.add_argument(
-        "--memory", metavar="2GB", help="most memory to plan with (with --plan as of predict, else 2GB)"
-    )
-    verb.add_argument("--overwrite", action="store_true", help="write over an existing picture")
+    add_memory(verb, "most memory to plan with (with --plan as of predict, else 2GB)")
+    add_overwrite(verb, "write over an existing picture")
     verb.set_defaults(run=_info)
     return verb
 

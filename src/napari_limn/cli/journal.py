@@ -1,10 +1,11 @@
-"""The verb ``napari-limn journal``: labels out of a journal of strokes, and what is in one."""
+"""The verb ``journal``: labels out of a journal, and its facts."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_limn.cli.options import add_overwrite
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
 def add_journal(verbs: Any) -> argparse.ArgumentParser:
     """Add the verb to the parser of the command line."""
     verb: argparse.ArgumentParser = verbs.add_parser(
-        "journal", help="rebuild labels from a journal of strokes, or tell what is in it"
+        "journal", help="rebuild labels from a journal of strokes, or show what is in it"
     )
-    verb.add_argument("deed", choices=("replay", "info"), help="rebuild the labels, or tell what is in it")
+    verb.add_argument("deed", choices=("replay", "info"), help="rebuild the labels, or show what is in it")
     verb.add_argument("path", type=Path, metavar="JOURNAL", help="IMAGE.strokes.jsonl")
     verb.add_argument(
         "-o", "--out", type=Path, metavar="OUT.tif|OUT.ome.zarr", help="where the labels go (replay)"
     )
-    verb.add_argument("--overwrite", action="store_true", help="write over existing labels")
+    add_overwrite(verb, "write over existing labels")
     verb.set_defaults(run=_journal)
     return verb
 

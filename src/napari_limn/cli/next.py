@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_limn.cli.options import add_axes, add_device, add_memory
 from napari_limn.cli.progress import followed
 from napari_limn.errors import LimnError
 
@@ -27,15 +28,9 @@ def add_next(verbs: Any) -> argparse.ArgumentParser:
         help="what is painted already; places beside it are passed over",
     )
     verb.add_argument("-n", "--count", type=int, default=5, metavar="N", help="how many places (5)")
-    verb.add_argument(
-        "--memory", metavar="2GB", help="most memory to use (half of what is free, at most 4GB)"
-    )
-    verb.add_argument(
-        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute (auto)"
-    )
-    verb.add_argument(
-        "--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing"
-    )
+    add_memory(verb)
+    add_device(verb, "where to compute (auto)")
+    add_axes(verb)
     verb.set_defaults(run=_next)
     return verb
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from napari_limn.cli.options import add_axes, add_device, add_memory, add_overwrite
 from napari_limn.cli.progress import followed
+from napari_limn.specs import Precision, Probabilities
 
 if TYPE_CHECKING:
     import argparse
@@ -20,32 +22,24 @@ def add_predict(verbs: Any) -> argparse.ArgumentParser:
     verb.add_argument(
         "-o", "--out", type=Path, required=True, metavar="OUT.tif|OUT.ome.zarr", help="where the labels go"
     )
-    verb.add_argument(
-        "--memory", metavar="2GB", help="most memory to use (half of what is free, at most 4GB)"
-    )
+    add_memory(verb)
     verb.add_argument(
         "--precision",
-        choices=("auto", "float32", "bfloat16", "float16"),
+        choices=get_args(Precision),
         default="auto",
         help="of the computation (auto: the fastest that gives 99.95 %% of the labels that float32 gives)",
     )
-    verb.add_argument(
-        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute (auto)"
-    )
-    verb.add_argument(
-        "--axes", metavar="ZYX", help="axes of the image, where the file says nothing or the wrong thing"
-    )
+    add_device(verb, "where to compute (auto)")
+    add_axes(verb)
     verb.add_argument(
         "--prune", type=int, metavar="DEPTH", help="cut a nested, supervised network down to this depth"
     )
     verb.add_argument(
         "--probabilities",
-        choices=("uint8", "float16"),
+        choices=get_args(Probabilities),
         help="write a probability for each class too (OME-Zarr)",
     )
-    verb.add_argument(
-        "--overwrite", action="store_true", help="write over an existing output, begin an unfinished one anew"
-    )
+    add_overwrite(verb, "write over an existing output, begin an unfinished one anew")
     verb.set_defaults(run=_predict)
     return verb
 

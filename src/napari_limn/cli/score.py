@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
+
+from napari_limn.specs import ZeroMeaning
 
 if TYPE_CHECKING:
     import argparse
@@ -16,7 +18,7 @@ def add_score(verbs: Any) -> argparse.ArgumentParser:
     verb.add_argument("prediction", type=Path, metavar="PRED")
     verb.add_argument("truth", type=Path, metavar="TRUTH")
     verb.add_argument(
-        "--zero", choices=("auto", "unlabelled", "background"), default="auto",
+        "--zero", choices=("auto", *get_args(ZeroMeaning)), default="auto",
         help="whether 0 in TRUTH is a class (auto: if PRED has it too)",
     )  # fmt: skip
     verb.set_defaults(run=_score)
@@ -26,9 +28,9 @@ def add_score(verbs: Any) -> argparse.ArgumentParser:
 def _score(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.evaluation.scores import score
 
-    found = score(args.prediction, args.truth, args.zero)
-    rows = [f"  {value}: IoU {found.iou[value]:.4f}, Dice {found.dice[value]:.4f}" for value in found.iou]
+    result = score(args.prediction, args.truth, args.zero)
+    rows = [f"  {value}: IoU {result.iou[value]:.4f}, Dice {result.dice[value]:.4f}" for value in result.iou]
     return {
-        "text": "\n".join([f"mean IoU {found.mean_iou:.4f}, mean Dice {found.mean_dice:.4f}", *rows]),
-        **asdict(found),
+        "text": "\n".join([f"mean IoU {result.mean_iou:.4f}, mean Dice {result.mean_dice:.4f}", *rows]),
+        **asdict(result),
     }

@@ -6,11 +6,12 @@ import json
 import sys
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from napari_limn.cli.options import INTERRUPTED, add_meaning
+from napari_limn.cli.options import INTERRUPTED, add_device, add_meaning, add_overwrite
 from napari_limn.cli.progress import followed
 from napari_limn.errors import LimnError
+from napari_limn.specs import Preset
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from napari_limn.events import Event
     from napari_limn.model import Model
+    from napari_limn.specs import DeviceName
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.volume import Volume
 
@@ -46,12 +48,10 @@ def add_train(verbs: Any) -> argparse.ArgumentParser:
         "--from", type=Path, dest="start", metavar="MODEL.limn", help="train this model further"
     )
     verb.add_argument("--spec", type=Path, metavar="SPEC.json", help="a TrainSpec as JSON")
-    verb.add_argument(
-        "--preset", choices=("fast", "balanced", "thorough"), help="how large a network (balanced)"
-    )
+    verb.add_argument("--preset", choices=get_args(Preset), help="how large a network (balanced)")
     add_meaning(verb)
-    verb.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="where to train (auto)")
-    verb.add_argument("--overwrite", action="store_true", help="write over an existing model")
+    add_device(verb, "where to train (auto)", default=None)
+    add_overwrite(verb, "write over an existing model")
     verb.set_defaults(run=_train)
     return verb
 
@@ -75,12 +75,13 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
             f"{args.start}: found {given} with --from, expected one of the two: a model that is trained further keeps its network; leave "
             "out --from for a new one."
         )
-    run = training_events(images, [labels for _, labels in pairs], _train_spec(args), model=start)
+    asked = _train_spec(args)
+    run = training_events(images, [labels for _, labels in pairs], asked, model=start)
     model, stopped = _best_of(run, args)
     model.save(args.out)
     spec = model.spec
     if not spec.network.tile_exact and not args.quiet:
-        sys.stderr.write(f"napari-limn: {_seams(model, images[0])}\n")
+        sys.stderr.write(f"napari-limn: {_seams(model, images[0], asked.device)}\n")
     score = "not scored" if spec.score is None else f"held-out IoU {spec.score:.3f}"
     return {
         "text": f"{'Stopped; best so far: ' if stopped else ''}{args.out}: {model!r}, {spec.steps} steps, {score}",
@@ -94,7 +95,10 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
-    """Refuse a name that no model can have, before the time to train one is spent."""
+    """Refuse a name that no model can have.
+
+    Before the time to train one is spent.
+    """
     from napari_limn.durable import disk_faults
     from napari_limn.volume.writing.destination import refuse_existing
 
@@ -110,44 +114,50 @@ def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
         pass
 
 
-def _seams(model: Model, image: Volume) -> str:
-    """What is to be said of a model whose tiles differ from the whole image, or why it takes no image so small."""
+def _seams(model: Model, image: Volume, device: DeviceName) -> str:
+    """Describe the seams of a model whose tiles are not exact.
+
+    Or say why it takes no image so small.
+    """
     from napari_limn.inference.pipeline import certificate
 
     try:
-        found = certificate(model, image)
+        difference = certificate(model, image, device)
     except LimnError as error:
         return str(error)
     norm = model.spec.network.norm
-    return f"{norm} normalisation looks at the whole tile, so predictions have seams: {found}."
+    return f"{norm} normalisation looks at the whole tile, so predictions have seams: {difference}."
 
 
 def _train_spec(args: argparse.Namespace) -> TrainSpec:
-    """The spec file with the options on top."""
+    """Read the spec file, with the options on top."""
     from napari_limn.specs import from_json
     from napari_limn.training.spec import TrainSpec
 
-    found: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     if args.spec:
         try:
-            found = json.loads(args.spec.read_text())
+            content = json.loads(args.spec.read_text())
         except ValueError as error:
             raise LimnError(f"{args.spec}: found no valid JSON ({error}), expected a TrainSpec.") from error
     keys = ("seconds", "steps", "seed", "zero", "objects", "preset", "dims", "device")
     asked = {k: getattr(args, k) for k in keys}
     if args.objects and args.zero is None:
         asked["zero"] = "background"
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise LimnError(
-            f"{args.spec}: found a {type(found).__name__}, expected an object with the keys of a TrainSpec."
+            f"{args.spec}: found a {type(content).__name__}, expected an object with the keys of a TrainSpec."
         )
     if args.seconds is not None:
-        found.pop("steps", None)  # which would count instead
-    return from_json(TrainSpec, found | {k: v for k, v in asked.items() if v is not None})
+        content.pop("steps", None)  # which would count instead
+    return from_json(TrainSpec, content | {k: v for k, v in asked.items() if v is not None})
 
 
 def _best_of(run: Generator[Event, None, Model], args: argparse.Namespace) -> tuple[Model, bool]:
-    """The model of a run, or the best so far of one that was interrupted."""
+    """Return the model of a run, and whether it was interrupted.
+
+    Then it is the best so far.
+    """
     from napari_limn.events import Improved
 
     best: list[Model] = []

@@ -1,4 +1,7 @@
-"""What a run has finished, under which settings: a journal beside the output, from which the run goes on.
+"""What a run has finished, in a journal beside the output.
+
+The run goes on from it. What is done is known from here, never from the files: a chunk of zeros is not stored, so a missing file
+does not mean missing work. See docs/design/0004-outputs-and-resuming.md.
 
 One JSON document a line. The first says the format and the settings (the *fingerprint*); each line after it is written
 when shards are on the disk for good, so what a crash leaves is at worst a last line that is cut off, and that is dropped.
@@ -43,7 +46,7 @@ class Ledger:
     done
         Numbers of the shards that are finished.
     notes
-        What :meth:`note` was told, the last word on each key.
+        What :meth:`note` recorded, the last of each key.
     finished
         Whether the run came to its end.
     state
@@ -70,18 +73,21 @@ class Ledger:
 
     @staticmethod
     def of(output: Path) -> Path:
-        """Where the journal of an output lies."""
+        """Return where the journal of an output lies."""
         return output.with_name(output.name + SUFFIX)
 
     @classmethod
     def recorded(cls, output: Path) -> dict[str, Any]:
-        """The fingerprint in the journal of an output; empty where there is none that can be read."""
+        """Read the fingerprint in the journal of an output.
+
+        Empty where there is none that can be read.
+        """
         try:
             with cls.of(output).open("rb") as file:
-                found = json.loads(file.readline())
+                header = json.loads(file.readline())
         except (OSError, ValueError):
             return {}
-        fingerprint = found.get("fingerprint") if isinstance(found, dict) else None
+        fingerprint = header.get("fingerprint") if isinstance(header, dict) else None
         return fingerprint if isinstance(fingerprint, dict) else {}
 
     @classmethod
@@ -95,7 +101,7 @@ class Ledger:
         fingerprint
             Everything that decides the labels: field → text or number. Compared with that of the journal.
         overwrite
-            Begin anew, whatever the journal says.
+            Begin again, whatever the journal says.
 
         Raises
         ------
@@ -113,22 +119,31 @@ class Ledger:
 
     @property
     def done(self) -> frozenset[int]:
-        """Numbers of the shards that are finished."""
+        """Return the numbers of the shards that are finished."""
         return frozenset(self._done)
 
     def add(self, shards: Iterable[int]) -> None:
-        """Tell of shards that are on the disk for good; on return that is in the journal for good, too."""
+        """Record shards that are on the disk for good.
+
+        On return the record is, too.
+        """
         if new := sorted(set(shards) - self._done):
             self._append({"shards": new})
             self._done.update(new)
 
     def note(self, key: str, value: Any) -> None:
-        """Keep a word for whoever goes on with the run, such as a smaller block: JSON only."""
+        """Keep a note for a run that goes on: JSON only.
+
+        Such as a smaller memory limit.
+        """
         self._append({"note": key, "value": value})
         self.notes[key] = value
 
     def finish(self, state: str = "") -> None:
-        """Say that the output is complete, and what tells its output from others; the journal shrinks to a few lines, in one step."""
+        """Record that the output is complete.
+
+        The journal shrinks to a few lines, in one step.
+        """
         small = unfinished(self.path)
         lines = [self._header(), *({"note": k, "value": v} for k, v in self.notes.items())]
         with disk_faults(self.path):
@@ -143,11 +158,11 @@ class Ledger:
         self.close()
 
     def restart(self) -> None:
-        """Begin anew under the same settings."""
+        """Begin again under the same settings."""
         self._begin()
 
     def close(self) -> None:
-        """Let others have the output."""
+        """Release the output for other runs."""
         self._file.close()
 
     def __enter__(self) -> Ledger:
@@ -160,7 +175,7 @@ class Ledger:
 
     # ---- reading -------------------------------------------------------------------------------------------------
     def _resume(self, data: bytes) -> bool:
-        """Take over what the journal says; False where it does not even have a whole first line."""
+        """Take over what the journal says; False without a whole first line."""
         whole = data[: data.rfind(b"\n") + 1]
         if not whole:
             return False
@@ -175,18 +190,18 @@ class Ledger:
 
     def _parsed(self, row: bytes, number: int) -> dict[str, Any]:
         try:
-            found = json.loads(row)
+            parsed = json.loads(row)
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            parsed = None
+        if not isinstance(parsed, dict):
             raise LimnError(
                 f"{self.path.name}: found no JSON object in line {number}, expected the journal of a run; "
                 "say --overwrite to start anew."
             )
-        return found
+        return parsed
 
     def _check(self, header: Mapping[str, Any], *, finished: bool) -> None:
-        """Refuse a journal of a newer format, of no format, or of other settings."""
+        """Refuse a journal of a newer format, or of other settings."""
         version = header.get("limn run")
         if not isinstance(version, int):
             raise LimnError(
@@ -198,7 +213,7 @@ class Ledger:
                 "update napari-limn, or say --overwrite to start anew."
             )
         theirs = header.get("fingerprint") or {}
-        kind, mend = (
+        kind, remedy = (
             ("finished", "choose another name")
             if finished
             else ("unfinished", "go on with the same settings")
@@ -207,7 +222,7 @@ class Ledger:
             before, now = theirs.get(field), self._fingerprint.get(field)
             if before != now:
                 raise LimnError(
-                    f"{self.path.name}: the {kind} run had {field} {before!r}, found {now!r} now; {mend}, "
+                    f"{self.path.name}: the {kind} run had {field} {before!r}, found {now!r} now; {remedy}, "
                     "or say --overwrite to start anew."
                 )
 
@@ -248,7 +263,7 @@ def _line(row: Mapping[str, Any]) -> bytes:
 
 
 def _locked(path: Path) -> io.FileIO:
-    """The journal, open for reading and writing, and for nobody else."""
+    """Open a journal for reading and writing, and for nobody else."""
     if (file := open_alone(path)) is None:
         name = path.name.removesuffix(SUFFIX)
         raise LimnError(

@@ -12,7 +12,7 @@ from napari_limn.errors import LimnError
 from napari_limn.inference.events import Planned, Writing
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.measured.certificate import certify
-from napari_limn.inference.planning.plan import Plan, with_time
+from napari_limn.inference.planning.plan import with_time
 from napari_limn.inference.run import PredictionRun
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.inference.streaming.extents import refuse_single_sample
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
     from napari_limn.inference.measured.certificate import Certificate
     from napari_limn.inference.planning.plan import Plan
+    from napari_limn.specs import DeviceName
     from napari_limn.volume.volume import Volume
+    from napari_limn.volume.writing.layout import Layout
 
-
-__all__ = ["PredictSpec", "check_fit", "plan", "predict", "prediction_events"]
+__all__ = ["PredictSpec", "check_image", "plan", "predict", "prediction_events"]
 
 
 def predict(
@@ -57,7 +58,7 @@ def predict(
     spec
         Memory, precision, device.
     overwrite
-        Whether `out` may exist, and an unfinished run is started anew.
+        Whether `out` may exist, and an unfinished run is begun again.
     listen
         Called with every event.
 
@@ -91,25 +92,26 @@ def prediction_events(
     *,
     overwrite: bool = False,
 ) -> Generator[Event, None, Any]:
-    """The run behind :func:`predict`: yields the plan and each block when it is written, returns the output.
+    """Yield what happens in a prediction; return the output.
 
-    Close the generator to cancel: blocks that are done stay. A file has its name only when it is whole.
+    The run behind :func:`predict`. Close the generator to cancel: blocks that are done stay. A file has its name only when
+    it is whole.
     """
     volume, spec = open_volume(image), spec or PredictSpec()
     target = Path(out) if isinstance(out, str | os.PathLike) else out
     if isinstance(target, Path):
         refuse_misplaced(target, volume)
     model = _opened(model, spec.prune)
-    yield from (Warned(text) for text in check_fit(model, volume))
+    yield from (Warned(text) for text in check_image(model, volume))
     output = in_memory(volume, model.spec.classes.dtype) if target is None else target
     recorded = {}
-    if isinstance(target, Path) and not _begins(target, overwrite=overwrite):
+    if isinstance(target, Path) and not _starts_new(target, overwrite=overwrite):
         recorded = Ledger.recorded(target)
     run = PredictionRun.prepared(model, volume, spec, output, recorded)
     if run.precision.tried is not None:
         yield Noted(f"computing in {run.precision}.")
-    if run.runtime.told:
-        yield Noted(f"computing {run.runtime.told}")
+    if run.runtime.note:
+        yield Noted(f"computing {run.runtime.note}")
     yield Planned(run.plan)
     if isinstance(output, Path):
         return (yield from _into_file(run, output, overwrite=overwrite))
@@ -119,7 +121,9 @@ def prediction_events(
 
 
 def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | None = None) -> Plan:
-    """What a prediction into an OME-Zarr will cost: blocks, memory and time, before it runs.
+    """Estimate the blocks, memory and time of a prediction.
+
+    Into an OME-Zarr, before it runs.
 
     The time is estimated from the first blocks, which are computed.
 
@@ -130,7 +134,7 @@ def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | 
     """
     volume, spec = open_volume(image), spec or PredictSpec()
     model = _opened(model, spec.prune)
-    check_fit(model, volume)
+    check_image(model, volume)
     run = PredictionRun.prepared(model, volume, spec, Path("labels.ome.zarr"), {})
     return with_time(run.plan, run.seconds())
 
@@ -140,29 +144,17 @@ def _into_file(run: PredictionRun, path: Path, *, overwrite: bool) -> Generator[
     if not Ledger.of(path).exists():
         refuse_existing(path, overwrite=overwrite)
     make_folder(path)
-    classes, kind, block = run.model.spec.classes, run.spec.probabilities, run.plan.block
-    layout = run.layout(path)
-    partial = unfinished(path)
-    anew = _begins(path, overwrite=overwrite)
-    with Ledger.open(path, run.fingerprint | layout.summary, overwrite=anew) as ledger:
-        whole = ledger.finished or len(ledger.done) == layout.levels[0].count
-        if whole and path.exists() and not partial.exists():
-            if not ledger.finished:  # killed while clearing up
-                clear_up(path)
-                ledger.finish(state_of(path))
-            elif ledger.state not in ("", state_of(path)):
-                raise LimnError(
-                    f"{path}: found it changed since the labels were written, expected them as they were; choose another name, or say "
-                    "--overwrite."
-                )
+    layout, new = run.layout(path), _starts_new(path, overwrite=overwrite)
+    with Ledger.open(path, run.fingerprint | layout.summary, overwrite=new) as ledger:
+        if _is_complete(path, layout, ledger):
             yield Noted(f"{path}: is complete already, computed with the same settings.")
             return path
         if ledger.finished:  # but the file is gone
             ledger.restart()
+        classes = run.model.spec.classes
         output = create_output(
-            path, run.volume, classes.dtype, block, classes.color_of, classes.name_of,
+            layout, path, run.volume, classes.color_of, classes.name_of, done=ledger.done,
             overwrite=overwrite or not {"overwrite", "sealing"}.isdisjoint(ledger.notes),
-            done=ledger.done, probabilities=kind, order=run.order,
         )  # fmt: skip
         if overwrite:
             ledger.note("overwrite", 1)
@@ -177,13 +169,40 @@ def _into_file(run: PredictionRun, path: Path, *, overwrite: bool) -> Generator[
     return done
 
 
-def _begins(path: Path, *, overwrite: bool) -> bool:
-    """Whether a run begins anew; a journal alone is nothing to go on from."""
+def _is_complete(path: Path, layout: Layout, ledger: Ledger) -> bool:
+    """Tell whether a file is whole already.
+
+    Where a run was killed while clearing up, that is done now.
+
+    Raises
+    ------
+    LimnError
+        If it was changed since.
+    """
+    whole = ledger.finished or len(ledger.done) == layout.levels[0].count
+    if not whole or not path.exists() or unfinished(path).exists():
+        return False
+    if not ledger.finished:
+        clear_up(path)
+        ledger.finish(state_of(path))
+    elif ledger.state not in ("", state_of(path)):
+        raise LimnError(
+            f"{path}: found it changed since the labels were written, expected them as they were; choose another name, or say "
+            "--overwrite."
+        )
+    return True
+
+
+def _starts_new(path: Path, *, overwrite: bool) -> bool:
+    """Tell whether a run starts from nothing.
+
+    A journal alone is nothing to go on from.
+    """
     return overwrite or not (path.exists() or unfinished(path).exists())
 
 
 def _blending(run: PredictionRun) -> Iterator[Event]:
-    """Warn of a plan that is not exact, with what was measured."""
+    """Warn of a plan that is not exact, with a measurement."""
     if not run.plan.exact:
         norm = run.model.spec.network.norm
         measured = certify(run.model, run.volume, run.scaling, run.device, run.precision.dtype)
@@ -192,8 +211,10 @@ def _blending(run: PredictionRun) -> Iterator[Event]:
         )
 
 
-def check_fit(model: Model, volume: Volume) -> list[str]:
-    """Refuse an image that the model cannot take; return what is doubtful, one sentence each.
+def check_image(model: Model, volume: Volume) -> list[str]:
+    """Refuse an image that the model cannot take; return doubts.
+
+    One sentence each.
 
     Raises
     ------
@@ -214,19 +235,28 @@ def check_fit(model: Model, volume: Volume) -> list[str]:
 
 
 def _opened(model: Model | str | os.PathLike[str], prune: int | None) -> Model:
-    found = model if isinstance(model, Model) else Model.load(model)
-    return found if prune is None else found.pruned(prune)
+    opened = model if isinstance(model, Model) else Model.load(model)
+    return opened if prune is None else opened.pruned(prune)
 
 
-def certificate(model: Model, volume: Volume) -> Certificate:
-    """Measure how far a prediction of a volume in blocks is from one pass over its middle.
+def certificate(model: Model, volume: Volume, device: DeviceName = "auto") -> Certificate:
+    """Measure how far a prediction in blocks is from one pass.
+
+    Over the middle of the volume.
+
+    Parameters
+    ----------
+    model, volume
+        What is predicted.
+    device
+        Where to compute.
 
     Raises
     ------
     LimnError
-        If model and volume do not fit.
+        If model and volume do not fit, or the device is not there.
     """
-    check_fit(model, volume)
-    device = choose_device()
+    check_image(model, volume)
+    chosen = choose_device(device)
     scaling = fit_scaling(volume, model.spec.intensity)
-    return certify(model, volume, scaling, device, choose_precision("auto", device))
+    return certify(model, volume, scaling, chosen, choose_precision("auto", chosen))

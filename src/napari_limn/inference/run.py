@@ -1,4 +1,4 @@
-"""One prediction, decided and ready: reads, computes and writes side by side, block by block."""
+"""One prediction, decided and ready: reads, computes and writes side by side."""
 
 from __future__ import annotations
 
@@ -12,20 +12,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_limn.concurrency import Prefetch
-from napari_limn.device import choose_device, free_memory, out_of_memory, parse_bytes, steady_heap, threads
+from napari_limn.device import choose_device, out_of_memory, steady_heap, threads
 from napari_limn.durable import fingerprint
 from napari_limn.errors import LimnError
-from napari_limn.inference.engines.blend import BlendEngine
-from napari_limn.inference.engines.blocks import BlockEngine
+from napari_limn.inference.engine import engine_for
 from napari_limn.inference.engines.evaluator import Evaluator
-from napari_limn.inference.engines.sweeping import SweepEngine
 from napari_limn.inference.measured.precision import Choice, measured_precision
-from napari_limn.inference.measured.runtime import Runtime, measured_runtime, served
-from napari_limn.inference.planning.plan import Plan, plan_beside
+from napari_limn.inference.measured.runtime import Runtime, measured_runtime
+from napari_limn.inference.planning.memory import MemoryBudget, memory_limit
 from napari_limn.runs import BlockDone, Event, Warned, Working
 from napari_limn.version import __version__
-from napari_limn.volume.axes import GRID
-from napari_limn.volume.boxes import blocks, shape_of, shifted
 from napari_limn.volume.intensity import Scaling, fit_scaling
 from napari_limn.volume.reading.open import identity
 from napari_limn.volume.reading.sampling import sample_values
@@ -36,28 +32,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_limn.inference.engines.protocol import Engine
     from napari_limn.inference.ledger import Ledger
+    from napari_limn.inference.planning.plan import Plan
     from napari_limn.inference.spec import PredictSpec
     from napari_limn.model import Model
+    from napari_limn.specs import Precision
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
     from napari_limn.volume.writing.layout import Layout
     from napari_limn.volume.writing.output import LabelOutput, Probabilities
 
-_SHARE_OF_FREE = 0.5
-_DEFAULT_MOST = 4_000_000_000
-_SHRINK = (
-    0.6,
-    0.8,
-    0.95,
-)  # of what was planned, after it did not suffice; the first that there are blocks for
+# of what was planned, after it did not suffice; the first that there are blocks for
+_SHRINK = (0.6, 0.8, 0.95)
 _BEAT = 0.25  # seconds between two chances to cancel
 _TIMED = 1.5  # seconds of computing that a time is estimated from
 
 
 @dataclass(slots=True, kw_only=True)
 class PredictionRun:
-    """Everything that a prediction needs, decided before it begins; make one with :meth:`prepared`."""
+    """Everything that a prediction needs, decided before it begins.
+
+    Make one with :meth:`prepared`.
+    """
 
     model: Model
     volume: Volume
@@ -66,11 +63,10 @@ class PredictionRun:
     scaling: Scaling
     precision: Choice
     runtime: Runtime
-    limit: int
+    memory: MemoryBudget
     plan: Plan
     source: str  # identity of the image before the run
     threads: int  # that compute on the CPU
-    held: Callable[[Plan], int]  # bytes that the output holds at most with the blocks of a plan
 
     @classmethod
     def prepared(
@@ -81,31 +77,42 @@ class PredictionRun:
         out: Path | LabelOutput,
         recorded: Mapping[str, Any],
     ) -> PredictionRun:
-        """Decide what the spec leaves open, and as an earlier run into `out` did where there is a record of it."""
+        """Decide what the spec leaves open.
+
+        Parameters
+        ----------
+        model, volume, spec
+            What is predicted, and how.
+        out
+            Where the labels go.
+        recorded
+            The fingerprint of an earlier run into `out`, which then decides as that one did; empty where there is none.
+
+        Raises
+        ------
+        LimnError
+            If the memory does not suffice, or there is no such device or precision.
+        """
         steady_heap()  # before the first thread that reads
         device = choose_device(spec.device)
-        scaling = fit_scaling(volume, model.spec.intensity)
+        network, scaling = model.spec.network, fit_scaling(volume, model.spec.intensity)
         source = _source(volume)
-        name = spec.precision
-        if name == "auto" and recorded.get("precision") in ("float32", "bfloat16", "float16"):
-            name = recorded["precision"]
-        precision = measured_precision(name, model, volume, scaling, device)
-        limit = recorded.get("memory") if spec.memory is None else None
-        if not isinstance(limit, int):
-            limit = _limit(spec.memory, device)
-        held = bound(_held, model, volume, spec.probabilities, out)
-        plan = plan_beside(held, model.spec.network, volume.grid, limit, precision.dtype.itemsize)
-        runtime = measured_runtime(model, volume, scaling, device, precision.dtype, plan, recorded)
+        precision = measured_precision(_precision(spec, recorded), model, volume, scaling, device)
         itemsize = precision.dtype.itemsize
-        plan = replace(plan, peak_bytes=runtime.peak_bytes(model.spec.network, plan, itemsize))
+        held = bound(_held, model, volume, spec.probabilities, out)
+        memory = MemoryBudget(_limit(spec, recorded, device), held)
+        plan = memory.plan(network, volume.grid, itemsize)
+        runtime = measured_runtime(model, volume, scaling, device, precision.dtype, plan, recorded)
+        plan = replace(plan, peak_bytes=runtime.peak_bytes(network, plan, itemsize))
         return cls(
             model=model, volume=volume, spec=spec, device=device, scaling=scaling, precision=precision,
-            runtime=runtime, limit=limit, plan=plan, source=source, held=held, threads=_threads(recorded),
+            runtime=runtime, memory=replace(memory, runtime=runtime.own_bytes), plan=plan, source=source,
+            threads=_threads(recorded),
         )  # fmt: skip
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """Everything that decides the labels, field by field."""
+        """Return everything that decides the labels, field by field."""
         plan = self.plan
         return {
             "version": __version__,
@@ -116,12 +123,12 @@ class PredictionRun:
             "precision": str(self.precision.dtype).removeprefix("torch."),
             "runtime": self.runtime.name,
             "threads": self.threads,
-            "memory": self.limit,
+            "memory": self.memory.limit,
             "plan": f"block {plan.block}, tile {plan.tile}, column {plan.column}, swept {plan.swept}",
         }
 
     def layout(self, path: Path) -> Layout:
-        """How a file of this run's labels is cut up.
+        """Decide how a file of this run's labels is cut up.
 
         Raises
         ------
@@ -130,20 +137,8 @@ class PredictionRun:
         """
         return _layout(self.model, self.volume, self.spec.probabilities, path, self.plan)
 
-    @property
-    def order(self) -> str:
-        """Axes of the raster in which blocks come, the outermost first."""
-        return _order(self.plan, self.model.spec.network.ndim)
-
-    @property
-    def boxes(self) -> Iterator[Box]:
-        """Every block of the plan; those of a column end where it does."""
-        for column in blocks(self.volume.grid, self.plan.column or self.volume.grid):
-            for box in blocks(shape_of(column), self.plan.block):
-                yield shifted(box, [-start for start, _ in column])
-
     def shrink(self, limit: int | None) -> None:
-        """Plan anew for less memory.
+        """Plan again for less memory; for None the plan stays.
 
         Raises
         ------
@@ -151,14 +146,12 @@ class PredictionRun:
             If not even the smallest blocks fit.
         """
         if limit is not None:
-            itemsize, own = self.precision.dtype.itemsize, self.runtime.own_bytes
-            spec = self.model.spec.network
-            found = plan_beside(self.held, spec, self.volume.grid, limit - own, itemsize)
-            peak = self.runtime.peak_bytes(spec, found, itemsize)
-            self.plan = replace(found, peak_bytes=peak, limit=limit)
+            itemsize, network = self.precision.dtype.itemsize, self.model.spec.network
+            plan = self.memory.lowered(limit).plan(network, self.volume.grid, itemsize)
+            self.plan = replace(plan, peak_bytes=self.runtime.peak_bytes(network, plan, itemsize))
 
     def shrink_further(self) -> int:
-        """Plan anew after the memory did not suffice for this plan; returns the bytes that the new one may need.
+        """Plan again after the memory did not suffice; return the limit.
 
         Raises
         ------
@@ -177,7 +170,10 @@ class PredictionRun:
         )
 
     def blocks(self, output: LabelOutput, ledger: Ledger | None = None) -> Iterator[Event]:
-        """Compute and write every block that is missing; with less memory from there on where it did not suffice."""
+        """Compute and write every missing block.
+
+        Where the memory does not suffice, what is left is computed with less.
+        """
         began = time.perf_counter()
         while True:
             try:
@@ -195,17 +191,16 @@ class PredictionRun:
             yield Warned(f"the memory did not suffice; going on with {self.plan}.")
 
     def seconds(self) -> float:
-        """Estimated time of computing, from the first blocks."""
-        ready = Evaluator(self.model, self.volume, self.scaling, self.device, self.precision.dtype)
-        batches, share = self._batches(ready, lambda _: True)
-        with closing(batches):
+        """Estimate the time of computing, from the first blocks."""
+        engine = self._engine()
+        with closing(engine.batches()) as batches:
             began = time.perf_counter()
             next(batches)
             first = time.perf_counter() - began
-            before = now = share(1)
+            before = now = engine.share(1)
             began = time.perf_counter()
             for blocks_done, _ in enumerate(batches, start=2):
-                now = share(blocks_done)
+                now = engine.share(blocks_done)
                 if time.perf_counter() - began > _TIMED:
                     break
             took = time.perf_counter() - began
@@ -213,7 +208,7 @@ class PredictionRun:
         return took / (now - before) if now > before else first / before
 
     def refuse_changed(self) -> None:
-        """Refuse to call labels whole whose image was changed while they were computed.
+        """Refuse to complete labels whose image was changed while they were computed.
 
         Raises
         ------
@@ -228,19 +223,19 @@ class PredictionRun:
 
     # ---- reading | computing | writing ---------------------------------------------------------------------------
     def _written(self, output: LabelOutput, ledger: Ledger | None, began: float) -> Iterator[Event]:
-        """Write what is computed in another thread, which takes what is read in a third."""
+        """Write what other threads read and compute."""
         total = self.plan.blocks
         with Prefetch(lambda check: self._computed(output.missing, check)) as computed:
-            done = total - sum(map(output.missing, self.boxes))
+            done = total - sum(map(output.missing, self.plan.boxes))
             while True:
                 try:
-                    found = computed.next_within(_BEAT)
+                    block = computed.next_within(_BEAT)
                 except StopIteration:
                     return
-                if found is None:
+                if block is None:
                     yield Working()
                     continue
-                box, labels, probabilities = found
+                box, labels, probabilities = block
                 finished = output.write(box, labels, probabilities)
                 if ledger is not None:
                     ledger.add(finished)
@@ -250,48 +245,32 @@ class PredictionRun:
     def _computed(
         self, missing: Callable[[Box], bool], check: Callable[[], None]
     ) -> Iterator[tuple[Box, NDArray[Any], NDArray[Any] | None]]:
-        """Blocks with their labels, and probabilities where they are asked for."""
+        """Yield blocks with their labels, and probabilities where they are asked for."""
+        engine, wanted = self._engine(check), self.spec.probabilities is not None
+        with closing(engine.batches(missing)) as batches, threads(self.threads):
+            for box, scores in batches:
+                yield box, engine.to_labels(scores), engine.to_probabilities(scores) if wanted else None
+
+    def _engine(self, check: Callable[[], object] = int) -> Engine:
+        """Make what computes the plan.
+
+        `check` is called before every layer, and may raise.
+        """
         ready = Evaluator(self.model, self.volume, self.scaling, self.device, self.precision.dtype)
         ready.check = check
-        batches, _ = self._batches(ready, missing)
-        with closing(batches), threads(self.threads):
-            for box, batch in batches:
-                wanted = self.spec.probabilities is not None
-                scores = (
-                    ready.on_grid(batch if self.plan.blended else batch.float().softmax(1))
-                    if wanted
-                    else None
-                )
-                yield box, ready.labels(batch), scores
-
-    def _batches(
-        self, ready: Evaluator, missing: Callable[[Box], bool]
-    ) -> tuple[Any, Callable[[int], float]]:
-        """Blocks with their logits, or blended probabilities; and the share of the work that so many of them are."""
-        plan = self.plan
-        if plan.swept:
-            sweep = SweepEngine(ready, plan.block, plan.column)
-            return sweep.batches(missing), lambda _: sweep.macs / sweep.planned_macs()
-        if plan.tile is not None:
-            return BlendEngine(ready, plan.tile).batches(missing), lambda done: done / plan.blocks
-        network = served(ready, plan) if self.runtime.served else None
-        return BlockEngine(ready, network).batches(self.boxes, missing), lambda done: done / plan.blocks
+        return engine_for(ready, self.plan, self.runtime)
 
 
 def _source(volume: Volume) -> str:
-    """What tells that an image is not the one it was; samples of its voxels too: not every change shows in the times of a folder."""
+    """Return what identifies an image: its files, and samples of its voxels.
+
+    Not every change shows in the times of a folder.
+    """
     return f"{identity(volume)}, {fingerprint(sample_values(volume).tobytes())}"
 
 
-def _order(plan: Plan, ndim: int) -> str:
-    if not plan.swept:
-        return GRID
-    seen = sorted(GRID[-ndim:], key=lambda a: -plan.grid[GRID.index(a)])
-    return GRID[:-ndim] + "".join(seen)
-
-
 def _layout(model: Model, volume: Volume, kind: Probabilities | None, path: Path, plan: Plan) -> Layout:
-    classes, order = model.spec.classes, _order(plan, model.spec.network.ndim)
+    classes, order = model.spec.classes, plan.raster(model.spec.network.ndim)
     return plan_output(
         path, volume, classes.dtype, plan.block, probabilities=kind, classes=classes.count, order=order
     )
@@ -300,19 +279,33 @@ def _layout(model: Model, volume: Volume, kind: Probabilities | None, path: Path
 def _held(
     model: Model, volume: Volume, kind: Probabilities | None, out: Path | LabelOutput, plan: Plan
 ) -> int:
-    """Bytes that the output holds: labels in memory, or half-filled shards of a file."""
+    """Count the bytes that the output holds.
+
+    Labels in memory, or half-filled shards of a file.
+    """
     if not isinstance(out, Path):
         return out.held_bytes
     return _layout(model, volume, kind, out, plan).buffer_bytes
 
 
+def _precision(spec: PredictSpec, recorded: Mapping[str, Any]) -> Precision:
+    """Return the precision of the spec, or of the run resumed."""
+    before = recorded.get("precision")
+    if spec.precision == "auto" and before in ("float32", "bfloat16", "float16"):
+        precision: Precision = before
+        return precision
+    return spec.precision
+
+
+def _limit(spec: PredictSpec, recorded: Mapping[str, Any], device: torch.device) -> int:
+    """Return the memory limit of the spec, or of the run resumed."""
+    before = recorded.get("memory")
+    if spec.memory is None and isinstance(before, int):
+        return before
+    return memory_limit(spec.memory, device)
+
+
 def _threads(recorded: Mapping[str, Any]) -> int:
-    """Threads of a run: those of the journal that it goes on from, else those of this process."""
-    found = recorded.get("threads")
-    return found if isinstance(found, int) and found > 0 else torch.get_num_threads()
-
-
-def _limit(memory: int | str | None, device: torch.device) -> int:
-    if memory is not None:
-        return parse_bytes(memory)
-    return min(_DEFAULT_MOST, int(free_memory(device) * _SHARE_OF_FREE))
+    """Return the threads of the run resumed, or of this process."""
+    before = recorded.get("threads")
+    return before if isinstance(before, int) and before > 0 else torch.get_num_threads()

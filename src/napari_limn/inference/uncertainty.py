@@ -1,4 +1,7 @@
-"""How unsure a model is of each voxel, computed as a prediction is: block by block, in bounded memory."""
+"""How unsure a model is of each voxel, in bounded memory.
+
+It is computed as a prediction is, block by block.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ if TYPE_CHECKING:
 
 
 def uncertainty(probabilities: NDArray[Any]) -> NDArray[np.float32]:
-    """How unsure class probabilities are: 1 − (p₁ − p₂), of the two most likely classes.
+    """Compute how unsure class probabilities are.
+
+    1 − (p₁ − p₂), of the two most likely classes.
 
     Parameters
     ----------
@@ -64,28 +69,28 @@ class UncertaintyOutput:
         self._array = None if array is None else ArrayOutput(image, array)
 
     def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
-        """See :meth:`napari_limn.volume.writing.output.LabelOutput.write`."""
-        found = uncertainty(np.asarray(probabilities))
-        self._pool.add(box, found)
+        """Take a block, as :meth:`LabelOutput.write` does."""
+        unsure = uncertainty(np.asarray(probabilities))
+        self._pool.add(box, unsure)
         if self._array is not None:
-            self._array.write(box, np.rint(found * 255).astype(np.uint8))
+            self._array.write(box, np.rint(unsure * 255).astype(np.uint8))
         return []
 
     def missing(self, box: Box) -> bool:
-        """Always: nothing is kept from one run to the next."""
+        """Return True: nothing is kept from one run to the next."""
         return True
 
     @property
     def held_bytes(self) -> int:
-        """Of the array; the pool is small."""
+        """Return the bytes of the array; the pool is small."""
         return 0 if self._array is None else self._array.held_bytes
 
     def forget_unfinished(self) -> None:
-        """Start anew: blocks come again, and each may count once only."""
+        """Start again: blocks come again, and each may count once only."""
         self._pool.sums[:] = 0
 
     def finish(self) -> Pool:
-        """The pool."""
+        """Return the pool."""
         return self._pool
 
 
@@ -95,7 +100,9 @@ def uncertainty_events(
     array: Any = None,
     spec: PredictSpec | None = None,
 ) -> Generator[Event, None, Pool]:
-    """Predict, and keep only how unsure the model is; returns the means over the cells of a coarse grid.
+    """Predict, and keep only how unsure the model is.
+
+    Returns the means over the cells of a coarse grid.
 
     Parameters
     ----------
@@ -107,5 +114,5 @@ def uncertainty_events(
     """
     volume, spec = open_volume(image), replace(spec or PredictSpec(), probabilities="float16")
     output = UncertaintyOutput(volume, Pool(volume.grid), array)
-    found: Pool = yield from prediction_events(model, volume, output, spec)
-    return found
+    result: Pool = yield from prediction_events(model, volume, output, spec)
+    return result

@@ -1,4 +1,7 @@
-"""What is on the screen first: single blocks of a prediction, in an order that follows the view and the model."""
+"""What is on the screen first: single blocks of a prediction.
+
+In an order that follows the view and the model.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from napari_limn.device import choose_device
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.view_tiles import Tiles
 from napari_limn.inference.events import Viewing
-from napari_limn.inference.streaming.extents import footprints_on_grid, on_grid, up
+from napari_limn.inference.streaming.extents import as_grid, footprints_on_grid, up
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.runs import BlockDone, Event
 from napari_limn.volume.boxes import clipped, overlap, size_of
@@ -26,12 +29,12 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from napari_limn.inference.streaming.extents import Grid
+    from napari_limn.inference.engines.protocol import BlockLabeller
     from napari_limn.model import Model
     from napari_limn.network.graph import Graph
     from napari_limn.network.spec import UNetSpec
     from napari_limn.specs import DeviceName
-    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.boxes import Box, Grid
     from napari_limn.volume.intensity import IntensitySpec, Scaling
     from napari_limn.volume.volume import Volume
 
@@ -40,23 +43,27 @@ _BLOCK = {2: (1, 1, 256, 256), 3: (1, 16, 128, 128)}
 _NEAR = 12  # blocks on screen that are kept up to date; others come when these are
 _ACROSS = 16  # blocks along an axis, around the middle of the view, that are looked at at all
 
-TileIndex = tuple[int, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is on the screen: a box on the TZYX grid, one voxel long where a slice is shown. It may leave the volume."""
+    """What is on the screen: a box on the TZYX grid.
+
+    It is one voxel long where a slice is shown, and may leave the volume.
+    """
 
     box: Box
 
     def shows(self, box: Box) -> bool:
-        """Whether any of a box is to be seen."""
+        """Tell whether any of a box is to be seen."""
         return size_of(overlap(self.box, box)) > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A block that is to be computed next, and how near it is: 0 on screen, 1 on screen far from its middle, 2 beside it."""
+    """A block that is to be computed next, and how near it is.
+
+    0 on screen, 1 on screen far from its middle, 2 beside it.
+    """
 
     box: Box
     tier: int
@@ -67,13 +74,13 @@ class _Ready:
     """The present model, ready to compute; with blocks that it has computed."""
 
     model: Model
-    tiles: Tiles | None  # None once it rests
+    tiles: BlockLabeller | None  # None once it rests
     block: Grid
     made: set[Box] = field(default_factory=set)
 
 
 class ViewPredictor:
-    """Predicts what is looked at, block by block, with the best model so far.
+    """Predicts the view, block by block, with the best model.
 
     Parameters
     ----------
@@ -110,11 +117,14 @@ class ViewPredictor:
     # ---- the model -----------------------------------------------------------------------------------------------
     @property
     def model(self) -> Model | None:
-        """The present model."""
+        """Return the present model."""
         return self._ready.model if self._ready else None
 
     def improve(self, model: Model) -> Iterator[Event]:
-        """Go on with another model. Blocks stay as they are until it has computed them; with the same weights, they count on."""
+        """Go on with another model.
+
+        Blocks stay as they are until it has computed them; with the same weights, they count on.
+        """
         if self._ready is not None and same_labels(model, self._ready.model):
             self._ready.model = model
             return
@@ -149,7 +159,7 @@ class ViewPredictor:
 
     # ---- the view ------------------------------------------------------------------------------------------------
     def next_turn(self, view: View) -> Turn | None:
-        """What is to be computed next; None if all that is near is up to date.
+        """Choose what to compute next; None if all is up to date.
 
         First what is on the screen, there what the oldest model computed, or none at all, and of that what is nearest to
         the middle; then its neighbours.
@@ -167,7 +177,10 @@ class ViewPredictor:
         return Turn(box, tier)
 
     def compute(self, turn: Turn, view_now: Callable[[], View]) -> Iterator[Event]:
-        """Compute a block and write it; given up, without a word, once `check` says so, or it has left the screen."""
+        """Compute a block and write it.
+
+        Given up silently once `check` raises, or it has left the screen.
+        """
         ready, output = self._ready, self._output
         if ready is None or ready.tiles is None or output is None:
             return
@@ -184,14 +197,19 @@ class ViewPredictor:
         yield BlockDone(turn.box, done, len(near), time.perf_counter() - self._began)
 
     def _near(self, view: View, block: Grid) -> list[tuple[int, float, Box]]:
-        """Blocks in and beside a view: how near (see :class:`Turn`), distance from its middle in blocks, and box."""
+        """List the blocks in and beside a view.
+
+        How near (see :class:`Turn`), distance from its middle in blocks, and box.
+        """
         if self._around is None or self._around[:2] != (view, block):
             self._around = (view, block, list(_around(view, block, self.volume.grid)))
         return self._around[2]
 
     # ---- the final result ----------------------------------------------------------------------------------------
     def computed(self, model: Model) -> tuple[Any, list[Box]]:
-        """The array, and blocks in it that a prediction of the whole image with this model would give just so.
+        """Return the array, and blocks in it that equal a prediction.
+
+        A prediction of the whole image with this model would give just so.
 
         May be called from another thread, which then copies them; they count only if :meth:`computed` gives the same list, or
         a longer one, afterwards.
@@ -207,7 +225,9 @@ class ViewPredictor:
 
 
 def view_block(spec: UNetSpec, grid: Grid) -> Grid:
-    """Extent (T, Z, Y, X) of the blocks that a view is predicted in: multiples of the network's stride.
+    """Return the extent of the blocks of a view.
+
+    Multiples of the network's stride along T, Z, Y and X.
 
     Examples
     --------
@@ -216,11 +236,14 @@ def view_block(spec: UNetSpec, grid: Grid) -> Grid:
     (1, 1, 256, 104)
     """
     footprints = footprints_on_grid(spec)
-    return on_grid(up(min(n, b), f.step) for n, b, f in zip(grid, _BLOCK[spec.ndim], footprints, strict=True))
+    return as_grid(up(min(n, b), f.step) for n, b, f in zip(grid, _BLOCK[spec.ndim], footprints, strict=True))
 
 
 def same_labels(one: Model, other: Model) -> bool:
-    """Whether two models give the same labels: the same network, weights, classes and intensities."""
+    """Tell whether two models give the same labels.
+
+    They have the same network, weights, classes and intensities.
+    """
     if one is other:
         return True
     first, second = one.spec, other.spec
@@ -237,13 +260,13 @@ def same_labels(one: Model, other: Model) -> bool:
 
 
 def _around(view: View, block: Grid, grid: tuple[int, ...]) -> Iterator[tuple[int, float, Box]]:
-    """See :meth:`ViewPredictor._near`."""
+    """Find the blocks of :meth:`ViewPredictor._near`."""
     seen = []
     for (a, z), b, n in zip(view.box, block, grid, strict=True):
         first = min(max(a, 0), n - 1)
         seen.append(range(first // b, -(-min(max(z, first + 1), n) // b)))
     middle = [min(max((a + z) / 2, 0), n) / b for (a, z), b, n in zip(view.box, block, grid, strict=True)]
-    found = []
+    near = []
     for place in product(
         *(_within(s, m, -(-n // b)) for s, m, b, n in zip(seen, middle, block, grid, strict=True))
     ):
@@ -251,13 +274,16 @@ def _around(view: View, block: Grid, grid: tuple[int, ...]) -> Iterator[tuple[in
         box = clipped(tuple((i * b, (i + 1) * b) for i, b in zip(place, block, strict=True)), grid)
         if gap <= 1:
             distance = sum((i + 0.5 - m) ** 2 for i, m in zip(place, middle, strict=True))
-            found.append((not view.shows(box), distance, box))
-    for rank, (beside, distance, box) in enumerate(sorted(found)):
+            near.append((not view.shows(box), distance, box))
+    for rank, (beside, distance, box) in enumerate(sorted(near)):
         yield 2 if beside else int(rank >= _NEAR), distance, box
 
 
 def _within(seen: range, middle: float, count: int) -> range:
-    """Blocks along an axis that are looked at: those seen and one on either side, but not too many."""
+    """Choose the blocks along an axis that are looked at.
+
+    Those seen and one on either side, but not too many.
+    """
     first, last = max(seen.start - 1, 0), min(seen.stop + 1, count)
     if last - first <= _ACROSS:
         return range(first, last)

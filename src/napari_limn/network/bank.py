@@ -4,12 +4,15 @@ Responses of Gaussian derivatives (Lindeberg 1998, doi:10.1023/A:1008045108935) 
 features of all scales are of one order; structure tensor after Förstner 1987; Hessian after Frangi 1998; intensity in deviations
 from its neighbourhood as in divisive normalisation (Jarrett 2009, doi:10.1109/ICCV.2009.5459469). Beyond the border of the image there is nothing: what a filter would see there is left out of its weights, so that no false edge appears and a block
 gives what the whole image gives.
+
+Every feature is of degree one in the intensity and changes by no more than a few times what the intensity changes by, and so does what is computed: rounding must not grow, or blocks, whose sums
+are formed in another order, differ from the whole. A root of a difference of squares magnifies what was rounded, by 3000 near 0 in float32, so whatever a root is taken of is computed in float64.
 """
 
 from __future__ import annotations
 
 from itertools import combinations
-from math import ceil, pi, prod
+from math import ceil, pi, prod, sqrt
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,12 +21,15 @@ from torch.nn import functional as F
 from torch.overrides import handle_torch_function, has_torch_function_unary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+EVEN = 0.1
+"""Deviation, of scaled intensity, below which a neighbourhood counts as even."""
 
 _TRUNCATE = 3.0  # filters end at so many sigma
 _THIN = 0.3  # of a voxel: below this sigma nothing is seen along an axis
-_EVEN = 0.1  # deviation, of scaled intensity, below which a neighbourhood counts as even
 _PIECE = 32  # samples of a line that are filtered together, at least
+_CACHED = 1 << 15  # voxels a thread whose eigenvalues are computed together on a CPU: they stay in its cache
 # numbers alive at once while features are computed, over those that come of it (benchmarks/memory.py)
 _ALIVE = 4
 
@@ -70,16 +76,11 @@ def gaussian_features(x: Tensor, sigma: Sequence[float], padding: int | None = N
     """
     if has_torch_function_unary(x):  # lets whoever traces a network see one local operation
         return handle_torch_function(gaussian_features, (x,), x, sigma, padding)
-    ndim, type_ = x.ndim - 2, x.dtype
-    margin = reach(sigma) if padding is None else (padding,) * ndim
-    x = F.pad(x.float(), [m for side in reversed(margin) for m in (side, side)])
-    image, ones = x.chunk(2, 1)
-    inside = _inside(ones[0, 0])
-    batch = image.reshape(-1, 1, *image.shape[2:])
+    batch, inside = _prepared(x, reach(sigma) if padding is None else (padding,) * (x.ndim - 2))
     jet = _jet(batch, inside, sigma)
     inside = [_cropped(along, _radius(s)) for along, s in zip(inside, sigma, strict=True)]
     found = _invariants(jet, inside, sigma)
-    return found.reshape(x.shape[0], -1, *found.shape[2:]).to(type_)
+    return found.reshape(x.shape[0], -1, *found.shape[2:]).to(x)
 
 
 def smoothed(features: Tensor, ndim: int) -> Tensor:
@@ -102,14 +103,11 @@ def local_deviation(x: Tensor, sigma: Sequence[float], padding: int | None = Non
     """
     if has_torch_function_unary(x):
         return handle_torch_function(local_deviation, (x,), x, sigma, padding)
-    ndim, type_ = x.ndim - 2, x.dtype
-    margin = window_reach(sigma) if padding is None else (padding,) * ndim
-    x = F.pad(x.float(), [m for side in reversed(margin) for m in (side, side)])
-    image, ones = x.chunk(2, 1)
-    batch = image.reshape(-1, 1, *image.shape[2:])
-    mean, square = _averaged(torch.cat([batch, batch.square()]), _inside(ones[0, 0]), sigma).chunk(2)
-    found = (square - mean.square()).clamp_min(0).sqrt()
-    return found.reshape(len(x), -1, *found.shape[2:]).to(type_)
+    batch, inside = _prepared(x, window_reach(sigma) if padding is None else (padding,) * (x.ndim - 2))
+    batch, share = batch.double(), _shares(inside, sigma)
+    found = _averaged(batch.square(), sigma).div_(share)
+    found.sub_(_averaged(batch, sigma).div_(share).square_()).clamp_min_(0).sqrt_()
+    return found.reshape(len(x), -1, *found.shape[2:]).to(x)
 
 
 def relative_intensities(x: Tensor, features: Sequence[Tensor], window: int, deviation: Tensor) -> Tensor:
@@ -136,7 +134,7 @@ def relative_intensities(x: Tensor, features: Sequence[Tensor], window: int, dev
             relative_intensities, (x, *features, deviation), x, features, window, deviation
         )
     ndim = x.ndim - 2
-    mean, width = smoothed(features[window], ndim), deviation.square().add_(_EVEN**2).sqrt_()
+    mean, width = smoothed(features[window], ndim), deviation.square().add_(EVEN**2).sqrt_()
     found = x.new_empty(len(x), (1 + len(features)) * x.shape[1], *x.shape[2:])
     places = found.view(len(x), 1 + len(features), *x.shape[1:]).unbind(1)
     for place, value in zip(places, (x, *(smoothed(each, ndim) for each in features)), strict=True):
@@ -144,74 +142,140 @@ def relative_intensities(x: Tensor, features: Sequence[Tensor], window: int, dev
     return found
 
 
+def _prepared(x: Tensor, margin: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    """The image as (N C, 1, …) in float32, widened by `margin`, and where it is along each axis."""
+    # Apple's GPUs have no float64, which roots are computed in
+    x = x.to("cpu" if x.device.type == "mps" else x.device, torch.float32)
+    image, ones = F.pad(x, [m for side in reversed(margin) for m in (side, side)]).chunk(2, 1)
+    return image.reshape(-1, 1, *image.shape[2:]), _inside(ones[0, 0])
+
+
 def _jet(x: Tensor, inside: list[Tensor], sigma: Sequence[float]) -> dict[tuple[int, ...], Tensor]:
-    """Derivatives up to the second by their order along each axis; of an image (N, 1, …), smaller by the radius."""
+    """Derivatives up to the second by their order along each axis; of an image (N, 1, …), smaller by the radius.
+
+    Along an axis that is too thin there are none.
+    """
     ndim = len(sigma)
     found: dict[tuple[int, ...], Tensor] = {(): x}
     weights: list[Tensor] = []  # what of each kernel lies inside the image
     for axis, s in enumerate(sigma):
-        kernels = _kernels(s).to(x)
+        kernels = _kernels(s)
         found = {
             (*order, k): each
             for order, value in found.items()
-            for k, each in enumerate(_along(value, kernels[: 3 - sum(order)], axis))
+            for k, each in enumerate(
+                _along(value, kernels[: 3 - sum(order)], axis) if _radius(s) else [value]
+            )
         }
-        shape = [1] * ndim
-        shape[axis] = -1
-        seen = F.conv1d(inside[axis].view(1, 1, -1), kernels[:, None])[0]
-        weights.append(seen.view(3, *shape))
-
-    def share(order: tuple[int, ...]) -> Tensor:
-        part = weights[0][order[0]]
-        for along, k in zip(weights[1:], order[1:], strict=True):
-            part = part * along[k]
-        return part
-
-    mean = found[(0,) * ndim] / share((0,) * ndim).clamp_min(1e-6)
-    return {order: value - mean * share(order) if any(order) else mean for order, value in found.items()}
+        weights.append(_placed(_seen(inside[axis], kernels).to(x), axis, ndim))
+    share = prod((w[0] for w in weights[1:]), start=weights[0][0])
+    mean = found.pop((0,) * ndim) / share.clamp_min(1e-6)
+    for order, value in found.items():
+        *parts, last = (w[k] for w, k in zip(weights, order, strict=True))
+        value.addcmul_(mean * prod(parts[1:], start=parts[0]), last, value=-1)
+    return {(0,) * ndim: mean, **found}
 
 
 def _invariants(jet: dict[tuple[int, ...], Tensor], inside: list[Tensor], sigma: Sequence[float]) -> Tensor:
     """What does not depend on direction, (N, 3 + 2 ndim, …); smaller by the radius of the integration scale."""
-    ndim = len(sigma)
-    pairs = [(a, a) for a in range(ndim)] + list(combinations(range(ndim), 2))
-    slope = [jet[tuple(int(b == a) for b in range(ndim))] for a in range(ndim)]
-    bend = [jet[tuple((b == p) + (b == q) for b in range(ndim))] for p, q in pairs]
-    mask = inside[0].view(-1, *[1] * (ndim - 1))
-    for a in range(1, ndim):
-        mask = mask * inside[a].view(*[1] * a, -1, *[1] * (ndim - 1 - a))
-    around = [_integration(s) for s in sigma]
-    tensor = [_averaged(slope[p] * slope[q] * mask, inside, around) for p, q in pairs]
-    crop = [_radius(_integration(s)) for s in sigma]
+    ndim, around = len(sigma), [_integration(s) for s in sigma]
+    axes = [axis for axis, s in enumerate(sigma) if _radius(s)]
+    pairs = [(a, a) for a in axes] + list(combinations(axes, 2))
 
     def cut(value: Tensor) -> Tensor:
-        for axis, r in enumerate(crop, start=2):
-            value = value.narrow(axis, r, value.shape[axis] - 2 * r)
+        for axis, s in enumerate(around, start=2):
+            value = value.narrow(axis, _radius(s), value.shape[axis] - 2 * _radius(s))
         return value
 
-    bend = [cut(b) for b in bend]
-    steep = torch.stack([cut(s) for s in slope]).square().sum(0).sqrt()
-    plain = [cut(jet[(0,) * ndim]), torch.stack(bend[:ndim]).sum(0), steep]
-    return torch.cat([*plain, *(e.clamp_min(0).sqrt() for e in eigenvalues(tensor)), *eigenvalues(bend)], 1)
+    smooth = cut(jet[(0,) * ndim])
+    found = smooth.new_zeros(len(smooth), 3 + 2 * ndim, *smooth.shape[2:])
+    own, laplacian, steep, *others = torch.split(found, 1, 1)
+    own.copy_(smooth)
+    roots, bends = others[:ndim], others[ndim:]
+    bend = [cut(jet.pop(tuple((b == p) + (b == q) for b in range(ndim)))) for p, q in pairs]
+    for value in bend[: len(axes)]:
+        laplacian.add_(value)
+    for place, value in _sorted(_piecewise(eigenvalues, bend), bends):
+        place.add_(value)
+    del bend
+    slope = {a: jet.pop(tuple(int(b == a) for b in range(ndim))) for a in axes}
+    for value in slope.values():
+        steep.addcmul_(cut(value), cut(value))
+        for axis, along in enumerate(inside):
+            value.mul_(_placed(along, axis, ndim))  # beyond the image there is no slope
+    steep.sqrt_()
+    tensor = [_averaged(slope[p].double().mul_(slope[q]), around) for p, q in pairs]
+    share = _shares(inside, around).to(found).rsqrt_()
+    for place, value in zip(roots, _piecewise(_roots, tensor), strict=False):
+        torch.mul(value, share, out=place)
+    return found
+
+
+def _sorted(values: Sequence[Tensor], places: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """What to add where for `values`, largest first, and as many zeros as there are more places to come in their order."""
+    more = len(places) - len(values)
+    for i, value in enumerate(values):
+        if not more:
+            yield places[i], value
+        else:
+            yield places[i], value.clamp_min(0)
+            yield places[i + more], value.clamp_max(0)
+
+
+def _piecewise(function: Callable[[list[Tensor]], list[Tensor]], entries: list[Tensor]) -> list[Tensor]:
+    """What a function of matrices gives, in float32, of as many voxels at a time as a cache holds."""
+    if not entries:
+        return []
+    shape, flat = entries[0].shape, [each.reshape(-1) for each in entries]
+    step = _CACHED * torch.get_num_threads() if flat[0].device.type == "cpu" else len(flat[0])
+    found = flat[0].new_empty(round(sqrt(2 * len(flat))), len(flat[0]), dtype=torch.float32)
+    for start in range(0, len(flat[0]), step):
+        part = function([each[start : start + step] for each in flat])
+        for place, value in zip(found, part, strict=True):
+            place[start : start + step] = value
+    return list(found.view(-1, *shape))
+
+
+def _roots(entries: Sequence[Tensor]) -> list[Tensor]:
+    """Square roots of the eigenvalues of matrices that have none below 0."""
+    return [value.clamp_min_(0).sqrt_() for value in eigenvalues(entries)]
 
 
 def eigenvalues(entries: Sequence[Tensor]) -> list[Tensor]:
-    """Eigenvalues, largest first, of symmetric matrices of 2 × 2 (aa, bb, ab) or 3 × 3 (aa, bb, cc, ab, ac, bc).
+    """Eigenvalues, largest first, of symmetric matrices of 1 × 1, 2 × 2 (aa, bb, ab) or 3 × 3 (aa, bb, cc, ab, ac, bc).
 
-    In closed form; for 3 × 3 the trigonometric one (Smith 1961, doi:10.1145/355578.366316).
+    In closed form, each to within rounding of the largest. For 3 × 3 the trigonometric one (Smith 1961, doi:10.1145/355578.366316), its
+    angle as that between the matrix and its square, both without their traces: the cosine alone says little of an angle near 0 or π,
+    which is where two eigenvalues are nearly equal.
     """
+    if len(entries) == 1:
+        return [entries[0].clone()]
     if len(entries) == 3:
         aa, bb, ab = entries
         mean, radius = (aa + bb) / 2, torch.hypot((aa - bb) / 2, ab)
         return [mean + radius, mean - radius]
-    aa, bb, cc, ab, ac, bc = entries
+    aa, bb, cc, *_ = entries
     mean = (aa + bb + cc) / 3
-    aa, bb, cc = aa - mean, bb - mean, cc - mean
-    spread = ((aa * aa + bb * bb + cc * cc + 2 * (ab * ab + ac * ac + bc * bc)) / 6).sqrt().clamp_min(1e-20)
-    volume = aa * (bb * cc - bc * bc) - ab * (ab * cc - bc * ac) + ac * (ab * bc - bb * ac)
-    angle = torch.acos((volume / spread / spread / spread / 2).clamp(-1, 1)) / 3
-    first = mean + 2 * spread * torch.cos(angle)
-    last = mean + 2 * spread * torch.cos(angle + 2 * pi / 3)
+    # in an orthonormal basis of the symmetric matrices without a trace
+    matrix = torch.stack([(aa - bb) / 2, (aa + bb - 2 * cc) / sqrt(12), *entries[3:]])
+    size = matrix.square().sum(0).sqrt_()
+    h, k, d, e, f = matrix.div_(size.clamp_min(1e-18))
+    third = k / sqrt(3)
+    square = torch.stack(
+        [
+            torch.addcmul(h * k * (2 / sqrt(3)), e - f, e + f, value=0.5),
+            (h * h).addcmul_(d, d).addcmul_(third, third, value=-1).sub_(1 / 3).mul_(sqrt(3) / 2),
+            torch.addcmul(e * f, third, d, value=2),
+            torch.addcmul(d * f, h - third, e),
+            torch.addcmul(d * e, h + third, f, value=-1),
+        ]
+    )
+    along = (matrix * square).sum(0)
+    across = square.addcmul_(matrix, along, value=-1).square_().sum(0).sqrt_()
+    angle = torch.atan2(across, along).div_(3)
+    size *= 2 / sqrt(3)
+    first = mean + size * torch.cos(angle)
+    last = mean + size * torch.cos(angle + 2 * pi / 3)
     return [first, 3 * mean - first - last, last]
 
 
@@ -221,14 +285,29 @@ def _inside(ones: Tensor) -> list[Tensor]:
     return [ones.amax([b for b in axes if b != a]) if ones.ndim > 1 else ones for a in axes]
 
 
-def _averaged(x: Tensor, inside: list[Tensor], sigma: Sequence[float]) -> Tensor:
-    """`x` smoothed, as a mean over what lies inside the image."""
+def _placed(along: Tensor, axis: int, ndim: int) -> Tensor:
+    """Values (…, n) along an axis as (…, 1, n, 1) that fit an image."""
+    return along.view(*along.shape[:-1], *(-1 if a == axis else 1 for a in range(ndim)))
+
+
+def _seen(inside: Tensor, kernels: Tensor) -> Tensor:
+    """What of each kernel (K, width) lies inside the image, (K, n) in float64."""
+    return F.conv1d(inside.double().view(1, 1, -1), kernels.to(inside.device)[:, None])[0]
+
+
+def _shares(inside: list[Tensor], sigma: Sequence[float]) -> Tensor:
+    """What of a Gaussian window lies inside the image."""
+    ndim = len(sigma)
+    seen = [_seen(along, _kernels(s)[:1])[0].clamp_min_(1e-6) for along, s in zip(inside, sigma, strict=True)]
+    parts = [_placed(along, axis, ndim) for axis, along in enumerate(seen)]
+    return prod(parts[1:], start=parts[0])
+
+
+def _averaged(x: Tensor, sigma: Sequence[float]) -> Tensor:
+    """`x` in Gaussian windows; what lies beyond the image counts as zero."""
     for axis, s in enumerate(sigma):
-        kernel = _kernels(s)[:1].to(x)
-        shape = [1] * len(sigma)
-        shape[axis] = -1
-        seen = F.conv1d(inside[axis].view(1, 1, -1), kernel[:, None]).clamp_min(1e-6)
-        x = _along(x, kernel, axis)[0] / seen.view(shape)
+        if _radius(s):
+            [x] = _along(x, _kernels(s)[:1], axis)
     return x
 
 
@@ -240,15 +319,20 @@ def _along(x: Tensor, kernels: Tensor, axis: int) -> list[Tensor]:
     """
     width, n = kernels.shape[1], x.shape[axis + 2] - kernels.shape[1] + 1
     step = min(n, max(_PIECE, width))
-    size, count = step + width - 1, -(-n // step)
-    x = x.movedim(axis + 2, -1)
-    x = F.pad(x, (0, (count - 1) * step + size - x.shape[-1]))
-    pieces = x.unfold(-1, size, step)
-    flat, lead = pieces.reshape(-1, size), pieces.shape[:-2]
+    bands = F.pad(kernels.to(x), (step - 1, step - 1)).unfold(1, step, 1).flip(-1)
+    before, behind = x.shape[: axis + 2], x.shape[axis + 3 :]
+    lines = x.reshape(prod(before), -1, prod(behind))
     found = []
-    for kernel in kernels:
-        band = torch.stack([F.pad(kernel, (i, step - 1 - i)) for i in range(step)], 1)
-        found.append((flat @ band).view(*lead, count * step)[..., :n].movedim(-1, axis + 2))
+    for band in bands:
+        out = x.new_empty(len(lines), n, lines.shape[2])
+        for start in range(0, n, step):
+            count = min(step, n - start)
+            piece, part = lines[:, start : start + count + width - 1], band[: count + width - 1, :count]
+            if not behind:
+                torch.mm(piece[..., 0], part, out=out[:, start : start + count, 0])
+            else:
+                torch.bmm(part.T.expand(len(lines), -1, -1), piece, out=out[:, start : start + count])
+        found.append(out.view(*before, n, *behind))
     return found
 
 
@@ -265,13 +349,13 @@ def _kernels(sigma: float) -> Tensor:
     """Gaussian and its first and second derivative, multiplied by sigma and its square, (3, 2 radius + 1)."""
     radius = _radius(sigma)
     if not radius:
-        return torch.tensor([[1.0], [0.0], [0.0]])
+        return torch.tensor([[1.0], [0.0], [0.0]], dtype=torch.float64)
     x = torch.arange(-radius, radius + 1, dtype=torch.float64)
     gauss = torch.exp(-x.square() / (2 * sigma**2))
     gauss /= gauss.sum()
     first = x / sigma * gauss
     second = (x.square() / sigma**2 - 1) * gauss
-    return torch.stack([gauss, first, second - second.mean()]).float()
+    return torch.stack([gauss, first, second - second.mean()])
 
 
 def _cropped(along: Tensor, radius: int) -> Tensor:

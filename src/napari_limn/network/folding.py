@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def folded(network: UNet) -> UNet:
-    """The network in eval mode with its batch norms folded into the convolutions before them; changes `network`."""
+    """Fold batch norms into the convolutions before them.
+
+    Changes `network`, and returns it in eval mode.
+    """
     network.eval()
     for module in network.modules():
         if isinstance(module, nn.Sequential):

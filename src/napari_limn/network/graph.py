@@ -1,7 +1,12 @@
-"""Geometry of a network, read off its operations: how far it sees, on which grid it works, which sizes are legal.
+"""Geometry of a network, read off its operations.
+
+How far it sees, on which grid it works, which sizes are legal.
 
 One forward pass over an empty tensor records the operations; each maps intervals of its output to the intervals of
 its input that it needs, one axis at a time. Whatever tiles, plans or explains a network asks this graph.
+
+Why: geometry is written down nowhere else. An operation that is not known counts as one that looks at the whole tile, which
+costs speed but never a wrong label. See docs/design/0003-exact-blocks.md.
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """How output and input of a network line up along one axis, in voxels of the input."""
+    """How output and input line up along one axis, in input voxels."""
 
     step: int
     """Two tiles agree voxel for voxel only if their origins differ by a multiple of this: the coarsest stride."""
@@ -50,14 +55,15 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """Stands for a parameter or buffer of the network in the arguments of an operation."""
+    """Stands for a parameter or buffer among the arguments of an operation."""
 
     name: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """One operation of a network: a torch function and what it was called with."""
+    """One operation: a torch function and what it was called with."""
 
     name: str
     inputs: tuple[int, ...]  # the operations whose output it needs, place by place
@@ -68,11 +74,11 @@ class Op:
     kwargs: dict[str, Any] = field(default_factory=dict)
 
     def named(self) -> dict[str, Any]:
-        """The arguments by name, where the function is one whose names matter."""
+        """Return the arguments by name, where names matter."""
         return Call(self.name, self.args, self.kwargs).given
 
     def each(self, name: str, default: int) -> list[int]:
-        """An argument along each axis."""
+        """Return an argument along each axis."""
         return Call(self.name, self.args, self.kwargs, (0, 0, *(0 for _ in self.intervals))).each(
             name, default
         )
@@ -80,7 +86,9 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The operations of a network in the order of computation; the first is the input, the last gives the output.
+    """The operations of a network in the order of computation.
+
+    The first is the input, the last gives the output.
 
     Parameters
     ----------
@@ -98,36 +106,42 @@ class Graph:
     not_local: tuple[str, ...] = ()
 
     def sizes(self, axis: int, n: int) -> list[int] | None:
-        """Extent of every operation's output for an input of extent `n`; None where something does not fit."""
-        found: list[int] = []
+        """Return every operation's output extent for an input of extent `n`.
+
+        None where something does not fit.
+        """
+        sizes: list[int] = []
         for op in self.ops:
-            ends = {found[i] for i in op.inputs}
+            ends = {sizes[i] for i in op.inputs}
             if len(ends) > 1 or min(ends, default=1) < 1:
                 return None
-            found.append(op.intervals[axis].size(ends.pop() if ends else n))
-        return found if found[-1] > 0 else None
+            sizes.append(op.intervals[axis].size(ends.pop() if ends else n))
+        return sizes if sizes[-1] > 0 else None
 
     def needed(self, axis: int, low: int, high: int) -> list[tuple[int, int] | None]:
-        """Hull of what the output interval [low, high) needs of every operation, borders ignored; None for nothing."""
-        found: list[tuple[int, int] | None] = [None] * len(self.ops)
-        found[-1] = low, high
+        """Return what the output interval [low, high) needs of every operation.
+
+        These are hulls, borders ignored; None for nothing.
+        """
+        hulls: list[tuple[int, int] | None] = [None] * len(self.ops)
+        hulls[-1] = low, high
         for i in reversed(range(len(self.ops))):
-            if (own := found[i]) is not None:
+            if (own := hulls[i]) is not None:
                 start, stop = self.ops[i].intervals[axis].need(*own)
                 for j in self.ops[i].inputs:
-                    a, b = found[j] or (start, stop)
-                    found[j] = min(a, start), max(b, stop)
-        return found
+                    a, b = hulls[j] or (start, stop)
+                    hulls[j] = min(a, start), max(b, stop)
+        return hulls
 
     def strides(self, axis: int) -> list[Fraction]:
-        """Voxels of the input from one sample to the next, for every operation."""
-        found: list[Fraction] = []
+        """Return the input voxels between two samples, for every operation."""
+        strides: list[Fraction] = []
         for op in self.ops:
-            found.append(found[op.inputs[0]] * op.intervals[axis].stride if op.inputs else Fraction(1))
-        return found
+            strides.append(strides[op.inputs[0]] * op.intervals[axis].stride if op.inputs else Fraction(1))
+        return strides
 
     def footprint(self, axis: int) -> Footprint:
-        """Footprint along an axis.
+        """Compute the footprint along an axis.
 
         Raises
         ------
@@ -149,14 +163,17 @@ class Graph:
         return Footprint(step, shrink or step * ceil(reach / step), shrink, smallest)
 
     def _cut_off(self, axis: int, n: int) -> int | None:
-        """By how much the output is smaller than an input of extent `n`; None where the network does not take it."""
+        """Return by how much the output is smaller than the input.
+
+        None where the network does not take an input of extent `n`.
+        """
         sizes = self.sizes(axis, n)
         return n - sizes[-1] if sizes else None
 
 
 @lru_cache(maxsize=256)
 def graph_of(spec: UNetSpec) -> Graph:
-    """The operations of a U-Net."""
+    """Trace the operations of a U-Net."""
     with torch.device("meta"):
         network = UNet(spec)
     bottom = 4 * spec.depth + 5  # samples left at the coarsest level: enough for what the way up cuts off
@@ -172,7 +189,7 @@ def graph_of(spec: UNetSpec) -> Graph:
 
 @lru_cache(maxsize=256)
 def footprint(spec: UNetSpec) -> tuple[Footprint, ...]:
-    """Footprint of a U-Net along each of its axes.
+    """Compute the footprint of a U-Net along each of its axes.
 
     Examples
     --------
@@ -180,12 +197,12 @@ def footprint(spec: UNetSpec) -> tuple[Footprint, ...]:
     >>> footprint(UNetSpec(padding="valid", norm="none"))[0]
     Footprint(step=16, halo=92, shrink=92, smallest=188)
     """
-    found = (graph_of(spec).footprint(axis) for axis in range(spec.ndim))
-    return tuple(replace(f, smallest=1) if spec.padding == "same" else f for f in found)
+    footprints = (graph_of(spec).footprint(axis) for axis in range(spec.ndim))
+    return tuple(replace(f, smallest=1) if spec.padding == "same" else f for f in footprints)
 
 
 def trace(network: nn.Module, channels: int, size: tuple[int, ...]) -> Graph:
-    """The operations of any network, its own or from outside, in eval mode.
+    """Trace the operations of any network, in eval mode.
 
     Parameters
     ----------
@@ -210,7 +227,7 @@ def trace(network: nn.Module, channels: int, size: tuple[int, ...]) -> Graph:
     network = deepcopy(network).to("meta").float().eval()
     x = torch.zeros(1, channels, *size, device="meta")
     named = dict(network.named_parameters()) | dict(network.named_buffers())
-    recorder = _Recorder(x, {id(tensor): Weight(name) for name, tensor in named.items()})
+    recorder = _Recorder(x, {id(tensor): Weight(name, tuple(tensor.shape)) for name, tensor in named.items()})
     for name, module in network.named_modules():
         module.register_forward_pre_hook(lambda *_, name=name: recorder.enter(name))
     try:
@@ -219,14 +236,14 @@ def trace(network: nn.Module, channels: int, size: tuple[int, ...]) -> Graph:
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise LimnError(f"the network does not take {channels} × {size}: {error}") from error
     if not isinstance(out, Tensor) or out.ndim != x.ndim or not recorder.knows(out):
-        found = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise LimnError(f"found an output {found}, expected one tensor of {x.ndim} axes.")
+        shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise LimnError(f"found an output {shape}, expected one tensor of {x.ndim} axes.")
     return recorder.graph(out)
 
 
 @dataclass
 class _Recorder(TorchFunctionMode):
-    """Writes down every torch function that is called on the input or on what came of it."""
+    """Records every torch function called on the input or its results."""
 
     x: Tensor
     weights: dict[int, Weight]
@@ -248,7 +265,7 @@ class _Recorder(TorchFunctionMode):
         return id(out) in self._at
 
     def graph(self, out: Tensor) -> Graph:
-        """What was recorded, up to the operation that gave `out`."""
+        """Return what was recorded, up to the operation that gave `out`."""
         ops = tuple(self.ops[: self._at[id(out)] + 1])
         return Graph(ops, tuple(self.x.shape[2:]), tuple(dict.fromkeys(self.not_local)))
 
@@ -279,7 +296,7 @@ class _Recorder(TorchFunctionMode):
         self._add(Op(call.name, ends, intervals, out.shape[1] if out.ndim > 1 else 1, *again), out)
 
     def _replaced(self, value: Any) -> Any:
-        """Arguments without tensors."""
+        """Replace the tensors in arguments."""
         if isinstance(value, Tensor):
             known = id(value) in self._at
             return Slot(self._at[id(value)]) if known else self.weights.get(id(value), value)
@@ -294,7 +311,7 @@ class _Recorder(TorchFunctionMode):
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    """The tensors in nested arguments."""
+    """Collect the tensors in nested arguments."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, dict):

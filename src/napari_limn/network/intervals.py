@@ -1,4 +1,7 @@
-"""What the functions of torch do to positions: which input voxels an output voxel needs, one axis at a time."""
+"""Which input voxels an output voxel needs, one axis at a time.
+
+This is what each function of torch does to positions.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,14 @@ class AxisMap:
     more: Fraction = Fraction(0)
 
     def need(self, low: int, high: int) -> tuple[int, int]:
-        """Interval of the input that the output interval [low, high) needs; may reach beyond the border."""
+        """Return the input interval that the output interval [low, high) needs.
+
+        It may reach beyond the border.
+        """
         return floor(low * self.stride + self.first), floor((high - 1) * self.stride + self.last) + 1
 
     def size(self, n: int) -> int:
-        """Extent of the output for an input of extent `n`."""
+        """Return the output extent for an input of extent `n`."""
         return floor(n / self.stride + self.more)
 
 
@@ -39,19 +45,25 @@ STILL = AxisMap()  # each sample by itself
 
 
 def _window(kernel: int, stride: int, padding: int) -> AxisMap:
-    """Convolution or pooling."""
+    """Map a convolution or a pooling."""
     more = Fraction(2 * padding - kernel, stride) + 1
     return AxisMap(Fraction(stride), Fraction(-padding), Fraction(kernel - 1 - padding), more)
 
 
 def _spread(kernel: int, stride: int, padding: int, extra: int) -> AxisMap:
-    """Transposed convolution: input sample i reaches ``kernel`` output samples from ``i * stride - padding``."""
+    """Map a transposed convolution.
+
+    Input sample i reaches ``kernel`` output samples from ``i * stride - padding``.
+    """
     first, last = Fraction(stride + padding - kernel, stride), Fraction(padding, stride)
     return AxisMap(Fraction(1, stride), first, last, Fraction(kernel - stride - 2 * padding + extra))
 
 
 def _resize(factor: int, taps: int) -> AxisMap:
-    """Interpolation by a whole factor from the nearest 1, 2 (linear) or 4 samples (cubic)."""
+    """Map an interpolation by a whole factor.
+
+    It takes the nearest 1, 2 (linear) or 4 samples (cubic).
+    """
     if taps == 1 or factor == 1:
         return AxisMap(Fraction(1, factor))
     middle = Fraction(1, 2 * factor) - Fraction(1, 2)
@@ -60,7 +72,7 @@ def _resize(factor: int, taps: int) -> AxisMap:
 
 
 def _cut(low: int, high: int) -> AxisMap:
-    """Samples cut off both ends; fewer than none where they are added."""
+    """Map what cuts samples off both ends, or adds some."""
     return AxisMap(first=Fraction(low), last=Fraction(low), more=Fraction(-low - high))
 
 
@@ -148,7 +160,7 @@ _ARGUMENTS = {
 
 
 class Call:
-    """One call of a torch function: its arguments by name, the shape of its first tensor, and what it moves."""
+    """One call of a torch function, its arguments by name."""
 
     def __init__(
         self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], before: tuple[int, ...] = ()
@@ -159,13 +171,13 @@ class Call:
         self.given = dict(zip(names, args, strict=False)) | kwargs
 
     def each(self, name: str, default: int) -> list[int]:
-        """An argument along each axis."""
+        """Return an argument along each axis."""
         value, ndim = self.given.get(name), len(self.before) - 2
         value = default if value in (None, ()) else value
         return [value] * ndim if isinstance(value, int) else list(value) * (ndim // len(value))
 
     def intervals(self, after: tuple[int, ...]) -> tuple[AxisMap, ...] | None:
-        """What happens along each axis; None where it is not local, or not known to be."""
+        """Map each axis; None where the call is not known as local."""
         if len(after) != len(self.before) or len(after) < 3:
             return None
         local = self.name in _POINTWISE or (
@@ -174,8 +186,8 @@ class Call:
         if local or (self.name == "batch_norm" and not self.given.get("training")):
             return (STILL,) * (len(after) - 2)
         rule = getattr(self, f"_{self.kind}", None)
-        found = rule(after) if rule is not None else None
-        return found if found is None else tuple(found)
+        maps = rule(after) if rule is not None else None
+        return maps if maps is None else tuple(maps)
 
     def _kernel(self, size: Sequence[int]) -> list[int]:
         return [(k - 1) * d + 1 for k, d in zip(size, self.each("dilation", 1), strict=True)]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import has_torch_function_unary
 
 from napari_limn.network.bank import (
+    EVEN,
     features_of,
     gaussian_features,
     local_deviation,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 _CONV: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _FAR = 6.0  # standard deviations at which features are clipped: beyond what was painted, nothing is known
 _TOGETHER = 1 << 14  # voxels that go through the perceptron at once
-_LEAST = 1e-6  # deviation below which a feature does not vary
+_LEAST = 1e-4  # deviation, in mean intensities, below which a feature does not vary: rounding makes 5e-7, real images 3e-3
 _MUTE = 1e15  # deviation that is given to such a one
 
 
@@ -126,10 +127,16 @@ class PixelClassifier(nn.Module):
         return ((features - self.mean) / self.deviation).clamp(-_FAR, _FAR)
 
     def standardise(self, features: Tensor) -> None:
-        """Take mean and deviation from features (N, F); one that does not vary says nothing, wherever it may vary later."""
+        """Take mean and deviation from features (N, F).
+
+        One that does not vary beyond rounding says nothing, wherever it may vary later.
+        """
         self.mean.copy_(features.mean(0).view_as(self.mean))
         deviation = features.std(0)
-        self.deviation.copy_(deviation.masked_fill(deviation < _LEAST, _MUTE).view_as(self.deviation))
+        own, seen = self._sizes[0], sum(self._sizes[: 1 + len(self.scales)])
+        least = _LEAST * features[:, :own].abs().mean().clamp_min(1).expand(self.features).clone()
+        least[seen:] /= EVEN  # what is divided by as little as that is rounded by as much more
+        self.deviation.copy_(deviation.masked_fill(deviation < least, _MUTE).view_as(self.deviation))
 
     @torch.no_grad()
     def begin(self, random: torch.Generator) -> None:

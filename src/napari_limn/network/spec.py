@@ -13,18 +13,18 @@ Norm = Literal["none", "batch", "channel", "rms", "group", "instance"]
 Down = Literal["max", "strided", "max_1x1"]
 Up = Literal["transposed", "interpolate"]
 Skip = Literal["concat", "attention", "nested"]
-Block = Literal["plain", "residual"]
+BlockKind = Literal["plain", "residual"]
 Head = Literal["softmax", "sigmoid"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "padding": get_args(Padding), "norm": get_args(Norm), "down": get_args(Down), "up": get_args(Up),
-    "skip": get_args(Skip), "block": get_args(Block), "head": get_args(Head),
+    "skip": get_args(Skip), "block": get_args(BlockKind), "head": get_args(Head),
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelSpec:
-    """A pixel classifier: local features of each voxel at several scales, and a small perceptron on them.
+    """A pixel classifier: local features at several scales, and a perceptron.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class UNetSpec:
     down: Down = "max"
     up: Up = "transposed"
     skip: Skip = "concat"
-    block: Block = "plain"
+    block: BlockKind = "plain"
     head: Head = "softmax"
     supervised: bool = False
     dropout: float = 0.0
@@ -162,34 +162,39 @@ class UNetSpec:
 
     @property
     def ndim(self) -> int:
-        """2 for a network over planes, 3 for one over volumes."""
+        """Return 2 for a network over planes, 3 for volumes."""
         return len(self.factors[0])
 
     @property
     def depth(self) -> int:
-        """How many times the network goes down."""
+        """Return how many times the network goes down."""
         return self.pruned or len(self.factors)
 
     @property
     def convolves(self) -> bool:
-        """Whether the U-Net itself is computed, and not its pixel classifier alone."""
+        """Tell whether more than the pixel classifier is computed."""
         return self.pixels is None or self.share < 1
 
     @property
     def tile_exact(self) -> bool:
-        """Whether tiles can equal the whole image: no operation looks at the extent of the tile."""
+        """Tell whether tiles can equal the whole image.
+
+        They do if no operation looks at the extent of the tile.
+        """
         return not self.convolves or self.norm not in ("group", "instance")
 
     def channels(self, level: int) -> int:
-        """Feature channels at `level`, 0 the finest."""
+        """Return the feature channels at `level`, 0 the finest."""
         return min(self.width << level, self.max_width)
 
     def stride(self, level: int, axis: int) -> int:
-        """Voxels of the input from one sample to the next at `level` along `axis`."""
+        """Return the input voxels between two samples at `level` along `axis`."""
         return int(prod(f[axis] for f in self.factors[:level]))
 
     def kernel(self, level: int) -> tuple[int, ...]:
-        """Kernel at `level`: 3 along every axis, but 1 along one not pooled at this or a finer level.
+        """Return the kernel at `level`.
+
+        It is 3 along every axis, but 1 along one not pooled at this or a finer level.
 
         Along a coarsely sampled z the network so begins to look around only where voxels have become about isotropic.
         """
@@ -197,14 +202,14 @@ class UNetSpec:
         return tuple(3 if any(f[axis] > 1 for f in upto) else 1 for axis in range(self.ndim))
 
     def nodes(self) -> tuple[tuple[int, int], ...]:
-        """Decoder nodes (level, column) in the order of computation."""
+        """List decoder nodes (level, column) in the order of computation."""
         every = [(i, j) for j in range(1, self.depth + 1) for i in range(self.depth + 1 - j)]
         return tuple(every if self.skip == "nested" else [(i, j) for i, j in every if i + j == self.depth])
 
     def below(self, level: int, column: int) -> tuple[int, int]:
-        """The node whose output is upsampled into node (level, column)."""
+        """Return the node whose output is upsampled into this one."""
         return level + 1, column - 1
 
     def skips(self, level: int, column: int) -> tuple[tuple[int, int], ...]:
-        """The nodes of the same level whose outputs are concatenated into node (level, column)."""
+        """List the nodes of the level that this one concatenates."""
         return tuple((level, k) for k in range(column if self.skip == "nested" else 1))

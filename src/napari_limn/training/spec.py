@@ -9,11 +9,11 @@ from typing import Literal, get_args
 from napari_limn.annotation.classes import ZeroMeaning  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
-from napari_limn.specs import DeviceName  # noqa: TC001 from_json evaluates annotations
+from napari_limn.specs import DeviceName
+from napari_limn.specs import Preset as Preset
 from napari_limn.volume.intensity import IntensitySpec
 
 Loss = Literal["cross_entropy", "dice", "focal", "cross_entropy+dice", "focal+dice"]
-Preset = Literal["fast", "balanced", "thorough"]
 
 # voxels a side of a training patch, by the axes of the network: many small steps learn more in a minute than few large ones
 PATCH = {2: 64, 3: 32}

@@ -21,9 +21,9 @@ from napari_limn.training.spec import TrainSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from napari_limn.annotation.classes import RGBA, Classes
+    from napari_limn.annotation.classes import Classes
     from napari_limn.training.resolve import Resolved
-    from napari_limn.volume.volume import Volume
+    from napari_limn.volume.volume import RGBA, Volume
 
 
 def train(

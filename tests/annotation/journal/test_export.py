@@ -17,9 +17,11 @@ from napari_limn.annotation.journal.files import (
     journal_paths,
     user_folder,
 )
-from napari_limn.annotation.journal.format import Journal, read_journal, replay
-from napari_limn.annotation.journal.recording import Recording, StrokePiece
+from napari_limn.annotation.journal.format import read_journal, replay
+from napari_limn.annotation.journal.pieces import StrokePiece
+from napari_limn.annotation.journal.recording import Recording
 from napari_limn.annotation.journal.sparse_labels import PaintStore
+from napari_limn.annotation.journal.writer import Journal
 from napari_limn.annotation.legend import Legend
 from napari_limn.cli import main
 from napari_limn.events import BlockDone, drain

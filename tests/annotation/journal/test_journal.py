@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from locks import windows_locks
 
-from napari_limn.annotation.journal.changes import Change
-from napari_limn.annotation.journal.format import Header, Journal, Record, read_journal, replay
-from napari_limn.annotation.journal.recording import History, Recording, StrokePiece, difference
+from napari_limn.annotation.journal.changes import Change, difference
+from napari_limn.annotation.journal.format import Header, Record, read_journal, replay
+from napari_limn.annotation.journal.history import History
+from napari_limn.annotation.journal.pieces import StrokePiece
+from napari_limn.annotation.journal.recording import Recording
 from napari_limn.annotation.journal.sparse_labels import PaintStore
+from napari_limn.annotation.journal.writer import Journal
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes
@@ -36,7 +40,7 @@ def refuse(*_, **__):
 def full_disk(monkeypatch):
     """Nothing more can be written to journals for a while."""
     with monkeypatch.context() as patch:
-        patch.setattr("napari_limn.annotation.journal.format.append_line", refuse)
+        patch.setattr("napari_limn.annotation.journal.writer.append_line", refuse)
         yield
 
 
@@ -192,8 +196,8 @@ def test_strokes_by_places_however_far_apart(seed, cell, count):
     values = rng.integers(0, 3, count)
     data[tuple(places)] = values
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_limn.annotation.journal.recording._CELL", cell)
-        patch.setattr("napari_limn.annotation.journal.recording._DENSE", 1)
+        patch.setattr("napari_limn.annotation.journal.pieces._CELL", cell)
+        patch.setattr("napari_limn.annotation.journal.pieces._DENSE", 1)
         patch.setattr("napari_limn.annotation.journal.changes._DENSE", 1)
         recording.painted(StrokePiece.at(places, values))
     np.testing.assert_array_equal(np.asarray(recording.known), data)
@@ -299,7 +303,7 @@ def test_a_header_that_a_crash_cut_off_is_in_nobodys_way(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="a file that is open is not removed there")
 @pytest.mark.parametrize("left", [None, b'{"limn strokes":1,"im'])
-@pytest.mark.parametrize("at_fault", ["volume.durable._write_whole", "annotation.journal.sync_folder"])
+@pytest.mark.parametrize("at_fault", ["durable._write_whole", "annotation.journal.writer.sync_folder"])
 def test_a_header_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch, left, at_fault):
     path = tmp_path / "a.strokes.jsonl"
     if left:
@@ -313,8 +317,10 @@ def test_a_header_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch, l
     assert read_journal(path).header == header()
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no locks there")
-def test_two_windows_do_not_write_one_journal(tmp_path):
+@pytest.mark.parametrize("system", ["own", "windows"])
+def test_two_windows_do_not_write_one_journal(tmp_path, monkeypatch, system):
+    if system == "windows":
+        windows_locks(monkeypatch)
     path = tmp_path / "a.strokes.jsonl"
     with Journal.create(path, header()), pytest.raises(LimnError, match="another window is writing"):
         Journal.resume(path)
@@ -453,7 +459,7 @@ def test_a_disk_that_went_away_never_reaches_the_brush_and_the_journal_is_given_
     layer, rng = Layer(data, recording), np.random.default_rng(0)
     layer.stroke(rng)
     with monkeypatch.context() as patch:
-        patch.setattr("napari_limn.annotation.journal.format.append_line", gone)
+        patch.setattr("napari_limn.annotation.journal.writer.append_line", gone)
         layer.stroke(rng)
         assert recording.trouble == (
             f"the disk with the strokes does not answer ({os.strerror(code)}); connect it again."
@@ -581,7 +587,7 @@ def test_a_difference_is_found_whatever_is_compared_at_once(seed, slab, dtype):
     known = PaintStore(SHAPE, dtype, (2, 3, 3))
     known[...] = old
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("napari_limn.annotation.journal.recording._SLAB", slab)
+        patch.setattr("napari_limn.annotation.journal.changes._SLAB", slab)
         change = difference(known, new)
     for positions, _, after in change.pieces():
         known.put(positions, after)

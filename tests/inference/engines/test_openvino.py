@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pairwise import pairwise
 from runs import PLANES, VOLUMES, files, image_of, interrupted, model_of, plan_of, planned, small_shards
 from torch import nn
 
@@ -20,7 +20,7 @@ from napari_limn.events import Noted, drain
 from napari_limn.inference.engines import openvino as vino
 from napari_limn.inference.engines.blocks import BlockEngine
 from napari_limn.inference.engines.evaluator import Evaluator
-from napari_limn.inference.engines.openvino import NotServedError, Served
+from napari_limn.inference.engines.openvino import CompiledNetwork, NotCompiledError
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.measured import precision as precision_module
 from napari_limn.inference.measured import runtime
@@ -42,7 +42,7 @@ if not vino.version():  # not pytest.importorskip, which would import it with it
 torch.set_num_threads(1)
 
 CPU = torch.device("cpu")
-FAMILY = list(itertools.product(*(CHOICES[key] for key in ("padding", "down", "up", "skip", "norm"))))
+FAMILY = {key: CHOICES[key] for key in ("padding", "down", "up", "skip", "norm")}
 
 
 @pytest.fixture
@@ -84,8 +84,7 @@ def notes_of(run):
 # ---- the same logits ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
-@pytest.mark.parametrize(("padding", "down", "up", "skip", "norm"), FAMILY[::5])
+@pairwise(ndim=[2, 3], **FAMILY, most=3)
 def test_logits_are_those_of_torch_for_the_whole_family(ndim, padding, down, up, skip, norm):
     for head, block in zip(CHOICES["head"], CHOICES["block"], strict=True):  # the one is behind the other
         spec = UNetSpec(
@@ -97,7 +96,7 @@ def test_logits_are_those_of_torch_for_the_whole_family(ndim, padding, down, up,
         size = tuple(f.smallest + more + axis * bool(more) for axis, f in enumerate(footprint(spec)))
         batch = torch.randn(2, 2, *size)
         with torch.inference_mode():
-            expected, found = network(batch), Served(network, 2, size)(batch)
+            expected, found = network(batch), CompiledNetwork(network, 2, size)(batch)
         assert found.shape == expected.shape
         assert (found - expected).abs().max() <= 1e-4 * max(1, expected.std())
 
@@ -108,7 +107,7 @@ def test_bfloat16_is_as_near_to_float32_as_that_of_torch():
     with torch.inference_mode():
         exact = network(batch)
         low = network.bfloat16()
-        torchs, ours = low(batch.bfloat16()), Served(low, 1, (40, 48))(batch.bfloat16())
+        torchs, ours = low(batch.bfloat16()), CompiledNetwork(low, 1, (40, 48))(batch.bfloat16())
     assert ours.dtype == torch.float32
     assert (ours - exact).abs().max() <= 1.5 * (torchs - exact).abs().max()
     assert (ours - exact).abs().max() > 1e-4  # it was not computed in float32
@@ -116,17 +115,17 @@ def test_bfloat16_is_as_near_to_float32_as_that_of_torch():
 
 def test_every_value_is_written_and_the_same_bits_come_from_every_build():
     network, batch = network_of(UNetSpec(width=3, factors=VOLUMES)), torch.randn(1, 1, 6, 20, 17)
-    first = Served(network, 1, (6, 20, 17))
+    first = CompiledNetwork(network, 1, (6, 20, 17))
     out = torch.full((1, 2, 6, 20, 17), torch.nan)
     first._pass(batch, out)
     assert not out.isnan().any()
     assert torch.equal(first(batch), out)
-    assert torch.equal(Served(network, 1, (6, 20, 17))(batch), out)
+    assert torch.equal(CompiledNetwork(network, 1, (6, 20, 17))(batch), out)
 
 
 def test_it_holds_weights_of_its_own():
     network, batch = network_of(UNetSpec(width=3, factors=PLANES)), torch.randn(1, 1, 16, 16)
-    serving = Served(network, 1, (16, 16))
+    serving = CompiledNetwork(network, 1, (16, 16))
     before = serving(batch).clone()
     for weight in network.parameters():
         weight.data *= 2
@@ -139,7 +138,7 @@ def test_blocks_of_an_image_are_those_of_torch_also_where_the_last_are_smaller(p
     model = model if padding == "same" else valid_model()
     ready = Evaluator(model, volume, fit_scaling(volume), CPU, torch.float32)
     plan = plan_of(model, volume.grid, "tiled", (1, 1, 16, 24))
-    ours, theirs = BlockEngine(ready, runtime.served(ready, plan)), BlockEngine(ready)
+    ours, theirs = BlockEngine(ready, runtime.compiled(ready, plan)), BlockEngine(ready)
     for box in blocks(volume.grid, plan.block):
         with torch.inference_mode():
             assert np.allclose(ours.logits(box), theirs.logits(box), atol=1e-4)
@@ -158,7 +157,7 @@ def test_a_check_that_raises_stops_a_pass(patch):
     def cancelled():
         raise InterruptedError
 
-    serving = Served(network, 1, (512, 512), cancelled)
+    serving = CompiledNetwork(network, 1, (512, 512), cancelled)
     with pytest.raises(InterruptedError):
         serving(batch)
     serving._check = int
@@ -217,7 +216,7 @@ def test_bfloat16_must_give_the_labels_of_float32(patch):
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(
     "error",
-    [NotServedError("fold is not known here."), RuntimeError("Check failed\nno kernel"), TypeError("x")],
+    [NotCompiledError("fold is not known here."), RuntimeError("Check failed\nno kernel"), TypeError("x")],
 )
 def test_what_it_does_not_take_is_computed_by_torch_with_a_note(patch, error):
     model, volume = tiled(patch)
@@ -235,8 +234,8 @@ def test_what_it_does_not_take_is_computed_by_torch_with_a_note(patch, error):
 
 def test_an_operation_that_is_not_known_is_refused():
     network = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Tanh())
-    with pytest.raises(NotServedError, match="tanh"):
-        Served(network, 1, (8, 8))
+    with pytest.raises(NotCompiledError, match="tanh"):
+        CompiledNetwork(network, 1, (8, 8))
 
 
 @pytest.mark.usefixtures("eager")
@@ -256,7 +255,7 @@ def test_its_memory_is_in_the_plan(patch):
     plan = plan_of(model, volume.grid, "tiled", (1, 1, 40, 50), limit=10**6)
     planned(patch, replace(plan, limit=1 << 30))
     run = PredictionRun.prepared(model, volume, PredictSpec(device="cpu"), in_memory(volume, np.uint8), {})
-    assert run.runtime.served
+    assert run.runtime.openvino
     spec = model.spec.network
     assert run.plan.peak_bytes == run.runtime.peak_bytes(spec, plan, 4)
     least, most = least_alive(spec, (1, 1, 40, 50)), network_bytes(spec, plan.block, plan.grid, 4)
@@ -292,13 +291,13 @@ def test_a_run_that_goes_on_keeps_the_choice_whatever_would_be_chosen_now(tmp_pa
 
 
 def served_calls(patch):
-    calls, real = [], Served.__call__
+    calls, real = [], CompiledNetwork.__call__
 
     def counted(self, batch):
         calls.append(len(batch))
         return real(self, batch)
 
-    patch(Served, "__call__", counted)
+    patch(CompiledNetwork, "__call__", counted)
     return calls
 
 

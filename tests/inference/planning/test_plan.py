@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from napari_limn.errors import LimnError
 from napari_limn.inference.planning.columns import cheapest_sweep, least_alive
+from napari_limn.inference.planning.memory import MemoryBudget
 from napari_limn.inference.planning.plan import (
     activation_values,
     choose_plan,
     footprints_on_grid,
     make_plan,
-    plan_beside,
     with_time,
 )
 from napari_limn.network.bank import bank_values, features_of
@@ -97,13 +97,15 @@ def test_a_limit_that_is_too_small_is_refused_with_both_numbers(spec):
 
 @each_spec
 def test_a_limit_that_does_not_leave_room_for_the_output_is_refused_with_what_both_need(spec):
-    most = make_plan(spec, GRID, 1 << 50).peak_bytes
+    grid = (1, 3, 160, 200)
+    most = make_plan(spec, grid, 1 << 50).peak_bytes
     with pytest.raises(LimnError, match=r"limit of ([\d.]+) GB.* needs ([\d.]+) GB") as error:
-        plan_beside(lambda _: 10 * most, spec, GRID, 2 * most)
+        MemoryBudget(2 * most, lambda _: 10 * most).plan(spec, grid)
     limit, needed = (float(n) for n in re.findall(r"([\d.]+) GB", str(error.value)))
     assert limit == round(2 * most / 1e9, 2)
     assert needed > limit
-    assert plan_beside(lambda _: 10 * most, spec, GRID, int((needed + 0.01) * 1e9)).peak_bytes > 10 * most
+    enough = MemoryBudget(int((needed + 0.01) * 1e9), lambda _: 10 * most)
+    assert enough.plan(spec, grid).peak_bytes > 10 * most
 
 
 @given(

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from outputs import output_at
 
 from napari_limn.volume.boxes import shape_of, slices, whole
 from napari_limn.volume.reading.lazy import LazyLabels, lazy_levels
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
-from napari_limn.volume.writing.output import create_output
 
 DATA = np.arange(2 * 5 * 6 * 7, dtype=np.uint16).reshape(2, 5, 6, 7)
 
@@ -62,7 +62,7 @@ def test_axes_come_in_the_order_asked_for():
 def test_levels_of_a_file_are_those_of_its_volume(tmp_path):
     image = Volume.of(np.zeros((4, 600, 500), np.uint8), "ZYX")
     labels = np.random.default_rng(0).integers(1, 3, image.grid).astype(np.uint8)
-    output = create_output(tmp_path / "a.ome.zarr", image, np.uint8, (1, 4, 600, 500), {}, {})
+    output = output_at(tmp_path / "a.ome.zarr", image, np.uint8, (1, 4, 600, 500), {}, {})
     output.write(whole(image.grid), labels)
     path = output.finish()
     levels = lazy_levels(open_volume(path), "ZYX")
@@ -73,7 +73,7 @@ def test_levels_of_a_file_are_those_of_its_volume(tmp_path):
 
 def test_a_file_in_the_making_shows_each_block_on_all_levels_as_soon_as_it_is_written(tmp_path):
     image = Volume.of(np.zeros((8, 1200, 1100), np.uint8), "ZYX")
-    output = create_output(tmp_path / "a.ome.zarr", image, np.uint8, (1, 8, 300, 1100), {}, {})
+    output = output_at(tmp_path / "a.ome.zarr", image, np.uint8, (1, 8, 300, 1100), {}, {})
     truth = np.zeros(image.grid, np.uint8)
     assert not any(np.asarray(level).any() for level in output.levels)
     for start in range(0, 1200, 300):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from outputs import output_at
 
 from napari_limn.durable import open_alone
 from napari_limn.errors import LimnError
@@ -17,7 +18,6 @@ from napari_limn.volume.reading.open import identity, open_volume
 from napari_limn.volume.volume import Volume
 from napari_limn.volume.writing import zarr_output
 from napari_limn.volume.writing.destination import refuse_misplaced
-from napari_limn.volume.writing.output import create_output
 from napari_limn.volume.writing.zarr_output import list_labels
 
 BLOCK = (1, 2, 4, 5)
@@ -69,7 +69,7 @@ def test_labels_never_replace_their_image_nor_lie_among_its_voxels(folder, image
     (folder / "linked").symlink_to(folder / "scan.ome.zarr")
     before, volume = files(folder), open_volume(folder / image)
     with pytest.raises(LimnError, match=said):
-        create_output(folder / out, volume, "u1", BLOCK, {}, {}, overwrite=True)
+        output_at(folder / out, volume, "u1", BLOCK, {}, {}, overwrite=True)
     assert files(folder) == before
 
 
@@ -110,7 +110,7 @@ def test_labels_may_lie_beside_their_image_and_in_its_labels(folder, out):
 
 def test_labels_that_are_the_image_are_not_replaced_inside_another(folder):
     path, whole = folder / "out.ome.zarr", ((0, 1), (0, 5), (0, 8), (0, 9))
-    output = create_output(path, open_volume(folder / "scan.ome.zarr"), "u1", BLOCK, {}, {})
+    output = output_at(path, open_volume(folder / "scan.ome.zarr"), "u1", BLOCK, {}, {})
     output.write(whole, np.zeros((1, 5, 8, 9), np.uint8))
     output.finish()
     for image in (open_volume(path), open_volume(zarr.open_array(path / "labels/classes/0"))):
@@ -124,7 +124,7 @@ def test_labels_of_another_extent_do_not_go_into_an_image(folder):
     before = files(folder)
     for shape, size in (((2, 6, 7), "(1, 2, 6, 7)"), ((5, 9, 8), "(1, 5, 9, 8)"), ((8, 9), "(1, 1, 8, 9)")):
         with pytest.raises(LimnError) as error:
-            create_output(folder / "scan.ome.zarr/labels/a", Volume.of(np.zeros(shape)), "u1", BLOCK, {}, {})
+            output_at(folder / "scan.ome.zarr/labels/a", Volume.of(np.zeros(shape)), "u1", BLOCK, {}, {})
         assert f"found labels of TZYX size {size} for the image scan.ome.zarr of size (1, 5, 8, 9)" in str(
             error.value
         )
@@ -148,7 +148,6 @@ def test_no_entry_of_a_list_is_lost_to_another(tmp_path):
     assert [p.name for p in folder.iterdir()] == ["zarr.json"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="two writers of one file are not noticed there")
 def test_who_keeps_a_list_for_too_long_is_told_of(tmp_path, monkeypatch):
     monkeypatch.setattr(zarr_output, "_PATIENCE", 0.05)
     folder = tmp_path / "labels"

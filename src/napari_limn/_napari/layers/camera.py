@@ -1,4 +1,4 @@
-"""Where the window looks: moved to a box of an image, and back to nothing else."""
+"""Moving the view to a box of an image."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _AROUND = 3.0  # sides of the box that the canvas shows
 
 
 def look_at(viewer: ViewerModel, layer: Layer, names: str, box: Box) -> None:
-    """Show the slice in the middle of a box, with the box in the middle of the canvas.
+    """Show the middle slice of a box, centred on the canvas.
 
     Parameters
     ----------
     viewer, layer
-        What is looked at; the layer gives the transform from voxels to the world.
+        The view to move, and a layer, which gives the transform from voxels to the world.
     names
         Axes of the layer, letters of TZYX.
     box
@@ -42,7 +42,10 @@ def look_at(viewer: ViewerModel, layer: Layer, names: str, box: Box) -> None:
 
 
 def rectangle(names: str, box: Box) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Corners (4, D) of a box in its first slice, around its pixels, in the coordinates of a layer with axes `names`."""
+    """Give the corners (4, D) around a box in its first slice.
+
+    They are in the coordinates of a layer with axes `names`.
+    """
     spans = [box[GRID.index(name)] for name in names]
     corners = [
         [float(a) for a, _ in spans[:-2]] + [spans[-2][i] - 0.5, spans[-1][j] - 0.5]

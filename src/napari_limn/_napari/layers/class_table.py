@@ -1,161 +1,153 @@
-"""Names and colours of classes on labels layers: they live with the layer, and the status bar shows them."""
+"""Names and colours of the classes of labels layers.
+
+Why: there is one table of classes, and it lives with the labels layer. The class list, the journal, live mode and its preview
+read it there when they need it, and keep no copy. The status bar shows the names.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
+from napari_limn._napari.layers.facts import facts_of, note
+from napari_limn._napari.layers.layer_classes import ZERO, LayerClasses
 from napari_limn._napari.layers.layers import (
-    CLASS_NAMES,
-    MADE_BY,
-    ZERO_MEANS,
     active_layer,
-    class_table,
+    class_features,
     colormap,
+    is_made_here,
     is_painted,
     painted_look,
 )
 from napari_limn._napari.layers.listening import call_all, connected
-from napari_limn.annotation.classes import MOST, default_color, default_name
-from napari_limn.annotation.legend import Legend, names_from, painted_values
+from napari_limn.annotation.legend import Legend, painted_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from napari.components import ViewerModel
 
-    from napari_limn.annotation.classes import RGBA, Classes, ZeroMeaning
-
-ZERO = {"unlabelled": "not labelled", "background": "background"}
-"""What a 0 is called."""
+    from napari_limn.annotation.classes import Classes, ZeroMeaning
+    from napari_limn.volume.volume import RGBA
 
 OTHER = (0.5, 0.5, 0.5, 1.0)
 """Colour of values beyond those with one of their own."""
 
 
-def names_of(layer: Labels) -> dict[int, str]:
-    """Names that the values of a layer were given; empty if nobody named them."""
-    return names_from(layer.metadata.get(CLASS_NAMES))
-
-
+# ---- layers that have classes ----------------------------------------------------------------------------------------
 def painted_layers(viewer: ViewerModel) -> list[Labels]:
-    """Labels layers that a person paints on, the topmost first."""
+    """List the labels layers that the user paints on, the topmost first."""
     return [layer for layer in reversed(viewer.layers) if is_painted(layer)]
 
 
-def given_names(layer: Labels) -> dict[int, str]:
-    """Of these, those that say more than “class 3”."""
-    return {value: name for value, name in names_of(layer).items() if name != default_name(value)}
-
-
 def chosen_strokes(viewer: ViewerModel) -> Labels | None:
-    """The labels layer that is painted on: the active one, else the topmost."""
+    """Find the layer that is painted on: active, or else topmost."""
     layers, active = painted_layers(viewer), viewer.layers.selection.active
     return next((layer for layer in layers if layer == active), layers[0] if layers else None)
 
 
 def corrected_layer(viewer: ViewerModel) -> Labels | None:
-    """The layer that the patch of an audit is corrected in, while it is the active one."""
+    """Find the layer of an audit that is corrected, while active."""
     active = active_layer(viewer)
-    corrected = active is not None and "audit" in active.metadata.get(MADE_BY, ())
-    return active if corrected else None
+    return active if active is not None and facts_of(active).audit is not None else None
 
 
 def predicted_layers(viewer: ViewerModel) -> list[Labels]:
-    """Labels layers that show a prediction, the topmost first."""
-    return [
-        x for x in reversed(viewer.layers) if type(x) is Labels and "model" in x.metadata.get(MADE_BY, ())
-    ]
+    """List the labels layers that show a prediction, the topmost first."""
+    return [x for x in reversed(viewer.layers) if type(x) is Labels and facts_of(x).is_prediction]
+
+
+# ---- what a layer says of its classes --------------------------------------------------------------------------------
+def classes_of(layer: Labels) -> LayerClasses:
+    """Read what a layer says of its classes."""
+    return LayerClasses(names_of(layer), _own_colors(layer), partial(painted_look, layer), zero_of(layer))
+
+
+def names_of(layer: Labels) -> dict[int, str]:
+    """Read the names of the values of a layer."""
+    return facts_of(layer).class_names
+
+
+def given_names(layer: Labels) -> dict[int, str]:
+    """Read those names that say more than “class 3”."""
+    return classes_of(layer).given_names
 
 
 def legend_of(layer: Labels, painted: set[int] | None = None) -> Legend:
-    """The classes of a layer: those with names, those with a colour that somebody chose, and the `painted` ones, if they are few."""
-    names, own = names_of(layer), set(_chosen_colors(layer))
-    values = set(names).union(*(some for some in (own, painted or set()) if len(some) <= MOST))
-    return Legend.of(values, names, painted_look(layer, values), zero_of(layer))
+    """List the classes of a layer; see :meth:`LayerClasses.legend`."""
+    return classes_of(layer).legend(painted)
 
 
 def given_legend(layer: Labels) -> Legend:
-    """What a person said of a layer's classes, for those who train on it: colours of all values, names where they gave some."""
-    return Legend(given_names(layer), painted_look(layer), zero_of(layer))
+    """Read what training learns: colours of all values, and given names."""
+    return classes_of(layer).given()
 
 
 def kept_legend(layer: Labels, painted: Iterable[int]) -> Legend:
-    """What a journal keeps of the classes of a layer: the names that there are, and colours that a new layer would not have.
-
-    `painted` are values whose colours count although nobody named them.
-    """
-    names, own = names_of(layer), set(_chosen_colors(layer))
-    values = {*names, *painted} | (own if len(own) <= MOST else set())
-    shown = {v: _rounded(c) for v, c in painted_look(layer, values).items()}
-    return Legend(names, {v: c for v, c in shown.items() if not _is_default(v, c)}, zero_of(layer))
+    """Read what a journal keeps; see :meth:`LayerClasses.kept`."""
+    return classes_of(layer).kept(painted)
 
 
 def zero_of(layer: Labels) -> ZeroMeaning:
-    """What a 0 of a layer means in training."""
-    return "background" if layer.metadata.get(ZERO_MEANS) == "background" else "unlabelled"
+    """Read what a 0 of a layer means in training."""
+    return facts_of(layer).zero or "unlabelled"
 
 
+# ---- changing it -----------------------------------------------------------------------------------------------------
 def set_zero(layer: Labels, zero: ZeroMeaning) -> None:
-    """Say what a 0 of a layer means: in its metadata, and under the mouse where its values have names."""
+    """Set what a 0 of a layer means, and its name."""
     if names := names_of(layer):
         set_legend(layer, Legend(names, painted_look(layer, names), zero))
     elif zero != zero_of(layer):
-        layer.metadata = {**layer.metadata, ZERO_MEANS: zero}
+        note(layer, zero=zero)
 
 
 def set_legend(layer: Labels, legend: Legend) -> None:
-    """Give a layer the names and colours of a legend, and its meaning of 0; colours of its other values stay.
+    """Give a layer names, colours and meaning of 0 of a legend.
 
-    Only what differs is set, since every change is drawn. Features that somebody else made are left alone.
+    Colours of its other values stay.
+
+    Only what differs is set, since every change is drawn. Features that another plugin made are left alone.
     """
-    table = class_table(legend.names, ZERO[legend.zero])
-    found = {str(column): list(layer.features[column]) for column in layer.features.columns}
-    if found != table and set(found) <= set(table):
+    table = class_features(legend.names, ZERO[legend.zero])
+    present = {str(column): list(layer.features[column]) for column in layer.features.columns}
+    if present != table and set(present) <= set(table):
         layer.features = table
-    shown, own = painted_look(layer, legend.values), _own_colors(layer)
-    changed = any(not np.allclose(color, legend.color(v), atol=1e-3) for v, color in shown.items())
-    if changed or (own and not set(shown) <= set(own)):
+    if classes_of(layer).is_shown_otherwise(legend):
         _set_colors(layer, legend)
-    said: dict[str, object] = {CLASS_NAMES: dict(legend.names)} if names_of(layer) != legend.names else {}
-    said |= {ZERO_MEANS: legend.zero} if zero_of(layer) != legend.zero else {}
-    if said:  # last, since this tells those who listen that all is there
-        layer.metadata = {**layer.metadata, **said}
+    zero = {} if zero_of(layer) == legend.zero else {"zero": legend.zero}
+    note(layer, class_names=dict(legend.names), **zero)  # last: this calls those who listen, and all is there
 
 
 def restore(layer: Labels, classes: Classes) -> bool:
-    """Give a layer the names and colours of a model's classes, if nobody named its values; tells whether it did."""
-    if MADE_BY in layer.metadata or given_names(layer):
+    """Name and colour classes as a model does; return whether that happened.
+
+    Layers that were computed here, or whose values have names, stay as they are.
+    """
+    if is_made_here(layer) or given_names(layer):
         return False
-    legend = legend_of(layer, painted_values(layer.data))
-    chosen = {v: legend.color(v) for v in _chosen_colors(layer) if v in legend.values}
-    legend = Legend(legend.names, {**legend.colors, **classes.color_of, **chosen}, classes.zero)
-    set_legend(layer, legend.completed(classes.name_of, classes.color_of))
+    set_legend(layer, classes_of(layer).completed(classes, painted_values(layer.data)))
     return True
 
 
 def follow_legend(layer: Labels, before: Legend, after: Legend) -> None:
-    """Let a prediction that calls a class, and shows it, as `before` did do so as `after` does."""
-    names = names_of(layer)
-    legend = Legend.of(names, names, painted_look(layer, names))
-    common = set(legend.values) & set(before.values) & set(after.values)
-    same = {v for v in common if legend.names[v] == before.names[v]}
-    alike = {v for v in common if np.allclose(legend.color(v), before.color(v), atol=1e-2)}
-    new = Legend(
-        legend.names | {v: after.names[v] for v in same}, legend.colors | {v: after.color(v) for v in alike}
-    )
-    if new != legend:
-        zero = {0: names[0]} if 0 in names else {}
-        set_legend(layer, Legend(zero | new.names, new.colors))
+    """Let a prediction go along when the legend of strokes changes.
+
+    What it names or shows as `before` did becomes as in `after`.
+    """
+    if (legend := classes_of(layer).following(before, after)) is not None:
+        set_legend(layer, legend)
 
 
 class Naming:
-    """Follows what a person says of the classes of one layer at a time; `changed` is called when that is another.
+    """Follows the classes of one layer at a time, and reports changes.
 
-    Nothing here holds on to the layer, nor it to who listens.
+    `changed` is called when names, colours or the meaning of 0 changed.
+
+    Nothing here holds on to the layer, nor the layer to those who listen.
     """
 
     def __init__(self, changed: Callable[[], object]) -> None:
@@ -169,7 +161,7 @@ class Naming:
         self.stop()
         self.legend = given_legend(layer)
         self._listening += [
-            connected(tells, self._look) for tells in (layer.events.metadata, layer.events.colormap)
+            connected(event, self._look) for event in (layer.events.metadata, layer.events.colormap)
         ]
 
     def stop(self) -> None:
@@ -183,7 +175,7 @@ class Naming:
 
 
 def _set_colors(layer: Labels, legend: Legend) -> None:
-    """Colours for single values; what had another colour keeps it."""
+    """Set colours for single values; what had another colour keeps it."""
     own = _own_colors(layer)
     other = layer.colormap.color_dict.get(None, OTHER) if own else OTHER
     new = {v: legend.color(v) for v in legend.values if v}
@@ -191,23 +183,8 @@ def _set_colors(layer: Labels, legend: Legend) -> None:
 
 
 def _own_colors(layer: Labels) -> dict[int, RGBA]:
-    """Colours that were set for single values; none where napari's cycle of colours is shown."""
+    """Read colours set for single values; none of napari's own cycle."""
     if not isinstance(layer.colormap, DirectLabelColormap):
         return {}
-    found = {v: [float(x) for x in c] for v, c in layer.colormap.color_dict.items() if v}
-    return {int(v): (c[0], c[1], c[2], c[3]) for v, c in found.items()}
-
-
-def _chosen_colors(layer: Labels) -> dict[int, RGBA]:
-    """Of these, those that are not what a value looks like where nobody chose."""
-    return {v: c for v, c in _own_colors(layer).items() if not _is_default(v, c)}
-
-
-def _is_default(value: int, color: RGBA) -> bool:
-    return np.allclose(color, default_color(value), atol=1e-3)
-
-
-def _rounded(color: RGBA) -> RGBA:
-    """As a text keeps it; napari's own are float32."""
-    red, green, blue, alpha = (round(c, 4) for c in color)
-    return red, green, blue, alpha
+    colors = {v: [float(x) for x in c] for v, c in layer.colormap.color_dict.items() if v}
+    return {int(v): (c[0], c[1], c[2], c[3]) for v, c in colors.items()}

@@ -1,4 +1,4 @@
-"""Listening to napari for a while: what is heard, and how it ends."""
+"""Listening to napari's events for a while, and how that ends."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def connected(told: Any, act: Callable[..., object]) -> Callable[[], object]:
-    """Call `act` when napari tells something, until what is returned is called."""
-    told.connect(act)
-    return partial(told.disconnect, act)
+def connected(event: Any, act: Callable[..., object]) -> Callable[[], object]:
+    """Call `act` at an event; return what ends that."""
+    event.connect(act)
+    return partial(event.disconnect, act)
 
 
 def call_all(acts: list[Callable[[], object]], *_: Any) -> None:

@@ -28,32 +28,39 @@ _PIECE = 512  # about the longest side of a chunk of a Zarr, in planes
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
-    """The reader for these paths, or None if one of them is nothing for it."""
+    """Return the reader, or None if it cannot read some path."""
     known = (*TIFF_SUFFIXES, *ZARR_SUFFIXES)
     paths = [path] if isinstance(path, str) else path
     return read if paths and all(Path(p).suffix.lower() in known for p in paths) else None
 
 
 def read(path: str | list[str]) -> list[LayerData]:
-    """Layers of one file or several; nothing but headers is read now, and small labels, since they may be painted on."""
+    """Read layers of one file or several.
+
+    Only headers are read now, and small labels, since they may be painted on.
+    """
     paths = [path] if isinstance(path, str) else path
     return [layer for p in paths for layer in _layers_at(Path(p))]
 
 
 def _layers_at(path: Path) -> list[LayerData]:
-    """Layers of a file; labels of ours come with their probabilities below them, if there are any."""
+    """Read the layers of a file; labels come above their probabilities."""
     volume, name = open_volume(path), path.name.split(".")[0]
     below: list[LayerData] = []
     if volume.colors is not None and (chances := path / PROBABILITIES).is_dir():
-        found = open_volume(chances)
-        below, most = layers_of(found, f"{name} {PROBABILITIES}"), 255 if found.dtype == "uint8" else 1
+        probabilities = open_volume(chances)
+        below = layers_of(probabilities, f"{name} {PROBABILITIES}")
+        most = 255 if probabilities.dtype == "uint8" else 1
         for (_, look, _), (title, color) in zip(below, channel_looks(chances), strict=False):
             look |= {"name": f"{name} {title}", "colormap": color, "contrast_limits": (0, most)}
     return [*below, *layers_of(volume, name)]
 
 
 def layers_of(volume: Volume, name: str) -> list[LayerData]:
-    """A volume as layer data: one layer a channel, one for colour, or a labels layer."""
+    """Give a volume as layer data.
+
+    That is one layer a channel, one for colour, or a labels layer.
+    """
     levels: list[Any] = [_lazy(level) for level in (volume.data, *volume.levels)]
     axes = volume.axes.without("C")
     look = {
@@ -90,7 +97,10 @@ def _levels(levels: list[Any]) -> Any:
 
 
 def _lazy(level: ArrayLike) -> Any:
-    """A dask array over a level; of a mapped file, one chunk is (at most 4096 pixels a side of) one plane."""
+    """Make a dask array over a level.
+
+    Of a mapped file, one chunk is one plane, or a part of it of at most 4096 pixels a side.
+    """
     if isinstance(level, MappedArray):
         planar = level.ndim - 2 - (level.shape[-1] in (3, 4) and level.ndim > 2)
         chunks = tuple(1 if i < planar else min(n, _SIDE) for i, n in enumerate(level.shape))

@@ -1,4 +1,4 @@
-"""A labels layer that shows a prediction while it comes in, refreshed only where that can be seen."""
+"""Refreshing layers that show a prediction while it comes in."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ _SIDE = 4096  # longest side of what is read at once of labels with a single lev
 
 
 class LayerRefresher:
-    """Refreshes a layer after blocks that meet the view: a few times a second at most, rarely where it takes long.
+    """Refreshes a layer after blocks that meet the view.
+
+    It does so a few times a second at most, and rarely where it takes long.
 
     Parameters
     ----------
     viewer, layer
-        What is looked at; the layer's data change by themselves.
+        The view, and the layer, whose data change by themselves.
     names
         Axes of the layer, letters of TZYX.
     parent
@@ -51,11 +53,14 @@ class LayerRefresher:
 
     @property
     def due(self) -> bool:
-        """Whether a refresh is going to come."""
+        """Return whether a refresh is going to come."""
         return self._timer.isActive()
 
     def block_done(self, box: Box) -> None:
-        """Take note of a block; many of them make one refresh, those out of sight none."""
+        """Take note of a block; those out of sight need no refresh.
+
+        Many blocks make one refresh.
+        """
         if not self.due and self.layer.visible and size_of(overlap(box, self.view())):
             self._timer.start()
 
@@ -69,12 +74,17 @@ class LayerRefresher:
             self._timer.setInterval(round(1000 * max(_WAIT, took / _SHARE)))
 
     def view(self) -> Box:
-        """What of the TZYX grid is on the canvas, or a little more."""
+        """Return the part of the TZYX grid on the canvas."""
         return field_of(self.viewer, self.layer, self.names)
 
 
 def field_of(viewer: ViewerModel, layer: Labels | Image, names: str) -> Box:
-    """What of the TZYX grid of a layer with these axes is on the canvas, or a little more; it may leave the layer."""
+    """Return the part of a layer's TZYX grid on the canvas.
+
+    It may be a little more.
+
+    `names` are the layer's axes; the box may reach beyond the layer.
+    """
     dims = viewer.dims
     first = dims.ndim - layer.ndim
     point = layer.world_to_data(dims.point)
@@ -93,19 +103,22 @@ def field_of(viewer: ViewerModel, layer: Labels | Image, names: str) -> Box:
 
 
 def shown(levels: Sequence[Any]) -> dict[str, Any]:
-    """Levels as a layer takes them."""
+    """Give levels as a layer takes them."""
     several = len(levels) > 1
     return {"data": list(levels) if several else levels[0], "multiscale": several}
 
 
 def show_file(layer: Labels, path: Path, names: str) -> None:
-    """Let a layer that showed a file in the making show the finished one, with everything else as it is."""
+    """Let a layer that showed an unfinished file show the finished one."""
     layer.data = file_data(path, names)["data"]
     layer.refresh()
 
 
 def file_data(path: Path, names: str) -> dict[str, Any]:
-    """Labels of a file as a layer takes them, with their axes in the order of `names`; nothing is read."""
+    """Give labels of a file as a layer takes them.
+
+    Their axes are in the order of `names`; nothing is read.
+    """
     levels = lazy_levels(open_volume(path), names)
     if len(levels) > 1:
         return shown(levels)
@@ -116,7 +129,10 @@ def file_data(path: Path, names: str) -> dict[str, Any]:
 
 
 def _slice(point: float, stride: float) -> tuple[int, int]:
-    """Voxels from which the slice at a point is taken; a coarse level shows one that lies beside it."""
+    """Return the voxels from which the slice at a point is taken.
+
+    A coarse level shows one that lies beside it.
+    """
     if stride == 1:
         return round(point), round(point) + 1
     return floor(point - stride), ceil(point + stride) + 1

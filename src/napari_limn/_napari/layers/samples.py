@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def painted_sem() -> list[LayerData]:
-    """SEM of rat spinal cord and strokes on 0.5 % of its pixels: 1 background, 2 axon, 3 myelin."""
+    """Open an SEM image of rat spinal cord, with strokes.
+
+    1 is background, 2 axon, 3 myelin; 0.5 % of the pixels are painted.
+    """
     image = layers_of(open_volume(samples.PAINTED.image), "SEM rat 3")
     strokes = open_volume(samples.PAINTED.strokes)
     data, look, _ = layers_of(strokes, "strokes")[0]
@@ -26,5 +29,5 @@ def painted_sem() -> list[LayerData]:
 
 
 def unseen_sem() -> list[LayerData]:
-    """Another SEM image of the same rat."""
+    """Open another SEM image of the same rat."""
     return layers_of(open_volume(samples.UNSEEN.image), "SEM rat 3 b")

@@ -1,4 +1,4 @@
-"""The legend: the classes of the layer that is painted on, to name, to colour and to choose."""
+"""The class list: classes to name, to colour and to choose."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_limn._napari.layers.class_table import (
-    ZERO,
     chosen_strokes,
     corrected_layer,
     follow_legend,
@@ -20,11 +19,12 @@ from napari_limn._napari.layers.class_table import (
     set_legend,
     set_zero,
 )
+from napari_limn._napari.layers.layer_classes import ZERO
 from napari_limn._napari.layers.layers import is_painted
 from napari_limn._napari.layers.listening import call_all, connected
+from napari_limn._napari.painting.class_choice import ClassChoice
 from napari_limn._napari.painting.keys import borrow_digits
 from napari_limn._napari.painting.table import ClassTable
-from napari_limn.annotation.classes import MOST
 from napari_limn.annotation.legend import Legend, painted_values
 from napari_limn.errors import LimnError
 
@@ -34,18 +34,20 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
-    from napari_limn.annotation.classes import RGBA, ZeroMeaning
+    from napari_limn.annotation.classes import ZeroMeaning
+    from napari_limn.volume.volume import RGBA
 
 _WAIT = 300  # ms after paint until the marks are looked up again
-_FEWEST = 2  # classes that are offered at least: no model learns from fewer
 
 
 class ClassLegend(QWidget):
-    """One row a class: its key, its colour, its name, and whether it was painted; the chosen one is painted with next.
+    """One row a class: key, colour, name, and whether it was painted.
 
-    Follows the layer that is painted on: the active labels layer, unless that shows a prediction; while a patch of an audit is
-    corrected, the layer of that. While it is in sight, the keys 1 to 9 choose the class of that number and 0 “not labelled”,
-    which erases.
+    The chosen class is painted with.
+
+    It follows the layer that is painted on: the active labels layer, unless that shows a prediction; while a patch of an audit
+    is corrected, the layer of that. While it is in sight, the keys 1 to 9 choose the class of that number and 0 “not
+    labelled”, which erases.
 
     Parameters
     ----------
@@ -62,9 +64,8 @@ class ClassLegend(QWidget):
         self._layer: Labels | None = None
         self._legend = Legend()
         self._following: list[Callable[[], object]] = []  # undoes what listens to the viewer
-        self._holding: list[
-            Callable[[], object]
-        ] = []  # undoes what listens to the layer, and gives its keys back
+        # undoes what listens to the layer, and gives its keys back
+        self._holding: list[Callable[[], object]] = []
         self._painted: set[int] | None = None
         self.table = ClassTable()
         self.table.chosen.connect(self.choose)
@@ -90,7 +91,7 @@ class ClassLegend(QWidget):
     # ---- the layer -----------------------------------------------------------------------------------------------
     @property
     def layer(self) -> Labels | None:
-        """The layer whose classes are shown; None where there is nothing to paint on."""
+        """Return the layer whose classes are shown; None if there is none."""
         return self._layer
 
     @layer.setter
@@ -105,16 +106,19 @@ class ClassLegend(QWidget):
 
     @property
     def legend(self) -> Legend:
-        """The table of classes that is shown."""
+        """Return the table of classes that is shown."""
         return self._legend
 
     @property
     def value(self) -> int:
-        """The chosen class; 0 for “not labelled”."""
+        """Return the chosen class; 0 for “not labelled”."""
         return 0 if self._layer is None else int(self._layer.selected_label)
 
     def reset_choices(self, event: Any = None) -> None:
-        """Show the layer that is painted on now; napari calls this when layers come and go."""
+        """Show the layer that is painted on now.
+
+        napari calls this when layers come and go.
+        """
         active, layers = self.viewer.layers.selection.active, painted_layers(self.viewer)
         if (corrected := corrected_layer(self.viewer)) is not None:
             self.layer = corrected
@@ -122,7 +126,7 @@ class ClassLegend(QWidget):
             self.layer = chosen_strokes(self.viewer)
 
     def set_zero(self, zero: ZeroMeaning) -> None:
-        """Say what a 0 of the layer means in training: what nobody labelled, or background."""
+        """Set what a 0 of the layer means in training."""
         if self._layer is not None:
             set_zero(self._layer, zero)
             self.refresh()
@@ -131,37 +135,27 @@ class ClassLegend(QWidget):
         """Show the classes of the layer as they are now."""
         legend = Legend()
         if self._layer is not None:
-            legend = legend_of(self._layer, self._painted)
-            while len(legend.values) < _FEWEST and not (self._numbers_objects or self._audited):
-                legend, _ = legend.added()
+            legend = self.choice.listed(legend_of(self._layer, self._painted))
         if legend != self._legend or not self.table.rowCount():
             self._legend = legend
             self.table.fill(legend, ZERO[legend.zero])
-        self.add_button.setEnabled(not self._audited)
+        self.add_button.setEnabled(self.choice.may_add)
         self._on_chosen()
         self.table.mark(self._painted)
         self._say_what_is_shown()
 
-    # ---- what the person does ------------------------------------------------------------------------------------
+    # ---- what the user does --------------------------------------------------------------------------------------
     def choose(self, value: int) -> None:
         """Paint with a class from now on."""
         if self._layer is None:
             return
-        if why := self._refusal(value):
+        if why := self.choice.refusal(value):
             self._on_chosen()
             self._say(why)
             return
         self._say_what_is_shown()
         if self.value != value:
             self._layer.selected_label = value
-
-    def _refusal(self, value: int) -> str:
-        """Why a class cannot be painted with; empty if it can."""
-        if self._audited and value not in (*self._legend.values, *self._zero_class):
-            return "Every pixel of an audit has one of the classes of its labels; choose one of these."
-        if value and value not in self._legend.values:
-            return f"There is no class {value} yet; add one."
-        return ""
 
     def add_class(self) -> None:
         """Add a class, and choose it."""
@@ -173,11 +167,14 @@ class ClassLegend(QWidget):
         self.choose(value)
 
     def rename(self, value: int, name: str) -> None:
-        """Give a class another name; one that cannot be is refused in a sentence."""
+        """Rename a class; an empty name, or a taken one, is refused."""
         self._change(self._legend.renamed(value, name))
 
     def recolor(self, value: int, color: RGBA) -> None:
-        """Give a class another colour (RGBA, 0–1), in predictions that show it in the same one, too."""
+        """Give a class another colour (RGBA, 0–1).
+
+        Predictions that show it in the same colour follow.
+        """
         self._change(self._legend.recoloured(value, color))
 
     def choose_color(self) -> None:
@@ -187,9 +184,9 @@ class ClassLegend(QWidget):
             self._say("“Not labelled” has no colour; choose a class first.")
             return
         before = QColor.fromRgbF(*self._legend.color(value))
-        found = QColorDialog.getColor(before, self, f"Colour of “{self._legend.names[value]}”")
-        if found.isValid():
-            self.recolor(value, (found.redF(), found.greenF(), found.blueF(), 1.0))
+        color = QColorDialog.getColor(before, self, f"Colour of “{self._legend.names[value]}”")
+        if color.isValid():
+            self.recolor(value, (color.redF(), color.greenF(), color.blueF(), 1.0))
 
     def _change(self, legend: Legend) -> None:
         before, layer = self._legend, self._layer
@@ -206,8 +203,8 @@ class ClassLegend(QWidget):
         super().showEvent(event)
         self.hideEvent(None)
         layers = self.viewer.layers
-        for told in (layers.selection.events.active, layers.events.inserted, layers.events.removed):
-            self._following.append(connected(told, self.reset_choices))
+        changes = (layers.selection.events.active, layers.events.inserted, layers.events.removed)
+        self._following += [connected(change, self.reset_choices) for change in changes]
         self.reset_choices()
         self._take_hold()
         self._on_data()
@@ -223,14 +220,14 @@ class ClassLegend(QWidget):
         layer = self._layer
         if layer is None or self._holding:
             return
-        tells = layer.events
+        events = layer.events
         self._holding += [
-            connected(tells.metadata, self.refresh),
-            connected(tells.colormap, self.refresh),
-            connected(tells.data, self._on_data),
-            connected(tells.selected_label, self._on_chosen),
-            connected(tells.paint, self._on_paint),
-            connected(tells.set_data, self._on_drawn),
+            connected(events.metadata, self.refresh),
+            connected(events.colormap, self.refresh),
+            connected(events.data, self._on_data),
+            connected(events.selected_label, self._on_chosen),
+            connected(events.paint, self._on_paint),
+            connected(events.set_data, self._on_drawn),
             borrow_digits(layer, self.choose),
         ]
 
@@ -239,27 +236,23 @@ class ClassLegend(QWidget):
         self.refresh()
 
     def _on_paint(self, event: Any = None) -> None:
-        """A class that was chosen elsewhere is listed once it is painted."""
-        if not (self._numbers_objects or self._audited) and self.value not in (0, *self._legend.values):
+        """List a class that was chosen elsewhere, once it is painted."""
+        if self.choice.is_missing(self.value):
             self._change(self._legend.with_value(self.value))
         self._look_again.start()
 
     def _on_drawn(self, event: Any = None) -> None:
-        """Undo tells nobody but those who draw."""
+        """Look again after an undo, which only draws the layer anew."""
         self._look_again.start()
 
     @property
-    def _numbers_objects(self) -> bool:
-        return self._painted is not None and len(self._painted) > MOST
-
-    @property
-    def _audited(self) -> bool:
-        """Whether the patch of an audit is corrected here: there are no classes but those of the labels."""
-        return self._layer is not None and not is_painted(self._layer)
-
-    @property
-    def _zero_class(self) -> tuple[int, ...]:
-        return (0,) if self._legend.zero == "background" else ()
+    def choice(self) -> ClassChoice:
+        """Give the classes of the layer, for what they allow."""
+        layer = self._layer
+        if layer is None:
+            return ClassChoice()
+        # a layer made here that is shown all the same is that of an audit
+        return ClassChoice(layer.name, self._legend, self._painted, audited=not is_painted(layer))
 
     # ---- the table -----------------------------------------------------------------------------------------------
     def _mark_painted(self) -> None:
@@ -296,15 +289,7 @@ class ClassLegend(QWidget):
 
     # ---- words ---------------------------------------------------------------------------------------------------
     def _say_what_is_shown(self) -> None:
-        if self._layer is None:
-            self._say("Add a labels layer to paint on; its classes are listed here.")
-        elif self._numbers_objects:
-            self._say(
-                f"“{self._layer.name}” has {len(self._painted or ())} values: it numbers objects, not classes."
-            )
-        else:
-            erasing = "" if self._audited else ", 0 erases"
-            self._say(f"Classes of “{self._layer.name}”. Keys 1–9 choose{erasing}.")
+        self._say(self.choice.sentence)
 
     def _say(self, text: str) -> None:
         self.status.setText(text)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ClassesWidget(QWidget):
-    """Name, colour and choose the classes that are painted; turn predicted regions into strokes."""
+    """Name, colour and choose classes; turn predicted regions into strokes."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()

@@ -10,9 +10,18 @@ from napari.layers import Labels
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_limn._napari.layers.class_table import names_of
-from napari_limn._napari.layers.layers import MADE_BY, finest
-from napari_limn.annotation.classes import default_name
-from napari_limn.annotation.regions import Region, region_at
+from napari_limn._napari.layers.facts import facts_of
+from napari_limn._napari.layers.layers import finest
+from napari_limn._napari.painting.click import (
+    Plane,
+    is_click,
+    paint_region,
+    refuse_other_extent,
+    refuse_unpaintable,
+    region_in,
+    sentence_of,
+    visible_plane,
+)
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
@@ -22,14 +31,12 @@ if TYPE_CHECKING:
 
     from napari_limn._napari.painting.class_list import ClassLegend
 
-_STILL = 3  # pixels that a hand may move in a click
-
 
 class ClickCorrector(QWidget):
-    """A button that, while it is down, lets a click in a prediction paint the region under the mouse into the strokes.
+    """A button; while it is down, a click turns predictions into strokes.
 
-    The region is that of one label on the visible slice. A click paints it as the class chosen in the legend; with Shift, as
-    what was predicted, which says “this is right” and leaves strokes that are there alone. One Ctrl-Z takes it back.
+    The region is that of one label on the visible slice. A click paints it as the class chosen in the legend. With Shift it is
+    painted as predicted, which says “this is right” and leaves strokes that are there alone. One Ctrl-Z takes it back.
     """
 
     def __init__(self, napari_viewer: ViewerModel, legend: ClassLegend) -> None:
@@ -67,27 +74,19 @@ class ClickCorrector(QWidget):
         LimnError
             If there is no prediction there, or nothing to paint on.
         """
-        strokes = self._strokes()
-        dims = self.viewer.dims
-        axes = sorted(int(axis) - dims.ndim for axis in dims.displayed)
-        if len(axes) != 2:
-            raise LimnError("found the view in 3D, expected a slice; switch to 2D to correct by click.")
+        strokes, dims = self._strokes(), self.viewer.dims
+        axes = visible_plane(dims.displayed, dims.ndim)
         prediction = predicted_at(self.viewer, position, strokes)
-        if (found := prediction.level_shapes[0].tolist()) != list(strokes.data.shape):
-            raise LimnError(
-                f"{strokes.name}: found the extent {tuple(strokes.data.shape)}, expected {tuple(found)} like the "
-                "prediction; choose the labels layer of this image."
-            )
-        region, point = region_of(prediction, position, axes)
+        refuse_other_extent(strokes.name, strokes.data.shape, prediction.level_shapes[0].tolist())
+        plane = Plane(tuple(round(float(x)) for x in prediction.world_to_data(position)), axes)
+        region = region_in(prediction.name, finest(prediction), plane, _in_view(prediction, axes))
         value = region.value if confirm else self.legend.value
-        count = paint(strokes, region, point, axes, value, only_unlabelled=confirm)
-        name = {0: "not labelled", **names_of(strokes)}.get(value, default_name(value))
-        more = " Only what is in sight and near the click was taken." if region.cut else ""
-        self.status.setText(f"{count:,} pixels are “{name}” now. Ctrl-Z takes it back.{more}")
+        count = paint_region(strokes, region, plane, value, only_unlabelled=confirm)
+        self.status.setText(sentence_of(count, value, names_of(strokes), cut=region.cut))
 
     # ---- the mode ------------------------------------------------------------------------------------------------
     def hideEvent(self, event: Any) -> None:
-        """Nobody corrects by click without seeing that it is on."""
+        """End the mode, which is on while its button is in sight."""
         super().hideEvent(event)
         self.button.setChecked(False)
 
@@ -116,15 +115,14 @@ class ClickCorrector(QWidget):
             self.status.setText("")
 
     def _on_press(self, viewer: Any, event: Any) -> Generator[None, None, None]:
-        """A press and a release at the same place are a click; anything between moves the view, or paints."""
-        strokes, start = self.legend.layer, np.asarray(event.pos)
+        """Correct where a press and a release are a click."""
+        strokes, start = self.legend.layer, tuple(event.pos)
         confirm = "Shift" in event.modifiers
         position, button = tuple(event.position), event.button
         yield
         while event.type == "mouse_move":
             yield
-        still = np.abs(np.asarray(event.pos) - start).max() <= _STILL
-        if button == 1 and still and strokes is not None and str(strokes.mode) == "pan_zoom":
+        if strokes is not None and is_click(start, event.pos, button, str(strokes.mode)):
             try:
                 self.correct(position, confirm=confirm)
             except LimnError as error:
@@ -134,18 +132,20 @@ class ClickCorrector(QWidget):
         strokes = self.legend.layer
         if strokes is None:
             raise LimnError("there is no labels layer to paint on; add one first.")
-        if strokes.multiscale or not strokes.editable:
-            raise LimnError(f"{strokes.name}: this layer cannot be painted on; choose another labels layer.")
-        if isinstance(strokes.data, da.Array):  # which takes no list of voxels
-            raise LimnError(
-                f"{strokes.name}: found labels that are read from a file piece by piece, expected labels in memory; choose another "
-                "layer, or press New strokes layer in Strokes."
-            )
+        refuse_unpaintable(
+            strokes.name,
+            editable=strokes.editable and not strokes.multiscale,
+            lazy=isinstance(strokes.data, da.Array),
+        )
         return strokes
 
 
 def predicted_at(viewer: ViewerModel, position: Sequence[float], strokes: Labels) -> Labels:
-    """The topmost visible labels layer, besides the strokes, that has a label at a place in the world.
+    """Find the topmost visible labels layer with a label at a place.
+
+    The strokes themselves do not count.
+
+    The place is in the world.
 
     Raises
     ------
@@ -153,104 +153,21 @@ def predicted_at(viewer: ViewerModel, position: Sequence[float], strokes: Labels
         If there is none.
     """
     for layer in reversed(viewer.layers):
-        if type(layer) is Labels and layer != strokes and layer.visible and not _compares(layer):
-            found = layer.get_value(position, world=True, dims_displayed=list(viewer.dims.displayed))
-            value = found[1] if isinstance(found, tuple) else found
-            if value:
+        if type(layer) is Labels and layer != strokes and layer.visible and not facts_of(layer).is_comparison:
+            value = layer.get_value(position, world=True, dims_displayed=list(viewer.dims.displayed))
+            if value[1] if isinstance(value, tuple) else value:  # of a pyramid: level and value
                 return layer
     raise LimnError(
         "found no predicted region under the mouse, expected one; show the prediction and click into it."
     )
 
 
-def _compares(layer: Labels) -> bool:
-    """Whether a layer says something of predictions, not of the image."""
-    made = layer.metadata.get(MADE_BY, ())
-    return "difference" in made or "audit" in made
-
-
-def region_of(
-    layer: Labels, position: Sequence[float], axes: Sequence[int]
-) -> tuple[Region, tuple[int, ...]]:
-    """The region of a layer at a place in the world, and the voxel of that place.
-
-    Parameters
-    ----------
-    layer, position
-        The labels, and world coordinates.
-    axes
-        The two axes of the visible slice, ascending, counted from the last.
-
-    Raises
-    ------
-    LimnError
-        If the place lies outside the layer.
-    """
-    data = finest(layer)
-    point = tuple(round(float(x)) for x in layer.world_to_data(position))
-    rows_at, columns_at = (len(data.shape) + a for a in axes)
-
-    def read(rows: slice, columns: slice) -> Any:
-        index: list[int | slice] = list(point)
-        index[rows_at], index[columns_at] = rows, columns
-        return np.asarray(data[tuple(index)])
-
-    extent = (int(data.shape[rows_at]), int(data.shape[columns_at]))
-    inside = all(0 <= p < n for p, n in zip(point, data.shape, strict=True))
-    region = (
-        region_at(read, extent, (point[rows_at], point[columns_at]), view=_in_view(layer, axes))
-        if inside
-        else None
-    )
-    if region is None:
-        raise LimnError(f"{layer.name}: found a click outside the layer, expected one inside it.")
-    return region, point
-
-
 def _in_view(layer: Labels, axes: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Rows and columns that are on the canvas; all of them along an axis that was never drawn."""
+    """Give the rows and columns on the canvas.
+
+    Along an axis that was never drawn, that is all of them.
+    """
     step = layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(layer.ndim)
     low, high = layer.corner_pixels * step
     whole = [(0, int(n)) for n in layer.level_shapes[0]]
     return tuple((int(low[a]), int(high[a] + step[a])) if high[a] > low[a] else whole[a] for a in axes)
-
-
-def paint(
-    strokes: Labels,
-    region: Region,
-    point: Sequence[int],
-    axes: Sequence[int],
-    value: int,
-    *,
-    only_unlabelled: bool,
-) -> int:
-    """Paint a region of a plane through `point` as one step that undo takes back; returns how many voxels changed.
-
-    Parameters
-    ----------
-    strokes, region
-        Where to paint, and what.
-    point, axes
-        A voxel of the plane, and the two axes of it, counted from the last.
-    value
-        The class.
-    only_unlabelled
-        Whether strokes that are there stay.
-
-    Raises
-    ------
-    LimnError
-        If the layer's type does not hold the value.
-    """
-    if value > (most := np.iinfo(strokes.data.dtype).max):
-        raise LimnError(
-            f"{strokes.name}: found class {value}, expected up to {most}; use a layer of a larger type."
-        )
-    index: list[Any] = [np.full(len(region.rows), p, np.intp) for p in point]
-    index[axes[0]], index[axes[1]] = region.rows, region.columns
-    before = np.asarray(strokes.data[tuple(index)])
-    wrong = (before == 0) & (before != value) if only_unlabelled else before != value
-    chosen = tuple(at[wrong] for at in index)
-    if len(chosen[0]):
-        strokes.data_setitem(chosen, value)
-    return int(np.count_nonzero(wrong))

@@ -1,4 +1,4 @@
-"""Keys of a labels layer that a widget borrows while it is in sight."""
+"""Keys that a widget borrows from a layer while in sight."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HELP = re.compile(r"use <([^>]+)> for ([^,]+)")  # napari's words for the keys 
 
 
 class _Borrowed:
-    """What a digit does, and what it did before; `live` until it is given back."""
+    """The new and earlier act of a digit; `live` until given back."""
 
     def __init__(self, act: Callable[[int], object], digit: int) -> None:
         self._act, self._digit = act, digit
@@ -31,10 +31,12 @@ class _Borrowed:
 
 
 def borrow_digits(layer: Labels, act: Callable[[int], object]) -> Callable[[], None]:
-    """Let the keys 0 to 9 call `act` while a layer is active and nothing else takes them; returns what gives them back.
+    """Let the keys 0 to 9 call `act`; return what ends that.
 
-    They come before napari's own meaning of 1 to 7, the tools, which have letters too; meanwhile the status bar names those. Several may
-    borrow and give back in any order: whoever borrowed last and has not given back has the keys.
+    It holds while the layer is active.
+
+    They come before napari's own meaning of 1 to 7, the tools, which have letters too; meanwhile the status bar names those.
+    Several may borrow and give back in any order: the last borrower that has not given back has the keys.
     """
     keys = {digit: _Borrowed(act, int(digit)) for digit in DIGITS}
     for digit, key in keys.items():
@@ -44,7 +46,7 @@ def borrow_digits(layer: Labels, act: Callable[[int], object]) -> Callable[[], N
 
 
 class _Letters:
-    """Keeps the help of a layer, which the status bar shows, from naming digits."""
+    """Keeps digits out of the help that the status bar shows."""
 
     def __init__(self, layer: Labels) -> None:
         self._layer, self._before = layer, layer.help
@@ -52,9 +54,12 @@ class _Letters:
         self._on_help()
 
     def _on_help(self, event: Any = None) -> None:
-        """The first key of each tool is named again whenever another tool is chosen."""
-        if (said := in_letters(self._layer.help)) != self._layer.help:
-            self._before, self._layer.help = self._layer.help, said
+        """Name letters again.
+
+        napari names a tool's first key whenever another tool is chosen.
+        """
+        if (text := in_letters(self._layer.help)) != self._layer.help:
+            self._before, self._layer.help = self._layer.help, text
 
     def give_back(self) -> None:
         self._layer.events.help.disconnect(self._on_help)
@@ -63,15 +68,17 @@ class _Letters:
 
 
 def in_letters(text: str) -> str:
-    """Help of napari for the tools of a labels layer, each by a key that is no digit; tools that have none are left out.
+    """Rewrite napari's help for tools with keys that are no digits.
+
+    Tools that have no such key are left out.
 
     Examples
     --------
     >>> in_letters("use <2> for activate the paint brush, use <Space> for pan")
     'use <P> for activate the paint brush, use <Space> for pan'
     """
-    found = get_settings().shortcuts.shortcuts
-    keys = [[str(key) for key in bound] for name, bound in found.items() if "labels" in name]
+    shortcuts = get_settings().shortcuts.shortcuts
+    keys = [[str(key) for key in bound] for name, bound in shortcuts.items() if "labels" in name]
     others = {bound[0]: next((k for k in bound if k not in DIGITS), "") for bound in keys if bound}
     tools = [(others.get(key, key), what) for key, what in _HELP.findall(text)]
     return ", ".join(f"use <{key}> for {what}" for key, what in tools if key) if tools else text

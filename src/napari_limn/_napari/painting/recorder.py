@@ -1,4 +1,4 @@
-"""Every stroke in a window goes into a journal: of the strokes layers made here, and of those that a person adds."""
+"""The journals of a window: every stroke goes into one."""
 
 from __future__ import annotations
 
@@ -11,51 +11,51 @@ import numpy as np
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
-from napari_limn._napari.layers.class_table import OTHER, kept_legend, predicted_layers, set_legend
+from napari_limn._napari.layers.class_table import kept_legend, predicted_layers
+from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.layers.layers import (
-    IMAGE,
-    PLAIN,
-    colormap,
     hand_over,
     is_map,
     is_painted,
-    name_of_image,
     path_of,
     placement,
     take_into_memory,
     volume_of,
 )
 from napari_limn._napari.layers.listening import call_all, connected
+from napari_limn._napari.layers.strokes_layer import STROKES, is_plain, new_strokes, strokes_layer
+from napari_limn._napari.painting.journalling import (
+    is_read_from_file,
+    is_watched,
+    labels_before,
+    pieces_of,
+    status_of,
+    ties,
+)
 from napari_limn._napari.panel.docking import window_of
-from napari_limn.annotation.classes import MOST, default_color
+from napari_limn.annotation.classes import MOST
 from napari_limn.annotation.journal.files import begin_journal, header_for
-from napari_limn.annotation.journal.format import Header, Journal
-from napari_limn.annotation.journal.recording import Recording, StrokePiece
-from napari_limn.annotation.journal.sparse_labels import PaintStore
-from napari_limn.annotation.legend import Legend, painted_values
+from napari_limn.annotation.journal.recording import Recording
+from napari_limn.annotation.journal.writer import Journal
+from napari_limn.annotation.legend import painted_values
 from napari_limn.durable import on_failure
 from napari_limn.errors import LimnError
-from napari_limn.volume.volume import size_in_bytes
 from napari_limn.volume.writing.output import labels_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from napari.components import ViewerModel
-    from numpy.typing import NDArray
     from qtpy.QtWidgets import QWidget
 
-_WATCHED = 1 << 30  # bytes of an array that a person added up to which it is compared with its journal
-_PLANE = 1 << 29  # voxels of a plane that napari can show as labels
-STROKES = np.dtype(np.uint8)
-"""Type of the labels in a new strokes layer: classes are few."""
+    from napari_limn.annotation.journal.format import Header
 
 
 class Recorder:
     """Keeps the journal of one labels layer in step with it.
 
-    Strokes, fillings and polygons are told by the layer. An undo or redo of napari's own is not: it only shows the layer anew,
-    and is found out then.
+    The layer announces strokes, fillings and polygons. It does not announce an undo or redo of napari's own: it only shows its
+    data anew, and the data are compared then.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Recorder:
     recording
         Of its data as they are now.
     changed
-        Called after whatever was written down.
+        Called after something was written down.
     outgrown
         Called when the layer gets data of another extent or type, which the journal cannot take.
     """
@@ -78,35 +78,30 @@ class Recorder:
     ) -> None:
         self.layer, self.recording = layer, recording
         self._data, self._changed, self._outgrown = layer.data, changed, outgrown
-        found = painted_values(layer.data) or set()
-        self._values = found if len(found) <= MOST else set[int]()  # more of them number objects
+        values = painted_values(layer.data) or set()
+        self._values = values if len(values) <= MOST else set[int]()  # more of them number objects
         self._keep_legend()
-        tells = layer.events
+        events = layer.events
+        shown = (events.set_data, events.reload, events.visible, events.data)
         self._listening = [
-            connected(tells.paint, self.painted),
-            *(
-                connected(t, self._on_shown)
-                for t in (tells.set_data, tells.reload, tells.visible, tells.data)
-            ),
-            *(connected(t, self._on_classes) for t in (tells.metadata, tells.colormap)),
+            connected(events.paint, self.painted),
+            *(connected(event, self._on_shown) for event in shown),
+            *(connected(event, self._on_classes) for event in (events.metadata, events.colormap)),
         ]
 
     @property
     def status(self) -> str:
-        """What there is, and whether it is safe, in a sentence."""
-        recording = self.recording
-        if recording.trouble:
-            return recording.trouble
-        if recording.journal is None:
-            return "No strokes yet; each one is going to be kept in a journal."
-        count = f"{recording.strokes} stroke{'' if recording.strokes == 1 else 's'}"
-        return f"{count}, {'all saved' if recording.safe else 'saving …'} in {recording.journal.path.name}"
+        """Say how many strokes there are, and whether they are safe."""
+        return status_of(self.recording)
 
     def turn(self, kind: Literal["undo", "redo"]) -> bool:
-        """Undo or redo the latest change of this session or of an earlier one; False if there is none."""
+        """Undo or redo the latest change; False if there is none.
+
+        It may be one of an earlier session.
+        """
         if (record := self.recording.latest(kind)) is None:
             return False
-        if self.recording.is_told(record):
+        if self.recording.undoable_in_layer(record):
             getattr(self.layer, kind)()
             self._on_shown()
         if self.recording.latest(kind) is record:
@@ -126,8 +121,8 @@ class Recorder:
         self.recording.keep_legend(kept_legend(self.layer, self._values))
 
     def painted(self, event: Any) -> None:
-        """Write down the stroke that the layer tells of."""
-        parts = [part for atom in event.value for part in _parts(atom)]
+        """Write down the stroke that the layer announces."""
+        parts = [part for atom in event.value for part in pieces_of(atom)]
         new = {int(v) for part in parts for v in np.unique(part.values)} - self._values - {0}
         if new and len(self._values | new) <= MOST:
             self._values |= new
@@ -136,7 +131,7 @@ class Recorder:
         self._changed()
 
     def _on_classes(self, event: Any = None) -> None:
-        """Names, colours or the meaning of 0 are perhaps others now."""
+        """Write down names, colours and meaning of 0 if they changed."""
         count = self.recording.count
         self._keep_legend()
         if self.recording.count != count:
@@ -157,77 +152,13 @@ class Recorder:
 
     def _fits(self) -> bool:
         known, data = self.recording.known, self.layer.data
-        return tuple(data.shape) == known.shape and data.dtype == known.dtype and _is_watched(data)
-
-
-def _parts(atom: Any) -> list[StrokePiece]:
-    """What napari tells of a piece of a stroke: a box with a mask, or places, with values before and after."""
-    if len(atom) == 4:
-        box = tuple((s.start, s.stop) for s in atom.slice_key)
-        return [StrokePiece(box, atom.mask, atom.new_value)]
-    places, _, values = atom
-    return StrokePiece.at(
-        [p.ravel() for p in np.broadcast_arrays(*places)], np.ravel(values) if np.ndim(values) else values
-    )
-
-
-def _before(data: NDArray[Any], atoms: Sequence[Any]) -> NDArray[Any]:
-    """What a layer held before the pieces of a stroke that it holds now."""
-    found = data.copy()
-    for atom in reversed(atoms):
-        if len(atom) == 4:
-            found[atom.slice_key][... if atom.mask is None else atom.mask] = atom.old_values
-        else:
-            found[atom[0]] = atom[1]
-    return found
-
-
-def _is_watched(data: Any) -> bool:
-    return isinstance(data, PaintStore) or (isinstance(data, np.ndarray) and data.nbytes <= _WATCHED)
-
-
-def empty_strokes(image: Image) -> Any:
-    """What a new layer to paint on holds, for an image of any size, so that it can be journalled.
-
-    Raises
-    ------
-    LimnError
-        If a plane of the image is too large to be painted on in napari.
-    """
-    volume = volume_of(image)
-    shape = labels_shape(volume)
-    if volume.grid[-1] * volume.grid[-2] > _PLANE:
-        raise LimnError(
-            f"{image.name}: found planes of {volume.grid[-2]} × {volume.grid[-1]} pixels, expected at most "
-            f"{_PLANE / 1e6:.0f} million to paint on; cut the image into parts."
-        )
-    small = size_in_bytes(shape, STROKES) <= PLAIN
-    return np.zeros(shape, STROKES) if small else PaintStore(shape, STROKES)
-
-
-def new_strokes(image: Image) -> Labels:
-    """An empty layer to paint on, of the extent of an image and in its place, for a window that is going to journal it.
-
-    Raises
-    ------
-    LimnError
-        If a plane of the image is too large to be painted on in napari.
-    """
-    return _strokes_layer(image, empty_strokes(image), f"{image.name} strokes", Legend())
-
-
-def _strokes_layer(image: Image, data: Any, name: str, legend: Legend) -> Labels:
-    usual = {value: default_color(value) for value in range(1, MOST + 1)}
-    look = colormap(usual | legend.colors, OTHER)
-    place = placement(image, volume_of(image))
-    layer = Labels(data, name=name, colormap=look, metadata={IMAGE: image.name}, **place)
-    if legend != Legend():
-        set_legend(layer, legend)
-    return layer
+        return tuple(data.shape) == known.shape and data.dtype == known.dtype and is_watched(data)
 
 
 class Journals(QObject):
-    """The journals of one window: of each labels layer that fits an image, from its first stroke on.
+    """The journals of one window, one for each layer that is painted.
+
+    A labels layer has one if it fits an image, from its first stroke on.
 
     Get it by :func:`journals_of`; it ends with the window.
     """
@@ -241,6 +172,8 @@ class Journals(QObject):
     def __init__(self, viewer: ViewerModel, parent: QObject) -> None:
         super().__init__(parent)
         self.viewer = viewer
+        self.declined = set[Path]()
+        """Journals that the user did not want back; they are not offered again in this window."""
         recorders = self._recorders = dict[Labels, Recorder]()
         self._passed_on = dict[Labels, Path]()  # journals of layers that were given another type since
         viewer.layers.events.inserted.connect(self._on_layers)
@@ -249,17 +182,17 @@ class Journals(QObject):
         self._on_layers()
 
     def of(self, layer: Labels | None) -> Recorder | None:
-        """The recorder of a layer; None if its strokes are not journalled."""
+        """Find the recorder of a layer; None if it has none."""
         return None if layer is None else self._recorders.get(layer)
 
     @property
     def open_paths(self) -> set[Path]:
-        """Of the journals whose strokes are in layers."""
+        """List the journals whose strokes are in layers."""
         journals = (recorder.recording.journal for recorder in self._recorders.values())
         return {journal.path for journal in journals if journal is not None} | {*self._passed_on.values()}
 
     def new_layer(self, image: Image) -> Labels:
-        """Add an empty strokes layer for an image, in its place, and journalled.
+        """Add an empty, journalled strokes layer in the place of an image.
 
         Raises
         ------
@@ -269,7 +202,7 @@ class Journals(QObject):
         return self._add(image, new_strokes(image))
 
     def bring_back(self, image: Image, path: Path) -> Labels:
-        """Add the layer that a journal of this image holds, and go on with that journal.
+        """Add the layer of a journal, and go on with that.
 
         Raises
         ------
@@ -280,9 +213,8 @@ class Journals(QObject):
         with on_failure(journal.close):
             recording = Recording.resumed(journal, contents)
             known = recording.known
-            small = size_in_bytes(known.shape, known.dtype) <= PLAIN
-            data = np.asarray(known) if small else known.copy()
-            layer = _strokes_layer(image, data, contents.header.layer, recording.legend)
+            data = np.asarray(known) if is_plain(known.shape, known.dtype) else known.copy()
+            layer = strokes_layer(image, data, contents.header.layer, recording.legend)
             return self._add(image, layer, recording)
 
     def _add(self, image: Image, layer: Labels, recording: Recording | None = None) -> Labels:
@@ -294,20 +226,21 @@ class Journals(QObject):
     def _record(
         self, layer: Labels, image: Image, recording: Recording | None = None, base: Any = None
     ) -> Recorder:
-        """Record a layer from now on; a recording that is given goes on, else one begins with the layer's first stroke.
+        """Record a layer from now on.
 
-        Before that, the layer held `base`, or what it holds now.
+        A recording that is given goes on; else one begins with the layer's first stroke. Before that, the layer held `base`, or
+        what it holds now.
         """
 
         def begin() -> Journal:
             return begin_journal(header_of(image, layer))
 
         new = recording or Recording(begin, layer.data if base is None else base)
-        found = self._recorders[layer] = Recorder(layer, new, self.changed.emit, self._restart)
-        return found
+        recorder = self._recorders[layer] = Recorder(layer, new, self.changed.emit, self._restart)
+        return recorder
 
     def _restart(self, layer: Labels) -> None:
-        """Begin another journal for a layer whose data have another extent or type now, if they fit an image."""
+        """Begin another journal for data of another extent or type."""
         recorder = self._recorders.pop(layer)
         recorder.close()
         if recorder.recording.holds(layer.data) and (journal := recorder.recording.journal) is not None:
@@ -315,32 +248,38 @@ class Journals(QObject):
         self._on_layers()
 
     def _on_layers(self, event: Any = None) -> None:
-        """Record the labels layers that a person added, as soon as there is the image that they belong to."""
+        """Record labels layers of the user, once their image is there."""
         for layer in predicted_layers(self.viewer):
-            layer.events.paint.connect(self._on_correction)  # once, however often it is said
+            layer.events.paint.connect(self._on_correction)  # napari connects it once only
         for layer in self.viewer.layers:
             if is_painted(layer) and layer not in self._recorders:
                 image = self._image_of(layer)
-                if image is not None and not layer.multiscale and _is_watched(layer.data):
+                if image is not None and not layer.multiscale and is_watched(layer.data):
                     self._record(layer, image)
         self.turned_over.emit()
 
     def _on_correction(self, event: Any) -> None:
-        """A prediction that a person paints on is their work from this stroke on: it is journalled, and not replaced by another."""
+        """Hand a prediction over to the user at the first stroke.
+
+        From that stroke on it is journalled, and not replaced by another prediction.
+        """
         layer = event.source
         layer.events.paint.disconnect(self._on_correction)
-        if is_painted(layer):  # since somebody changed its metadata
+        if is_painted(layer):  # since another plugin changed its metadata
             return
         hand_over(layer)
         image = self._image_of(layer)
-        if _is_read(layer):
+        if is_read_from_file(layer.data, layer.multiscale):
             take_into_memory(layer)
-        if image is not None and isinstance(layer.data, np.ndarray) and _is_watched(layer.data):
-            self._record(layer, image, base=_before(layer.data, event.value)).painted(event)
+        if image is not None and isinstance(layer.data, np.ndarray) and is_watched(layer.data):
+            self._record(layer, image, base=labels_before(layer.data, event.value)).painted(event)
         self.turned_over.emit()
 
     def _image_of(self, layer: Labels) -> Image | None:
-        """The image of the extent of a labels layer for which most speaks, the topmost of several."""
+        """Find the likeliest image of a labels layer, of the same extent.
+
+        Of several that are as likely it is the topmost.
+        """
         fitting = []
         for image in reversed(self.viewer.layers):
             with suppress(LimnError):  # an image that nothing can be painted for
@@ -357,17 +296,10 @@ class Journals(QObject):
 
 
 def _ties(layer: Labels, image: Image) -> tuple[bool, bool, bool]:
-    """What speaks for a layer being of an image, the strongest first: it was made for it, lies where it does, can be kept beside it."""
-    place = placement(image, volume_of(image))
-    there = all(np.allclose(getattr(layer, what), place[what], atol=0) for what in ("scale", "translate"))
-    return name_of_image(layer) == image.name, there, path_of(image) is not None
-
-
-def _is_read(layer: Labels) -> bool:
-    """Whether a layer shows a file from which it reads as it goes, and which is not too large for the memory."""
-    data = layer.data
-    lazy = not layer.multiscale and not isinstance(data, (np.ndarray, PaintStore))
-    return lazy and size_in_bytes(data.shape, data.dtype) <= _WATCHED
+    """Rate what speaks for a layer being of an image."""
+    own = {"scale": layer.scale, "translate": layer.translate}
+    places = own, placement(image, volume_of(image))
+    return ties(facts_of(layer), image.name, places, path_of(image) is not None)
 
 
 def _close(recorders: dict[Labels, Recorder]) -> None:
@@ -376,13 +308,16 @@ def _close(recorders: dict[Labels, Recorder]) -> None:
 
 
 def journals_of(widget: QWidget, viewer: ViewerModel) -> Journals | None:
-    """The journals of the window that a widget is in; None while it is in none."""
+    """Find the journals of the window that a widget is in.
+
+    None while it is in no window.
+    """
     window = window_of(widget)
     return None if window is None else window.findChild(Journals) or Journals(viewer, window)
 
 
 def header_of(image: Image, layer: Labels | None = None) -> Header:
-    """What a journal says of an image layer, and of the labels layer on it."""
+    """Make the header of a journal for an image and labels."""
     name = f"{image.name} strokes" if layer is None else layer.name
     dtype = STROKES if layer is None else np.dtype(layer.data.dtype)
     return header_for(volume_of(image), path_of(image), name, str(dtype))

@@ -1,17 +1,16 @@
-"""Strokes that are in a journal and in no layer are offered back: a sentence and two buttons."""
+"""The offer to bring strokes back that are only in a journal."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_limn._napari.painting.journalling import journal_to_offer, offer_sentence
 from napari_limn._napari.painting.recorder import header_of, journals_of
 from napari_limn.annotation.journal.files import found_journals
-from napari_limn.annotation.journal.recording import History
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
     from napari_limn._napari.painting.recorder import Journals
     from napari_limn.annotation.journal.format import Contents
 
-_DECLINED: set[Path] = set()  # for as long as napari is open
-
 
 class RecoveryOffer(QWidget):
-    """Offers strokes of an image back; invisible while there are none. Being there, it sees to it that all are journalled.
+    """Offers strokes of an image back; invisible while there are none.
+
+    Where it is, the strokes of its window are journalled.
 
     Parameters
     ----------
@@ -63,7 +62,7 @@ class RecoveryOffer(QWidget):
         self.back.setObjectName(f"{name}-back")
         self.back.setToolTip("Add the layer with these strokes, and go on with their journal")
         self.later.setObjectName(f"{name}-later")
-        self.later.setToolTip("Leave them in the journal, and do not ask again until napari is opened anew")
+        self.later.setToolTip("Leave them in the journal, and do not ask again in this window")
         self.back.clicked.connect(self._bring_back)
         self.later.clicked.connect(self._decline)
         buttons = QHBoxLayout()
@@ -82,32 +81,27 @@ class RecoveryOffer(QWidget):
         journals = self._connected()
         if image is not None and journals is not None:
             with suppress(LimnError):  # nothing can be painted on it; Train says why
-                self._choose(*found_journals(header_of(image), journals.open_paths | _DECLINED))
+                self._choose(*found_journals(header_of(image), journals.open_paths | journals.declined))
         self.back.setVisible(self._path is not None)
         self.later.setVisible(self._path is not None)
         self.setVisible(bool(self.sentence.text()))
 
-    def _choose(self, found: list[tuple[Path, Contents]], refused: list[str]) -> None:
-        """Offer the newest journal; if there is none, say which cannot be read."""
-        for path, contents in found:
-            if self._is_wanted(contents):
-                self._path = path
-                self.sentence.setText(_sentence(path, contents))
-                return
-        self.sentence.setText("\n".join(refused))
+    def _choose(self, journals: list[tuple[Path, Contents]], refused: list[str]) -> None:
+        """Offer the newest journal, or say which cannot be read."""
+        if (chosen := journal_to_offer(journals, saved_too=self._saved_too)) is None:
+            self.sentence.setText("\n".join(refused))
+        else:
+            self._path = chosen[0]
+            self.sentence.setText(offer_sentence(*chosen))
 
     def _connected(self) -> Journals | None:
-        if self._journals is None and (found := journals_of(self, self.viewer)) is not None:
-            self._journals = found
-            found.turned_over.connect(self._look_again)
+        if self._journals is None and (journals := journals_of(self, self.viewer)) is not None:
+            self._journals = journals
+            journals.turned_over.connect(self._look_again)
         return self._journals
 
     def _look_again(self) -> None:
         self.look(self._image)
-
-    def _is_wanted(self, contents: Contents) -> bool:
-        saved = contents.records[-1].kind == "saved"
-        return (self._saved_too or not saved) and bool(History.of(contents.records).done)
 
     def _bring_back(self) -> None:
         journals = self._connected()
@@ -124,15 +118,6 @@ class RecoveryOffer(QWidget):
         self.look(self._image)
 
     def _decline(self) -> None:
-        if self._path is not None:
-            _DECLINED.add(self._path)
+        if self._path is not None and (journals := self._connected()) is not None:
+            journals.declined.add(self._path)
         self._look_again()
-
-
-def _sentence(path: Path, contents: Contents) -> str:
-    count = len(History.of(contents.records).done)
-    when = datetime.fromtimestamp(contents.records[-1].time).astimezone()
-    strokes = f"{count} stroke{'' if count == 1 else 's'}"
-    last = contents.records[-1]
-    saved = f" They were saved as {last.note}." if last.kind == "saved" else ""
-    return f"{strokes} on this image, the last on {when:%d %B at %H:%M}, are in {path.name} and in no layer.{saved}"

@@ -1,4 +1,4 @@
-"""The Strokes widget: a layer to paint on, every stroke of it kept."""
+"""The Strokes widget: a layer whose every stroke is kept."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout
 
 from napari_limn._napari.layers.class_table import names_of
+from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.layers.layers import (
-    MADE_BY,
     is_painted,
     painted_look,
     path_of,
     volume_of,
     volume_on_disk,
 )
+from napari_limn._napari.painting.journalling import fate_of_paint
 from napari_limn._napari.painting.recorder import journals_of
 from napari_limn._napari.painting.recovery import RecoveryOffer
-from napari_limn._napari.panel.panel import Panel
+from napari_limn._napari.panel.docking import DockedWidget
+from napari_limn._napari.panel.form import Form, lay_out
+from napari_limn._napari.panel.run_box import RunBox, warm_up
+from napari_limn._napari.panel.session import session_of
+from napari_limn._napari.panel.status import sentence_label
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.errors import LimnError
 from napari_limn.runs import BlockDone, Event
@@ -34,36 +39,42 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_limn._napari.painting.recorder import Journals, Recorder
+    from napari_limn._napari.panel.job import Job
 
 _LOOK = 500  # milliseconds between two looks at what is on the disk
 _FORMATS = "OME-TIFF (*.tif);;OME-Zarr (*.ome.zarr)"
 
 
-class StrokesWidget(Panel):
+class StrokesWidget(DockedWidget):
     """Make a layer for strokes on an image of any size, see that they are kept, undo them, save them."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "limn-strokes", "Save …", "Cancel")
-        self.image = self.layer_field("Image", "image", Image, "The image to paint on; of any size")
-        self.new_button = self._button("New strokes layer", "new", self.new_layer)
+        super().__init__(napari_viewer, "paint")
+        self.form = Form(self, napari_viewer, session_of(napari_viewer), "limn-strokes")
+        self.run_box = RunBox(self, "limn-strokes", "Save …", "Cancel")
+        self.run_box.handler = self
+        self.image = self.form.layer_field("Image", "image", Image, "The image to paint on; of any size")
+        self.new_button = self.run_box.button("New strokes layer", "new", self.new_layer)
         self.new_button.setToolTip(
             "Add an empty labels layer in the place of the image, and choose the brush"
         )
-        self.form.addRow("", self.new_button)
-        self.labels = self.layer_field("Strokes", "labels", Labels, "The layer whose strokes are shown below")
+        self.form.rows.addRow("", self.new_button)
+        self.labels = self.form.layer_field(
+            "Strokes", "labels", Labels, "The layer whose strokes are shown below"
+        )
         self.offer = RecoveryOffer(napari_viewer, "limn-strokes-offer", self._choose, saved_too=True)
-        self.form.addRow(self.offer)
-        self.journal = self.sentence("journal")
-        self.form.addRow(self.journal)
-        self.undo_button = self._button("Undo", "undo", lambda: self.turn("undo"))
+        self.form.rows.addRow(self.offer)
+        self.journal = sentence_label("limn-strokes-journal")
+        self.form.rows.addRow(self.journal)
+        self.undo_button = self.run_box.button("Undo", "undo", lambda: self.turn("undo"))
         self.undo_button.setToolTip("Take the latest stroke back, of earlier sessions too")
-        self.redo_button = self._button("Redo", "redo", lambda: self.turn("redo"))
+        self.redo_button = self.run_box.button("Redo", "redo", lambda: self.turn("redo"))
         self.redo_button.setToolTip("Paint again what was taken back")
         turns = QHBoxLayout()
         turns.addWidget(self.undo_button)
         turns.addWidget(self.redo_button)
-        self.form.addRow(turns)
-        self.start_button.setToolTip(
+        self.form.rows.addRow(turns)
+        self.run_box.start_button.setToolTip(
             "Write the labels into a file of their own, with the voxel size of the image"
         )
         self.image.changed.connect(lambda _: self.offer.look(self.image.value))
@@ -73,8 +84,9 @@ class StrokesWidget(Panel):
         self._timer = QTimer(self)
         self._timer.setInterval(_LOOK)
         self._timer.timeout.connect(self._show)
-        self.lay_out()
-        self.say("Choose an image, press New strokes layer, and paint.")
+        lay_out(self, self.form, self.run_box)
+        self.reset_choices()
+        self.run_box.say("Choose an image, press New strokes layer, and paint.")
 
     # ---- layers --------------------------------------------------------------------------------------------------
     def new_layer(self) -> None:
@@ -85,16 +97,16 @@ class StrokesWidget(Panel):
         if journals is None:
             raise LimnError("this widget is in no window; open it from the Plugins menu.")
         self._choose(journals.new_layer(self.image.value))
-        self.say("Paint; every stroke is kept from now on.")
+        self.run_box.say("Paint; every stroke is kept from now on.")
 
     def turn(self, kind: Literal["undo", "redo"]) -> None:
         """Undo or redo the latest change of the layer chosen."""
         if (recorder := self._recorder()) is None or not recorder.turn(kind):
-            self.say(f"There is nothing to {kind}.")
+            self.run_box.say(f"There is nothing to {kind}.")
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers and the strokes that are there now."""
-        super().reset_choices(event)
+        self.form.reset_choices()
         self._connected()
         self.offer.look(self.image.value)
         self._show()
@@ -102,6 +114,8 @@ class StrokesWidget(Panel):
     def showEvent(self, event: Any) -> None:
         """Look after the journals from now on."""
         super().showEvent(event)
+        self.reset_choices()
+        warm_up()
         self._timer.start()
 
     def hideEvent(self, event: Any) -> None:
@@ -109,41 +123,50 @@ class StrokesWidget(Panel):
         super().hideEvent(event)
         self._timer.stop()
 
+    def closed(self) -> None:
+        """End the saving: there is no button left to stop it with."""
+        self.run_box.stop()
+
+    @property
+    def job(self) -> Job | None:
+        """Return the run under way."""
+        return self.run_box.job
+
     def _choose(self, layer: Labels) -> None:
         """Let the person paint on this layer."""
-        super().reset_choices()
+        self.form.reset_choices()
         self.labels.value = layer
         self.viewer.layers.selection.active = layer
         layer.mode = "paint"
         self._show()
 
     def _connected(self) -> Journals | None:
-        if self._journals is None and (found := journals_of(self, self.viewer)) is not None:
-            self._journals = found
-            found.changed.connect(self._show)
-            found.turned_over.connect(self._show)
+        if self._journals is None and (journals := journals_of(self, self.viewer)) is not None:
+            self._journals = journals
+            journals.changed.connect(self._show)
+            journals.turned_over.connect(self._show)
         return self._journals
 
     def _recorder(self) -> Recorder | None:
         return None if self._journals is None else self._journals.of(self.labels.value)
 
     def _show(self) -> None:
-        """Show how the strokes of the layer chosen fare."""
+        """Show the state of the strokes of the layer chosen."""
         recorder = self._recorder()
         recording = None if recorder is None else recorder.recording
         if self.labels.value is None:
             self.journal.setText("There is no layer for strokes yet.")
         elif not is_painted(self.labels.value):
-            self.journal.setText(_how_made(self.labels.value))
+            self.journal.setText(_fate_of_paint(self.labels.value))
         elif recorder is None:
             self.journal.setText(
-                "What is painted on this layer is kept in no journal: it fits no image, or is not in memory."
+                "Paint on this layer is kept in no journal: the layer fits no image, or is not in memory."
             )
         else:
             self.journal.setText(recorder.status)
         self.undo_button.setEnabled(recording is not None and recording.latest("undo") is not None)
         self.redo_button.setEnabled(recording is not None and recording.latest("redo") is not None)
-        self.start_button.setEnabled(self.labels.value is not None and self.job is None)
+        self.run_box.start_button.setEnabled(self.labels.value is not None and self.job is None)
 
     # ---- saving --------------------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -158,49 +181,43 @@ class StrokesWidget(Panel):
         """Save the labels chosen to a TIFF or OME-Zarr, over what is there: the file dialog has asked."""
         layer, recorder = self.labels.value, self._recorder()
         self._saving = (recorder, 0 if recorder is None else recorder.recording.count)
-        for image in self.layers(Image):
+        for image in self.form.layers(Image):
             refuse_replacing(path, volume_on_disk(image))
         found = volume_of(layer)
         if isinstance(data := found.data, (np.ndarray, PaintStore)):
             data = data.copy()
         elif path.exists() and path_of(layer) in (None, path.absolute()):
             raise LimnError(
-                f"{path}: the layer “{layer.name}” reads its labels from a file as it goes, perhaps from this one, which would be "
+                f"{path}: the layer “{layer.name}” reads its labels from a file piece by piece, perhaps from this one, which would be "
                 "replaced; choose another name."
             )
         labels = Volume(data, found.axes, layer.name)
-        self.say("Saving …")
-        self.run(_saving(labels, path, painted_look(layer), names_of(layer)))
+        self.run_box.say("Saving …")
+        self.run_box.run(_saving(labels, path, painted_look(layer), names_of(layer)))
 
-    def heard(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Show how far it is."""
         if isinstance(event, BlockDone):
-            self.advance(event.done / event.total)
+            self.run_box.advance(event.done / event.total)
 
-    def ended(self, result: Path | None) -> None:
+    def on_result(self, result: Path | None) -> None:
         """Say where it is; the journal notes it, unless something was painted meanwhile."""
         if result is None:
-            self.say("Cancelled; nothing was saved.")
+            self.run_box.say("Cancelled; nothing was saved.")
             return
         recorder, count = self._saving
         if recorder is not None and recorder.recording.count == count:
             recorder.recording.saved(str(result))
-        self.say(f"Saved {result}.")
+        self.run_box.say(f"Saved {result}.")
         self._show()
 
+    def on_error(self, error: Exception) -> None:
+        """Show an error."""
+        self.run_box.report(error)
 
-def _how_made(layer: Labels) -> str:
-    """What painting on a layer comes to that was made here."""
-    made = layer.metadata[MADE_BY]
-    if "audit" in made:
-        return "These are corrections of an audit, kept in no journal: they count when you press Accept corrected in Review."
-    if "difference" in made:
-        return "This shows where two predictions differ. What is painted on it is kept nowhere; paint on one of the two."
-    if layer.multiscale or not layer.editable:
-        return "This shows a prediction that cannot be painted on. Press New strokes layer and paint there."
-    return (
-        "This shows a prediction. Paint on it, and it is yours: kept in a journal, and replaced by no other."
-    )
+
+def _fate_of_paint(layer: Labels) -> str:
+    return fate_of_paint(facts_of(layer), bool(layer.editable and not layer.multiscale))
 
 
 def _saving(

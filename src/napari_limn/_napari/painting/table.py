@@ -1,4 +1,4 @@
-"""The table of classes in the legend: key, colour, name, and a mark on what was painted."""
+"""The table in the class list."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem
 
 if TYPE_CHECKING:
-    from napari_limn.annotation.classes import RGBA
     from napari_limn.annotation.legend import Legend
+    from napari_limn.volume.volume import RGBA
 
 _KEY, _COLOR, _NAME, _PAINTED = range(4)
 _WIDTHS = {_KEY: 26, _COLOR: 30, _PAINTED: 24}
@@ -19,7 +19,7 @@ _SWATCH = 16
 
 
 class ClassTable(QTableWidget):
-    """One row a class, after one for what nobody labelled; the chosen row is selected."""
+    """One row a class, after one for “not labelled”."""
 
     chosen = Signal(int)
     """A class was chosen, by mouse or key."""
@@ -58,7 +58,7 @@ class ClassTable(QTableWidget):
         self.cellDoubleClicked.connect(self._on_double_click)
 
     def fill(self, legend: Legend, zero: str) -> None:
-        """Show a legend; `zero` is what a 0 is called."""
+        """Show a legend; `zero` is the name of a 0."""
         self._filling = True
         self._values = (0, *legend.values)
         self.setRowCount(len(self._values))
@@ -69,7 +69,7 @@ class ClassTable(QTableWidget):
         self._filling = False
 
     def mark(self, painted: set[int] | None) -> None:
-        """Mark what was painted; None where nobody knows."""
+        """Mark what was painted; None where that is not known."""
         self._filling = True
         for row, value in enumerate(self._values):
             item = self.item(row, _PAINTED)
@@ -103,7 +103,7 @@ class ClassTable(QTableWidget):
             _NAME: "Double-click, or press F2, to rename",
         }
         if not value:
-            tips = dict.fromkeys(range(4), "Nothing is said about these voxels; painting with it erases")
+            tips = dict.fromkeys(range(4), "These voxels have no label; painting with it erases")
         for column, text in {_KEY: key, _COLOR: "", _NAME: name, _PAINTED: ""}.items():
             item = QTableWidgetItem(text)
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
@@ -130,7 +130,7 @@ class ClassTable(QTableWidget):
 
 
 def _swatch(color: RGBA | None) -> QIcon:
-    """A square in a colour; for no class, an empty one crossed out."""
+    """Draw a square in a colour; without one, crossed out."""
     picture = QPixmap(_SWATCH, _SWATCH)
     picture.fill(QColor(0, 0, 0, 0) if color is None else QColor.fromRgbF(*color))
     painter = QPainter(picture)

@@ -1,26 +1,25 @@
-"""Where a widget goes that is opened beside others of ours: below them while there is room in the window, else as a tab."""
+"""Where a widget goes that is opened beside others of ours: below them, or as a tab where there is no room."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QDockWidget, QMainWindow
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from napari.components import ViewerModel
-    from qtpy.QtWidgets import QWidget
 
 Group = Literal["paint", "run"]
 """Which widgets share tabs: those that one paints with, and those that run something."""
 
 
 class DockPlace:
-    """Finds a widget its place when it is shown in a dock for the first time; later it stays where the person moved it.
+    """Find a widget its place when it is shown in a dock for the first time.
 
-    Without it, napari puts each widget below the others, and the window grows beyond the screen.
+    Later it stays where the user moved it. Without this, napari puts each widget below the others, and the window grows beyond the screen.
 
     Parameters
     ----------
@@ -45,10 +44,10 @@ class DockPlace:
             self._timer.start(0)
 
     def _settle(self) -> None:
-        found, most, self._height = _dock_and_window(self.widget), self._height, 0
-        if found is None:
+        held, most, self._height = _dock_and_window(self.widget), self._height, 0
+        if held is None:
             return
-        dock, window = found
+        dock, window = held
         for pairs in (self._with_mates(dock, window), self._of_others(dock, window)):
             for one, other in pairs:
                 if window.minimumSizeHint().height() <= most:
@@ -75,24 +74,54 @@ class DockPlace:
     def _with_mates(
         self, dock: QDockWidget, window: QMainWindow
     ) -> Iterator[tuple[QDockWidget, QDockWidget]]:
-        """The newest of the group that is there already, and the new one."""
+        """Yield the newest of the group that is there already, and the new one."""
         mates = [other for other in _docks(window, dock) if _group(other) == self.group]
         yield from ((mate, dock) for mate in mates[-1:])
 
     def _of_others(self, dock: QDockWidget, window: QMainWindow) -> Iterator[tuple[QDockWidget, QDockWidget]]:
-        """The first of each group, and one more of it; the new one's group comes last."""
+        """Yield the first of each group, and one more of it; the new one's group comes last."""
         for group in sorted(("paint", "run"), key=lambda name: name == self.group):
             members = [d for d in (*_docks(window, dock), dock) if _group(d) == group]
             yield from ((members[0], other) for other in members[1:])
 
 
+class DockedWidget(QWidget):
+    """A widget that finds its place in the window, and notices when it is closed. Nothing else: parts do the work.
+
+    Parameters
+    ----------
+    viewer
+        Of the window.
+    group
+        With which others it shares tabs.
+    """
+
+    def __init__(self, viewer: ViewerModel, group: Group) -> None:
+        super().__init__()
+        self.viewer, self._place = viewer, DockPlace(self, viewer, group)
+
+    def showEvent(self, event: Any) -> None:
+        """Find the place."""
+        super().showEvent(event)
+        self._place.shown()
+
+    def changeEvent(self, event: Any) -> None:
+        """Notice that the widget is closed."""
+        super().changeEvent(event)
+        if is_closed(self, event):
+            self.closed()
+
+    def closed(self) -> None:
+        """Leave nothing behind, now that the widget is closed."""
+
+
 def is_closed(widget: QWidget, event: QEvent) -> bool:
-    """Whether a change tells that a widget is taken out of its dock: that is all that napari does at the × of a dock."""
+    """Return whether a widget is taken out of its dock: that is all that napari does at the × of a dock."""
     return event.type() == QEvent.Type.ParentChange and widget.parent() is None
 
 
 def window_of(widget: QWidget) -> QMainWindow | None:
-    """The window that a widget is in; None while it is in none."""
+    """Return the window that a widget is in; None while it is in none."""
     window: QWidget | None = widget.window()
     while window is not None and not isinstance(window, QMainWindow):
         window = window.parentWidget()  # a dock that floats is a window in the window
@@ -100,7 +129,7 @@ def window_of(widget: QWidget) -> QMainWindow | None:
 
 
 def _dock_and_window(widget: QWidget) -> tuple[QDockWidget, QMainWindow] | None:
-    """The dock that a widget is in and the window that holds it; None where it floats, or is in no dock."""
+    """Return the dock of a widget and its window; None where it floats, or is in no dock."""
     held: QWidget | None = widget
     while held is not None and not isinstance(held, QDockWidget):
         held = held.parentWidget()
@@ -111,7 +140,7 @@ def _dock_and_window(widget: QWidget) -> tuple[QDockWidget, QMainWindow] | None:
 
 
 def _docks(window: QMainWindow, dock: QDockWidget) -> list[QDockWidget]:
-    """Other docks of ours in the area of this one."""
+    """Return other docks of ours in the area of this one."""
     area = window.dockWidgetArea(dock)
     return [
         other

@@ -1,4 +1,4 @@
-"""A model file that is dropped on the window: it goes on the shelf, and its classes to the labels that are painted."""
+"""A model file that is dropped on the window: its model is offered, its classes go to the strokes."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from napari import current_viewer
 from napari.utils.notifications import show_error, show_info
 
 from napari_limn._napari.layers.class_table import chosen_strokes, names_of, restore
-from napari_limn._napari.panel.models import SHELF, SUFFIX
+from napari_limn._napari.panel.models import SUFFIX
+from napari_limn._napari.panel.session import shared_models
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 NO_LAYER: list[tuple[Any, ...]] = [(None,)]
-"""What tells napari that a file was read and brings no layer."""
+"""For napari: a file was read and brings no layer."""
 
 
 def get_model_reader(path: str | list[str]) -> Callable[[str | list[str]], list[tuple[Any, ...]]] | None:
-    """The reader for model files, or None if one of the paths is something else."""
+    """Return the reader for model files, or None if one of the paths is something else."""
     paths = [path] if isinstance(path, str) else path
     return read_models if paths and all(Path(p).suffix.lower() == SUFFIX for p in paths) else None
 
 
 def read_models(path: str | list[str]) -> list[tuple[Any, ...]]:
-    """Put models on the shelf, the last one chosen; a file that is none is refused in a sentence in the window."""
+    """Offer models, the last one chosen; a file that is none is refused in a sentence in the window."""
     for one in [path] if isinstance(path, str) else path:
         try:
             show_info(take(Path(one)))
@@ -36,7 +37,7 @@ def read_models(path: str | list[str]) -> list[tuple[Any, ...]]:
 
 
 def take(path: Path) -> str:
-    """Put the model of a file on the shelf and give its classes to the labels that are painted; says what was done.
+    """Offer the model of a file and give its classes to the strokes; return what was done.
 
     Raises
     ------
@@ -46,10 +47,11 @@ def take(path: Path) -> str:
     viewer = current_viewer()
     strokes = None if viewer is None else chosen_strokes(viewer)
     before = None if strokes is None else names_of(strokes)
-    name = SHELF.load(path)
+    models = shared_models()  # whichever window it was dropped on: napari says only which one is current
+    name = models.load(path)
     said = f"The model “{name}” is ready: Predict labels images with it, Train takes it further."
     if strokes is not None:
-        classes = SHELF[name].spec.classes
+        classes = models[name].spec.classes
         restore(strokes, classes)
         if names_of(strokes) != before:
             said += f" “{strokes.name}” has its classes now: {', '.join(classes.names)}."

@@ -28,7 +28,7 @@ class JobSignals(WorkerBaseSignals):  # type: ignore[misc]
 
 
 class Job(WorkerBase):  # type: ignore[misc]
-    """Runs a generator of events in a thread of the pool.
+    """Run a generator of events in a thread of the pool.
 
     Connect to `event`, `returned`, `errored` and `finished`, then ``start()``. ``quit()`` closes the generator at its
     next event, so that its ``finally`` runs; `returned` then carries None.
@@ -43,7 +43,7 @@ class Job(WorkerBase):  # type: ignore[misc]
         self._events = run
 
     def work(self) -> Any:
-        """Hand on events until the run ends or is told to quit; returns what the run returns."""
+        """Hand on events until the run ends or is asked to quit; return what the run returns."""
         _give_way()
         with closing(self._events) as events, _short_collections():
             while not self.abort_requested:

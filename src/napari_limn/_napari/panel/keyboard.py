@@ -25,7 +25,7 @@ _CONTROLS = (QAbstractButton, QAbstractItemView, QAbstractSpinBox, QComboBox, QL
 
 
 def controls(inside: QWidget | QLayout) -> Iterator[QWidget]:
-    """Controls of a widget, from top to bottom and from left to right, as its layouts have them."""
+    """Yield the controls of a widget, from top to bottom and from left to right."""
     if isinstance(inside, _CONTROLS):
         yield inside
         return
@@ -41,16 +41,16 @@ def controls(inside: QWidget | QLayout) -> Iterator[QWidget]:
 
 def operable(panel: QWidget) -> None:
     """Let Tab visit the controls of a panel in visual order, and Enter press its buttons as Space does."""
-    found = list(controls(panel))
-    for one, other in pairwise(found):
+    inside = list(controls(panel))
+    for one, other in pairwise(inside):
         QWidget.setTabOrder(one, other)
-    for button in found:
+    for button in inside:
         if isinstance(button, QPushButton):
             button.setAutoDefault(True)
 
 
 def skipping(hidden: QWidget) -> Callable[[bool], None]:
-    """A switch by which Tab skips the controls of a widget that is folded away, or visits them again."""
+    """Return a switch by which Tab skips the controls of a folded widget, or visits them again."""
     policies = {control: control.focusPolicy() for control in controls(hidden)}
 
     def visit(shown: bool) -> None:

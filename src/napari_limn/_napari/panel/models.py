@@ -1,41 +1,37 @@
-"""The models of this session, which the Train and Predict widgets share."""
+"""The models that can be predicted with, by name. No Qt: controllers use it, too."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING
-
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog
+from weakref import WeakMethod
 
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from qtpy.QtWidgets import QWidget
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from napari_limn.model import Model
 
 SUFFIX = ".limn"
-_FILTER = f"Limn models (*{SUFFIX})"
 
 
-class Shelf(QObject):
-    """Models by name, the newest last."""
+class ModelRegistry:
+    """Models by name, the newest last.
 
-    added = Signal(str, object)
-    """Emitted with the name of a new model, not when one gets better, and with the window that it came in, None for all; Qt's own, so
-    that it forgets closed widgets."""
+    All windows share one: a model that was trained in one window is offered in every other, see
+    :mod:`napari_limn._napari.panel.session`.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
         self._models: dict[str, Model] = {}
         self._images: dict[str, tuple[str, ...]] = {}
+        self._listeners: list[Callable[[], Callable[[str, object], object] | None]] = []
 
     @property
     def names(self) -> list[str]:
-        """Names, the newest first."""
+        """Give the names, the newest first."""
         return list(reversed(self._models))
 
     def __getitem__(self, name: str) -> Model:
@@ -43,30 +39,61 @@ class Shelf(QObject):
             raise LimnError("no model is chosen; train one, or load a .limn file.")
         return self._models[name]
 
-    def put(self, name: str, model: Model, images: Sequence[str] = (), window: QWidget | None = None) -> None:
-        """Add a model, or replace the one of that name, which came in a window or in all of them (None).
+    def get(self, name: str) -> Model | None:
+        """Return the model of that name, None if there is none."""
+        return self._models.get(name)
 
-        `images` names the layers that it was trained on, channel by channel.
+    def put(self, name: str, model: Model, images: Sequence[str] = (), origin: object = None) -> None:
+        """Add a model, or replace the one of that name.
+
+        Parameters
+        ----------
+        images
+            Names of the layers that it was trained on, channel by channel.
+        origin
+            The session of the window that it came in; None for a model that came in all of them.
         """
         new = name not in self._models
         self._models[name], self._images[name] = model, tuple(images)
         if new:
-            self.added.emit(name, window)
+            for held in list(self._listeners):
+                if (listener := held()) is not None:
+                    listener(name, origin)
 
-    def in_order(self, name: str, images: Sequence[str]) -> tuple[str, ...]:
-        """Names of layers in the order in which a model was trained on them; as they are given if it was trained on others."""
+    def listen(self, listener: Callable[[str, object], object]) -> Callable[[], None]:
+        """Call `listener` with the name of each new model and the session that it came in; return what ends it.
+
+        It is not called when a model gets better: a choice made by hand would be undone every two seconds. A method is held
+        weakly, so that nothing here keeps a widget.
+        """
+        held = WeakMethod(listener) if isinstance(listener, MethodType) else lambda: listener
+        self._listeners.append(held)
+
+        def end() -> None:
+            if held in self._listeners:
+                self._listeners.remove(held)
+
+        return end
+
+    def order_note(self, name: str, images: Sequence[str]) -> str | None:
+        """Return a warning if a model was trained on these images in another order, else None."""
         known = self._images.get(name, ())
-        return known if sorted(known) == sorted(images) else tuple(images)
+        if sorted(known) != sorted(images) or known == tuple(images):
+            return None
+        return (
+            f"found the channels {', '.join(images)}, expected {', '.join(known)} as in training; choose “{known[0]}” as "
+            "Image, and bring the others into that order in the layer list."
+        )
 
     def clear(self) -> None:
         """Forget all models."""
         self._models.clear()
         self._images.clear()
 
-    def load(self, path: Path, window: QWidget | None = None) -> str:
-        """Add the model of a file, as the newest, in a window or in all of them; returns its name.
+    def load(self, path: Path, origin: object = None) -> str:
+        """Add the model of a file, as the newest; return its name.
 
-        One that is there already under the name of its file is not added twice.
+        One that is there already under the name of its file is not added twice. `origin` is as in :meth:`put`.
         """
         from napari_limn.model import Model
 
@@ -75,11 +102,11 @@ class Shelf(QObject):
         if known is not None and known.digest == model.digest:
             del self._models[name]
         name = self.free_name(name)
-        self.put(name, model, window=window)
+        self.put(name, model, origin=origin)
         return name
 
     def free_name(self, stem: str) -> str:
-        """`stem`, or `stem 2`, `stem 3`, … where that is taken."""
+        """Return `stem`, or `stem 2`, `stem 3`, … where that is taken."""
         number, name = 1, stem
         while name in self._models:
             number += 1
@@ -87,30 +114,13 @@ class Shelf(QObject):
         return name
 
 
-def ask_for_model(parent: QWidget) -> Path | None:
-    """Ask for the file of a model."""
-    found = QFileDialog.getOpenFileName(parent, "Load a model", "", _FILTER)[0]
-    return Path(found) if found else None
-
-
-def ask_where_to_save(parent: QWidget, name: str) -> Path | None:
-    """Ask for a file for a model of that name."""
-    dialog = QFileDialog(parent, "Save the model", "", _FILTER)
-    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-    dialog.setDefaultSuffix(SUFFIX.removeprefix("."))  # so that it asks before that file is replaced
-    dialog.selectFile(f"{name}{SUFFIX}")
-    found = dialog.selectedFiles() if dialog.exec() else []
-    dialog.deleteLater()
-    return Path(found[0]) if found else None
-
-
 def model_path(path: Path) -> Path:
-    """Where to save a model for which somebody chose `path`: ``.limn`` is added where it is missing.
+    """Return where to save a model: ``.limn`` is added where it is missing.
 
     Raises
     ------
     LimnError
-        If there is no such folder, or by that a file of which nobody was asked would be replaced.
+        If there is no such folder, or the longer name is that of a file that the dialog did not ask about.
     """
     if not path.parent.is_dir():
         raise LimnError(f"{path.parent}: there is no such folder; make it, or choose another.")
@@ -122,6 +132,3 @@ def model_path(path: Path) -> Path:
             f"{full.name}: found a file of that name, expected none; choose {full.name} itself to replace it."
         )
     return full
-
-
-SHELF = Shelf()

@@ -1,4 +1,4 @@
-"""What the person set under Preferences → Limn; the manifest says what there is to set."""
+"""What the user set under Preferences → Limn; the manifest says what there is to set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _PLUGIN = "napari-limn"
 
 
 def preferred(name: str, otherwise: Any) -> Any:
-    """The preference of that name; `otherwise` where napari has no preferences of plugins, or does not know these.
+    """Return the preference of that name, `otherwise` where napari has no such preference.
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""Where a run stands: time, memory and device on three lines, and a message that never moves what is around it."""
+"""Where a run stands: time, memory, device and a message.
+
+Why: nothing here changes its height, whatever there is to say, so that no button moves away from under the mouse.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _LINES = 8  # of a message that are seen at once
 
 
 class RunState(QWidget):
-    """Three lines, always as high: state with time to go, memory used and promised, device.
+    """Show state and time to go, memory used and promised, and device, on three lines.
 
     Parameters
     ----------
@@ -67,14 +70,14 @@ class RunState(QWidget):
         return label
 
     def begin(self) -> None:
-        """A run begins."""
+        """Begin with a run."""
         self._began, self._moved, self._share, self._promised = time.monotonic(), 0.0, 0.0, 0.0
         self._before = self._resident()
         self._timer.start()
         self.refresh()
 
-    def heard(self, event: Event) -> None:
-        """Take note of what the run tells."""
+    def on_event(self, event: Event) -> None:
+        """Take note of what the run yields."""
         if not self.device.text() and "torch" in sys.modules:
             self._set(self.device, _device_line(self._device_name))
         match event:
@@ -86,7 +89,7 @@ class RunState(QWidget):
                 self._promised = plan.peak_bytes
 
     def end(self, how: str) -> None:
-        """The run has ended; `how` in a word or two."""
+        """Say how the run has ended, in a word or two."""
         self._timer.stop()
         self._set(self.state, f"{how}, after {_clock(time.monotonic() - self._began)}")
         self._remember()
@@ -124,8 +127,19 @@ class RunState(QWidget):
             label.setToolTip(text)
 
 
+def sentence_label(name: str) -> QLabel:
+    """Make a place for a sentence, which can be copied."""
+    label = QLabel("")
+    label.setObjectName(name)
+    label.setWordWrap(True)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
 class Message(QScrollArea):
-    """What there is to say, as high as the panel leaves it, whatever it says; longer texts scroll. Below the sentence a button that copies details.
+    """Show a sentence in the height that the panel leaves; longer texts scroll.
+
+    Below the sentence there is a button that copies details.
 
     Parameters
     ----------
@@ -160,7 +174,7 @@ class Message(QScrollArea):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def sizeHint(self) -> QSize:
-        """The same whatever there is to say; what the panel has to spare comes on top."""
+        """Return the same size whatever there is to say; what the panel has to spare comes on top."""
         return QSize(super().sizeHint().width(), self._least)
 
     def add(self, widget: QWidget) -> None:
@@ -185,7 +199,7 @@ class Message(QScrollArea):
 
 
 def _clock(seconds: float) -> str:
-    """Seconds as people say them.
+    """Return seconds as people say them.
 
     >>> _clock(7.4), _clock(75), _clock(3725)
     ('7 s', '1:15 min', '1:02 h')
@@ -200,7 +214,7 @@ def _clock(seconds: float) -> str:
 
 
 def _device_line(name: DeviceName) -> str:
-    """The device that runs compute on; PyTorch is there already."""
+    """Name the device that runs compute on; PyTorch is there already."""
     import torch
 
     from napari_limn.device import choose_device, device_title
@@ -211,7 +225,7 @@ def _device_line(name: DeviceName) -> str:
 
 
 def _card() -> str:
-    """Memory used on a CUDA card, if one is in use."""
+    """Name the memory used on a CUDA card, if one is in use."""
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "cuda") or not torch.cuda.is_initialized():
         return ""

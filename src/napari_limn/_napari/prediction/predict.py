@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit, LineEdit
 from napari.layers import Image, Labels
 
+from napari_limn._napari.layers.facts import facts_of, note
 from napari_limn._napari.layers.layers import (
     empty_labels,
     image_volume,
@@ -21,45 +21,69 @@ from napari_limn._napari.layers.layers import (
 )
 from napari_limn._napari.layers.refresh import LayerRefresher, file_data, show_file, shown
 from napari_limn._napari.painting.recorder import journals_of
-from napari_limn._napari.panel.docking import window_of
-from napari_limn._napari.panel.models import SHELF, ask_for_model
-from napari_limn._napari.panel.panel import Panel
+from napari_limn._napari.panel.docking import DockedWidget
+from napari_limn._napari.panel.form import Form, lay_out
+from napari_limn._napari.panel.model_files import ask_for_model
 from napari_limn._napari.panel.preferences import preferred
+from napari_limn._napari.panel.run_box import RunBox, warm_up
+from napari_limn._napari.panel.session import session_of
+from napari_limn._napari.panel.status import sentence_label
+from napari_limn._napari.prediction.predict_controller import PredictController
+from napari_limn._napari.prediction.predict_view import PredictChoices
 from napari_limn._napari.training.live import put_away, take_over
-from napari_limn.durable import unfinished
-from napari_limn.inference.events import Planned, Writing
 from napari_limn.inference.spec import PredictSpec
-from napari_limn.runs import BlockDone, Event, Working
 from napari_limn.specs import described
 from napari_limn.volume.writing.destination import refuse_misplaced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from napari.viewer import Viewer
 
-    from napari_limn.inference.measured.certificate import Certificate
+    from napari_limn._napari.panel.job import Job
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
-UNFINISHED = "napari-limn unfinished"
-"""Key in the metadata of predictions that did not come to their end; painting on them makes them no more whole."""
 
-
-class PredictWidget(Panel):
+class PredictWidget(DockedWidget):
     """Label every voxel of an image layer with a trained model."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "limn-predict", "Predict", "Cancel")
-        spec, tips = PredictSpec(), described(PredictSpec)
-        self.model = self.model_field(
-            "Model", "model", lambda: SHELF.names, "A model trained in this session, or loaded from a file"
+        super().__init__(napari_viewer, "run")
+        self.session = session_of(napari_viewer)
+        self.form = Form(self, napari_viewer, self.session, "limn-predict")
+        self.run_box = RunBox(self, "limn-predict", "Predict", "Cancel")
+        self.controller = PredictController(self, self.run_box, self.session)
+        self.run_box.handler = self.controller
+        self.layer: Labels | None = None
+        self._refresher: LayerRefresher | None = None
+        self._add: Callable[..., Labels]
+        self._names = ""
+        self._images_of_run: list[Image] = []
+        self._add_rows()
+        self._add_more()
+        self.seams = sentence_label("limn-predict-seams")
+        self.check_button = self.run_box.button("Check seams", "check", self.controller.check_seams)
+        self.check_button.setToolTip("Compare blocks with one pass over the middle of the image")
+        self.run_box.starters.append(self.check_button)
+        for choice in (self.model, self.image):
+            choice.changed.connect(lambda _: self.seams.clear())
+        lay_out(self, self.form, self.run_box, self.check_button, self.seams)
+        self.reset_choices()
+        self.run_box.say("Choose a model and an image, then press Predict.")
+
+    # ---- building ------------------------------------------------------------------------------------------------
+    def _add_rows(self) -> None:
+        form, models = self.form, self.session.models
+        self.model = form.model_field(
+            "Model", "model", lambda: models.names, "A model trained in this session, or loaded from a file"
         )
-        self.load_button = self._button("Load model …", "load", self._choose)
-        self.form.addRow("", self.load_button)
-        self.image = self.layer_field("Image", "image", Image, "The image to label")
-        self.out = self.field(
+        self.load_button = self.run_box.button("Load model …", "load", self._choose)
+        form.rows.addRow("", self.load_button)
+        self.image = form.layer_field("Image", "image", Image, "The image to label")
+        self.out = form.field(
             "Write to",
             "out",
             FileEdit(
@@ -67,16 +91,20 @@ class PredictWidget(Panel):
                 nullable=True,
                 filter="OME-Zarr (*.ome.zarr);;OME-TIFF (*.tif)",
             ),
-            "NAME.ome.zarr (any size) or NAME.tif; empty: in memory. What is broken off goes on with the same settings",
+            "NAME.ome.zarr (any size) or NAME.tif; empty: in memory. A run that was cancelled goes on with the same settings",
         )
-        self.channels = self.channels_field()
-        self.overwrite = self.value_field(
+
+    def _add_more(self) -> None:
+        """Add the fields that are folded away."""
+        spec, tips, form = PredictSpec(), described(PredictSpec), self.form
+        self.channels = form.channels_field()
+        self.overwrite = form.value_field(
             "Overwrite", "overwrite", False, bool, "Begin anew, and replace a file of that name", more=True
         )
-        self.memory = self.field(
+        self.memory = form.field(
             "Memory", "memory", LineEdit(value=preferred("memory", "2GB")), tips["memory"], more=True
         )
-        self.precision = self.value_field(
+        self.precision = form.value_field(
             "Precision",
             "precision",
             preferred("precision", spec.precision),
@@ -84,167 +112,136 @@ class PredictWidget(Panel):
             tips["precision"],
             more=True,
         )
-        self.seams = self.sentence("seams")
-        self.check_button = self._button("Check seams", "check", self.check_seams)
-        self.check_button.setToolTip("Compare blocks with one pass over the middle of the image")
-        self.starters.append(self.check_button)
-        for field in (self.model, self.image):
-            field.changed.connect(lambda _: self.seams.clear())
-        self.lay_out(self.check_button, self.seams)
-        self.layer: Labels | None = None
-        self._follower: LayerRefresher | None = None
-        self._add: Callable[..., Labels]
-        self._planned: Callable[[], object] | None = None  # in memory: what to do once the run can begin
-        self._names, self._path = "", Path()
-        self.say("Choose a model and an image, then press Predict.")
 
-    # ---- the run -------------------------------------------------------------------------------------------------
-    def start(self) -> None:
-        """Label the image chosen, in memory or into a file."""
-        from napari_limn.inference.pipeline import check_fit
+    # ---- what napari and Qt call ---------------------------------------------------------------------------------
+    def reset_choices(self, event: Any = None) -> None:
+        """Offer the layers that are there now; napari calls this when they change."""
+        self.form.reset_choices()
 
-        images, model, volume = self._chosen()
-        spec = PredictSpec(memory=self.memory.value, precision=self.precision.value, device=self.device)
-        check_fit(model, volume)
-        classes = model.spec.classes
-        self._names = volume.axes.without("C").names
-        self._add = partial(
-            show_labels, self.viewer, images[0], volume, classes=classes, model=str(self.model.value)
-        )
-        self.layer = self._follower = None
-        self._planned = None
-        self.say("Planning …")
-        if self.out.value is not None:
-            self._path = Path(self.out.value).absolute()
-            if self.overwrite.value:
-                refuse_kept(self.viewer, self._path)
-            for layer in images:
-                refuse_misplaced(self._path, volume_on_disk(layer))
-            self.run(_writing(model, volume, self._path, spec, overwrite=self.overwrite.value), self._written)
-        else:
-            data = empty_labels(volume, classes.dtype)
-            exact = spec.precision in ("auto", "float32")
-            there = take_over(self.viewer, images, volume, model, data) if exact else []
-            self._planned = partial(self._show_in_memory, images, data)
-            self.run(_predicting(model, volume, data, spec, there))
-        self.note_order(self.model.value, images)
+    def showEvent(self, event: Any) -> None:
+        """Offer the layers that came before the widget, and get PyTorch ready before it is needed."""
+        super().showEvent(event)
+        self.reset_choices()
+        warm_up()
 
-    def heard(self, event: Event) -> None:
-        """Show the plan, then blocks as they come."""
-        match event:
-            case Planned(plan=plan):
-                self.say(str(plan))
-                if self._planned is not None:
-                    self._planned()
-            case Writing(output=output):
-                layer = self._show(**shown(output.levels))
-                layer.editable = False  # nobody paints into a file in the making
-                note_file(layer, self._path)
-            case BlockDone():
-                self.block_done(event)
-                if self._follower is not None:
-                    self._follower.block_done(event.box)
+    def closed(self) -> None:
+        """End the run: there is no button left to stop it with."""
+        self.run_box.stop()
 
-    def ended(self, result: Any) -> None:
-        """Show the last blocks."""
-        self._open_to_paint()
-        if result is not None and self.layer is not None:
-            self.layer.metadata.pop(UNFINISHED, None)
-        if self._follower is not None:
-            self._follower.refresh()
-        self.say(
-            "Cancelled; the blocks that were done stay."
-            if result is None
-            else "Done. Paint corrections on your strokes, and train again."
-        )
+    @property
+    def job(self) -> Job | None:
+        """Return the run under way."""
+        return self.run_box.job
 
-    def failed(self, error: Exception) -> None:
-        """Show an error; the blocks that were done stay, and may be corrected where no file holds them."""
-        if self._planned is not None:
-            self._open_to_paint()
-        super().failed(error)
-
-    def _open_to_paint(self) -> None:
-        """From now on no block comes."""
-        if self.layer is not None:
-            self.layer.editable = True
-
-    def _written(self, result: Path | None) -> None:
-        """Show the finished file; a run that was cancelled when all was done has one, too."""
-        partial = unfinished(self._path)
-        if result is None and (self.layer is None or partial.exists()):
-            if self._follower is not None:
-                self._follower.refresh()
-            stays = f"; what is finished stays in {partial.name}, Predict goes on from there"
-            self.say(f"Cancelled{stays if partial.exists() else ''}.")
-            return
-        if self.layer is None:  # it was there already
-            note_file(self._show(**file_data(self._path, self._names)), self._path)
-        for layer in self.viewer.layers:  # one that was kept of a run before shows its part no more
-            if UNFINISHED in layer.metadata and shows_file(layer, self._path):
-                show_file(layer, self._path, self._names)
-                del layer.metadata[UNFINISHED]
-        self.say(f"Done: {self._path}")
-
-    def _show(self, **what: Any) -> Labels:
-        journals_of(self, self.viewer)  # who corrects it with the brush loses nothing
-        layer = self.layer = self._add(**what)
-        layer.metadata[UNFINISHED] = True
-        self._follower = LayerRefresher(self.viewer, layer, self._names, self)
-        return layer
-
-    def _show_in_memory(self, images: Sequence[Image], data: Any) -> None:
-        """Replace what was shown before, now that the run can begin."""
-        put_away(self.viewer, images)
-        self._show(data=data).editable = False  # a later block would cover paint
-
-    def _chosen(self) -> tuple[list[Image], Model, Volume]:
-        layers = self.chosen_images(self.image, self.channels)
-        return layers, SHELF[self.model.value], image_volume(layers)
-
-    # ---- seams ---------------------------------------------------------------------------------------------------
-    def check_seams(self) -> None:
-        """Measure what cutting the image into blocks does to its labels."""
-        _, model, volume = self._chosen()
-        self.seams.clear()
-        self.say("Checking seams …")
-        self.run(_certifying(model, volume), self._checked)
-        self.progress.setRange(0, 0)  # nobody knows how long
-
-    def _checked(self, found: Certificate | None) -> None:
-        self.seams.setText("" if found is None else str(found))
-        self.say("Cancelled." if found is None else "Seams are checked.")
-
-    # ---- files ---------------------------------------------------------------------------------------------------
     def load(self, path: Path) -> None:
         """Offer the model of a file."""
-        SHELF.load(path, window_of(self))
+        self.controller.load(path)
 
     def _choose(self) -> None:
         if path := ask_for_model(self):
             self.load(path)
 
+    # ---- what the controller asks for ----------------------------------------------------------------------------
+    def choices(self) -> PredictChoices:
+        """Return what the form says."""
+        return PredictChoices(
+            model=self.model.value,
+            images=tuple(layer.name for layer in self._images()),
+            out=self.out.value,
+            overwrite=self.overwrite.value,
+            memory=self.memory.value,
+            precision=self.precision.value,
+            device=self.run_box.device,
+        )
 
-def _predicting(
-    model: Model, volume: Volume, data: Any, spec: Any, there: list[Box]
-) -> Generator[Event, None, Any]:
-    from napari_limn.inference.pipeline import prediction_events
-    from napari_limn.volume.writing.output import ArrayOutput
+    def _images(self) -> list[Image]:
+        return self.form.chosen_images(self.image, self.channels)
 
-    return prediction_events(model, volume, ArrayOutput(volume, data, there), spec)
+    def volume(self) -> Volume:
+        """Return the image chosen, with its channels."""
+        return image_volume(self._images())
 
+    def begin(self, volume: Volume, model: Model, name: str) -> None:
+        """Show from now on predictions of this image by this model."""
+        images = self._images_of_run = self._images()
+        self._names = volume.axes.without("C").names
+        self._add = partial(
+            show_labels, self.viewer, images[0], volume, classes=model.spec.classes, model=str(name)
+        )
+        self.layer = self._refresher = None
 
-def _writing(
-    model: Model, volume: Volume, path: Path, spec: Any, *, overwrite: bool
-) -> Generator[Event, None, Any]:
-    from napari_limn.inference.pipeline import prediction_events
+    def refuse(self, path: Path, *, overwrite: bool) -> None:
+        """Refuse to write over an image, or over a file of which a layer was kept."""
+        if overwrite:
+            refuse_kept(self.viewer, path)
+        for layer in self._images():
+            refuse_misplaced(path, volume_on_disk(layer))
 
-    return prediction_events(model, volume, path, spec, overwrite=overwrite)
+    def empty(self, volume: Volume, model: Model) -> Any:
+        """Return an array of zeros for the labels."""
+        return empty_labels(volume, model.spec.classes.dtype)
 
+    def take_over(self, volume: Volume, model: Model, data: Any) -> list[Box]:
+        """Copy into `data` what live mode predicted with this model; return its boxes."""
+        return take_over(self.viewer, self.session, self._images(), volume, model, data)
 
-def _certifying(model: Model, volume: Volume) -> Generator[Event, None, Certificate]:
-    """The same as ``napari-limn info MODEL --certify IMAGE``."""
-    from napari_limn.inference.pipeline import certificate
+    @property
+    def showing(self) -> bool:
+        """Return whether a layer of the run is shown."""
+        return self.layer is not None
 
-    yield Working()
-    return certificate(model, volume)
+    def show_in_memory(self, data: Any) -> None:
+        """Show an array that is being filled, in the place of what was shown before."""
+        put_away(self.viewer, self.session, self._images_of_run)
+        self._show(data=data).editable = False  # a later block would cover paint
+
+    def show_written(self, levels: Sequence[Any], path: Path) -> None:
+        """Show the levels of a file that is being written."""
+        layer = self._show(**shown(levels))
+        layer.editable = False  # nobody paints into a file in the making
+        note_file(layer, path)
+
+    def show_finished(self, path: Path) -> None:
+        """Show a file in a layer of its own."""
+        note_file(self._show(**file_data(path, self._names)), path)
+
+    def file_finished(self, path: Path) -> None:
+        """Let layers that showed a file while it was being written show the finished one.
+
+        Among them one of an earlier run that was cancelled, and that the user kept.
+        """
+        for layer in self.viewer.layers:
+            if facts_of(layer).unfinished and shows_file(layer, path):
+                show_file(layer, path, self._names)
+                note(layer, unfinished=False)
+
+    def _show(self, **what: Any) -> Labels:
+        journals_of(self, self.viewer)  # strokes of a user who corrects it are not lost
+        layer = self.layer = self._add(**what)
+        note(layer, unfinished=True)  # painting on it makes it no more whole
+        self._refresher = LayerRefresher(self.viewer, layer, self._names, self)
+        return layer
+
+    def block_done(self, box: Box) -> None:
+        """Show a block that is done, if it is in sight."""
+        if self._refresher is not None:
+            self._refresher.block_done(box)
+
+    def refresh(self) -> None:
+        """Show all blocks that are done."""
+        if self._refresher is not None:
+            self._refresher.refresh()
+
+    def finished(self) -> None:
+        """Note that the layer of the run is complete."""
+        if self.layer is not None:
+            note(self.layer, unfinished=False)
+
+    def allow_painting(self) -> None:
+        """Let the user paint on the layer of the run."""
+        if self.layer is not None:
+            self.layer.editable = True
+
+    def show_seams(self, text: str) -> None:
+        """Show what the check of seams found."""
+        self.seams.setText(text)

@@ -1,4 +1,4 @@
-"""An image and two predictions of it in boxes beside each other, by napari's grid; afterwards all is as it was before."""
+"""An image and two predictions of it in boxes beside each other, by napari's grid."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SPACING = 4.0  # pixels between two boxes
 
 
 class SideBySide:
-    """Shows layers in a box each, in the order given, with their names; they move and zoom together.
+    """Show layers in a box each, in the order given, with their names; they move and zoom together.
 
     What it changes in the window (the grid, which layers are visible and how far, their names on the canvas and their order) it puts back
-    at the end, except where somebody else changed it meanwhile. It ends by itself when the grid is switched off.
+    at the end, except where it was changed by others meanwhile. It ends by itself when the grid is switched off.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class SideBySide:
 
     @property
     def shown(self) -> bool:
-        """Whether layers are shown in boxes now."""
+        """Return whether layers are shown in boxes now."""
         return bool(self._undo)
 
     def begin(self, layers: Sequence[Layer]) -> None:
@@ -75,7 +75,7 @@ class SideBySide:
             self._undo.append(partial(_put_back, thing, name, value, before))
 
     def _in_order(self, layers: Sequence[Layer]) -> None:
-        """The grid goes by the order of the layer list: move those that come too early behind the one before them."""
+        """Move layers that come too early behind the one before them: the grid goes by the layer list."""
         listed = self.viewer.layers
         for one, other in pairwise(layers):
             if (at := listed.index(other)) < listed.index(one):
@@ -94,7 +94,7 @@ def _put_back(thing: Any, name: str, value: object, before: object) -> None:
 
 
 def arranged(count: int, canvas: tuple[float, float], image: tuple[float, float]) -> tuple[int, int]:
-    """Rows and columns of boxes in which an image is shown largest.
+    """Return the rows and columns of boxes in which an image is shown largest.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def arranged(count: int, canvas: tuple[float, float], image: tuple[float, float]
 
 
 def _extent(viewer: ViewerModel) -> tuple[float, float]:
-    """Height and width of all layers on the canvas, in the world."""
+    """Return height and width of all layers on the canvas, in the world."""
     low, high = viewer.layers.extent.world[:, list(viewer.dims.displayed)[-2:]]
     height, width = (max(float(x), 1e-9) for x in high - low)
     return height, width

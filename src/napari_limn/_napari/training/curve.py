@@ -11,7 +11,7 @@ _MOST = 600  # points of a curve; every second one is dropped beyond that
 
 
 class Curve(QWidget):
-    """Loss (left, scaled to its largest) and held-out score (right, 0–1) against time in seconds.
+    """Draw loss (left, scaled to its largest) and held-out score (right, 0–1) over seconds.
 
     Points that are added are seen at its next ``update()``: who adds them says when, since all of the window is drawn then.
     """
@@ -75,7 +75,7 @@ class Curve(QWidget):
         top: float,
         color: QColor,
     ) -> None:
-        """One polyline with x from 0 to `right` and y from 0 to `top`."""
+        """Draw one polyline with x from 0 to `right` and y from 0 to `top`."""
         painter.setPen(QPen(color, 1.6))
         line = [
             QPointF(

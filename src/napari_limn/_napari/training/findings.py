@@ -1,4 +1,4 @@
-"""What the check-up found, in rows with a button for what mends it."""
+"""What the check-up found, in rows with a button for each remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxL
 
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.training.remedies import caption
-from napari_limn.annotation.checkup import check_fit
+from napari_limn.annotation.checkup import check_image
 from napari_limn.runs import Event, Working
 
 if TYPE_CHECKING:
@@ -22,31 +22,31 @@ _MOMENT = 400  # milliseconds
 
 
 class Findings(QWidget):
-    """A row for each finding: its sentence, and a button for each remedy.
+    """Show a row for each finding: its sentence, and a button for each remedy.
 
     Parameters
     ----------
     prefix
         The widget is named ``<prefix>-findings``, its buttons ``<prefix>-remedy``.
-    mend
+    fix
         Called with the remedy whose button is pressed.
     """
 
-    def __init__(self, prefix: str, mend: Callable[[Remedy], object]) -> None:
+    def __init__(self, prefix: str, fix: Callable[[Remedy], object]) -> None:
         super().__init__()
         self.setObjectName(f"{prefix}-findings")
-        self._prefix, self._mend = prefix, mend
+        self._prefix, self._fix = prefix, fix
         self._rows: dict[Finding, QWidget] = {}
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
 
     @property
     def shown(self) -> tuple[Finding, ...]:
-        """What is listed."""
+        """Return what is listed."""
         return tuple(self._rows)
 
     def stops(self, sentence: str) -> bool:
-        """Whether a sentence is that of a listed finding that stops training."""
+        """Return whether a sentence is that of a listed finding that stops training."""
         return any(finding.stops and finding.sentence == sentence for finding in self._rows)
 
     def show_all(self, findings: list[Finding]) -> None:
@@ -82,7 +82,7 @@ class Findings(QWidget):
 
     def _pressed(self, finding: Finding, remedy: Remedy) -> None:
         self._remove(finding)
-        self._mend(remedy)
+        self._fix(remedy)
 
     def _remove(self, finding: Finding) -> None:
         row = self._rows.pop(finding, None)
@@ -92,11 +92,11 @@ class Findings(QWidget):
             row.deleteLater()
 
 
-# ---- looking ---------------------------------------------------------------------------------------------------------
-def looked_at(image: Volume, labels: Volume | None, dims: int) -> Generator[Event, None, list[Finding]]:
-    """What is to be said of image and labels, whatever is painted; a run for the thread of jobs."""
+# ---- checking --------------------------------------------------------------------------------------------------------
+def layer_check(image: Volume, labels: Volume | None, dims: int) -> Generator[Event, None, list[Finding]]:
+    """Check image and labels, whatever is painted; a run for the thread of jobs."""
     yield Working()
-    return check_fit(image, labels, dims=dims, shown=True)
+    return check_image(image, labels, dims=dims, shown=True)
 
 
 class LayerCheck(QObject):
@@ -107,11 +107,11 @@ class LayerCheck(QObject):
     panel
         Checked only while it is visible; the check ends with it.
     busy
-        Whether a run is under way in the panel.
+        Returns whether a run is under way in the panel.
     events
-        Gives a run that returns what is found; None if there is nothing to check.
+        Returns a run that returns findings; None if there is nothing to check.
     show
-        Called in the window's thread with what was found.
+        Called in the window's thread with the findings.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class LayerCheck(QObject):
         events: Callable[[], Generator[Event, None, list[Finding]] | None],
         show: Callable[[list[Finding]], object],
     ) -> None:
-        super().__init__(panel)  # what a thread finds after the panel is gone is shown nowhere
+        super().__init__(panel)  # what a thread finds out after the panel is gone is shown nowhere
         self._panel, self._busy, self._events, self._show = panel, busy, events, show
         self._job: Job | None = None
         self._timer = QTimer(self)
@@ -144,9 +144,9 @@ class LayerCheck(QObject):
             self._panel.destroyed.connect(job.quit)
             job.start()
 
-    def _returned(self, found: list[Finding] | None) -> None:
-        if found is not None:
-            self._show(found)
+    def _returned(self, findings: list[Finding] | None) -> None:
+        if findings is not None:
+            self._show(findings)
 
     def _finished(self) -> None:
         self._job = None

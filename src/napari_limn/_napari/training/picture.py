@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class NetworkPicture(QLabel):
-    """Draws a network for the tile that it is trained on; keeps its proportions when the panel is resized."""
+    """Draw a network for the tile that it is trained on, in its proportions at any width."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class NetworkPicture(QLabel):
         self._fit()
 
     def sizeHint(self) -> QSize:
-        """As high as the picture is at this width."""
+        """Return a size as high as the picture is at this width."""
         return QSize(self.width(), self._height())
 
     def _height(self) -> int:

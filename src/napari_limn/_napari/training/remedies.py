@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_limn._napari.layers.layers import image_volume, placement
-from napari_limn._napari.painting.recorder import new_strokes
+from napari_limn._napari.layers.strokes_layer import new_strokes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def caption(remedy: Remedy) -> str:
-    """What stands on the button of a remedy."""
+    """Return the text on the button of a remedy."""
     return {
         "select": f"Paint class {remedy.value}",
         "go": "Go to another slice",
@@ -30,10 +30,13 @@ def caption(remedy: Remedy) -> str:
     }[remedy.action]
 
 
-def mend_layers(
+def fix_layers(
     remedy: Remedy, viewer: ViewerModel, image: Image, labels: Labels | None
 ) -> list[Labels] | list[Image]:
-    """Do what a remedy says to the layers; returns new ones to go on with: one to paint on, or an image and its further channels."""
+    """Do to the layers what a remedy says; return new ones to go on with.
+
+    That is one to paint on, or an image and its further channels.
+    """
     if remedy.action == "layer":
         return [_new_labels(viewer, image)]
     if remedy.action == "axes" and "C" in (remedy.axes or ""):
@@ -52,7 +55,7 @@ def mend_layers(
 
 
 def _new_labels(viewer: ViewerModel, image: Image) -> Labels:
-    """An empty layer to paint on, as large as the image and in its place; a window's journals see whose it is."""
+    """Add an empty layer to paint on, as large as the image and in its place; it is journalled."""
     layer = new_strokes(image)
     viewer.add_layer(layer)
     layer.mode = "paint"

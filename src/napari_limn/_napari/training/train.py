@@ -3,389 +3,352 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from weakref import ref
 
 from napari.layers import Image, Labels
 
-from napari_limn._napari.layers.class_table import Naming, restore, set_zero, zero_of
+from napari_limn._napari.layers.class_table import Naming, given_legend, restore, set_zero, zero_of
 from napari_limn._napari.layers.layers import image_volume, is_untouched, volume_of
 from napari_limn._napari.painting.recovery import RecoveryOffer
-from napari_limn._napari.panel.docking import window_of
-from napari_limn._napari.panel.models import SHELF, ask_for_model, ask_where_to_save, model_path
-from napari_limn._napari.panel.panel import Panel
+from napari_limn._napari.panel.docking import DockedWidget
+from napari_limn._napari.panel.form import Form, lay_out
+from napari_limn._napari.panel.model_files import ask_for_model, ask_where_to_save
 from napari_limn._napari.panel.preferences import preferred
+from napari_limn._napari.panel.run_box import RunBox, warm_up
+from napari_limn._napari.panel.session import session_of
 from napari_limn._napari.training.curve import Curve
-from napari_limn._napari.training.findings import Findings, LayerCheck, looked_at
+from napari_limn._napari.training.findings import Findings, LayerCheck, layer_check
 from napari_limn._napari.training.live import LiveRun
 from napari_limn._napari.training.picture import NetworkPicture
-from napari_limn._napari.training.remedies import mend_layers
-from napari_limn._napari.training.run import diagnosing, training
-from napari_limn.annotation.findings import Found
+from napari_limn._napari.training.remedies import fix_layers
+from napari_limn._napari.training.run import training
+from napari_limn._napari.training.train_controller import TrainController
+from napari_limn._napari.training.train_view import NEW, TrainChoices
 from napari_limn.errors import LimnError
 from napari_limn.specs import described
-from napari_limn.training.events import Improved, LabelsChanged, Scored, Step, Waiting
-from napari_limn.training.presets import preset_network
 from napari_limn.training.spec import Preset, TrainSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator
     from pathlib import Path
 
     from napari.viewer import Viewer
 
+    from napari_limn._napari.panel.job import Job
     from napari_limn.annotation.classes import ZeroMeaning
     from napari_limn.annotation.findings import Finding, Remedy
+    from napari_limn.annotation.legend import Legend
     from napari_limn.model import Model
     from napari_limn.runs import Event
 
-NEW = "a new model"
 
-
-class TrainWidget(Panel):
+class TrainWidget(DockedWidget):
     """Train a U-Net on the strokes of a labels layer, or train a model further."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "limn-train", "Train", "Stop")
-        spec, tips = TrainSpec(), described(TrainSpec)
-        self.model: Model | None = None  # the latest
-        self._naming = Naming(self._renamed)  # of the classes of the layer that it was trained on
-        self._strokes: ref[Labels] | None = None  # the layer of the run that was begun last
+        super().__init__(napari_viewer, "run")
+        self.session = session_of(napari_viewer)
+        self.form = Form(self, napari_viewer, self.session, "limn-train")
+        self.run_box = RunBox(self, "limn-train", "Train", "Stop")
+        self.controller = TrainController(self, self.run_box, self.session)
+        self.run_box.handler = self.controller
+        self.run_box.on_finished += [self._draw_curve, self.controller.on_finished]
+        self.run_box.state.ticked.connect(self._draw_curve)
+        self._naming = Naming(self.controller.classes_renamed)  # of the layer that was trained on
         self.destroyed.connect(self._naming.stop)
-        self._read = False  # whether there was a layer to ask what its 0 means
-        self.image = self.layer_field("Image", "image", Image, "The image that you painted on")
-        self.labels = self.layer_field(
+        self._strokes: ref[Labels] | None = None  # the layer of the run that was begun last
+        self.live_run: LiveRun | None = None
+        self._add_rows()
+        self._add_more()
+        self._add_files()
+        self.curve = Curve()
+        self.curve.setObjectName("limn-train-curve")
+        self.findings = Findings("limn-train", self.controller.fix)
+        self.run_box.message.add(self.findings)
+        self._layer_check = LayerCheck(
+            self, lambda: self.run_box.running, self.in_sight, self.controller.checked
+        )
+        self._listen()
+        lay_out(self, self.form, self.run_box, self.curve, self.save_button)
+        self.reset_choices()
+        self.model_kept()
+        self.run_box.say("Paint a few strokes of each class, background too, then press Train.")
+
+    # ---- building ------------------------------------------------------------------------------------------------
+    def _add_rows(self) -> None:
+        spec, tips, form = TrainSpec(), described(TrainSpec), self.form
+        self.image = form.layer_field("Image", "image", Image, "The image that you painted on")
+        self.labels = form.layer_field(
             "Labels", "labels", Labels, "The layer with your strokes: one number a class, background too"
         )
-        self.seconds = self.value_field(
+        self.seconds = form.value_field(
             "Seconds",
             "seconds",
             preferred("seconds", spec.seconds),
             Annotated[float, {"min": 1, "max": 86400, "step": 10}],
             tips["seconds"],
         )
-        self.origin = self.model_field(
+        self.origin = form.model_field(
             "Start from",
             "from",
-            lambda: [*SHELF.names, NEW],
+            lambda: [*self.session.models.names, NEW],
             "Train a model further, for example after corrections, or begin anew",
         )
-        self.offer = RecoveryOffer(napari_viewer, "limn-train-offer", self._take_back)
-        self.form.addRow(self.offer)
-        self.image.changed.connect(lambda _: self.offer.look(self.image.value))
-        self.live = self.value_field(
+        self.offer = RecoveryOffer(self.viewer, "limn-train-offer", self._take_back)
+        form.rows.addRow(self.offer)
+        self.live = form.value_field(
             "Live",
             "live",
             False,
             bool,
             "Train while you paint, and show on the image what the model finds where you look",
         )
-        self.live.changed.connect(lambda on: self.guarded(self.go_live if on else self.stop))
-        self.live_run: LiveRun | None = None
-        self._off_since = ""  # why live mode was turned off, if not by the person
-        self._add_more(spec, tips)
+
+    def _add_more(self) -> None:
+        """Add the fields that are folded away."""
+        spec, tips, form = TrainSpec(), described(TrainSpec), self.form
+        self.channels = form.channels_field()
+        zeros = Literal["unlabelled", "background"]
+        self.zero = form.value_field("0 means", "zero", spec.zero, zeros, tips["zero"], more=True)
+        self.dims = form.value_field("Network", "dims", spec.dims, Literal[2, 3], tips["dims"], more=True)
+        self.objects = form.value_field("Objects", "objects", spec.objects, bool, tips["objects"], more=True)
+        self.preset = form.value_field("Size", "preset", spec.preset, Preset, tips["preset"], more=True)
         self.picture = NetworkPicture()
         self.picture.setObjectName("limn-train-picture")
-        self.more.addRow(self.picture)
-        for field in (self.origin, self.labels):
-            field.changed.connect(lambda _: self._restore())
-        for field in (self.zero, self.objects):
-            field.changed.connect(lambda _: self._tell_zero())
-        self.labels.changed.connect(lambda _: self._read_zero())
-        for field in (self.image, self.dims, self.preset, self.origin):
-            field.changed.connect(lambda _: self.guarded(self._draw))
+        form.more.addRow(self.picture)
+
+    def _add_files(self) -> None:
+        box = self.run_box
         self.load_button, self.save_button = (
-            self._button("Load model …", "load", self._choose_to_load),
-            self._button("Save model …", "save", self._choose_to_save),
+            box.button("Load model …", "load", self._choose_to_load),
+            box.button("Save model …", "save", self._choose_to_save),
         )
-        self.diagnose_button = self._button("Diagnose", "diagnose", self.diagnose)
+        self.diagnose_button = box.button(
+            "Diagnose", "diagnose", lambda: self.controller.diagnose(box.device)
+        )
         self.diagnose_button.setToolTip(
             "Versions, device, memory and a short test of them, to copy into a report"
         )
-        self.starters.append(self.diagnose_button)
-        self.more.addRow(self.load_button)
-        self.more.addRow(self.diagnose_button)
-        self.curve = Curve()
-        self.curve.setObjectName("limn-train-curve")
-        self.findings = Findings("limn-train", self._mend)
-        self.message.add(self.findings)
-        self._layer_check = LayerCheck(self, lambda: self.job is not None, self.in_sight, self._looked)
-        for field in (self.image, self.labels):
-            field.changed.connect(lambda _: self._drop_what_was_said_of_paint())
-        self.origin.changed.connect(lambda _: self._light_save())
-        for field in (self.image, self.labels, self.dims, self.origin):
-            field.changed.connect(lambda _: self._layer_check.soon())
-        self.lay_out(self.curve, self.save_button)
-        self._light_save()
-        self.name = ""  # of the latest model
-        self._images: list[str] = []  # that it was trained on
-        self._coming = ""  # name for the first model of a run; empty once it is there
-        self.say("Paint a few strokes of each class, background too, then press Train.")
+        box.starters.append(self.diagnose_button)
+        self.form.more.addRow(self.load_button)
+        self.form.more.addRow(self.diagnose_button)
 
-    def _add_more(self, spec: TrainSpec, tips: Mapping[str, str]) -> None:
-        """The fields that are folded away."""
-        self.channels = self.channels_field()
-        self.zero = self.value_field(
-            "0 means",
-            "zero",
-            spec.zero,
-            Literal["unlabelled", "background"],
-            tips["zero"],
-            more=True,
-        )
-        self.dims = self.value_field("Network", "dims", spec.dims, Literal[2, 3], tips["dims"], more=True)
-        self.objects = self.value_field("Objects", "objects", spec.objects, bool, tips["objects"], more=True)
-        self.preset = self.value_field("Size", "preset", spec.preset, Preset, tips["preset"], more=True)
+    def _listen(self) -> None:
+        """React to what is chosen; where one choice has several consequences, they come in this order."""
+        image, labels, origin = self.image.changed, self.labels.changed, self.origin.changed
+        image.connect(lambda _: self.offer.look(self.image.value))
+        self.live.changed.connect(self._switch_live)
+        for changed in (origin, labels):
+            changed.connect(lambda _: self._restore())
+        for changed in (self.zero.changed, self.objects.changed):
+            changed.connect(lambda _: self._note_zero())
+        labels.connect(lambda _: self._show_zero())
+        for changed in (image, self.dims.changed, self.preset.changed, origin):
+            changed.connect(lambda _: self.run_box.guarded(self._draw_network))
+        for changed in (image, labels):
+            changed.connect(lambda _: self.controller.forget_paint_findings())
+        origin.connect(lambda _: self.model_kept())
+        for changed in (image, labels, self.dims.changed, origin):
+            changed.connect(lambda _: self.check_soon())
 
-    # ---- the run -------------------------------------------------------------------------------------------------
-    def start(self) -> None:
-        """Train on the layers chosen."""
-        layers, spec, origin = self._chosen()
-        self.say("Reading strokes …")
-        self.run(training(image_volume(layers), self.labels.value, spec, origin))
+    # ---- what napari and Qt call ---------------------------------------------------------------------------------
+    def reset_choices(self, event: Any = None) -> None:
+        """Offer the layers that are there now; napari calls this when they change."""
+        self.form.reset_choices()
+        self.check_soon()
+        self.offer.look(self.image.value)
+        with suppress(LimnError):  # a layer that cannot be trained on is named when the user presses Train
+            self._draw_network()
 
-    def go_live(self) -> None:
-        """Train on the layers chosen while the person paints, and predict what they look at."""
-        if self.job is not None:
-            self._set_live(on=False)
-            raise LimnError("a run is under way here; stop it first, then turn Live on.")
-        try:
-            layers, spec, origin = self._chosen()
-            self.live_run = LiveRun(
-                self.viewer, layers, self.labels.value, spec, origin, self._is_stopping, self._gone, self
-            )
-        except LimnError:
-            self._set_live(on=False)
-            raise
-        self.say("Live: paint a few strokes of each class, background too.")
-        self.run(self.live_run.events())
+    def showEvent(self, event: Any) -> None:
+        """Offer the layers that came before the widget, and get PyTorch ready before it is needed."""
+        super().showEvent(event)
+        self.reset_choices()
+        warm_up()
 
-    def _is_stopping(self) -> bool:
-        return self.job is not None and self.job.abort_requested
+    def closed(self) -> None:
+        """End the run: there is no button left to stop it with."""
+        self.run_box.stop()
 
-    def _gone(self, why: str) -> None:
-        """Turn live mode off, since a layer was removed."""
-        self._set_live(on=False)
-        self.stop()
-        self._off_since = why
+    # ---- what is shown -------------------------------------------------------------------------------------------
+    @property
+    def job(self) -> Job | None:
+        """Return the run under way."""
+        return self.run_box.job
 
-    def _renamed(self) -> None:
-        """Call the classes of the model as the person does now."""
-        if self.model is not None and not self._coming:
-            self._keep(self.model)
+    @property
+    def model(self) -> Model | None:
+        """Return the latest model."""
+        return self.controller.model
 
-    def _on_finished(self) -> None:
-        super()._on_finished()
-        if self.live_run is not None:
-            self.live_run.close()
-        self.live_run = None
-        self._set_live(on=False)
-        if self._off_since:
-            self._notes.append(self._off_since)
-            self.say(self._said)
-        self._off_since = ""
+    @property
+    def name(self) -> str:
+        """Return the name of the latest model."""
+        return self.controller.name
 
-    def _set_live(self, *, on: bool) -> None:
-        with self.live.changed.blocked():
-            self.live.value = on
+    def _draw_curve(self) -> None:
+        self.curve.update()
 
-    def _chosen(self) -> tuple[list[Image], TrainSpec, Model | None]:
-        """Image layers, how to train, and from which model on; the panel is made ready for the run."""
-        layers = self.chosen_images(self.image, self.channels)
-        if self.labels.value is None:
-            raise LimnError("there is no labels layer; add one and paint strokes of at least two classes.")
-        if is_untouched(self.labels.value):
-            raise LimnError(
-                f"{self.labels.value.name}: found a prediction that nobody corrected, expected strokes; choose the layer that "
-                "you painted on, or correct the prediction first."
-            )
-        spec = TrainSpec(
+    def _draw_network(self) -> None:
+        """Show the network that would be trained."""
+        image = None
+        if self.controller.origin(self.origin.value) is None and self.image.value is not None:
+            image = image_volume([self.image.value])
+        network = self.controller.network(self.origin.value, self.preset.value, self.dims.value, image)
+        if network is not None:
+            self.picture.show_network(network)
+
+    # ---- what the controller asks for ----------------------------------------------------------------------------
+    def choices(self) -> TrainChoices:
+        """Return what the form says."""
+        images, labels = self.form.chosen_images(self.image, self.channels), self.labels.value
+        return TrainChoices(
+            images=tuple(layer.name for layer in images),
+            labels=None if labels is None else labels.name,
+            untouched=labels is not None and is_untouched(labels),
+            origin=self.origin.value,
             seconds=self.seconds.value,
-            zero=self._zero,
+            zero=self.zero.value,
             dims=self.dims.value,
             objects=self.objects.value,
             preset=self.preset.value,
-            device=self.device,
+            device=self.run_box.device,
         )
-        self._tell_zero()
-        self.findings.show_all([f for f in self.findings.shown if not (f.of_paint or f.stops)])
-        self._coming = f"{layers[0].name} model"
-        self._images = [layer.name for layer in layers]
+
+    def begin(self, zero: ZeroMeaning) -> None:
+        """Make ready for a run on the labels layer chosen."""
+        set_zero(self.labels.value, zero)
         self._strokes = ref(self.labels.value)
         self.curve.clear()
-        return layers, spec, self._origin
+
+    def training(self, spec: TrainSpec, origin: Model | None) -> Generator[Event, None, Model | None]:
+        """Return a run that trains on the layers chosen."""
+        image, labels = self._images(), self.labels.value
+        return training(image_volume(image), volume_of(labels), given_legend(labels), spec, origin)
+
+    def live_training(self, spec: TrainSpec, origin: Model | None) -> Generator[Event, None, None]:
+        """Show a preview, and return the run of live mode."""
+        self.live_run = LiveRun(
+            self.viewer,
+            self.session,
+            self._images(),
+            self.labels.value,
+            spec,
+            origin,
+            lambda: self.run_box.stopping,
+            self.controller.layer_removed,
+            self,
+        )
+        return self.live_run.events()
+
+    def _images(self) -> list[Image]:
+        return self.form.chosen_images(self.image, self.channels)
+
+    def live_event(self, event: Event) -> None:
+        """Show an event in the preview."""
+        if self.live_run is not None:
+            self.live_run.controller.on_event(event)
+
+    def live_ended(self) -> None:
+        """Let go of the preview."""
+        if self.live_run is not None:
+            self.live_run.close()
+        self.live_run = None
+
+    def set_live(self, *, on: bool) -> None:
+        """Show whether live mode is on."""
+        with self.live.changed.blocked():
+            self.live.value = on
 
     @property
-    def _zero(self) -> ZeroMeaning:
-        return "background" if self.objects.value else self.zero.value
+    def legend(self) -> Legend | None:
+        """Return what the user says of the classes of the layer that was trained on."""
+        return self._naming.legend
 
-    def _tell_zero(self) -> None:
-        """Let the layer say what its 0 means, so that the legend of its classes does."""
-        if self.labels.value is not None:
-            set_zero(self.labels.value, self._zero)
+    def follow_classes(self) -> None:
+        """Follow what the user says of the classes of the layer that is trained on."""
+        if self._strokes is not None and (strokes := self._strokes()) is not None:
+            self._naming.follow(strokes)
 
-    def _read_zero(self) -> None:
-        """Take what was said of the layer that is chosen now; of the first one nothing may have been said but in the form."""
-        before, self._read = self._read, self.labels.value is not None
-        if self._read and (before or zero_of(self.labels.value) == "background"):
-            self.zero.value = zero_of(self.labels.value)
+    def model_kept(self) -> None:
+        """Light the button that saves, if there is a model to save."""
+        self.save_button.setEnabled(self.controller.to_save(self.origin.value) is not None)
 
-    def heard(self, event: Event) -> None:
-        """Show progress, draw the curves, keep the best model so far."""
-        if self.live_run is not None:
-            self.live_run.heard(event)
-        match event:
-            case Step(step=step, seconds=seconds, loss=loss, done=done):
-                self.advance(done)
-                self.curve.add_loss(seconds, loss)
-                if step == 1:
-                    self.say("Training …")
-            case Scored(seconds=seconds, score=score):
-                self.curve.add_score(seconds, score)
-            case Improved(model=model):
-                self._keep(model)
-            case Found(finding=finding):
-                self.findings.add(finding)
-            case Waiting(message=message):
-                self.say(message)
-            case LabelsChanged(in_use=in_use):
-                self._notes.clear()
-                if not in_use:  # what still holds of the paint is said again
-                    self._drop_what_was_said_of_paint()
-                self.say("Training with the new strokes …" if in_use else "New strokes …")
+    def fix_form(self, **values: Any) -> None:
+        """Choose other values."""
+        for name, value in values.items():
+            getattr(self, name).value = value
 
-    def draw(self) -> None:
-        """Draw how far the run is, and the curves."""
-        super().draw()
-        self.curve.update()
-
-    def ended(self, result: Model | None) -> None:
-        """Say what came of it."""
-        if result is not None:
-            self._keep(result)
-        if self.model is None or self._coming:
-            self.say("Stopped before there was a model; give it a few seconds.")
+    def fix_layers(self, remedy: Remedy) -> None:
+        """Do to the layers what a remedy says, and choose what it made."""
+        if self.image.value is None:
             return
-        score = self.model.spec.score
-        how = "" if score is None else f", score {score:.3f} on held-out strokes"
-        self.say(
-            f"{'Done' if result else 'Stopped'}: “{self.name}”{how}. Predict with it, correct, and train again."
-        )
+        new = fix_layers(remedy, self.viewer, self.image.value, self.labels.value)
+        self.form.reset_choices()
+        match new:
+            case [Labels() as labels]:
+                self.labels.value = labels
+            case [image, *further]:
+                self.image.value, self.channels.value = image, further
 
-    # ---- what there is to mend -----------------------------------------------------------------------------------
-    def failed(self, error: Exception) -> None:
-        """Show an error, or point to the row that says the same with what mends it."""
-        super().failed(error)
-        if self.findings.stops(str(error)):
-            self.message.offer("")
-            self.say("Not started: mend this, then press Train.")
-
-    def diagnose(self) -> None:
-        """Describe the machine and test it; the text can be copied."""
-        self.say("Looking at the machine …")
-        self.run(diagnosing(self.device), self._diagnosed)
-
-    def _diagnosed(self, found: str | None) -> None:
-        self.say(found or "Stopped.")
-        self.message.offer(found or "")
-
-    def _mend(self, remedy: Remedy) -> None:
-        """Do what the button of a finding says."""
-        if remedy.action == "zero":
-            self.zero.value = "background"
-        elif remedy.action == "objects":
-            self.objects.value = True
-        elif remedy.action == "dims":
-            self.dims.value, self.origin.value = remedy.value, NEW
-        elif self.image.value is not None:
-            new = mend_layers(remedy, self.viewer, self.image.value, self.labels.value)
-            super().reset_choices()
-            match new:
-                case [Labels() as labels]:
-                    self.labels.value = labels
-                case [image, *further]:
-                    self.image.value, self.channels.value = image, further
-        self.say("Press Train when you are ready.")
+    def check_soon(self) -> None:
+        """Check the layers chosen in a moment."""
         self._layer_check.soon()
 
-    def _looked(self, found: list[Finding]) -> None:
-        self.findings.show_all([*found, *(f for f in self.findings.shown if f.of_paint and f not in found)])
-
-    def _drop_what_was_said_of_paint(self) -> None:
-        self.findings.show_all([f for f in self.findings.shown if not f.of_paint])
-
     def in_sight(self) -> Generator[Event, None, list[Finding]] | None:
-        """A look at the layers chosen; None if there is no image, or one that cannot be trained on."""
+        """Return a check of the layers chosen; None without an image that can be trained on."""
         with suppress(LimnError):
             if self.image.value is not None:
                 labels = None if self.labels.value is None else volume_of(self.labels.value)
-                axes = self._origin.spec.network.ndim if self._origin else self.dims.value
-                return looked_at(image_volume([self.image.value]), labels, axes)
+                dims = self.controller.dims_to_check(self.origin.value, self.dims.value)
+                return layer_check(image_volume([self.image.value]), labels, dims)
         return None
 
-    @property
-    def _origin(self) -> Model | None:
-        """The model that is trained further; None where that is a new one."""
-        return SHELF[self.origin.value] if self.origin.value in SHELF.names else None
+    # ---- what is chosen ------------------------------------------------------------------------------------------
+    def _switch_live(self, on: bool) -> None:
+        self.run_box.guarded(self.controller.go_live if on else self.run_box.stop)
 
-    def reset_choices(self, event: Any = None) -> None:
-        """Offer the layers that are there now, and draw the network for the image that is then chosen."""
-        super().reset_choices(event)
-        self._layer_check.soon()
-        self.offer.look(self.image.value)
-        with suppress(LimnError):  # a layer that cannot be trained on is named when the person presses Train
-            self._draw()
+    def _note_zero(self) -> None:
+        """Let the layer say what its 0 means, so that the legend of its classes does."""
+        if self.labels.value is not None:
+            set_zero(self.labels.value, "background" if self.objects.value else self.zero.value)
+
+    def _show_zero(self) -> None:
+        """Take what was said of the layer that is chosen now."""
+        layer = self.labels.value
+        zero = self.controller.zero_to_show(None if layer is None else zero_of(layer))
+        if zero is not None:
+            self.zero.value = zero
 
     def _take_back(self, layer: Labels) -> None:
         """Train on the strokes that came back."""
-        super().reset_choices()
+        self.form.reset_choices()
         self.labels.value = layer
 
     def _restore(self) -> None:
         """Give the strokes the names and colours of the model that is trained further, if nobody named them."""
-        if self.labels.value is None or (model := self._origin) is None:
+        model = self.controller.origin(self.origin.value)
+        if self.labels.value is None or model is None:
             return
-        if self.origin.value != self.name:  # nobody calls the latest model's classes so
+        if self.origin.value != self.controller.name:  # nobody calls the latest model's classes so
             self._naming.stop()
         if restore(self.labels.value, model.spec.classes) and not self.objects.value:
             self.zero.value = zero_of(self.labels.value)
 
-    def _draw(self) -> None:
-        """Show the network that would be trained."""
-        if model := self._origin:
-            self.picture.show_network(model.spec.network)
-        elif self.image.value is not None:
-            volume = image_volume([self.image.value])
-            network = preset_network(self.preset.value, self.dims.value, volume.axes.spacing, volume.grid[1])
-            self.picture.show_network(replace(network, in_channels=volume.channels))
-
-    def _keep(self, model: Model) -> None:
-        if self._coming:  # another may have come by the name meanwhile
-            self.name, self._coming = SHELF.free_name(self._coming), ""
-            if self._strokes is not None and (strokes := self._strokes()) is not None:
-                self._naming.follow(strokes)
-        self.model = model if self._naming.legend is None else model.with_legend(self._naming.legend)
-        SHELF.put(self.name, self.model, self._images, window_of(self))
-        self._light_save()
-
     # ---- files ---------------------------------------------------------------------------------------------------
     def load(self, path: Path) -> None:
         """Offer the model of a file to start from."""
-        SHELF.load(path, window_of(self))
-
-    def _light_save(self) -> None:
-        self.save_button.setEnabled((self._origin or self.model) is not None)
+        self.controller.load(path)
 
     def save(self, path: Path) -> None:
-        """Save the model that would be trained further, or else the latest; ``.limn`` is added to a name without it."""
-        if model := self._origin or self.model:
-            self.say(f"Saved {model.save(model_path(path))}.")
+        """Save the model that would be trained further, or else the latest."""
+        self.controller.save(path, self.origin.value)
 
     def _choose_to_load(self) -> None:
         if path := ask_for_model(self):
             self.load(path)
 
     def _choose_to_save(self) -> None:
-        if path := ask_where_to_save(self, self.origin.value if self._origin else self.name):
+        if path := ask_where_to_save(self, self.controller.file_name(self.origin.value)):
             self.save(path)

@@ -1,4 +1,7 @@
-"""What changed in an array of labels: runs of voxels with the value before and the value after."""
+"""What changed in an array of labels, as runs of voxels.
+
+Each with the value before and the value after.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.volume.boxes import Box, shape_of, size_of, slices
+from napari_limn.annotation.journal.sparse_labels import PaintStore
+from napari_limn.volume.boxes import Box, blocks, shape_of, size_of, slices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,10 +23,11 @@ if TYPE_CHECKING:
 _AT_ONCE = 1 << 22  # voxels that are spelled out at once
 _DENSE = 8  # times as many voxels as there are may lie in a box that is worked on as a whole
 _AT_MOST = 1 << 27  # voxels of such a box
+_SLAB = 1 << 22  # voxels that are compared at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class Voxels:
     """Some voxels of an array.
 
     Parameters
@@ -40,10 +45,10 @@ class Place:
     voxels: NDArray[Any]
 
     def get(self, data: Any) -> NDArray[Any]:
-        """Their values in an array."""
+        """Read their values in an array."""
         if self.box:
-            found: NDArray[Any] = np.asarray(data[slices(self.box)]).reshape(-1)[self.voxels]
-            return found
+            values: NDArray[Any] = np.asarray(data[slices(self.box)]).reshape(-1)[self.voxels]
+            return values
         return np.asarray(data[np.unravel_index(self.voxels, self.shape)])
 
     def put(self, data: Any, values: NDArray[Any]) -> None:
@@ -82,7 +87,10 @@ class Change:
 
     @classmethod
     def of(cls, positions: NDArray[Any], old: NDArray[Any], new: NDArray[Any]) -> Change:
-        """The change of single voxels, `positions` ascending; where old and new are the same, nothing changed."""
+        """Make the change of single voxels, `positions` ascending.
+
+        Where old and new are the same, nothing changed.
+        """
         differs = old != new
         at, before, after = (a[differs].astype(np.int64) for a in (positions, old, new))
         broken = (np.diff(at) != 1) | (np.diff(before) != 0) | (np.diff(after) != 0)
@@ -93,7 +101,10 @@ class Change:
 
     @classmethod
     def between(cls, old: NDArray[Any], new: NDArray[Any], box: Box, shape: Sequence[int]) -> Change:
-        """What makes `new` of `old`, both the labels of a box in an array of `shape`."""
+        """Make the change from `old` to `new` labels of a box.
+
+        The box lies in an array of `shape`.
+        """
         before, after = old.reshape(-1), new.reshape(-1)
         differs = before != after
         ends = np.ones(len(before) + 1, bool)  # a run ends where values change, and with its row
@@ -106,7 +117,7 @@ class Change:
 
     @classmethod
     def joined(cls, parts: Iterable[Change]) -> Change:
-        """Several changes, of disjoint voxels, as one."""
+        """Join several changes, of disjoint voxels."""
         rows = [(p.start, p.length, p.old, p.new) for p in parts] or [(np.zeros(0, np.int64),) * 4]
         columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
         if (np.diff(columns[0]) < 0).any():
@@ -116,22 +127,28 @@ class Change:
 
     @property
     def size(self) -> int:
-        """Number of voxels that changed."""
+        """Return the number of voxels that changed."""
         return int(self.length.sum())
 
     def reversed(self) -> Change:
-        """What takes it back."""
+        """Return the change that takes it back."""
         return Change(self.start, self.length, self.new, self.old)
 
     def pieces(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-        """Positions, old and new values voxel by voxel, a few millions at once."""
+        """Yield positions, old and new values, voxel by voxel.
+
+        A few millions at once.
+        """
         for start, length, old, new in self._portions():
             before = np.cumsum(length) - length
             positions = np.repeat(start - before, length) + np.arange(int(length.sum()))
             yield positions, np.repeat(old, length), np.repeat(new, length)
 
     def _portions(self) -> Iterator[tuple[NDArray[np.int64], ...]]:
-        """Groups of runs of few voxels together; a longer run is cut up."""
+        """Yield groups of runs of few voxels together.
+
+        A longer run is cut up.
+        """
         counts = -(-self.length // _AT_ONCE)
         which = np.repeat(np.arange(len(counts)), counts)
         offset = (np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)) * _AT_ONCE
@@ -142,7 +159,10 @@ class Change:
                 yield start[rows], length[rows], self.old[which[rows]], self.new[which[rows]]
 
     def box(self, shape: Sequence[int]) -> Box:
-        """The box around it in an array of `shape`; empty if nothing changed."""
+        """Return the box around it in an array of `shape`.
+
+        Empty if nothing changed.
+        """
         if not len(self.start):
             return tuple((0, 0) for _ in shape)
         first = np.unravel_index(self.start, tuple(shape))
@@ -155,8 +175,11 @@ class Change:
 
     def portions(
         self, shape: Sequence[int], dtype: np.dtype[Any]
-    ) -> Iterator[tuple[Place, NDArray[Any], NDArray[Any]]]:
-        """Places in an array of `shape` and `dtype`, with old and new values voxel by voxel."""
+    ) -> Iterator[tuple[Voxels, NDArray[Any], NDArray[Any]]]:
+        """Yield voxels of an array with their old and new values.
+
+        The array has this `shape` and `dtype`.
+        """
         box = self.box(shape)
         if size_of(box) <= min(_DENSE * self.size, _AT_MOST):
             first = np.unravel_index(self.start, tuple(shape))
@@ -167,24 +190,27 @@ class Change:
             edges[start + self.length] -= 1  # of two runs each begins, and ends, where no other does
             cover = np.cumsum(edges[:-1], dtype=np.int8).view(bool)
             yield (
-                Place(tuple(shape), box, cover),
+                Voxels(tuple(shape), box, cover),
                 np.repeat(self.old.astype(dtype), self.length),
                 np.repeat(self.new.astype(dtype), self.length),
             )
             return
         for positions, old, new in self.pieces():
-            yield Place(tuple(shape), (), positions), old.astype(dtype), new.astype(dtype)
+            yield Voxels(tuple(shape), (), positions), old.astype(dtype), new.astype(dtype)
 
     # ---- as text -------------------------------------------------------------------------------------------------
     def encoded(self) -> str:
-        """Plain text: the four columns, starts as the gap to the end of the run before, deflated, in base 64."""
+        """Write it as plain text.
+
+        The four columns, starts as the gap to the end of the run before, deflated, in base 64.
+        """
         ends = np.concatenate([[0], (self.start + self.length)[:-1]])
         columns = np.stack([self.start - ends[: len(self.start)], self.length, self.old, self.new])
         return base64.b64encode(zlib.compress(columns.astype("<i8").tobytes(), 1)).decode("ascii")
 
     @classmethod
     def decoded(cls, text: str) -> Change:
-        """What :meth:`encoded` gave.
+        """Read what :meth:`encoded` gave.
 
         Raises
         ------
@@ -197,3 +223,27 @@ class Change:
             raise ValueError(str(error)) from error
         gap, length, old, new = np.frombuffer(raw, "<i8").reshape(4, -1).astype(np.int64)
         return cls(np.cumsum(gap + length) - length, length, old, new)
+
+
+def difference(known: PaintStore, data: Any) -> Change:
+    """Return what makes `data` of `known`, both of one extent."""
+    if isinstance(data, PaintStore):
+        boxes: Iterable[Box] = {*known.boxes(), *(cell for box in data.boxes() for cell in known.cells(box))}
+    else:
+        boxes = blocks(known.shape, _slab(known.shape))
+    return Change.joined(
+        Change.between(known.read(box), np.ascontiguousarray(data[slices(box)]), box, known.shape)
+        for box in boxes
+    )
+
+
+def _slab(shape: Sequence[int]) -> list[int]:
+    """Choose the boxes in which an array is compared.
+
+    Whole lines of its last axes, a few million voxels.
+    """
+    room, extent = _SLAB, list[int]()
+    for n in reversed(shape):
+        extent.insert(0, max(1, min(n, room)))
+        room //= n
+    return extent

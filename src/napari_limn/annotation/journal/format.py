@@ -1,4 +1,6 @@
-"""The journal of strokes: an append-only file that gives the painted labels back, voxel by voxel.
+"""The format of the journal of strokes, and how to read it.
+
+It is an append-only file that gives the painted labels back, voxel by voxel.
 
 One JSON document a line. The first, the header, says which image was painted on, and the extent, axes and type of the labels;
 each line after it is one change: a number from 1, its time (UTC), its kind, the box around it, and its runs of voxels with the
@@ -10,13 +12,9 @@ nothing can be altered, lost or put elsewhere unnoticed; a last line that a cras
 from __future__ import annotations
 
 import json
-import os
-import threading
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,23 +22,14 @@ import numpy as np
 from napari_limn.annotation.journal.changes import Change
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend
-from napari_limn.durable import (
-    append_line,
-    disk_faults,
-    is_at,
-    on_failure,
-    open_alone,
-    sync_folder,
-)
+from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.axes import Axes  # noqa: TC001 - revived from JSON by its annotation
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Mapping
     from pathlib import Path
-    from types import TracebackType
 
 
 VERSION = 1
@@ -49,10 +38,9 @@ VERSION = 1
 SUFFIX = ".strokes.jsonl"
 
 RecordKind = Literal["base", "stroke", "undo", "redo", "edit", "replace", "saved", "classes"]
-"""What a person did: `base` is what a layer held before its first stroke, `replace` a whole new array, `edit` anything else."""
+"""What the user did: `base` is what a layer held before its first stroke, `replace` a whole new array, `edit` anything else."""
 
 _CRC = len(b',"crc":"00000000"}\n')
-_KEPT = "the strokes stay in the layer, and are written with the next one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +54,7 @@ class Header:
     path
         Of its file; empty where it has none.
     identity
-        What tells an image without a file from others of its name; else empty.
+        What distinguishes an image without a file from others of its name; else empty.
     layer
         Name of the labels layer.
     shape, dtype
@@ -102,7 +90,7 @@ class Record:
     time
         When, in seconds since 1970.
     kind
-        What the person did.
+        What the user did.
     change
         Which voxels, from which value to which.
     of
@@ -122,28 +110,34 @@ class Record:
     legend: Legend | None = None
 
     def line(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        """As JSON, without its checksum."""
+        """Return it as JSON, without its checksum."""
         stamp = datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds")
-        found: dict[str, Any] = {"n": self.number, "time": stamp.replace("+00:00", "Z"), "kind": self.kind}
-        found |= {"of": self.of} if self.of else {}
-        found |= {"note": self.note} if self.note else {}
-        found |= {"classes": self.legend.to_json()} if self.legend is not None else {}
-        return found | {"box": self.change.box(shape), "runs": self.change.encoded()}
+        row: dict[str, Any] = {"n": self.number, "time": stamp.replace("+00:00", "Z"), "kind": self.kind}
+        row |= {"of": self.of} if self.of else {}
+        row |= {"note": self.note} if self.note else {}
+        row |= {"classes": self.legend.to_json()} if self.legend is not None else {}
+        return row | {"box": self.change.box(shape), "runs": self.change.encoded()}
 
     @classmethod
-    def of_line(cls, found: Mapping[str, Any]) -> Record:
-        """What :meth:`line` gave; KeyError, TypeError or ValueError for anything else."""
-        when = datetime.fromisoformat(found["time"]).timestamp()
+    def of_line(cls, row: Mapping[str, Any]) -> Record:
+        """Read what :meth:`line` gave.
+
+        KeyError, TypeError or ValueError for anything else.
+        """
+        when = datetime.fromisoformat(row["time"]).timestamp()
         return cls(
-            int(found["n"]), when, found["kind"], Change.decoded(found["runs"]),
-            int(found.get("of", 0)), str(found.get("note", "")),
-            Legend.from_json(found["classes"]) if "classes" in found else None,
+            int(row["n"]), when, row["kind"], Change.decoded(row["runs"]),
+            int(row.get("of", 0)), str(row.get("note", "")),
+            Legend.from_json(row["classes"]) if "classes" in row else None,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contents:
-    """What is in a journal: its header, its records, how many bytes of it are whole, and the checksum to go on with."""
+    """What is in a journal.
+
+    Its header, its records, how many bytes of it are whole, and the checksum to go on with.
+    """
 
     header: Header
     records: tuple[Record, ...]
@@ -152,12 +146,15 @@ class Contents:
 
     @property
     def legend(self) -> Legend:
-        """The table of classes as it was last; empty if nobody named or coloured any."""
+        """Return the table of classes as it was last.
+
+        Empty if none was named or coloured.
+        """
         return next((r.legend for r in reversed(self.records) if r.legend is not None), Legend())
 
 
 def read_journal(path: Path) -> Contents:
-    """Read a journal; a last line that is cut off is left out.
+    """Read a journal; a last line cut off is left out.
 
     Raises
     ------
@@ -165,11 +162,13 @@ def read_journal(path: Path) -> Contents:
         If it is no journal, of a newer version, or damaged anywhere but at its end.
     """
     with disk_faults(path):
-        return _parsed(path.name, path.read_bytes())
+        return parsed(path.name, path.read_bytes())
 
 
 def replay(contents: Contents, most: int | None = None) -> PaintStore:
-    """The labels after all records, or after the first `most` of them, with the same bits as in the layer.
+    """Rebuild the labels after all records, or the first `most`.
+
+    With the same bits as in the layer.
 
     Raises
     ------
@@ -181,174 +180,48 @@ def replay(contents: Contents, most: int | None = None) -> PaintStore:
         for place, old, new in record.change.portions(store.shape, store.dtype):
             if not np.array_equal(place.get(store), old):
                 raise LimnError(
-                    f"the journal says in record {record.number} that labels were what they were not before it; "
+                    f"record {record.number} of the journal begins with other labels than those before it left; "
                     "it is damaged, take a copy of it from a backup."
                 )
             place.put(store, new)
     return store
 
 
-class Journal:
-    """A journal that is being written.
+def sealed_header(header: Header) -> tuple[bytes, int]:
+    """Write the first line of a journal.
 
-    A record is in the file when :meth:`add` returns, so that it outlives the end of this process, however sudden; a
-    thread sees to it that it soon outlives that of the computer.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "cells.tif.strokes.jsonl"
-    ...     header = Header("cells", "", "", "strokes", (8, 9), "uint8", Axes.of("YX"))
-    ...     with Journal.create(path, header) as journal:
-    ...         change = Change.of(np.array([10, 11]), np.zeros(2), np.ones(2))
-    ...         journal.add(Record(1, 1.8e9, "stroke", change))
-    ...     replay(read_journal(path))[1].tolist()
-    [0, 1, 1, 0, 0, 0, 0, 0, 0]
+    Returns its bytes with their checksum, and that checksum.
     """
-
-    def __init__(self, path: Path, file: io.FileIO, header: Header, count: int, crc: int) -> None:
-        self.path, self.header = path, header
-        self._file, self._crc = file, crc
-        self.count = count
-        """Records in the file."""
-        self.synced = count
-        """Records that are on the disk itself."""
-        self._wake, self._closing = threading.Event(), False
-        self._thread = threading.Thread(target=self._sync, name="limn-journal", daemon=True)
-        self._thread.start()
-
-    @classmethod
-    def create(cls, path: Path, header: Header) -> Journal:
-        """Begin a journal.
-
-        Raises
-        ------
-        LimnError
-            If there is a file of that name, another program writes it, or the disk refuses.
-        """
-        with disk_faults(path, _KEPT):
-            file = _alone(path)
-            with on_failure(file.close):
-                _begin_anew(path, file)
-                line, crc = _sealed({"limn strokes": VERSION} | to_json(header), 0)
-                with on_failure(partial(_remove, path)):
-                    append_line(file, line)
-                    sync_folder(path.parent)
-        return cls(path, file, header, 0, crc)
-
-    @classmethod
-    def resume(cls, path: Path) -> tuple[Journal, Contents]:
-        """Go on with a journal; what a crash left of its last line is cut off.
-
-        Raises
-        ------
-        LimnError
-            As :func:`read_journal`, and if another program writes it.
-        """
-        with disk_faults(path, _KEPT):
-            file = _alone(path)
-            with on_failure(file.close):
-                found = _parsed(path.name, file.readall() or b"")
-                file.truncate(found.whole)
-                file.seek(found.whole)
-        return cls(path, file, found.header, len(found.records), found.crc), found
-
-    def add(self, record: Record) -> None:
-        """Write the next record.
-
-        Raises
-        ------
-        LimnError
-            If the disk refuses: full, read-only, gone; or if the file was moved or removed. Nothing of the record is in it then.
-        """
-        if not is_at(self._file, self.path):
-            raise LimnError(
-                f"{self.path}: found no journal there any more, expected the one that is being written; "
-                f"put it back, or save the labels: {_KEPT}."
-            )
-        line, crc = _sealed(record.line(self.header.shape), self._crc)
-        with disk_faults(self.path, _KEPT):
-            append_line(self._file, line, sync=False)
-        self._crc = crc
-        self.count += 1
-        self._wake.set()
-
-    def _sync(self) -> None:
-        """Bring what was written to the disk itself, in a thread of its own: that may take longer than a hand waits."""
-        closing = False
-        while not closing:
-            self._wake.wait()
-            self._wake.clear()
-            closing, count = self._closing, self.count
-            with suppress(OSError):  # the next record tries again; the status tells how many are on the disk
-                os.fsync(self._file.fileno())
-                self.synced = count
-
-    def close(self) -> None:
-        """End it, when everything is on the disk."""
-        if not self._closing:
-            self._closing = True
-            self._wake.set()
-            self._thread.join()
-            self._file.close()
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    return sealed({"limn strokes": VERSION} | to_json(header), 0)
 
 
-def _remove(path: Path) -> None:
-    """Leave no empty file behind, where that is possible while it is open."""
-    with suppress(OSError):
-        path.unlink()
+def sealed(line: Mapping[str, Any], crc: int) -> tuple[bytes, int]:
+    """Write a line with a checksum over all until there.
 
-
-def _begin_anew(path: Path, file: io.FileIO) -> None:
-    """Empty a file that holds nothing but what a crash left of a header."""
-    if b"\n" in (file.readall() or b""):
-        raise LimnError(f"{path}: exists already; move it away first.")
-    file.seek(0)
-    file.truncate()
-
-
-def _alone(path: Path) -> io.FileIO:
-    """The file, open for nobody else."""
-    if (file := open_alone(path)) is None:
-        raise LimnError(
-            f"{path}: another window is writing this journal; close that one, or its labels layer."
-        )
-    return file
-
-
-def _sealed(line: Mapping[str, Any], crc: int) -> tuple[bytes, int]:
-    """A line with its checksum, and that checksum."""
+    That of the lines before is `crc`. Returns the bytes, and the new checksum.
+    """
     body = json.dumps(line, separators=(",", ":")).encode()[:-1]
     crc = zlib.crc32(body, crc)
     return body + b',"crc":"%08x"}\n' % crc, crc
 
 
-def _parsed(name: str, data: bytes) -> Contents:
+def parsed(name: str, data: bytes) -> Contents:
+    """Read a journal from its bytes; errors as of :func:`read_journal`."""
     whole = data.rfind(b"\n") + 1
     lines = data[:whole].splitlines(keepends=True)
     if not lines:
         raise LimnError(
             f"{name}: found no whole line, expected a journal of strokes; there is nothing in it."
         )
-    found, crc = _unsealed(name, lines[0], 1, 0)
-    version = found.pop("limn strokes", None)
+    first, crc = _unsealed(name, lines[0], 1, 0)
+    version = first.pop("limn strokes", None)
     if not isinstance(version, int):
         raise LimnError(f"{name}: found no journal of strokes, expected one; check the name.")
     if version > VERSION:
         raise LimnError(
             f"{name}: found a journal of format {version}, this version knows up to {VERSION}; update napari-limn."
         )
-    header, records = from_json(Header, found), []
+    header, records = from_json(Header, first), []
     for number, line in enumerate(lines[1:], start=1):
         row, crc = _unsealed(name, line, number + 1, crc)
         try:
@@ -361,13 +234,16 @@ def _parsed(name: str, data: bytes) -> Contents:
 
 
 def _unsealed(name: str, line: bytes, number: int, crc: int) -> tuple[dict[str, Any], int]:
-    """What a line says, if its checksum is right; then it is what :func:`_sealed` wrote."""
+    """Read a line, if its checksum is right.
+
+    Then it is what :func:`sealed` wrote.
+    """
     crc = zlib.crc32(line[:-_CRC], crc)
     if line[-_CRC:] != b',"crc":"%08x"}\n' % crc:
         raise _damage(name, number)
-    found: dict[str, Any] = json.loads(line)
-    del found["crc"]
-    return found, crc
+    row: dict[str, Any] = json.loads(line)
+    del row["crc"]
+    return row, crc
 
 
 def _damage(name: str, number: int) -> LimnError:

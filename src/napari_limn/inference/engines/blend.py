@@ -1,8 +1,12 @@
-"""Networks that look at the whole tile: tiles overlap by half, and Gaussian weights blend them. Not exact."""
+"""Tiles that overlap by half, blended by Gaussian weights: not exact.
+
+For networks that look at the whole tile.
+"""
 
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,20 +17,17 @@ from napari_limn.volume.boxes import shape_of, within
 from napari_limn.volume.reading.reflect import read_reflected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
     from napari_limn.inference.engines.evaluator import Evaluator
-    from napari_limn.inference.streaming.extents import Grid
-    from napari_limn.volume.boxes import Box
-
-TileIndex = tuple[int, ...]  # of a tile or a cell among the others along T, Z, Y and X
+    from napari_limn.volume.boxes import Box, Grid, TileIndex
 
 
 class BlendEngine:
-    """Evaluates a model over a whole volume in tiles that overlap by half, each computed once.
+    """Computes tiles that overlap by half, each once.
 
     Tiles are added up in the cells of a grid of half tiles; a cell is given away as soon as its last tile is in, so
     what is kept is about one layer of cells, whatever the length of the volume.
@@ -37,7 +38,7 @@ class BlendEngine:
         The model and the volume.
     tile
         Extent (T, Z, Y, X) of a tile of the output: multiples of the network's stride, at least two strides where the
-        volume is longer; T is 1. A network without padding reads as much more as it cuts off, mirrored at the border.
+        volume is longer; T is 1. A network without padding reads as much more as it cuts off, reflected at the border.
 
     Raises
     ------
@@ -54,18 +55,27 @@ class BlendEngine:
         self._touched = [[*map(line.touched, line.spans())] for line in self._lines]
         self._shares = [[torch.from_numpy(s) for s in line.shares()] for line in self._lines]
 
-    def labels(self) -> Iterator[tuple[Box, NDArray[Any]]]:
-        """Every cell (T, Z, Y, X) and its paint values, frame by frame."""
-        for box, blended in self.batches():
-            yield box, self._ready.labels(blended)
-
     def blended(self) -> Iterator[tuple[Box, NDArray[np.float32]]]:
-        """Every cell (T, Z, Y, X) and its probabilities (K, T, Z, Y, X)."""
+        """Yield every cell and its probabilities (K, T, Z, Y, X)."""
         for box, blended in self.batches():
-            yield box, self._ready.on_grid(blended)
+            yield box, self.to_probabilities(blended)
 
-    def batches(self, missing: Callable[[Box], bool] = lambda _: True) -> Iterator[tuple[Box, torch.Tensor]]:
-        """Every cell (T, Z, Y, X) that is missing and its probabilities (N, K, …)."""
+    def to_labels(self, scores: torch.Tensor) -> NDArray[Any]:
+        """Return the paint values (T, Z, Y, X) of blended probabilities."""
+        return self._ready.labels(scores)
+
+    def to_probabilities(self, scores: torch.Tensor) -> NDArray[np.float32]:
+        """Return blended probabilities as (K, T, Z, Y, X)."""
+        return self._ready.on_grid(scores)
+
+    def share(self, done: int) -> float:
+        """Return the share of the work that is done: of the cells."""
+        return done / prod(map(len, self._cells))
+
+    def batches(
+        self, missing: Callable[[Box], bool] = lambda _: True
+    ) -> Generator[tuple[Box, torch.Tensor], None, None]:
+        """Yield every missing cell and its probabilities (N, K, …)."""
         sums: dict[TileIndex, torch.Tensor] = {}
         beginning = [_by_first(touched) for touched in self._touched]
         for turned in product(*(range(len(self._cells[axis])) for axis in self._order)):
@@ -78,28 +88,33 @@ class BlendEngine:
             sums.pop(cell, None)
 
     def _cells_of(self, tile: TileIndex) -> Iterator[TileIndex]:
-        """The cells that a tile lies on."""
+        """List the cells that a tile lies on."""
         return product(*(touched[i] for touched, i in zip(self._touched, tile, strict=True)))
 
     @torch.inference_mode()
     def _add(self, tile: TileIndex, sums: dict[TileIndex, torch.Tensor]) -> None:
-        """Add the weighted probabilities of a tile to the cells that it lies on."""
+        """Add the weighted probabilities of a tile to its cells."""
         place = _box(self._tiles, tile)
         # probabilities, not logits: both come equally near to one pass (measured: labels within .1 %), but a probability
         # counts by its weight at most, where one tile's large logits would outvote its neighbours
-        found = self._forward(place).float().softmax(1)
+        weighted = self._forward(place).float().softmax(1)
         for back in range(1, self._ready.spec.ndim + 1):
-            share = self._shares[-back][tile[-back]].to(found.device)
-            found *= share.reshape(-1, *(1,) * (back - 1))
+            share = self._shares[-back][tile[-back]].to(weighted.device)
+            weighted *= share.reshape(-1, *(1,) * (back - 1))
         for cell in self._cells_of(tile):
             box = _box(self._cells, cell)
             if cell not in sums:
-                sums[cell] = found.new_zeros((*found.shape[:2], *shape_of(box)[-self._ready.spec.ndim :]))
+                sums[cell] = weighted.new_zeros(
+                    (*weighted.shape[:2], *shape_of(box)[-self._ready.spec.ndim :])
+                )
             part = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(place, box, strict=True))
-            sums[cell][self._index(part, box)] += found[self._index(part, place)]
+            sums[cell][self._index(part, box)] += weighted[self._index(part, place)]
 
     def _forward(self, place: Box) -> torch.Tensor:
-        """Logits of a tile: (1, K, Z, Y, X), or (Z, K, Y, X) for a network over planes."""
+        """Compute the logits of a tile.
+
+        (1, K, Z, Y, X), or (Z, K, Y, X) for a network over planes.
+        """
         ready, window = self._ready, place
         if ready.spec.padding == "valid":
             window = tuple(
@@ -110,17 +125,17 @@ class BlendEngine:
         return logits[self._index(place, place)]
 
     def _index(self, part: Box, box: Box) -> tuple[slice, ...]:
-        """Where a part of a box is in a batch over the box."""
+        """Return a part of a box as an index into its batch."""
         inner = within(part, box)
         return (slice(None), slice(None), *inner[-self._ready.spec.ndim :])
 
 
 def _by_first(touched: list[range]) -> dict[int, list[int]]:
-    """Tiles along an axis by the first cell that they lie on."""
-    found: dict[int, list[int]] = {}
+    """Group the tiles along an axis by their first cell."""
+    tiles: dict[int, list[int]] = {}
     for tile, cells in enumerate(touched):
-        found.setdefault(cells[0], []).append(tile)
-    return found
+        tiles.setdefault(cells[0], []).append(tile)
+    return tiles
 
 
 def _box(spans: list[list[tuple[int, int]]], place: TileIndex) -> Box:

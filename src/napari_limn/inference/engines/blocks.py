@@ -13,7 +13,7 @@ from napari_limn.volume.boxes import clipped, grown, shape_of, shifted, slices
 from napari_limn.volume.reading.reflect import read_reflected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
     import numpy as np
     from numpy.typing import NDArray
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class BlockEngine:
-    """Evaluates a model on any block of a volume, by itself.
+    """Computes any block of a volume, by itself.
 
     Parameters
     ----------
@@ -32,27 +32,51 @@ class BlockEngine:
         The model and the volume.
     network
         What computes in the place of the evaluator's network: (N, C, …) to logits (N, K, …).
+    boxes
+        All blocks of a run, in their order.
     """
 
     def __init__(
-        self, ready: Evaluator, network: Callable[[torch.Tensor], torch.Tensor] | None = None
+        self,
+        ready: Evaluator,
+        network: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        boxes: Iterable[Box] = (),
     ) -> None:
-        self._ready, self._spec, self._volume, self._feet = ready, ready.spec, ready.volume, ready.footprints
-        self._network = network or ready.network
+        self._ready, self._spec, self._volume = ready, ready.spec, ready.volume
+        self._network, self._boxes = network or ready.network, tuple(boxes)
 
     def labels(self, box: Box) -> NDArray[Any]:
-        """Paint values (T, Z, Y, X) of a block whose origin lies on multiples of the network's stride."""
-        return self._ready.labels(self._forward(box, self._read(box)))
+        """Return the paint values (T, Z, Y, X) of a block.
+
+        Its origin lies on multiples of the network's stride.
+        """
+        return self.to_labels(self.scores(box))
 
     def logits(self, box: Box) -> NDArray[np.float32]:
-        """Logits (K, T, Z, Y, X) of such a block."""
-        return self._ready.on_grid(self._forward(box, self._read(box)))
+        """Return the logits (K, T, Z, Y, X) of such a block."""
+        return self._ready.on_grid(self.scores(box))
+
+    def scores(self, box: Box) -> torch.Tensor:
+        """Return the logits (N, K, …) of such a block."""
+        return self._forward(box, self._read(box))
+
+    def to_labels(self, scores: torch.Tensor) -> NDArray[Any]:
+        """Return the paint values (T, Z, Y, X) of logits."""
+        return self._ready.labels(scores)
+
+    def to_probabilities(self, scores: torch.Tensor) -> NDArray[np.float32]:
+        """Return the probabilities (K, T, Z, Y, X) of logits."""
+        return self._ready.probabilities(scores)
+
+    def share(self, done: int) -> float:
+        """Return the share of the work that is done: of the blocks."""
+        return done / len(self._boxes)
 
     def batches(
-        self, boxes: Iterable[Box], missing: Callable[[Box], bool] = lambda _: True
-    ) -> Iterator[tuple[Box, torch.Tensor]]:
-        """Every block of `boxes` that is missing and its logits (N, K, …); reading goes on meanwhile."""
-        wanted = [box for box in boxes if missing(box)]
+        self, missing: Callable[[Box], bool] = lambda _: True
+    ) -> Generator[tuple[Box, torch.Tensor], None, None]:
+        """Yield every missing block and its logits; reading goes on meanwhile."""
+        wanted = [box for box in self._boxes if missing(box)]
         most = max((prod(shape_of(self._window(box))) for box in wanted), default=1) * self._spec.in_channels
         with Prefetch(lambda _: in_parallel(self._read, wanted, readers(most))) as parts:
             for box, part in zip(wanted, parts, strict=True):
@@ -65,17 +89,17 @@ class BlockEngine:
     def _forward(self, box: Box, part: NDArray[np.float32]) -> torch.Tensor:
         window = self._window(box)
         logits = self._network(self._ready.on_device(part))
-        first = [start + f.shrink for (start, _), f in zip(window, self._feet, strict=True)]
+        first = [start + f.shrink for (start, _), f in zip(window, self._ready.footprints, strict=True)]
         keep = slices(shifted(box, first))[-self._spec.ndim :]
-        found: torch.Tensor = logits[(slice(None), slice(None), *keep)]
-        return found
+        kept: torch.Tensor = logits[(slice(None), slice(None), *keep)]
+        return kept
 
     def _window(self, box: Box) -> Box:
-        return window_of(self._spec, self._volume.grid, box)
+        return input_box(self._spec, self._volume.grid, box)
 
 
-def window_of(spec: UNetSpec, grid: tuple[int, ...], box: Box) -> Box:
-    """What a network must see of a volume of extent `grid` (T, Z, Y, X) for a block."""
+def input_box(spec: UNetSpec, grid: tuple[int, ...], box: Box) -> Box:
+    """Return what a network must see of a volume for a block."""
     footprints = footprints_on_grid(spec)
     if spec.padding == "same":
         return clipped(grown(box, [f.halo for f in footprints]), grid)

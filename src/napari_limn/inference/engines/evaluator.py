@@ -1,10 +1,10 @@
-"""A model over a volume, exactly: in a sweep that computes every activation once, or one tile at a time.
+"""A model made ready to compute, exactly, whatever cuts the volume.
 
 What a tile gives equals what one pass over the whole image gives there. Two conditions make it so (and the tests break
 each in turn): tiles begin on multiples of the network's coarsest stride, so that every tile pools the same voxels
 together, and they hold at least the network's field of view around what is kept. At the true border of the image a tile
 ends where the image ends, so the network pads there as it would with the whole image; a network without padding reads
-the mirrored image beyond it.
+the reflected image beyond it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COMPARED = 8  # classes
 
 
 class Evaluator:
-    """A model made ready to compute: batch norms folded, on its device, in its precision and memory layout.
+    """A model made ready: norms folded, on its device, in its precision.
 
     Parameters
     ----------
@@ -70,35 +70,47 @@ class Evaluator:
             module.register_forward_pre_hook(checked)
 
     def scaled(self, part: NDArray[Any]) -> NDArray[np.float32]:
-        """What was read of the volume, (C, T, Z, Y, X), scaled, as a batch of the network (N, C, …)."""
+        """Scale what was read, as a batch of the network (N, C, …).
+
+        It was read as (C, T, Z, Y, X).
+        """
         scaled = self.scaling.apply(part)
         batch = scaled[:, 0][None] if self.spec.ndim == 3 else np.moveaxis(scaled[:, 0], 0, 1)
         return np.ascontiguousarray(batch)
 
     def on_device(self, batch: NDArray[np.float32]) -> torch.Tensor:
-        """A batch where, and as, the network takes it; to a CUDA card it is copied while the card computes (not run)."""
+        """Move a batch to where, and as, the network takes it.
+
+        To a CUDA card it is copied while the card computes (not run by the authors).
+        """
         tensor = torch.from_numpy(batch)
         if self._device.type == "cuda":
             tensor = tensor.pin_memory()
         return tensor.to(self._device, self._dtype, non_blocking=True).to(memory_format=self._layout)
 
     def tensor(self, part: NDArray[Any]) -> torch.Tensor:
-        """What was read of the volume, (C, T, Z, Y, X), as the network takes it."""
+        """Convert what was read, (C, T, Z, Y, X), for the network."""
         return self.on_device(self.scaled(part))
 
     def labels(self, logits: torch.Tensor) -> NDArray[Any]:
-        """Paint values (T, Z, Y, X) of a batch of logits."""
-        found = most_likely(logits).cpu().numpy()
-        return self._classes.to_values(found if self.spec.ndim == 3 else found[None])
+        """Return the paint values (T, Z, Y, X) of a batch of scores."""
+        indices = most_likely(logits).cpu().numpy()
+        return self._classes.to_values(indices if self.spec.ndim == 3 else indices[None])
+
+    def probabilities(self, logits: torch.Tensor) -> NDArray[np.float32]:
+        """Return the class probabilities (K, T, Z, Y, X) of logits."""
+        return self.on_grid(logits.float().softmax(1))
 
     def on_grid(self, logits: torch.Tensor) -> NDArray[np.float32]:
-        """Logits (K, T, Z, Y, X) of a batch of logits."""
-        found = logits.float().cpu().numpy()
-        return found[0][:, None] if self.spec.ndim == 3 else np.moveaxis(found, 1, 0)[:, None]
+        """Return a batch of scores as (K, T, Z, Y, X)."""
+        values = logits.float().cpu().numpy()
+        return values[0][:, None] if self.spec.ndim == 3 else np.moveaxis(values, 1, 0)[:, None]
 
 
 def most_likely(logits: torch.Tensor) -> torch.Tensor:
-    """Index (N, …) of the largest of the logits (N, K, …), the first of equal ones; in as few bytes as hold it.
+    """Return the index (N, …) of the largest of the logits (N, K, …).
+
+    The first of equal ones, in as few bytes as hold it.
 
     A few classes are compared one after the other: on a CPU that takes a third of the time of an argmax.
     """

@@ -1,4 +1,4 @@
-"""A network computed by OpenVINO, built operation by operation from its traced graph, for inputs of one extent.
+"""A network computed by OpenVINO, built from its traced graph.
 
 Not by ``openvino.convert_model``: that runs the network once more to trace it, and OpenVINO's tools tell Google Analytics.
 """
@@ -27,7 +27,10 @@ _PASSED = frozenset({"dropout", "contiguous"})
 
 
 def openvino() -> Any:
-    """The module OpenVINO, without the part of it that tells Google Analytics of every import.
+    """Import OpenVINO without its telemetry.
+
+    Import OpenVINO by this function only: any other import writes a client id into the home folder and reports the
+    import to Google Analytics.
 
     Raises
     ------
@@ -44,19 +47,24 @@ def openvino() -> Any:
 
 
 def version() -> str:
-    """Version of OpenVINO, as of its package; empty where it is not installed or cannot be loaded."""
+    """Return the version of OpenVINO, or "" without it.
+
+    It is that of its package; "" too where it cannot be loaded.
+    """
     try:
         return str(openvino().__version__).split("-")[0]
     except (ImportError, OSError):
         return ""
 
 
-class NotServedError(LimnError):
+class NotCompiledError(LimnError):
     """An operation that is not translated."""
 
 
-class Served:
-    """A network compiled for inputs (N, C, …) of one extent; those of another are computed by PyTorch.
+class CompiledNetwork:
+    """A network compiled for inputs (N, C, …) of one extent.
+
+    Those of another extent are computed by PyTorch.
 
     Inputs of a batch are computed one after the other.
 
@@ -71,7 +79,7 @@ class Served:
 
     Raises
     ------
-    NotServedError
+    NotCompiledError
         For an operation that is not known here.
     RuntimeError
         If OpenVINO does not take the network.
@@ -98,10 +106,10 @@ class Served:
         self._out = tuple(compiled.output(0).shape)
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        """Logits (N, K, …) of a batch (N, C, …), in float32."""
+        """Compute the logits (N, K, …) of a batch (N, C, …), in float32."""
         if tuple(batch.shape[1:]) != self._shape:
-            found: torch.Tensor = self._network(batch)
-            return found
+            logits: torch.Tensor = self._network(batch)
+            return logits
         out = torch.empty(len(batch), *self._out[1:])
         for n, one in enumerate(batch.float().contiguous()):
             self._pass(one[None], out[n : n + 1])
@@ -124,7 +132,7 @@ class Served:
 
 
 def _model(ov: Any, graph: Graph, weights: Mapping[str, torch.Tensor], shape: tuple[int, ...]) -> Any:
-    """The graph as a model of OpenVINO."""
+    """Build a model of OpenVINO of the graph."""
     builder = _Builder(ov, weights)
     builder.nodes.append(ov.opset13.parameter(list(shape), np.float32))
     for op in graph.ops[1:]:
@@ -140,13 +148,13 @@ class _Builder:
         self.nodes: list[Any] = []
 
     def node(self, op: Op) -> Any:
-        """The node of an operation whose inputs are there."""
+        """Make the node of an operation whose inputs are there."""
         if op.name in _PASSED:
             return self._value(op.args[0])
         name = op.name.removesuffix("2d").removesuffix("3d")
         made: Callable[[Op], Any] | None = getattr(self, f"_{name}", None)
         if made is None:
-            raise NotServedError(f"{op.name} is not known here.")
+            raise NotCompiledError(f"{op.name} is not known here.")
         return made(op)
 
     def _value(self, value: Any) -> Any:
@@ -154,10 +162,10 @@ class _Builder:
             return self.nodes[value.index]
         if isinstance(value, Weight):
             return self._o.constant(self._weights[value.name].detach().float().contiguous().numpy())
-        raise NotServedError(f"an operand is a {type(value).__name__}.")
+        raise NotCompiledError(f"an operand is a {type(value).__name__}.")
 
     def _per_channel(self, value: Any, ndim: int) -> Any:
-        """A weight (C) as (1, C, 1, …)."""
+        """Shape a weight (C) as (1, C, 1, …)."""
         weight = self._weights[value.name].detach().float().reshape(1, -1, *(1,) * ndim)
         return self._o.constant(weight.contiguous().numpy())
 
@@ -165,7 +173,7 @@ class _Builder:
     def _conv(self, op: Op) -> Any:
         call, pad = op.named(), op.each("padding", 0)
         if call.get("groups", 1) != 1:
-            raise NotServedError("the convolution has groups.")
+            raise NotCompiledError("the convolution has groups.")
         out = self._o.convolution(
             self._value(call["input"]), self._value(call["weight"]), op.each("stride", 1), pad, pad,
             op.each("dilation", 1),
@@ -175,7 +183,7 @@ class _Builder:
     def _conv_transpose(self, op: Op) -> Any:
         call, pad = op.named(), op.each("padding", 0)
         if call.get("groups", 1) != 1 or any(op.each("output_padding", 0)):
-            raise NotServedError("the transposed convolution has groups or output padding.")
+            raise NotCompiledError("the transposed convolution has groups or output padding.")
         out = self._o.convolution_backprop_data(
             self._value(call["input"]), self._value(call["weight"]), op.each("stride", 1),
             pads_begin=pad, pads_end=pad, dilations=op.each("dilation", 1),
@@ -188,7 +196,7 @@ class _Builder:
     def _max_pool(self, op: Op) -> Any:
         call, pad, kernel = op.named(), op.each("padding", 0), op.each("kernel_size", 1)
         if call.get("ceil_mode") or any(d != 1 for d in op.each("dilation", 1)):
-            raise NotServedError("the pooling is dilated or rounds up.")
+            raise NotCompiledError("the pooling is dilated or rounds up.")
         stride = op.each("stride", 1) if call.get("stride") else kernel
         return self._o.max_pool(
             self._value(call["input"]), stride, [1] * len(pad), pad, pad, kernel, "floor"
@@ -197,7 +205,7 @@ class _Builder:
     def _interpolate(self, op: Op) -> Any:
         call, o = op.named(), self._o
         if "linear" not in call.get("mode", "nearest") or call.get("align_corners"):
-            raise NotServedError("the interpolation is not linear, or aligns corners.")
+            raise NotCompiledError("the interpolation is not linear, or aligns corners.")
         factors = [float(1 / move.stride) for move in op.intervals]
         return o.interpolate(
             self._value(call["input"]), np.array(factors, np.float32), "linear_onnx", "scales",
@@ -214,7 +222,7 @@ class _Builder:
 
     def _pad(self, op: Op) -> Any:
         if op.kwargs.get("mode") != "replicate":
-            raise NotServedError("the padding does not repeat the last voxel.")
+            raise NotCompiledError("the padding does not repeat the last voxel.")
         x, pads = self._value(op.args[0]), list(op.args[1])
         before = [0] * (2 + len(op.intervals))
         after = [*before]

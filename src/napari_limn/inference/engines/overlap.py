@@ -1,4 +1,4 @@
-"""Where overlapping tiles lie, how much each counts at every voxel, and what is kept of them: axis by axis."""
+"""Where overlapping tiles lie, and how much each counts, by axis."""
 
 from __future__ import annotations
 
@@ -53,28 +53,36 @@ class Line:
 
     @property
     def cell(self) -> int:
-        """Extent of a cell: half a tile, in whole steps; a tile where there is no overlap."""
+        """Return the extent of a cell: half a tile, in whole steps.
+
+        A whole tile where there is no overlap.
+        """
         if self.extent <= self.tile or not self.overlapped:
             return self.tile
         return self.tile // 2 // self.step * self.step
 
     def spans(self) -> list[tuple[int, int]]:
-        """Tiles; the last is moved inwards, and loses less than a step where the volume does not end on one."""
+        """Return the tiles.
+
+        The last is moved inwards, and loses less than a step where the volume does not end on one.
+        """
         if not self.overlapped:
             return self.cells()
         last = ceil(max(0, self.extent - self.tile) / self.step) * self.step
         return [(start, min(start + self.tile, self.extent)) for start in (*range(0, last, self.cell), last)]
 
     def cells(self) -> list[tuple[int, int]]:
-        """Cells; the last ends with the volume."""
+        """Return the cells; the last ends with the volume."""
         return [(start, min(start + self.cell, self.extent)) for start in range(0, self.extent, self.cell)]
 
     def touched(self, span: tuple[int, int]) -> range:
-        """Which cells a tile shares voxels with."""
+        """Return the cells that a tile shares voxels with."""
         return range(span[0] // self.cell, ceil(span[1] / self.cell))
 
     def shares(self) -> list[NDArray[np.float32]]:
-        """How much each tile counts at each of its voxels; at every voxel of the volume this adds up to 1.
+        """Return how much each tile counts at each of its voxels.
+
+        At every voxel of the volume this adds up to 1.
 
         A Gaussian over the sum of those of all tiles. Tiles form a grid, so the product of the shares along each axis
         is what the product of the Gaussians over the sum of these products would be; but nothing becomes so small that
@@ -90,7 +98,10 @@ class Line:
         ]
 
     def reach(self) -> int:
-        """How many cells ahead of the cell that is done next something may have been added up."""
+        """Return how many cells ahead something may have been added up.
+
+        That is, ahead of the cell that is done next.
+        """
         began: dict[int, int] = {}
         for touched in map(self.touched, self.spans()):
             for cell in touched:
@@ -101,7 +112,9 @@ class Line:
 def lines_of(
     grid: Sequence[int], tile: Sequence[int], footprints: Sequence[Footprint], ndim: int
 ) -> tuple[Line, ...]:
-    """Lines along T, Z, Y and X, of which the last `ndim`, those that the network sees, overlap.
+    """Lay tiles along T, Z, Y and X.
+
+    The last `ndim` axes, those that the network sees, overlap.
 
     Raises
     ------
@@ -123,14 +136,19 @@ def lines_of(
 
 
 def order(lines: Sequence[Line]) -> list[int]:
-    """Axes from the outermost to the innermost: frames, then the longest first, so that the least is kept."""
+    """Sort axes from the outermost to the innermost.
+
+    Frames, then the longest first, so that the least is kept.
+    """
     return sorted(
         range(4), key=lambda axis: (lines[axis].overlapped, -lines[axis].extent * lines[axis].overlapped)
     )
 
 
 def kept_bytes(lines: Sequence[Line], classes: int) -> int:
-    """Bytes of the sums kept at most: a layer of cells across the longest axis, and a row and a cell in the next ones.
+    """Count the bytes of the sums that are kept at most.
+
+    That is a layer of cells across the longest axis, and a row and a cell in the next ones.
 
     Parameters
     ----------
@@ -156,6 +174,9 @@ def kept_bytes(lines: Sequence[Line], classes: int) -> int:
 
 
 def _bell(n: int) -> NDArray[np.float64]:
-    """A Gaussian over `n` voxels; at its ends, four sigmas out, 3e-4 of its height."""
+    """Return a Gaussian over `n` voxels.
+
+    At its ends, four sigmas out, it has 3e-4 of its height.
+    """
     bell: NDArray[np.float64] = np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n * _SIGMA)) ** 2)
     return bell

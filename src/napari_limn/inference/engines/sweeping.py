@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_limn.concurrency import Prefetch, in_parallel
+from napari_limn.inference.streaming.cost import planned_macs
 from napari_limn.inference.streaming.extents import readers, swept_extent
 from napari_limn.inference.streaming.kernels import kernels_of
 from napari_limn.inference.streaming.sweep import Sweep
@@ -16,7 +17,7 @@ from napari_limn.volume.boxes import blocks
 from napari_limn.volume.reading.reflect import read_reflected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     import torch
     from numpy.typing import NDArray
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class SweepEngine:
-    """Evaluates a model over a whole volume, each activation once.
+    """Computes a whole volume, each activation once.
 
     Parameters
     ----------
@@ -57,16 +58,30 @@ class SweepEngine:
         self.macs = 0  # multiply-accumulates so far
 
     def planned_macs(self) -> int:
-        """Multiply-accumulates of a whole run."""
+        """Predict the multiply-accumulates of a whole run."""
         frames = prod(self._ready.volume.grid[: -self._ready.spec.ndim])
-        return frames * sum(sweep.planned_macs() for sweep in self._sweeps.values())
+        return frames * sum(planned_macs(sweep.schedule) for sweep in self._sweeps.values())
 
     def logits(self) -> Iterator[tuple[Box, NDArray[np.float32]]]:
-        """Every block (T, Z, Y, X) and its logits (K, T, Z, Y, X)."""
+        """Yield every block and its logits (K, T, Z, Y, X)."""
         return ((box, self._ready.on_grid(logits)) for box, logits in self.batches())
 
-    def batches(self, missing: Callable[[Box], bool] = lambda _: True) -> Iterator[tuple[Box, torch.Tensor]]:
-        """Every block (T, Z, Y, X) that is missing and its logits (N, K, …); reading goes on meanwhile."""
+    def share(self, done: int) -> float:
+        """Return the share of the work that is done: of the multiply-accumulates."""
+        return self.macs / self.planned_macs()
+
+    def to_labels(self, scores: torch.Tensor) -> NDArray[Any]:
+        """Return the paint values (T, Z, Y, X) of logits."""
+        return self._ready.labels(scores)
+
+    def to_probabilities(self, scores: torch.Tensor) -> NDArray[np.float32]:
+        """Return the probabilities (K, T, Z, Y, X) of logits."""
+        return self._ready.probabilities(scores)
+
+    def batches(
+        self, missing: Callable[[Box], bool] = lambda _: True
+    ) -> Generator[tuple[Box, torch.Tensor], None, None]:
+        """Yield every missing block and its logits; reading goes on meanwhile."""
         legs = list(self._legs(missing))  # decided once: what is missing changes while blocks are written
         with Prefetch(lambda check: self._read_all(legs, check)) as parts:
             given = iter(parts)
@@ -74,29 +89,28 @@ class SweepEngine:
                 sweep = self._sweeps[window]
                 before = sweep.macs
                 for spans, logits in sweep.run(lambda _: self._ready.on_device(next(given)), row):
-                    box = (*frame, *spans)
+                    self.macs += sweep.macs - before
+                    before, box = sweep.macs, (*frame, *spans)
                     if missing(box):
                         yield box, logits
-                    self.macs += sweep.macs - before
-                    before = sweep.macs
 
     def _legs(self, missing: Callable[[Box], bool]) -> Iterator[tuple[Box, Box, int]]:
-        """Frames and columns with something missing, and from which row of blocks on."""
+        """Yield frames and columns with something missing, and their first row."""
         grid, ndim = self._ready.volume.grid, self._ready.spec.ndim
         for frame in blocks(grid[:-ndim], (1,) * (4 - ndim)):
             for window, sweep in self._sweeps.items():
-                row = next((n for n, box in sweep.row_boxes() if missing((*frame, *box))), None)
+                row = next((n for n, box in sweep.schedule.row_boxes() if missing((*frame, *box))), None)
                 if row is not None:
                     yield frame, window, row
 
     def _read_all(
         self, legs: Iterable[tuple[Box, Box, int]], check: Callable[[], None]
     ) -> Iterator[NDArray[np.float32]]:
-        """What the sweeps are going to ask for, in this order."""
+        """Read what the sweeps are going to ask for, in this order."""
 
         def places() -> Iterator[tuple[Box, Box]]:
             for frame, window, row in legs:
-                for spans in self._sweeps[window].reads(row):
+                for spans in self._sweeps[window].schedule.reads(row):
                     check()
                     yield frame, spans
 
@@ -107,7 +121,10 @@ class SweepEngine:
 
 
 def read_swept(ready: Evaluator, box: Box) -> NDArray[np.float32]:
-    """Input of a sweep: beyond the border mirrored where the network takes its context, else the last voxel again."""
+    """Read the input of a sweep.
+
+    Beyond the border it is reflected where the network cuts its context off, else the last voxel is repeated.
+    """
     volume, footprints = ready.volume, ready.footprints
     if ready.spec.padding == "valid":
         moved = tuple((a - f.shrink, b - f.shrink) for (a, b), f in zip(box, footprints, strict=True))

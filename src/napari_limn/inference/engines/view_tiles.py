@@ -1,4 +1,4 @@
-"""A model on the blocks of a view, every layer only as far as a block needs it."""
+"""A model on single blocks of a view."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.inference.engines.evaluator import Evaluator
-    from napari_limn.inference.streaming.extents import Grid
     from napari_limn.network.graph import Graph
-    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.boxes import Box, Grid
 
 
 class Tiles:
-    """A model on any block by itself: every layer only as far as the block needs it, where the network allows that.
+    """Labels any block, computing every layer only as far as needed.
+
+    Where the network does not allow that, a block is computed with its context.
 
     Parameters
     ----------
@@ -45,18 +46,21 @@ class Tiles:
         self._extent = swept_extent(ready.spec, ready.volume.grid)
 
     def labels(self, box: Box) -> NDArray[Any]:
-        """Paint values (T, Z, Y, X) of a block whose origin lies on multiples of the network's stride."""
+        """Return the paint values (T, Z, Y, X) of a block.
+
+        Its origin lies on multiples of the network's stride.
+        """
         if self._graph is None:
             return BlockEngine(self._ready).labels(box)
         ndim = self._ready.spec.ndim
         frame, window = box[:-ndim], box[-ndim:]
         tile = Sweep(self._graph, self._weights, self._extent, self._block[-ndim:], window, self._kernels)
         tile.check = self._ready.check
-        found = np.zeros(shape_of(box), self._dtype)
+        labels = np.zeros(shape_of(box), self._dtype)
         for spans, logits in tile.run(lambda spans: self._read((*frame, *spans))):
             place = within((*frame, *spans), box)
-            found[place] = self._ready.labels(logits)
-        return found
+            labels[place] = self._ready.labels(logits)
+        return labels
 
     def _read(self, box: Box) -> torch.Tensor:
         return self._ready.on_device(read_swept(self._ready, box))

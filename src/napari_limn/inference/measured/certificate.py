@@ -1,4 +1,7 @@
-"""What cutting an image into blocks does to its labels: measured on a piece of it, blocks against one pass."""
+"""What cutting an image into blocks does to its labels, measured.
+
+Blocks are compared with one pass on a piece of the image.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from napari_limn.inference.streaming.extents import Grid
     from napari_limn.model import Model
+    from napari_limn.volume.boxes import Grid
     from napari_limn.volume.intensity import Scaling
 
 _ROUNDING = 1e-3  # of float32 logits; the labels count
@@ -30,7 +33,7 @@ _PIECE = {2: (1, 1, 512, 512), 3: (1, 32, 96, 96)}  # voxels at most along T, Z,
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """How far tiles are from one pass, on a piece of an image.
+    """How far blocks are from one pass, on a piece of an image.
 
     Parameters
     ----------
@@ -60,7 +63,10 @@ class Certificate:
 
     @property
     def exact(self) -> bool:
-        """Whether no label differs, logits only by rounding, and no voxel reaches farther than the graph says."""
+        """Tell whether blocks equal one pass.
+
+        No label differs, logits only by rounding, and no voxel reaches farther than the graph says.
+        """
         near = all(r <= h for r, h in zip(self.reach, self.halo, strict=True))
         return near and self.labels_changed == 0 and self.max_difference < _ROUNDING
 
@@ -80,7 +86,9 @@ class Certificate:
 def certify(
     model: Model, volume: Volume, scaling: Scaling, device: torch.device, dtype: torch.dtype
 ) -> Certificate:
-    """Cut the middle of an image into blocks, as a prediction would, and compare them with one pass over it.
+    """Compare blocks of the middle of an image with one pass.
+
+    It is cut as a prediction would cut it.
 
     Parameters
     ----------
@@ -97,11 +105,11 @@ def certify(
     tiles = BlockEngine(ready)
     logits = tiles.logits(tuple((0, n) for n in piece.grid))
     if spec.tile_exact:
-        whole, found = logits, SweepEngine(ready, _halved(ready, piece.grid)).logits()
+        whole, in_blocks = logits, SweepEngine(ready, _halved(ready, piece.grid)).logits()
     else:
-        whole, found = _softmax(logits), BlendEngine(ready, _halved(ready, piece.grid)).blended()
+        whole, in_blocks = _softmax(logits), BlendEngine(ready, _halved(ready, piece.grid)).blended()
     worst, changed, count = 0.0, 0, 0
-    for place, values in found:
+    for place, values in in_blocks:
         expected = whole[(slice(None), *slices(place))]
         worst = max(worst, float(np.abs(values - expected).max()))
         changed += int((values.argmax(0) != expected.argmax(0)).sum())
@@ -112,7 +120,10 @@ def certify(
 
 
 def middle_piece(volume: Volume, most: tuple[int, ...]) -> Volume:
-    """The middle of a volume, at most `most` voxels along T, Z, Y and X, read into memory."""
+    """Read the middle of a volume, at most `most` voxels.
+
+    Along T, Z, Y and X, into memory.
+    """
     box = tuple(
         ((n - min(n, m)) // 2, (n - min(n, m)) // 2 + min(n, m))
         for n, m in zip(volume.grid, most, strict=True)
@@ -127,7 +138,7 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _reach(ready: Evaluator, before: NDArray[np.float32]) -> tuple[int, ...]:
-    """How far from the middle logits change if the voxel there does."""
+    """Measure how far a change of the middle voxel changes logits."""
     piece, changed = ready.volume, copy(ready)
     data = np.array(piece.data)
     middle = tuple(n // 2 for n in piece.grid)
@@ -142,7 +153,10 @@ def _reach(ready: Evaluator, before: NDArray[np.float32]) -> tuple[int, ...]:
 
 
 def _halved(ready: Evaluator, grid: Grid) -> Grid:
-    """Blocks, or tiles to blend, of which about two would go side by side along each axis that the network sees."""
+    """Return blocks of which about two go side by side.
+
+    Or tiles to blend; along each axis that the network sees.
+    """
     spec = ready.spec
     if spec.tile_exact:
         units = [f.step if f.step > 1 else n for n, f in zip(grid, ready.footprints, strict=True)]

@@ -1,4 +1,7 @@
-"""In which precision to compute: lower only where it is faster and hardly a label changes, measured on the image itself."""
+"""In which precision to compute, measured on the image itself.
+
+A lower one only where it is faster and hardly a label changes.
+"""
 
 from __future__ import annotations
 
@@ -55,18 +58,18 @@ class Choice:
         if self.tried is None:
             return name
         tried = str(self.tried).removeprefix("torch.")
-        found = f"{tried} gives {self.agreement:.3%} of the labels as float32 does on a piece of this image, {self.faster:.1f} × as fast"
+        measured = f"{tried} gives {self.agreement:.3%} of the labels as float32 does on a piece of this image, {self.faster:.1f} × as fast"
         return (
-            f"{name}: {found}; for float32 say --precision float32"
+            f"{name}: {measured}; for float32 say --precision float32"
             if self.dtype == self.tried
-            else f"{name}, since {found}"
+            else f"{name}, since {measured}"
         )
 
 
 def measured_precision(
     name: Precision, model: Model, volume: Volume, scaling: Scaling, device: torch.device
 ) -> Choice:
-    """The precision of that name; ``"auto"`` takes a lower one where it pays.
+    """Choose the precision; "auto" takes a lower one where it pays.
 
     It pays if the device computes in it, it is at least 1.2 times as fast on a piece of the image, and it gives there at
     least 99.95 % of the labels that float32 gives. Small images, and networks that cannot be exact anyway in tiles, are

@@ -1,4 +1,6 @@
-"""Which library computes: OpenVINO in PyTorch's place where it is installed, faster, and gives the same labels.
+"""Which library computes: OpenVINO in PyTorch's place where it pays.
+
+It is taken where it is installed, faster, and gives the same labels.
 
 Only on a CPU, and only where whole frames (or tiles) of one extent go through the network: a sweep computes layer by layer,
 where OpenVINO gains nothing. What was chosen is in the journal of a run, and a run that goes on computes as it began.
@@ -14,24 +16,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_limn.errors import LimnError
-from napari_limn.inference.engines.blocks import BlockEngine, window_of
+from napari_limn.inference.engines.blocks import BlockEngine, input_box
 from napari_limn.inference.engines.evaluator import Evaluator, most_likely
-from napari_limn.inference.engines.openvino import Served, version
+from napari_limn.inference.engines.openvino import CompiledNetwork, version
 from napari_limn.inference.measured.certificate import middle_piece
 from napari_limn.inference.measured.precision import AGREEMENT
 from napari_limn.inference.planning.columns import LOOSE, least_alive
 from napari_limn.inference.planning.plan import network_bytes
-from napari_limn.inference.streaming.extents import on_grid
+from napari_limn.inference.streaming.extents import as_grid
 from napari_limn.volume.boxes import shape_of, size_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_limn.inference.planning.plan import Plan
-    from napari_limn.inference.streaming.extents import Grid
     from napari_limn.model import Model
     from napari_limn.network.spec import UNetSpec
-    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.boxes import Box, Grid
     from napari_limn.volume.intensity import Scaling
     from napari_limn.volume.volume import Volume
 
@@ -57,29 +58,31 @@ class Runtime:
     ----------
     name
         ``"torch"``, or ``"openvino"`` and its version.
-    told
+    note
         What was measured, in one sentence; empty where nothing was.
     own_bytes
         Memory that it holds for itself, its copies of the weights with it.
     """
 
     name: str = TORCH
-    told: str = ""
+    note: str = ""
     own_bytes: int = 0
 
     @property
-    def served(self) -> bool:
-        """Whether OpenVINO computes."""
+    def openvino(self) -> bool:
+        """Tell whether OpenVINO computes."""
         return self.name != TORCH
 
     def peak_bytes(self, spec: UNetSpec, plan: Plan, itemsize: int) -> int:
-        """Memory of a plan that was made for PyTorch: OpenVINO forgets what it computed after the last use of it.
+        """Return the memory of a plan that was made for PyTorch.
+
+        OpenVINO forgets what it computed after the last use of it.
 
         Tiles of another extent, at the border, are PyTorch's, whose memory then comes on top.
         """
-        if not self.served:
+        if not self.openvino:
             return plan.peak_bytes
-        frame = on_grid(map(min, plan.block, plan.grid))
+        frame = as_grid(map(min, plan.block, plan.grid))
         own = int(4 * least_alive(spec, frame) * LOOSE) + self.own_bytes
         alike = all(b >= n for b, n in zip(plan.block[-spec.ndim :], plan.grid[-spec.ndim :], strict=True))
         return plan.peak_bytes + own - (network_bytes(spec, plan.block, plan.grid, itemsize) if alike else 0)
@@ -89,7 +92,9 @@ def measured_runtime(
     model: Model, volume: Volume, scaling: Scaling, device: torch.device, dtype: torch.dtype, plan: Plan,
     recorded: Mapping[str, Any],
 ) -> Runtime:  # fmt: skip
-    """OpenVINO where it is installed and, on a piece of the image, faster than PyTorch for the same labels.
+    """Choose OpenVINO where it is faster for the same labels.
+
+    That is measured on a piece of the image, where it is installed.
 
     In float32 all labels of the piece must be the same and logits within 1e-4; in bfloat16 at least 99.95 % of the labels
     must be those of float32. Images that PyTorch is done with in seconds are not measured, nor is what is recorded: that run
@@ -110,68 +115,77 @@ def measured_runtime(
     )
 
 
-def served(ready: Evaluator, plan: Plan) -> Served:
-    """The network of an evaluator, computed by OpenVINO for blocks of the extent of the plan's first."""
+def compiled(ready: Evaluator, plan: Plan) -> CompiledNetwork:
+    """Compile a network for blocks of the plan's extent."""
     first = tuple((0, n) for n in plan.block)
-    extent = shape_of(window_of(ready.spec, plan.grid, _inside(first, plan.grid)))[-ready.spec.ndim :]
-    return Served(ready.network, ready.spec.in_channels, extent, lambda: ready.check())
+    extent = shape_of(input_box(ready.spec, plan.grid, _inside(first, plan.grid)))[-ready.spec.ndim :]
+    return CompiledNetwork(ready.network, ready.spec.in_channels, extent, lambda: ready.check())
 
 
 def _compared(ready: Evaluator, plan: Plan, share: float, own: int, model: Model) -> Runtime:
-    """PyTorch against OpenVINO on the piece that `ready` holds."""
+    """Compare PyTorch with OpenVINO on the piece that `ready` holds."""
     bare, box = BlockEngine(ready), whole(ready.volume.grid)
     expected, slow = _timed(bare, box)
     if slow * share < _LEAST or (name := _installed(own).name) == TORCH:
         return Runtime()
     said = name.replace("openvino", "OpenVINO")
     try:
-        served(ready, plan)  # whether it takes whole blocks, too
-        piece = shape_of(window_of(ready.spec, ready.volume.grid, box))[-ready.spec.ndim :]
-        other = Served(ready.network, ready.spec.in_channels, piece)
-        found, fast = _timed(BlockEngine(ready, other), box)
+        compiled(ready, plan)  # whether it takes whole blocks, too
+        piece = shape_of(input_box(ready.spec, ready.volume.grid, box))[-ready.spec.ndim :]
+        other = CompiledNetwork(ready.network, ready.spec.in_channels, piece)
+        computed, fast = _timed(BlockEngine(ready, other), box)
     except _REFUSALS as error:
         reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
-        return Runtime(told=f"with PyTorch, since {said} does not take this network: {reason}")
+        return Runtime(note=f"with PyTorch, since {said} does not take this network: {reason}")
     if next(ready.network.parameters()).dtype == torch.float32:
-        same = _same(found, expected)
+        same = _same(computed, expected)
         what = "the same labels" if same else "other labels"
     else:
         exact = Evaluator(model, ready.volume, ready.scaling, torch.device("cpu"), torch.float32)
-        agreement = _agreement(found, next(BlockEngine(exact).batches([box]))[1])
+        agreement = _agreement(computed, BlockEngine(exact).scores(box))
         same, what = agreement >= AGREEMENT, f"{agreement:.3%} of float32's labels"
     measured = f"{slow / fast:.1f} × as fast as PyTorch, with {what} on a piece of this image"
     if same and slow / fast >= _FASTER:
         return Runtime(name, f"with {said}: {measured}.", own)
-    return Runtime(told=f"with PyTorch, since {said} is {measured}.")
+    return Runtime(note=f"with PyTorch, since {said} is {measured}.")
 
 
 def _installed(own: int) -> Runtime:
-    """OpenVINO, or PyTorch where that is not installed."""
-    found = version()
-    return Runtime(f"openvino {found}", own_bytes=own) if found else Runtime()
+    """Return OpenVINO, or PyTorch where that is not installed."""
+    installed = version()
+    return Runtime(f"openvino {installed}", own_bytes=own) if installed else Runtime()
 
 
 def _timed(engine: BlockEngine, box: Box) -> tuple[torch.Tensor, float]:
-    """Logits of a block, and the seconds of a second pass; the first one sets things up."""
-    logits = next(engine.batches([box]))[1].clone()
+    """Compute the logits of a block; time a second pass.
+
+    The first one sets things up.
+    """
+    logits = engine.scores(box).clone()
     began = time.perf_counter()
-    next(engine.batches([box]))
+    engine.scores(box)
     return logits, time.perf_counter() - began
 
 
-def _same(found: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether all labels are the same, and logits but for rounding; False where some are no numbers."""
+def _same(computed: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Tell whether all labels are the same, and logits nearly.
+
+    False where some are no numbers.
+    """
     near = _NEAR * max(1.0, float(expected.std()))
-    return bool((found - expected).abs().max() <= near) and _agreement(found, expected) == 1
+    return bool((computed - expected).abs().max() <= near) and _agreement(computed, expected) == 1
 
 
-def _agreement(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """Share of equal labels."""
-    return float((most_likely(found) == most_likely(expected)).float().mean())
+def _agreement(computed: torch.Tensor, expected: torch.Tensor) -> float:
+    """Return the share of equal labels."""
+    return float((most_likely(computed) == most_likely(expected)).float().mean())
 
 
 def _most(ndim: int, plan: Plan) -> Grid:
-    """Extent of the piece: that of a block, or as much of one as is quick to compute."""
+    """Return the extent of the piece: a block, or less.
+
+    As much of one as is quick to compute.
+    """
     inner = tuple(min(n, m) for n, m in zip(plan.block[-ndim:], _PIECE[ndim], strict=True))
     if ndim == 3:
         return 1, inner[0], inner[1], inner[2]
@@ -180,5 +194,5 @@ def _most(ndim: int, plan: Plan) -> Grid:
 
 
 def _inside(box: Box, grid: Grid) -> Box:
-    """A box, no longer than the grid."""
+    """Clip a box to the grid at its far end."""
     return tuple((start, min(stop, n)) for (start, stop), n in zip(box, grid, strict=True))

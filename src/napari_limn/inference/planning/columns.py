@@ -1,4 +1,4 @@
-"""What a sweep costs, in which blocks and columns: found by going through one without data."""
+"""In which blocks and columns to sweep, and what that costs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from napari_limn.inference.streaming.cost import most_alive, planned_macs
 from napari_limn.inference.streaming.extents import (
-    Grid,
+    as_grid,
     footprints_on_grid,
-    on_grid,
     readers,
     swept_extent,
     too_little,
     up,
 )
-from napari_limn.inference.streaming.sweep import Sweep
+from napari_limn.inference.streaming.schedule import SweepSchedule
 from napari_limn.network.folding import folded
 from napari_limn.network.graph import graph_of, trace
 from napari_limn.network.unet import UNet
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from napari_limn.network.graph import Graph
     from napari_limn.network.spec import UNetSpec
+    from napari_limn.volume.boxes import Grid
 
 # measured by benchmarks/memory.py; threads and caches of Zarr are in it
 OWN = 120_000_000  # bytes that libraries hold for themselves once a network ran
@@ -46,8 +47,10 @@ LOOSE = 1.05
 
 
 @dataclass(frozen=True, slots=True)
-class SweepCost:
-    """A sweep in blocks and columns of some extent (T, Z, Y, X), and what it costs.
+class SweepPlan:
+    """A sweep in blocks and columns, and what it costs.
+
+    Extents are along T, Z, Y and X.
 
     Parameters
     ----------
@@ -72,8 +75,8 @@ class SweepCost:
 
 
 @lru_cache(256)
-def cheapest_sweep(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> SweepCost:
-    """The sweep that takes least time of those that fit into `limit` bytes.
+def cheapest_sweep(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> SweepPlan:
+    """Choose the fastest sweep that fits into `memory` bytes.
 
     Large blocks take least; where what they keep does not fit, the frame is cut into columns, each with a sweep of its own
     that computes what it needs of its neighbours again.
@@ -84,7 +87,7 @@ def cheapest_sweep(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) ->
         The network, with local operations only.
     grid
         Extent (T, Z, Y, X) of the volume.
-    limit
+    memory
         Bytes that the run may need.
     itemsize
         Bytes of a number in the precision of the run.
@@ -100,16 +103,16 @@ def cheapest_sweep(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) ->
             break
         for sweep in _in_columns(spec, grid, block, cost, itemsize):
             least = min(least or sweep.peak_bytes, sweep.peak_bytes)
-            if sweep.peak_bytes <= limit:
+            if sweep.peak_bytes <= memory:
                 best = sweep if best is None or sweep.time < best.time else best
                 break
     if best is None:
-        raise too_little(limit, least)
+        raise too_little(memory, least)
     return best
 
 
-def _in_columns(spec: UNetSpec, grid: Grid, block: Grid, cost: float, itemsize: int) -> Iterator[SweepCost]:
-    """Sweeps in blocks of one extent, in more and more columns."""
+def _in_columns(spec: UNetSpec, grid: Grid, block: Grid, cost: float, itemsize: int) -> Iterator[SweepPlan]:
+    """Yield sweeps in blocks of one extent, in ever more columns."""
     for cuts in _COLUMNS:
         column = _column(spec, grid, cuts)
         if cuts > 1 and any(c < b for c, b in zip(column, block, strict=True)):
@@ -120,21 +123,24 @@ def _in_columns(spec: UNetSpec, grid: Grid, block: Grid, cost: float, itemsize: 
             for n, b, c in zip(grid, block, column, strict=True)
         )
         peak = _swept_peak(spec, grid, block, column, itemsize)
-        yield SweepCost(block, column, count, peak, work, cost * work)
+        yield SweepPlan(block, column, count, peak, work, cost * work)
 
 
 def _swept_blocks(spec: UNetSpec, grid: Grid) -> Iterator[tuple[Grid, float]]:
-    """Blocks to choose from, and what a voxel costs in each."""
+    """Yield blocks to choose from, and what a voxel costs in each."""
     seen = [f.step > 1 or f.halo > 0 for f in footprints_on_grid(spec)]
     for wanted, cost in _SWEPT[spec.ndim]:
-        yield on_grid(tuple(
+        yield as_grid(tuple(
             min(up(n, f.step), up(w, f.step)) if s else 1
             for n, w, f, s in zip(grid, wanted, footprints_on_grid(spec), seen, strict=True)
         )), cost  # fmt: skip
 
 
 def _column(spec: UNetSpec, grid: Grid, cuts: int) -> Grid:
-    """Columns along the longest axis that the network sees, the others cut into about so many parts."""
+    """Cut all axes but the longest into about so many parts.
+
+    Of the axes that the network sees.
+    """
     footprints = footprints_on_grid(spec)
     seen = [a for a, f in enumerate(footprints) if f.step > 1 or f.halo > 0]
     along = max(seen, key=lambda a: grid[a])
@@ -145,11 +151,14 @@ def _column(spec: UNetSpec, grid: Grid, cuts: int) -> Grid:
         if axis != along and cuts > 1:
             parts = max(1, round(cuts * grid[axis] / widest))
             column[axis] = min(grid[axis], up(-(-grid[axis] // parts), footprints[axis].step))
-    return on_grid(tuple(column))
+    return as_grid(tuple(column))
 
 
 def least_alive(spec: UNetSpec, grid: Grid) -> int:
-    """Numbers in tensors at once at most, in one pass over a frame of `grid` that forgets each after its last reader."""
+    """Count the numbers in tensors at once at most in one pass.
+
+    Over a frame of `grid`; each is forgotten after its last reader.
+    """
     graph, _ = _without_data(spec)
     sizes = [graph.sizes(axis, n) or [] for axis, n in enumerate(swept_extent(spec, grid))]
     place = list(range(len(graph.ops)))  # of what an operation gives: its own, or that of what it changes
@@ -168,17 +177,24 @@ def least_alive(spec: UNetSpec, grid: Grid) -> int:
 
 
 @lru_cache(64)
-def _without_data(spec: UNetSpec) -> tuple[Graph, dict[str, torch.Tensor]]:
-    """The network as it is computed, norms folded; its weights have a shape, but no values."""
+def _without_data(spec: UNetSpec) -> tuple[Graph, int]:
+    """Trace the network as it is computed; count its weights.
+
+    Norms are folded.
+    """
     with torch.device("meta"):
         network = folded(UNet(spec))
     graph = trace(network, spec.in_channels, graph_of(spec).traced)
-    return graph, dict(network.named_parameters()) | dict(network.named_buffers())
+    weights = dict(network.named_parameters()) | dict(network.named_buffers())
+    return graph, sum(weight.numel() for weight in weights.values())
 
 
-def _sweeps(spec: UNetSpec, grid: Grid, block: Grid, column: Grid) -> Iterator[tuple[Sweep, int]]:
-    """The different sweeps over the columns of a frame (at a border, or amid others), and how many there are of each."""
-    ndim, extent = spec.ndim, swept_extent(spec, grid)
+def _schedules(spec: UNetSpec, grid: Grid, block: Grid, column: Grid) -> Iterator[tuple[SweepSchedule, int]]:
+    """Yield the different sweeps over columns, and how often each comes.
+
+    They differ at a border and amid others.
+    """
+    ndim, extent, (graph, _) = spec.ndim, swept_extent(spec, grid), _without_data(spec)
     each = []
     for n, c in zip(grid[-ndim:], column[-ndim:], strict=True):
         spans = [(start, min(start + c, n)) for start in range(0, n, c)]
@@ -190,24 +206,28 @@ def _sweeps(spec: UNetSpec, grid: Grid, block: Grid, column: Grid) -> Iterator[t
         )
     for window in product(*each):
         box, count = tuple(span for span, _ in window), prod(k for _, k in window)
-        yield Sweep(*_without_data(spec), extent, block[-ndim:], box), count
+        yield SweepSchedule(graph, extent, block[-ndim:], box), count
 
 
 def _swept_work(spec: UNetSpec, grid: Grid, block: Grid, column: Grid) -> float:
-    """Multiply-accumulates of a frame, over those of one pass."""
+    """Return the multiply-accumulates of a frame, over those of one pass."""
     ndim, extent = spec.ndim, swept_extent(spec, grid)
-    once = Sweep(*_without_data(spec), extent, extent).planned_macs()
-    done = sum(count * sweep.planned_macs() for sweep, count in _sweeps(spec, grid, block, column))
+    once = planned_macs(SweepSchedule(_without_data(spec)[0], extent, extent))
+    done = sum(count * planned_macs(each) for each, count in _schedules(spec, grid, block, column))
     return done / once * prod(extent) / prod(grid[-ndim:]) if spec.padding == "same" else done / once
 
 
 def _swept_peak(spec: UNetSpec, grid: Grid, block: Grid, column: Grid, itemsize: int) -> int:
-    """Bytes of a sweep: tensors, the image as read, labels, weights, libraries."""
-    values = max(sweep.most_alive(itemsize) for sweep, _ in _sweeps(spec, grid, block, column))
+    """Count the bytes of a sweep.
+
+    Tensors, the image as read, labels, weights, libraries.
+    """
+    values = max(most_alive(each, itemsize) for each, _ in _schedules(spec, grid, block, column))
     seen = prod(b + f.halo + f.shrink for b, f in zip(block, footprints_on_grid(spec), strict=True))
     # of a part that is being read, what came and what is scaled; of those that wait, the latter; the first block reads more
     reading = readers(spec.in_channels * prod(block))
     image = spec.in_channels * (12 * seen + (16 * reading + 8) * prod(block))
-    weights = sum(weight.numel() for weight in _without_data(spec)[1].values())
     slack = min(max(0, values * itemsize - _SMALL), _SLACK[itemsize])
-    return int(values * itemsize * LOOSE) + image + prod(block) * 24 + weights * 12 + slack + OWN
+    return (
+        int(values * itemsize * LOOSE) + image + prod(block) * 24 + _without_data(spec)[1] * 12 + slack + OWN
+    )

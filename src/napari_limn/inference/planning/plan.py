@@ -6,28 +6,28 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 from typing import TYPE_CHECKING
 
-from napari_limn.errors import LimnError
 from napari_limn.inference.engines.overlap import Line, kept_bytes, lines_of
 from napari_limn.inference.planning.columns import LOOSE, OWN, cheapest_sweep
 from napari_limn.inference.streaming.extents import (
-    Grid,
+    as_grid,
     bank_gaps,
     fitting,
     footprints_on_grid,
-    on_grid,
     readers,
     too_little,
     up,
 )
 from napari_limn.network.bank import bank_values, features_of
 from napari_limn.network.pixels import bank_sizes
-from napari_limn.volume.boxes import count_blocks
+from napari_limn.volume.axes import GRID
+from napari_limn.volume.boxes import Grid, blocks, count_blocks, shape_of, shifted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari_limn.network.graph import Footprint
     from napari_limn.network.spec import UNetSpec
+    from napari_limn.volume.boxes import Box
 
 _LARGEST = {2: 1024, 3: 256}  # longer blocks gain little: the halo is then a few per cent of the work
 _GAPS = 0.6  # of the room for features that the heap keeps while the network computes (benchmarks/memory.py)
@@ -66,7 +66,7 @@ class Plan:
     Examples
     --------
     >>> from napari_limn.network.spec import UNetSpec
-    >>> str(make_plan(UNetSpec(), (1, 1, 512, 512), limit=2_000_000_000))
+    >>> str(make_plan(UNetSpec(), (1, 1, 512, 512), memory=2_000_000_000))
     '1 block of 1 × 1 × 512 × 512, 0.3 GB, exact'
     """
 
@@ -85,8 +85,28 @@ class Plan:
 
     @property
     def blended(self) -> bool:
-        """Whether the blocks are made of tiles that overlap by half."""
+        """Tell whether blocks are made of tiles that overlap by half."""
         return self.tile is not None
+
+    @property
+    def boxes(self) -> Iterator[Box]:
+        """Yield every block; those of a column end where it does."""
+        for column in blocks(self.grid, self.column or self.grid):
+            for box in blocks(shape_of(column), self.block):
+                yield shifted(box, [-start for start, _ in column])
+
+    def raster(self, ndim: int) -> str:
+        """Name the axes in which blocks come, the outermost first.
+
+        Parameters
+        ----------
+        ndim
+            Axes that the network sees.
+        """
+        if not self.swept:
+            return GRID
+        seen = sorted(GRID[-ndim:], key=lambda a: -self.grid[GRID.index(a)])
+        return GRID[:-ndim] + "".join(seen)
 
     def __str__(self) -> str:
         size = " × ".join(map(str, self.block))
@@ -104,8 +124,8 @@ class Plan:
         return f"{self.blocks} {what}{'s' if self.blocks > 1 else ''} of {size}, {self.peak_bytes / 1e9:.1f} GB{time}, {kind}"
 
 
-def make_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan:
-    """The largest blocks that fit into `limit` bytes.
+def make_plan(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> Plan:
+    """Plan the largest tiles that fit into `memory` bytes.
 
     Parameters
     ----------
@@ -113,7 +133,7 @@ def make_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan
         The network.
     grid
         Extent (T, Z, Y, X) of the volume.
-    limit
+    memory
         Bytes that the run may need.
     itemsize
         Bytes of a number in the precision of the run.
@@ -128,90 +148,69 @@ def make_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan
     largest = max(grid) if not spec.tile_exact else _LARGEST[spec.ndim]
     seen = [f.halo > 0 or (not spec.tile_exact and a >= 4 - spec.ndim) for a, f in enumerate(footprints)]
     core = [min(n, up(largest, f.step)) if s else 1 for n, f, s in zip(extent, footprints, seen, strict=True)]
-    core = _shrunk(core, [f.step for f in footprints], limit, lambda core: _peak(spec, core, grid, itemsize))
+    core = _shrunk(core, [f.step for f in footprints], memory, lambda core: _peak(spec, core, grid, itemsize))
     block = _even(core, grid, footprints)
     if spec.ndim == 2:
-        block = _several_planes(spec, block, grid, limit, itemsize)
+        block = _several_planes(spec, block, grid, memory, itemsize)
     halo = tuple(f.halo for f in footprints)
     whole_frames = all(b >= n for b, n, s in zip(block, grid, seen, strict=True) if s)
     return Plan(
-        grid, block, on_grid(halo), count_blocks(grid, block), _peak(spec, block, grid, itemsize), limit,
+        grid, block, as_grid(halo), count_blocks(grid, block), _peak(spec, block, grid, itemsize), memory,
         _work(grid, block, footprints), spec.tile_exact or whole_frames,
     )  # fmt: skip
 
 
-def choose_plan(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan:
-    """One pass where a frame fits into `limit` bytes; otherwise a sweep.
+def choose_plan(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> Plan:
+    """Plan one pass where a frame fits; otherwise a sweep.
 
     For a network whose operations are not all local, one pass or tiles that are blended.
 
     Parameters and errors as of :func:`make_plan`.
     """
     if not spec.tile_exact:
-        return make_blend(spec, grid, limit, itemsize)
+        return make_blend(spec, grid, memory, itemsize)
     short = all(n <= _LARGEST[spec.ndim] for n in grid[-spec.ndim :])
-    frame = on_grid((1,) * (4 - spec.ndim) + grid[-spec.ndim :])
-    if short and _peak(spec, frame, grid, itemsize) <= limit:
-        return make_plan(spec, grid, limit, itemsize)
-    found = cheapest_sweep(spec, grid, limit, itemsize)
-    column = None if found.column == grid else found.column
+    frame = as_grid((1,) * (4 - spec.ndim) + grid[-spec.ndim :])
+    if short and _peak(spec, frame, grid, itemsize) <= memory:
+        return make_plan(spec, grid, memory, itemsize)
+    sweep = cheapest_sweep(spec, grid, memory, itemsize)
+    column = None if sweep.column == grid else sweep.column
     return Plan(
-        grid, found.block, (0, 0, 0, 0), found.blocks, found.peak_bytes, limit, found.work,
+        grid, sweep.block, (0, 0, 0, 0), sweep.blocks, sweep.peak_bytes, memory, sweep.work,
         exact=True, swept=True, column=column,
     )  # fmt: skip
 
 
-def plan_beside(
-    held: Callable[[Plan], int], spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4
-) -> Plan:
-    """As :func:`choose_plan`, where the output holds memory too; the plan's peak then includes it.
+def make_blend(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -> Plan:
+    """Plan one pass where a frame fits; otherwise tiles to blend.
 
-    Parameters
-    ----------
-    held
-        Bytes that the output holds at most with the blocks of a plan.
-    spec, grid, limit, itemsize
-        And errors, as of :func:`choose_plan`.
-    """
-    room = peak = limit
-    while True:
-        try:
-            found = choose_plan(spec, grid, room, itemsize)
-        except LimnError as error:
-            if room == limit:
-                raise
-            raise too_little(limit, peak) from error
-        peak = found.peak_bytes + held(found)
-        if peak <= limit:
-            return replace(found, peak_bytes=peak, limit=limit)
-        room = found.peak_bytes - 1  # the next smaller one; with its blocks the output may hold less, too
-
-
-def make_blend(spec: UNetSpec, grid: Grid, limit: int, itemsize: int = 4) -> Plan:
-    """One pass where a frame fits into `limit` bytes; otherwise the largest tiles, overlapped by half, that do.
+    The largest tiles, overlapped by half, that fit into `memory` bytes.
 
     Parameters and errors as of :func:`make_plan`.
     """
     footprints = footprints_on_grid(spec)
-    halo, seen = on_grid(tuple(f.halo for f in footprints)), [axis >= 4 - spec.ndim for axis in range(4)]
-    block = on_grid(tuple(up(n, f.step) if s else 1 for n, f, s in zip(grid, footprints, seen, strict=True)))
-    if _bare_peak(spec, block, grid, itemsize) <= limit:
-        block = _several_planes(spec, block, grid, limit, itemsize) if spec.ndim == 2 else block
+    halo, seen = as_grid(tuple(f.halo for f in footprints)), [axis >= 4 - spec.ndim for axis in range(4)]
+    block = as_grid(tuple(up(n, f.step) if s else 1 for n, f, s in zip(grid, footprints, seen, strict=True)))
+    if _bare_peak(spec, block, grid, itemsize) <= memory:
+        block = _several_planes(spec, block, grid, memory, itemsize) if spec.ndim == 2 else block
         peak, work = _bare_peak(spec, block, grid, itemsize), _work(grid, block, footprints)
-        return Plan(grid, block, halo, count_blocks(grid, block), peak, limit, work, exact=True)
-    lines = _largest_lines(spec, block, grid, limit, itemsize)
-    tile, block = on_grid(tuple(line.tile for line in lines)), on_grid(tuple(line.cell for line in lines))
+        return Plan(grid, block, halo, count_blocks(grid, block), peak, memory, work, exact=True)
+    lines = _largest_lines(spec, block, grid, memory, itemsize)
+    tile, block = as_grid(tuple(line.tile for line in lines)), as_grid(tuple(line.cell for line in lines))
     peak = _bare_peak(spec, tile, grid, itemsize) + kept_bytes(lines, spec.out_channels)
     taken = [
         [_taken(stop - start, f) for start, stop in line.spans()]
         for line, f in zip(lines, footprints, strict=True)
     ]
     work = prod(map(sum, taken)) / prod(grid)
-    return Plan(grid, block, halo, count_blocks(grid, block), peak, limit, work, exact=False, tile=tile)
+    return Plan(grid, block, halo, count_blocks(grid, block), peak, memory, work, exact=False, tile=tile)
 
 
 def activation_values(spec: UNetSpec, seen: Sequence[int], itemsize: int = 4) -> float:
-    """Numbers alive at the peak of a forward pass over `seen` (T, Z, Y, X): in the network, or before it in the classifier."""
+    """Count the numbers alive at the peak of a forward pass.
+
+    Over `seen` (T, Z, Y, X): in the network, or before it in the classifier.
+    """
     voxels = prod(seen)
     around = voxels * (2 * spec.in_channels + 2 * spec.out_channels)
     convolved = voxels * _convolved_values(spec) if spec.convolves else 0
@@ -224,7 +223,7 @@ def activation_values(spec: UNetSpec, seen: Sequence[int], itemsize: int = 4) ->
 
 
 def _convolved_values(spec: UNetSpec) -> float:
-    """Numbers alive in the network itself.
+    """Count the numbers alive in the network itself.
 
     All node outputs live until the end; at the last node, its upsampled input, their concatenation with the skips and
     one more output of a convolution come on top; a gated skip, or what comes past the convolutions, too.
@@ -236,7 +235,10 @@ def _convolved_values(spec: UNetSpec) -> float:
 
 
 def _bank_values(spec: UNetSpec, seen: Sequence[int]) -> int:
-    """Numbers alive in the pixel classifier while the features of a scale are computed, beside all features."""
+    """Count the numbers alive while features of a scale are computed.
+
+    Beside all features.
+    """
     if spec.pixels is None:
         return 0
     extent = seen[-spec.ndim :]
@@ -246,7 +248,10 @@ def _bank_values(spec: UNetSpec, seen: Sequence[int]) -> int:
 
 
 def network_bytes(spec: UNetSpec, block: Sequence[int], grid: Grid, itemsize: int) -> int:
-    """Bytes of the plan of a block (T, Z, Y, X) that are the network's activations, over the block and its halo."""
+    """Count the bytes of a block that are the network's activations.
+
+    Over the block (T, Z, Y, X) and its halo.
+    """
     return _activation_bytes(spec, _seen(spec, block, grid), itemsize)
 
 
@@ -255,7 +260,7 @@ def _activation_bytes(spec: UNetSpec, seen: Sequence[int], itemsize: int) -> int
 
 
 def _seen(spec: UNetSpec, core: Sequence[int], grid: Grid) -> list[int]:
-    """Extent (T, Z, Y, X) of what the network sees of a block and its halo."""
+    """Return the extent of a block and its halo."""
     return [
         c + 2 * f.halo if f.shrink else min(c + 2 * f.halo, up(n, f.step))
         for c, f, n in zip(core, footprints_on_grid(spec), grid, strict=True)
@@ -263,36 +268,48 @@ def _seen(spec: UNetSpec, core: Sequence[int], grid: Grid) -> list[int]:
 
 
 def _peak(spec: UNetSpec, core: Sequence[int], grid: Grid, itemsize: int) -> int:
-    """Bytes for one block: activations over block and halo, the image as read and as scaled, the labels."""
+    """Count the bytes for one block.
+
+    Activations over block and halo, the image as read and as scaled, the labels.
+    """
     alone = all(c >= n for c, n in zip(core, grid, strict=True))
     return _bytes(spec, _seen(spec, core, grid), prod(core), itemsize, alone=alone)
 
 
 def _bytes(spec: UNetSpec, seen: Sequence[int], labelled: int, itemsize: int, *, alone: bool) -> int:
-    """Bytes for a block by what the network sees and how many voxels get a label; nothing is read ahead of one alone."""
+    """Count the bytes for a block of which the network sees `seen`.
+
+    As many voxels as `labelled` get a label; nothing is read ahead of a block alone.
+    """
     values = prod(seen) * spec.in_channels
     image = 8 * labelled if alone else values * (4 + 12 * readers(values)) + 16 * labelled
     return _activation_bytes(spec, seen, itemsize) + image + OWN
 
 
-def _shrunk(size: list[int], units: list[int], limit: int, peak: Callable[[list[int]], int]) -> list[int]:
-    """The extent, in `units`, shortened along its longest axis until its peak fits into `limit` bytes."""
+def _shrunk(size: list[int], units: list[int], memory: int, peak: Callable[[list[int]], int]) -> list[int]:
+    """Shorten the extent until its peak fits into `memory` bytes.
+
+    In `units`, along its longest axis.
+    """
     size = [*size]
-    while (needed := peak(size)) > limit:
+    while (needed := peak(size)) > memory:
         axis = max(range(4), key=lambda a: size[a] if size[a] > units[a] else 0)
         if size[axis] <= units[axis]:
-            raise too_little(limit, needed)
+            raise too_little(memory, needed)
         size[axis] = max(units[axis], size[axis] * 3 // 4 // units[axis] * units[axis])
     return size
 
 
-def _largest_lines(spec: UNetSpec, frame: Grid, grid: Grid, limit: int, itemsize: int) -> tuple[Line, ...]:
-    """The largest tiles for a frame of which one and the sums that are kept fit into `limit` bytes, evenly laid."""
+def _largest_lines(spec: UNetSpec, frame: Grid, grid: Grid, memory: int, itemsize: int) -> tuple[Line, ...]:
+    """Lay the largest tiles that fit into `memory` bytes, evenly.
+
+    One of them and the sums that are kept.
+    """
     footprints = footprints_on_grid(spec)
     pairs = [2 * f.step if axis >= 4 - spec.ndim else 1 for axis, f in enumerate(footprints)]
 
     def laid(tile: list[int]) -> tuple[Line, ...]:
-        """As many tiles as of this extent, but overlapping by half as exactly as the stride allows."""
+        """Lay as many tiles, overlapping by half as the stride allows."""
         even = [
             2 * up(ceil(n / ceil(n / (size // 2))), pair // 2) if pair > 1 and n > size else size
             for n, size, pair in zip(grid, tile, pairs, strict=True)
@@ -301,15 +318,18 @@ def _largest_lines(spec: UNetSpec, frame: Grid, grid: Grid, limit: int, itemsize
 
     def peak(tile: list[int]) -> int:
         lines = laid(tile)
-        each = on_grid(tuple(line.tile for line in lines))
+        each = as_grid(tuple(line.tile for line in lines))
         return _bare_peak(spec, each, grid, itemsize) + kept_bytes(lines, spec.out_channels)
 
     most = [min(n, up(_LARGEST[spec.ndim], pair)) for n, pair in zip(frame, pairs, strict=True)]
-    return laid(_shrunk(most, pairs, limit, peak))
+    return laid(_shrunk(most, pairs, memory, peak))
 
 
 def _bare_peak(spec: UNetSpec, tile: Grid, grid: Grid, itemsize: int) -> int:
-    """Bytes for one tile with no more context than the network cuts off."""
+    """Count the bytes for a tile without context.
+
+    But for what the network cuts off.
+    """
     given = [min(n, size) for n, size in zip(grid, tile, strict=True)]
     seen = [fitting(n, f) for n, f in zip(given, footprints_on_grid(spec), strict=True)]
     alone = all(size >= n for n, size in zip(grid, tile, strict=True))
@@ -317,26 +337,32 @@ def _bare_peak(spec: UNetSpec, tile: Grid, grid: Grid, itemsize: int) -> int:
 
 
 def _taken(n: int, foot: Footprint) -> int:
-    """Voxels that the network takes along an axis for `n` of output without context."""
+    """Count the voxels that the network takes for `n` of output.
+
+    Along an axis, without context.
+    """
     return fitting(n, foot) if foot.shrink else n
 
 
 def _even(core: list[int], grid: Grid, footprints: tuple[Footprint, ...]) -> Grid:
-    """As many blocks as before, but all of about the same size."""
+    """Make blocks about equal, as many as before."""
     counts = [ceil(n / c) for n, c in zip(grid, core, strict=True)]
-    return on_grid(tuple(up(ceil(n / k), f.step) for n, k, f in zip(grid, counts, footprints, strict=True)))
+    return as_grid(tuple(up(ceil(n / k), f.step) for n, k, f in zip(grid, counts, footprints, strict=True)))
 
 
-def _several_planes(spec: UNetSpec, block: Grid, grid: Grid, limit: int, itemsize: int) -> Grid:
+def _several_planes(spec: UNetSpec, block: Grid, grid: Grid, memory: int, itemsize: int) -> Grid:
     """Put small planes together, as far as memory allows."""
     planes = max(1, min(grid[1], _PLANES // (block[2] * block[3])))
-    while planes > 1 and _peak(spec, (1, planes, *block[2:]), grid, itemsize) > limit:
+    while planes > 1 and _peak(spec, (1, planes, *block[2:]), grid, itemsize) > memory:
         planes //= 2
     return (1, planes, block[2], block[3])
 
 
 def _work(grid: Grid, block: Grid, footprints: tuple[Footprint, ...]) -> float:
-    """Voxels computed, over voxels of the volume; each axis by itself, since blocks form a grid."""
+    """Return the voxels computed, over voxels of the volume.
+
+    Each axis by itself, since blocks form a grid.
+    """
     total = 1.0
     for n, b, f in zip(grid, block, footprints, strict=True):
         inner = f.shrink or f.halo
@@ -350,5 +376,5 @@ def _work(grid: Grid, block: Grid, footprints: tuple[Footprint, ...]) -> float:
 
 
 def with_time(plan: Plan, seconds: float) -> Plan:
-    """The plan with an estimate of its time."""
+    """Return the plan with an estimate of its time."""
     return replace(plan, seconds=seconds)

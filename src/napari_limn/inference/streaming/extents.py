@@ -1,4 +1,4 @@
-"""Extents that fit a network: what plans and engines of all kinds ask for first."""
+"""Extents that fit a network: asked for by plans and engines."""
 
 from __future__ import annotations
 
@@ -14,27 +14,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from napari_limn.network.spec import UNetSpec
+    from napari_limn.volume.boxes import Grid
 
 _READERS = 3
 _IN_FLIGHT = 4_000_000  # values at most in parts that are being read
-Grid = tuple[int, int, int, int]
-"""Extent along T, Z, Y and X."""
 
 
 def swept_extent(spec: UNetSpec, grid: Grid) -> tuple[int, ...]:
-    """Extent of the input of one pass over a frame: one that the network takes."""
+    """Return the input extent of one pass over a frame.
+
+    It is one that the network takes.
+    """
     return tuple(fitting(n, f) for n, f in zip(grid[-spec.ndim :], footprint(spec), strict=True))
 
 
 def fitting(n: int, foot: Footprint) -> int:
-    """Extent of the smallest input that the network takes and that gives `n` voxels of output or more."""
+    """Return the smallest legal input that gives `n` voxels of output.
+
+    Or more.
+    """
     if not foot.shrink:
         return up(n, foot.step)
     return foot.smallest + up(max(0, n + 2 * foot.shrink - foot.smallest), foot.step)
 
 
 def refuse_single_sample(spec: UNetSpec, grid: Grid, name: str) -> None:
-    """Refuse an image of which the network's normalisation gets a single sample: of that, nothing is left.
+    """Refuse an image of which a norm gets a single sample.
+
+    Normalised by itself, nothing of it is left.
 
     Raises
     ------
@@ -46,17 +53,20 @@ def refuse_single_sample(spec: UNetSpec, grid: Grid, name: str) -> None:
     frame = tuple(enumerate(grid[-spec.ndim :]))
     if not each or not spec.convolves or any(_coarsest(spec, axis, n) > 1 for axis, n in frame):
         return
-    found = " × ".join(str(n) for _, n in frame)
+    extent = " × ".join(str(n) for _, n in frame)
     least = [next(m for m in count(n) if _coarsest(spec, axis, m) > 1) for axis, n in frame]
     expected = " or ".join(f"{n} along {a}" for n, a in zip(least, "ZYX"[-spec.ndim :], strict=True))
     raise LimnError(
-        f"{name}: found {found} voxels, of which {spec.norm} normalisation gets a single sample at the coarsest level, "
+        f"{name}: found {extent} voxels, of which {spec.norm} normalisation gets a single sample at the coarsest level, "
         f"expected at least {expected}; choose a larger image, or train a network with batch normalisation."
     )
 
 
 def _coarsest(spec: UNetSpec, axis: int, n: int) -> int:
-    """Samples along an axis at the coarsest level, of an image of extent `n`."""
+    """Count the samples at the coarsest level along an axis.
+
+    Of an image of extent `n`.
+    """
     left = fitting(n, footprint(spec)[axis])
     for level in range(spec.depth + 1):
         left //= spec.factors[level - 1][axis] if level else 1
@@ -65,35 +75,44 @@ def _coarsest(spec: UNetSpec, axis: int, n: int) -> int:
 
 
 def footprints_on_grid(spec: UNetSpec) -> tuple[Footprint, ...]:
-    """Footprints along T, Z, Y and X; an axis that the network does not see has a footprint of one voxel."""
+    """Return the footprints along T, Z, Y and X.
+
+    An axis that the network does not see has a footprint of one voxel.
+    """
     own = footprint(spec)
     return (Footprint(1, 0, 0, 1),) * (4 - len(own)) + own
 
 
 def readers(values: int) -> int:
-    """How many parts of so many values are read at once: several, so that they wait for a far disk together, if they are small."""
+    """Return how many parts are read at once.
+
+    Several if they are small, so that they wait for a far disk together.
+    """
     return max(1, min(_READERS, _IN_FLIGHT // max(1, values)))
 
 
 def bank_gaps(extent: Sequence[int], values: float) -> float:
-    """The `values` alive while features of `extent` were computed, if they lie in the heap, where they leave gaps; else 0."""
+    """Return the values of features that leave gaps in the heap.
+
+    All the `values` alive while features of `extent` were computed, if they lie in the heap; else 0.
+    """
     return values if 4 * prod(extent) < HEAP_BLOCK else 0.0
 
 
 def up(n: int, step: int) -> int:
-    """The next multiple of `step`."""
+    """Round up to a multiple of `step`."""
     return ceil(n / step) * step
 
 
-def on_grid(values: Iterable[int]) -> Grid:
-    """Four values as a grid."""
+def as_grid(values: Iterable[int]) -> Grid:
+    """Return four values as a grid."""
     t, z, y, x = values
     return t, z, y, x
 
 
-def too_little(limit: int, needed: int) -> LimnError:
-    """What is raised where not even the smallest block fits into `limit` bytes."""
+def too_little(memory: int, needed: int) -> LimnError:
+    """Make the error for less memory than the smallest block needs."""
     return LimnError(
-        f"found a memory limit of {limit / 1e9:.2f} GB, the smallest block of this network needs "
+        f"found a memory limit of {memory / 1e9:.2f} GB, the smallest block of this network needs "
         f"{needed / 1e9:.2f} GB; raise the limit, or train a narrower network."
     )

@@ -1,8 +1,11 @@
-"""Convolutions as oneDNN computes them on a CPU: weights put into its order once, ReLU in the same pass.
+"""Convolutions as oneDNN computes them on a CPU.
+
+Weights are put into its order once, and ReLU is computed in the same pass.
 
 PyTorch's own call reorders the weights each time, goes over the output once more for ReLU, and hands small 3D convolutions to
-a plain matrix product that takes up to nine times as long. What is called here is what ``torch.compile`` calls, without compiling;
-where this PyTorch does not have it, or it does not give what PyTorch's own call gives, that one stays.
+a plain matrix product that unfolds its input 27 times over and takes up to nine times as long. What is called here is what
+``torch.compile`` calls, without compiling; where this PyTorch does not have it, or it does not give what PyTorch's own call
+gives, that one stays.
 """
 
 from __future__ import annotations
@@ -50,26 +53,26 @@ class Kernel:
             self._weight = ops._reorder_convolution_weight(weight, none, self._stride, self._dilation)
 
     def __call__(self, x: Tensor, padding: Sequence[int], *, relu: bool = False) -> Tensor:
-        """(N, C, …) to (N, K, …), negative values set to 0 with `relu`."""
+        """Compute (N, K, …) from (N, C, …); `relu` sets negatives to 0."""
         ops: Any = torch.ops.mkldnn
         rest: tuple[Any, ...] = self._stride, self._dilation, 1, "relu" if relu else "none", [], ""
         if self._transposed:
             none = [0] * len(padding)
-            found: Tensor = ops._convolution_transpose_pointwise(
+            out: Tensor = ops._convolution_transpose_pointwise(
                 x, self._weight, self._bias, list(padding), none, *rest
             )
         else:
-            found = ops._convolution_pointwise(x, self._weight, self._bias, list(padding), *rest)
-        return found
+            out = ops._convolution_pointwise(x, self._weight, self._bias, list(padding), *rest)
+        return out
 
     def __deepcopy__(self, memo: Any) -> Kernel:
         return self  # nothing in it changes
 
 
 class Convolution(nn.Module):
-    """A convolution of a network, and the ReLU after it, computed by a :class:`Kernel`.
+    """A convolution, and the ReLU after it, computed by a kernel.
 
-    Weight and bias keep their names; without data (on the device "meta") it is what it was, for whoever traces it.
+    Weight and bias keep their names; without data (on the device "meta") it is what it was, for what traces it.
 
     Parameters
     ----------
@@ -87,18 +90,18 @@ class Convolution(nn.Module):
         self.kernel = Kernel(conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, …) to (N, K, …)."""
+        """Compute (N, K, …) from (N, C, …)."""
         if not x.is_meta:
             return self.kernel(x, self.padding, relu=self.relu)
         ndim, own = x.ndim - 2, {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
-        found: Tensor = (_CONV_TRANSPOSE if self.transposed else _CONV)[ndim](
-            x, self.weight, self.bias, **own
-        )
-        return F.relu(found, inplace=True) if self.relu else found
+        out: Tensor = (_CONV_TRANSPOSE if self.transposed else _CONV)[ndim](x, self.weight, self.bias, **own)
+        return F.relu(out, inplace=True) if self.relu else out
 
 
 def packed(network: UNet) -> UNet:
-    """The network with its convolutions computed by oneDNN's kernels, where they are known to work; changes `network`.
+    """Have oneDNN's kernels compute the convolutions of a network.
+
+    Where they are known to work; changes `network`.
 
     Parameters
     ----------
@@ -118,7 +121,7 @@ def packed(network: UNet) -> UNet:
 
 
 def kernels_of(network: nn.Module) -> dict[str, Kernel]:
-    """The kernels of a network by the names of their weights."""
+    """Return the kernels by the names of their weights."""
     return {
         f"{name}.weight": module.kernel
         for name, module in network.named_modules()
@@ -128,7 +131,10 @@ def kernels_of(network: nn.Module) -> dict[str, Kernel]:
 
 @cache
 def works(ndim: int, dtype: torch.dtype) -> bool:
-    """Whether oneDNN's kernels can be called, and give for numbers of this type what PyTorch's own call gives."""
+    """Tell whether oneDNN's kernels can be called, and are right.
+
+    They must give for numbers of this type what PyTorch's own call gives.
+    """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     torch_conv: Iterable[Any] = (
@@ -140,20 +146,20 @@ def works(ndim: int, dtype: torch.dtype) -> bool:
         for kind, own in zip(torch_conv, ({"kernel_size": 3}, {"kernel_size": 2, "stride": 2}), strict=True):
             conv = kind(16, 16, **own).to(dtype).to(memory_format=channels_last(ndim))
             try:
-                found = Kernel(conv)(x, (0,) * ndim, relu=True)
+                out = Kernel(conv)(x, (0,) * ndim, relu=True)
             except (
                 RuntimeError,
                 AttributeError,
                 TypeError,
             ):  # another PyTorch has it otherwise, or not at all
                 return False
-            if not torch.allclose(found, F.relu(conv(x)), atol=1e-5 if dtype == torch.float32 else 0.05):
+            if not torch.allclose(out, F.relu(conv(x)), atol=1e-5 if dtype == torch.float32 else 0.05):
                 return False
     return True
 
 
 def _known(module: nn.Module) -> bool:
-    """Whether it is a convolution that a kernel can stand for."""
+    """Tell whether a kernel can stand for a module."""
     if not isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
         return False
     plain = module.padding_mode == "zeros" and not isinstance(module.padding, str)
@@ -161,7 +167,10 @@ def _known(module: nn.Module) -> bool:
 
 
 def _joined(convs: nn.Sequential, last: nn.Module) -> nn.Module:
-    """Join each ReLU of a block to the convolution right before it; returns what is left of its `last` one."""
+    """Join each ReLU to its convolution; return the last that remains.
+
+    Of a block; `last` is the ReLU at its end.
+    """
     steps = [(i, step) for i, step in enumerate(convs) if not isinstance(step, nn.Identity)]
     after = [step for _, step in steps[1:]] + [last]
     for (i, conv), then in zip(steps, after, strict=True):

@@ -1,11 +1,9 @@
-"""What a sweep walks through: the layers of a network's graph, and between them what of each is still needed."""
+"""The layers of a network in a sweep, and the edges between."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-import torch
 
 from napari_limn.errors import LimnError
 from napari_limn.network.bank import gaussian_features, local_deviation
@@ -13,8 +11,6 @@ from napari_limn.network.graph import Op
 from napari_limn.network.intervals import STILL
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from napari_limn.network.graph import Graph
 
 Span = tuple[int, int]
@@ -27,67 +23,24 @@ WINDOWS = {"conv2d", "conv3d", "max_pool2d", "max_pool3d", "avg_pool2d", "avg_po
 SPREADS = {"conv_transpose2d", "conv_transpose3d"}
 
 
-@dataclass(slots=True)
-class Part:
-    """A piece of a layer's output, and where it lies."""
-
-    spans: Spans
-    data: Tensor
-
-    def along(self, axis: int, low: int, high: int) -> Part:
-        """What of it lies in [low, high) along an axis, as a view."""
-        start = self.spans[axis][0]
-        spans = (*self.spans[:axis], (low, high), *self.spans[axis + 1 :])
-        return Part(spans, self.data.narrow(axis + 2, low - start, high - low))
-
-    def within(self, spans: Spans) -> Part | None:
-        """What of it lies in `spans`, as a view."""
-        part = self
-        for axis, ((a, b), (c, d)) in enumerate(zip(self.spans, spans, strict=True)):
-            if a >= d or b <= c:
-                return None
-            if a < c or b > d:
-                part = part.along(axis, max(a, c), min(b, d))
-        return part
-
-    def owned(self) -> Part:
-        """The same, in memory of its own: a view would keep all of its tensor alive."""
-        return Part(self.spans, self.data.clone(memory_format=torch.preserve_format))
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Edge:
-    """From a stage to one that needs its output, shifted by what was cut off between."""
+    """From a stage to one that needs its output, shifted.
+
+    By what was cut off between.
+    """
 
     source: int
     shift: tuple[int, ...]
-    parts: list[Part] = field(default_factory=list)
     starts: list[list[int]] = field(default_factory=list)  # per axis and block: the first sample still needed
-
-    def take(self, part: Part) -> None:
-        """Take what the source has just computed."""
-        self.parts.append(part)
-
-    def forget(self, block: tuple[int, ...], order: list[int]) -> None:
-        """Keep what a later block needs: of each axis the margin, and behind it nothing."""
-        kept = []
-        for part in self.parts:
-            rest = part
-            for axis in order:
-                start = self.starts[axis][block[axis] + 1]
-                low, high = rest.spans[axis]
-                if low >= start:
-                    kept.append(rest if rest is part else rest.owned())
-                    break
-                if high > start:
-                    kept.append(rest.along(axis, start, high).owned())
-                    rest = rest.along(axis, low, start)
-        self.parts = kept
 
 
 @dataclass(slots=True)
 class Stage:
-    """One layer: an operation, what it reads, and pointwise functions applied to its output in place."""
+    """One layer: an operation, what it reads, and pointwise functions.
+
+    They are applied to its output in place.
+    """
 
     op: Op
     index: int  # in the graph
@@ -96,16 +49,19 @@ class Stage:
     readers: list[Edge] = field(default_factory=list)
 
     def edges(self) -> list[Edge]:
-        """All that it reads."""
+        """List all that it reads."""
         return [edge for operand in self.operands for edge in operand]
 
 
 class NotStreamableError(LimnError):
-    """An operation that can be tiled, but that no sweep is written for."""
+    """An operation that can be tiled, but not swept."""
 
 
 def stages_of(graph: Graph) -> list[Stage]:
-    """The layers of a graph: concatenations and cuts become edges, pointwise functions join what they follow."""
+    """Make layers of a graph.
+
+    Concatenations and cuts become edges, pointwise functions join what they follow.
+    """
     uses = [0] * len(graph.ops)
     for index, op in reversed(list(enumerate(graph.ops))):
         for i in set(op.inputs):
@@ -145,7 +101,10 @@ def stages_of(graph: Graph) -> list[Stage]:
 
 
 def _still(op: Op) -> bool:
-    """Whether every voxel of its output needs the same voxel of its inputs only."""
+    """Tell whether an operation is pointwise.
+
+    Every voxel of its output needs the same voxel of its inputs only.
+    """
     return all(move == STILL for move in op.intervals)
 
 

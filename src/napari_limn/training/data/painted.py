@@ -15,11 +15,10 @@ from napari_limn.volume.reading.open import open_labels, open_volume
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from napari_limn.annotation.classes import RGBA
     from napari_limn.annotation.findings import Finding
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.boxes import Box
-    from napari_limn.volume.volume import Volume
+    from napari_limn.volume.volume import RGBA, Volume
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,178 @@
+"""Rows of a form: choices of layers, models and channels, and values of a spec."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from magicgui.widgets import ComboBox, Select, create_widget
+from napari.layers import Image
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from superqt import QCollapsible
+
+from napari_limn._napari.layers.layers import being_renamed, is_made_here
+from napari_limn._napari.panel.choices import in_channel_order, kept_choice
+from napari_limn._napari.panel.keyboard import operable, skipping
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from magicgui.widgets import FileEdit
+    from magicgui.widgets.bases import ValueWidget
+    from napari.components import ViewerModel
+    from napari.layers import Layer
+
+    from napari_limn._napari.panel.run_box import RunBox
+    from napari_limn._napari.panel.session import Session
+
+_WIDTH, _HEIGHT = 300, 260  # pixels at least, so that two panels below each other show their buttons
+
+
+class Form:
+    """Rows with a label and a control each; some are folded under "More".
+
+    Parameters
+    ----------
+    owner
+        The widget that shows it.
+    viewer
+        Whose layers are offered.
+    session
+        Whose models are offered.
+    prefix
+        Object names begin with it: ``<prefix>-image``, ….
+    """
+
+    def __init__(self, owner: QWidget, viewer: ViewerModel, session: Session, prefix: str) -> None:
+        self.viewer, self._owner, self._session, self._prefix = viewer, owner, session, prefix
+        self.rows, self.more = _form_layout(), _form_layout()
+        self._fields: list[ValueWidget[Any] | FileEdit] = []
+        self._models: Any = None  # the choice of a model, of forms that have one
+
+    # ---- rows ----------------------------------------------------------------------------------------------------
+    def field(
+        self, label: str, name: str, widget: ValueWidget[Any] | FileEdit, tip: str, *, more: bool = False
+    ) -> Any:
+        """Add a row, under "More" if `more`; the native widget is named ``<prefix>-<name>``."""
+        widget.native.setObjectName(f"{self._prefix}-{name}")
+        widget.native.setToolTip(tip)
+        widget.native.setMinimumWidth(80)
+        widget.native.setSizePolicy(QSizePolicy.Policy.Ignored, widget.native.sizePolicy().verticalPolicy())
+        (self.more if more else self.rows).addRow(label, widget.native)
+        self._fields.append(widget)
+        return widget
+
+    def layer_field(self, label: str, name: str, kind: type[Layer], tip: str) -> Any:
+        """Add a choice among the layers of one kind, the topmost first."""
+        return self.field(label, name, ComboBox(choices=lambda _: self.layers(kind)), tip)
+
+    def model_field(self, label: str, name: str, choices: Callable[[], list[str]], tip: str) -> Any:
+        """Add a choice among models; each new one of this window is chosen at once."""
+        self._models = self.field(label, name, ComboBox(choices=lambda _: choices()), tip)
+        end = self._session.models.listen(self._on_model)
+        self._owner.destroyed.connect(lambda *_: end())  # a closed widget is offered nothing
+        return self._models
+
+    def _on_model(self, model: str, origin: object) -> None:
+        self._models.reset_choices()
+        if self._session.is_of(origin):
+            self._models.value = model
+
+    def channels_field(self) -> Any:
+        """Add a choice of further image layers."""
+        choice = Select(choices=lambda _: self.layers(Image), allow_multiple=True)
+        choice.native.setMaximumHeight(70)
+        return self.field(
+            "Channels",
+            "channels",
+            choice,
+            "Further image layers to use as channels, besides the image above",
+            more=True,
+        )
+
+    def value_field(
+        self, label: str, name: str, value: Any, annotation: Any, tip: str, *, more: bool = False
+    ) -> Any:
+        """Add a control for a value of a spec; the annotation gives its kind and its bounds."""
+        widget = cast("ValueWidget[Any]", create_widget(value=value, annotation=annotation))
+        return self.field(label, name, widget, tip, more=more)
+
+    # ---- layers --------------------------------------------------------------------------------------------------
+    def layers(self, kind: type[Layer]) -> list[Layer]:
+        """Return the layers of a kind, the topmost first; those that were made here come last."""
+        layers = [layer for layer in reversed(self.viewer.layers) if type(layer) is kind]
+        return sorted(layers, key=is_made_here)
+
+    def chosen_images(self, image: Any, channels: Any) -> list[Image]:
+        """Return the image layer chosen and the further channels, these in the order of the layer list."""
+        return in_channel_order(image.value, channels.value, self.viewer.layers)
+
+    def reset_choices(self) -> None:
+        """Offer the layers that are there now."""
+        if being_renamed(self.viewer):
+            return
+        for widget in self._fields:
+            if isinstance(widget, (ComboBox, Select)):
+                _offer_anew(widget)
+
+
+def lay_out(owner: QWidget, form: Form, box: RunBox, *below: QWidget) -> None:
+    """Put a form, the box around its run and what stands below into one column that scrolls."""
+    inner, column = QWidget(), QVBoxLayout()
+    column.addLayout(form.rows)
+    advanced, held = QCollapsible("More"), QWidget()
+    held.setLayout(form.more)
+    advanced.addWidget(held)
+    column.addWidget(advanced)
+    advanced.setVisible(form.more.rowCount() > 0)
+    buttons = QHBoxLayout()
+    buttons.addWidget(box.start_button)
+    buttons.addWidget(box.stop_button)
+    column.addLayout(buttons)
+    for widget in (box.progress, box.state, box.message, *below):
+        column.addWidget(widget, int(widget is box.message))
+    column.addStretch()
+    inner.setLayout(column)
+    _scroll(owner, inner)
+    operable(owner)
+    visit = skipping(held)
+    visit(False)
+    advanced.toggled.connect(visit)
+
+
+def _scroll(owner: QWidget, inner: QWidget) -> None:
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setSizeAdjustPolicy(QScrollArea.SizeAdjustPolicy.AdjustToContents)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    area.setWidget(inner)
+    owner.setMinimumSize(_WIDTH, _HEIGHT)
+    outer = QVBoxLayout(owner)
+    outer.setContentsMargins(0, 0, 0, 0)
+    outer.addWidget(area)
+
+
+def _offer_anew(choice: ComboBox | Select) -> None:
+    """Offer what there is now; `changed` is emitted only when something else is chosen.
+
+    By itself, magicgui forgets the choice of what was renamed.
+    """
+    before, offered = choice.value, list(choice.choices)
+    kept: Any
+    with choice.changed.blocked():
+        choice.reset_choices()
+        if isinstance(choice, Select):
+            kept = [one for one in before if one in choice.choices]
+        else:
+            kept = kept_choice(before, offered, list(choice.choices), choice.value, is_made_here)
+        if choice.value != kept:
+            choice.value = kept
+    if kept != before:
+        choice.changed.emit(kept)
+
+
+def _form_layout() -> QFormLayout:
+    form = QFormLayout()
+    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    return form

@@ -1,0 +1,300 @@
+"""The box around a run in the window: start and stop, progress, state, one sentence of status."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QObject, QTimer
+from qtpy.QtWidgets import QProgressBar, QPushButton
+
+from napari_limn._napari.panel.job import Job
+from napari_limn._napari.panel.preferences import preferred
+from napari_limn._napari.panel.status import Message, RunState, sentence_label
+from napari_limn.annotation.findings import Found
+from napari_limn.errors import LimnError
+from napari_limn.runs import Event, Noted, Warned
+from napari_limn.training.presets import pixel_features, preset_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from qtpy.QtWidgets import QWidget
+
+    from napari_limn.runs import BlockDone
+    from napari_limn.specs import DeviceName
+
+# milliseconds for the window to show what was pressed, and a new layer, before a run wants to compute
+_SHOWN_FIRST = 30
+_SAY = 0.25  # seconds between two lines about blocks that came in
+
+
+class RunView(Protocol):
+    """What a controller asks of the box around its run."""
+
+    @property
+    def running(self) -> bool:
+        """Return whether a run is under way."""
+        ...
+
+    @property
+    def stopping(self) -> bool:
+        """Return whether the run under way was asked to stop; may be called in any thread."""
+        ...
+
+    def run(
+        self, events: Generator[Event, None, Any], on_result: Callable[[Any], object] | None = None
+    ) -> None:
+        """Run `events`; hand their result to `on_result`, or to the controller's own."""
+
+    def stop(self) -> None:
+        """Stop the run under way at its next event."""
+
+    def say(self, text: str) -> None:
+        """Show one sentence."""
+
+    def note(self, text: str) -> None:
+        """Show a further sentence below it, until the next run or :meth:`forget_notes`."""
+
+    def forget_notes(self) -> None:
+        """Forget the further sentences; call :meth:`say` afterwards."""
+
+    def report(self, error: Exception) -> None:
+        """Show an error."""
+
+    def offer(self, details: str) -> None:
+        """Offer a text to copy; none if it is empty."""
+
+    def advance(self, share: float) -> None:
+        """Show that so much of the run is done, from 0 to 1."""
+
+    def block_done(self, block: BlockDone) -> None:
+        """Show that a block is done."""
+
+    def busy(self) -> None:
+        """Show that nobody knows how long the run takes."""
+
+
+class RunHandler(Protocol):
+    """What a controller decides; all of it is called in the window's thread."""
+
+    def start(self) -> None:
+        """Start the run that the form describes."""
+
+    def on_event(self, event: Event) -> None:
+        """Take note of what the run yields."""
+
+    def on_result(self, result: Any) -> None:
+        """Take what the run returned; None if it was stopped."""
+
+    def on_error(self, error: Exception) -> None:
+        """Show an error of the run, or a mistake of the user."""
+
+
+class RunBox(QObject):
+    """One run at a time, with its buttons, progress and status.
+
+    Parameters
+    ----------
+    owner
+        The widget that shows it.
+    prefix
+        Object names begin with it: ``<prefix>-start``, ``<prefix>-status``, ….
+    verb
+        Text of the start button, ``<prefix>-start``.
+    stop
+        Text of the stop button, and in small letters the end of its name.
+    """
+
+    handler: RunHandler
+    """Decides what is run and what its events mean; set it before anything is pressed."""
+
+    def __init__(self, owner: QWidget, prefix: str, verb: str, stop: str) -> None:
+        super().__init__(owner)
+        self._prefix = prefix
+        self.job: Job | None = None
+        self.on_finished: list[Callable[[], object]] = []
+        """Called when a run is over, however it ended, and its result was handed on."""
+        self._said, self._said_at, self._failed = "", 0.0, False
+        self._notes: list[str] = []
+        self._take: Callable[[Any], object] | None = None  # what the run returns
+        self.start_button, self.stop_button = (
+            self.button(verb, "start", lambda: self.handler.start()),
+            self.button(stop, stop.lower(), self.stop),
+        )
+        self.stop_button.setEnabled(False)
+        self.starters = [self.start_button]  # of a run; off while one is under way
+        self.progress = QProgressBar()
+        self.progress.setObjectName(f"{prefix}-progress")
+        self.progress.setRange(0, 1000)
+        self._share = 0.0  # of the run that is done
+        self.device: DeviceName = preferred("device", "auto")
+        self.state = RunState(prefix, self.device)
+        self.state.ticked.connect(self.draw)
+        self.status = sentence_label(f"{prefix}-status")
+        self.message = Message(self.status, prefix)
+
+    def button(self, text: str, name: str, act: Callable[[], object]) -> QPushButton:
+        """Make a button, named ``<prefix>-<name>``; a mistake that it leads to is shown here."""
+        button = QPushButton(text)
+        button.setObjectName(f"{self._prefix}-{name}")
+        button.clicked.connect(lambda _=False: self.guarded(act))
+        return button
+
+    @property
+    def running(self) -> bool:
+        """Return whether a run is under way."""
+        return self.job is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Return whether the run under way was asked to stop."""
+        job = self.job  # another thread may ask while the run ends
+        return job is not None and bool(job.abort_requested)
+
+    # ---- the run -------------------------------------------------------------------------------------------------
+    def run(
+        self, events: Generator[Event, None, Any], on_result: Callable[[Any], object] | None = None
+    ) -> None:
+        """Run `events` in a thread; all that comes of them is handed on in the window's."""
+        job = self.job = Job(events)
+        self._take = on_result or self.handler.on_result
+        self._notes.clear()
+        self.message.offer("")
+        self._share = 0.0
+        self.draw()
+        self.state.begin()
+        self._failed = False
+        self._set_running(running=True)
+        job.event.connect(self._on_event)
+        job.returned.connect(self._on_returned)
+        job.errored.connect(self._on_errored)
+        job.finished.connect(self._on_finished)
+        self.destroyed.connect(job.quit)
+        QTimer.singleShot(_SHOWN_FIRST, job.start)  # a run starts only when the window has shown that it does
+
+    def stop(self) -> None:
+        """Stop the run at its next event."""
+        if self.job is not None:
+            self.job.quit()
+            self.say("Stopping …")
+
+    def guarded(self, act: Callable[[], object]) -> None:
+        """Do what the user asked for; a mistake of theirs becomes one sentence."""
+        try:
+            act()
+        except LimnError as error:
+            self.handler.on_error(error)
+
+    def _on_event(self, event: Event) -> None:
+        self.state.on_event(event)
+        if isinstance(event, (Warned, Noted)) and not isinstance(
+            event, Found
+        ):  # those have rows of their own
+            self.note(event.message)
+        self.handler.on_event(event)
+
+    def _on_errored(self, error: Exception) -> None:
+        self._failed = True
+        self.handler.on_error(error)
+
+    def _on_returned(self, result: Any) -> None:
+        take, self._take = self._take, None
+        if take is not None:
+            self.guarded(lambda: take(result))
+
+    def _on_finished(self) -> None:
+        stopped = self.stopping
+        self.job = None
+        self.draw()
+        self._set_running(running=False)
+        self.state.end("Not done" if self._failed else "Stopped" if stopped else "Done")
+        if stopped and not self._failed:
+            self._on_returned(None)
+        for act in self.on_finished:
+            act()
+
+    def _set_running(self, *, running: bool) -> None:
+        """Light the buttons that can be pressed.
+
+        One that goes out hands the keys on, or Qt would scroll to whatever comes next.
+        """
+        lit, out = [self.stop_button], self.starters
+        if not running:
+            lit, out = [*self.starters], [self.stop_button]
+        for button in lit:
+            button.setEnabled(True)
+        window = self.start_button.window()
+        if window is not None and window.focusWidget() in out:
+            lit[0].setFocus()
+        for button in out:
+            button.setEnabled(False)
+        self.progress.setRange(0, 1000)
+
+    # ---- what is shown -------------------------------------------------------------------------------------------
+    def say(self, text: str) -> None:
+        """Show one sentence, and below it what the run warned of and what it decided for the user."""
+        self._said = text
+        self.status.setText("\n".join([text, *self._notes]))
+
+    def note(self, text: str) -> None:
+        """Show a further sentence below the one that is shown."""
+        self._notes.append(text)
+        self.say(self._said)
+
+    def forget_notes(self) -> None:
+        """Forget the further sentences."""
+        self._notes.clear()
+
+    def report(self, error: Exception) -> None:
+        """Show an error: the sentence if it is the user's, the notification with its traceback otherwise."""
+        self.message.offer_traceback(error)
+        if isinstance(error, LimnError):
+            self.say(str(error))
+        else:
+            self.say(f"Something went wrong inside Limn: {type(error).__name__}: {error}")
+            show_error(f"{type(error).__name__}: {error}")
+
+    def offer(self, details: str) -> None:
+        """Offer a text to copy; none if it is empty."""
+        self.message.offer(details)
+
+    def advance(self, share: float) -> None:
+        """Take note of how far the run is, 0–1; it is drawn with the next look at the clock."""
+        self._share = share
+
+    def block_done(self, block: BlockDone) -> None:
+        """Take note of a block, and say so a few times a second."""
+        self.advance(block.done / block.total)
+        if time.monotonic() - self._said_at > _SAY:
+            self._said_at = time.monotonic()
+            self.say(f"Block {block.done} of {block.total}")
+
+    def busy(self) -> None:
+        """Let the bar move to and fro until the run is over: nobody knows how long it takes."""
+        self.progress.setRange(0, 0)
+
+    def draw(self) -> None:
+        """Draw how far the run is; by itself the bar would draw at once, and apart from everything else."""
+        if (value := round(1000 * self._share)) != self.progress.value():
+            self.progress.setUpdatesEnabled(False)
+            self.progress.setValue(value)
+            self.progress.setUpdatesEnabled(True)
+
+
+def warm_up() -> None:
+    """Import in a thread what a run needs; done later, it would hold up the window while the user works."""
+    threading.Thread(target=_import_all, name="limn-warm-up").start()
+
+
+def _import_all() -> None:
+    for name in ("training.live", "inference.pipeline", "inference.view", "interleave"):
+        import_module(f"napari_limn.{name}")
+    import_module("napari_limn.training.first_answer.fit").load()
+    # the first network that is traced makes PyTorch look at each of its functions
+    network = replace(preset_network("balanced", 2), pixels=pixel_features(2))
+    import_module("napari_limn.network.graph").footprint(network)

@@ -1,0 +1,96 @@
+"""How much memory a prediction may use, and the plan that fits into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from napari_limn.device import free_memory, parse_bytes
+from napari_limn.errors import LimnError
+from napari_limn.inference.planning.plan import choose_plan
+from napari_limn.inference.streaming.extents import too_little
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from napari_limn.inference.planning.plan import Plan
+    from napari_limn.network.spec import UNetSpec
+    from napari_limn.volume.boxes import Grid
+
+_SHARE_OF_FREE = 0.5
+_DEFAULT_MOST = 4_000_000_000
+
+
+def memory_limit(memory: int | str | None, device: torch.device) -> int:
+    """Return the bytes that a run may use.
+
+    What the user says, else half of what is free, at most 4 GB.
+    """
+    if memory is not None:
+        return parse_bytes(memory)
+    return min(_DEFAULT_MOST, int(free_memory(device) * _SHARE_OF_FREE))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBudget:
+    """What a prediction may use, and what of it is taken.
+
+    Parameters
+    ----------
+    limit
+        Bytes in all, beyond what the process has before the run.
+    output
+        Gives the bytes that the output holds at most, with the blocks of a plan: labels in memory, or half-filled shards.
+    runtime
+        Bytes that a library which computes in PyTorch's place holds for itself.
+
+    Examples
+    --------
+    >>> from napari_limn.network.spec import UNetSpec
+    >>> memory = MemoryBudget(2_000_000_000, lambda plan: 100_000_000)
+    >>> plan = memory.plan(UNetSpec(), (1, 1, 512, 512))
+    >>> plan.peak_bytes - choose_plan(UNetSpec(), (1, 1, 512, 512), memory.limit).peak_bytes
+    100000000
+    """
+
+    limit: int
+    output: Callable[[Plan], int]
+    runtime: int = 0
+
+    def lowered(self, limit: int) -> MemoryBudget:
+        """Return the same with another limit."""
+        return replace(self, limit=limit)
+
+    def plan(self, spec: UNetSpec, grid: Grid, itemsize: int = 4) -> Plan:
+        """Choose the fastest plan that fits beside the output and the runtime.
+
+        Parameters
+        ----------
+        spec, grid, itemsize
+            As of :func:`~napari_limn.inference.planning.plan.choose_plan`.
+
+        Returns
+        -------
+        The plan; its peak includes the output.
+
+        Raises
+        ------
+        LimnError
+            If not even the smallest block fits.
+        """
+        available = memory = peak = self.limit - self.runtime
+        while True:
+            try:
+                plan = choose_plan(spec, grid, memory, itemsize)
+            except LimnError as error:
+                if memory == available:
+                    raise
+                raise too_little(available, peak) from error
+            peak = plan.peak_bytes + self.output(plan)
+            if peak <= available:
+                return replace(plan, peak_bytes=peak, limit=self.limit)
+            memory = (
+                plan.peak_bytes - 1
+            )  # the next smaller one; with its blocks the output may hold less, too
