@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from napari_limn.specs import DeviceName, Precision
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
-    from napari_limn.volume.writing.output import FileOutput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
