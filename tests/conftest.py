@@ -67,6 +67,13 @@ def _no_strokes_of_tests_in_the_home_folder(tmp_path_factory):
         yield
 
 
+@pytest.fixture
+def small_classifier(monkeypatch):
+    """Fit pixel classifiers with fewer trees and steps, where it does not matter how good they are."""
+    for name, value in {"_TREES": 20, "_STEPS": 80, "_STEPS_ON": 40}.items():
+        monkeypatch.setattr(f"napari_limn.training.first_answer.fit.{name}", value)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real images with ground truth."""
@@ -104,5 +111,8 @@ def _differences(expected: object, actual: object, at: str, *, grows: bool) -> I
             yield from (f"{at}: {key!r} is new" for key in actual.keys() - expected.keys())
         for key in expected.keys() & actual.keys():
             yield from _differences(expected[key], actual[key], f"{at}.{key}", grows=grows)
+    elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        for number, pair in enumerate(zip(expected, actual, strict=True)):
+            yield from _differences(*pair, f"{at}[{number}]", grows=grows)
     elif expected != actual:
         yield f"{at}: expected {expected!r}, found {actual!r}"

@@ -34,6 +34,7 @@ def pair(folder):
     return image, (tifffile.imread(folder / "masks" / image.name) > 0).astype(np.uint8)
 
 
+@pytest.mark.exhaustive
 def test_colour_histology(real_data, paint, tmp_path):
     image, truth = pair(real_data / "histology_dsb")
     volume = limn.open_volume(image)
@@ -47,6 +48,7 @@ def test_colour_histology(real_data, paint, tmp_path):
     assert score.mean_iou > 0.55, score
 
 
+@pytest.mark.exhaustive
 def test_a_stack_with_a_network_over_volumes(real_data, paint):
     image, truth = pair(real_data / "nuclei_3d_embryo")
     volume = limn.open_volume(image)
@@ -81,6 +83,7 @@ def test_a_full_mask_with_background_as_zero(real_data):
     assert limn.score(labels, truth).mean_iou > 0.7
 
 
+@pytest.mark.exhaustive
 def test_painted_by_a_person(real_data):
     folder = real_data / "sparse_paint"
     name = "maize_clsm.tif"
@@ -91,6 +94,7 @@ def test_painted_by_a_person(real_data):
     assert set(np.unique(limn.predict(model, folder / "images" / name))) <= set(np.unique(labels)) - {0}
 
 
+@pytest.mark.exhaustive
 def test_the_demo_without_a_window(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "demo"), "--seconds", "4", "--no-window", "--json"]) == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -115,7 +115,7 @@ def test_unknown_keys_are_refused_by_name_at_every_depth():
         LimnError, match=r"UNetSpec: found unknown key dropuot, wdith, expected some of in_chan"
     ):
         from_json(UNetSpec, {"wdith": 3, "dropuot": 0.5, "width": 8})
-    with pytest.raises(LimnError, match=r"UNetSpec: found unknown key wdith.*mend the spelling"):
+    with pytest.raises(LimnError, match=r"UNetSpec: found unknown key wdith.*correct the spelling"):
         from_json(TrainSpec, {"network": {"wdith": 3}})
     with pytest.raises(LimnError, match=r"Classes: found unknown key colour"):
         from_json(ModelSpec, {"network": {}, "classes": {"values": [1, 2], "colour": "red"}})

@@ -1,4 +1,4 @@
-"""Paint a few strokes, train a U-Net on them, get a seam-free label volume of any size.
+"""Paint strokes, train a U-Net, get seam-free labels of any size.
 
 The names below are loaded when first used, so that ``import napari_limn`` needs neither torch nor napari.
 """

@@ -1,4 +1,4 @@
-"""Threads: several reads at once, and a stage that works ahead of the next one."""
+"""Threads: several reads at once, and a stage that works ahead."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ _POLL = 0.05  # seconds between two looks at whether to stop
 
 
 def in_parallel(func: Callable[[J], T], jobs: Iterable[J], count: int) -> Iterator[T]:
-    """`func` of every job in their order, `count` of them at once in threads: where each waits, as for a far disk, they wait together.
+    """Call `func` for every job, `count` of them at once.
+
+    In threads, and in their order: where each waits, as for a far disk, they wait together.
 
     Examples
     --------
@@ -46,11 +48,13 @@ def in_parallel(func: Callable[[J], T], jobs: Iterable[J], count: int) -> Iterat
 
 
 class Stopped(Exception):  # noqa: N818
-    """Ends a stage that nobody waits for any more."""
+    """Ends a stage whose items are not wanted any more."""
 
 
 class Prefetch(Generic[T]):
-    """What a generator yields, computed in a thread of its own, at most `most` items ahead of who takes them.
+    """What a generator yields, computed ahead in a thread.
+
+    At most `most` items are ready before they are taken.
 
     An exception of the generator surfaces, as itself, where its item would have been. :meth:`close` ends the thread, at
     the latest when the generator calls :meth:`check` or yields; leaving the ``with`` block does so too. What waited, and
@@ -77,12 +81,12 @@ class Prefetch(Generic[T]):
         self._thread.start()
 
     def check(self) -> None:
-        """Raise :class:`Stopped` once nobody waits any more."""
+        """Raise :class:`Stopped` once the items are not wanted any more."""
         if self._stop.is_set():
             raise Stopped
 
     def next_within(self, seconds: float) -> T | None:
-        """The next item; None if there is none after `seconds`.
+        """Return the next item; None if there is none after `seconds`.
 
         Raises
         ------
@@ -106,11 +110,11 @@ class Prefetch(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         while True:
             try:
-                found = self.next_within(1.0)
+                item = self.next_within(1.0)
             except StopIteration:
                 return
-            if found is not None:
-                yield found
+            if item is not None:
+                yield item
 
     def close(self) -> None:
         """End the thread, wait for it and drop what it left."""

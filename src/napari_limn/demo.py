@@ -1,4 +1,7 @@
-"""The main job on real data: train on strokes, predict, score, and show it in napari."""
+"""The main job on real data, in one command.
+
+Train on strokes, predict, score, and show it in napari.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ def run_demo(
     watch: Callable[[Generator[Event, None, Any]], Any],
     say: Callable[[str], object],
 ) -> dict[str, Any]:
-    """Run the demo; results go to the folder `out`, over those of an earlier demo.
+    """Run the demo.
+
+    Results go to the folder `out`, over those of an earlier demo.
 
     Parameters
     ----------
@@ -68,13 +73,13 @@ def run_demo(
     for what, sample in (("painted", samples.PAINTED), ("unseen", samples.UNSEEN)):
         labels = out / f"{sample.image.stem}_labels.tif"
         watch(prediction_events(model, sample.image, labels, overwrite=True))
-        found = score(labels, sample.truth)
+        scored = score(labels, sample.truth)
         scores[what] = {
-            "mean_iou": found.mean_iou,
-            "iou": {samples.NAMES[v]: x for v, x in found.iou.items()},
+            "mean_iou": scored.mean_iou,
+            "iou": {samples.NAMES[v]: x for v, x in scored.iou.items()},
         }
-        each = ", ".join(f"{samples.NAMES[v]} {x:.3f}" for v, x in found.iou.items())
-        say(f"{sample.image.name} ({what}): mean IoU {found.mean_iou:.3f} ({each}) -> {labels}")
+        each = ", ".join(f"{samples.NAMES[v]} {x:.3f}" for v, x in scored.iou.items())
+        say(f"{sample.image.name} ({what}): mean IoU {scored.mean_iou:.3f} ({each}) -> {labels}")
     result: dict[str, Any] = {
         "painted_share": painted,
         "scores": scores,
@@ -89,7 +94,10 @@ def run_demo(
 
 
 def _screenshot(out: Path, say: Callable[[str], object]) -> str | None:
-    """Open napari on the results in a process of its own, since a missing system library would abort this one."""
+    """Open napari on the results in a process of its own.
+
+    A missing system library would abort this one.
+    """
     picture = out / "window.png"
     picture.unlink(missing_ok=True)
     command = [sys.executable, "-m", "napari_limn._napari.demo_window", str(out), str(picture)]
@@ -106,6 +114,6 @@ def _screenshot(out: Path, say: Callable[[str], object]) -> str | None:
     if picture.exists():
         say(f"Screenshot of the window: {picture}")
         return str(picture)
-    say(f"napari could not open a window here ({said[-1]}); everything else is done. To mend it: "
+    say(f"napari could not open a window here ({said[-1]}); everything else is done. To fix it: "
         "python -m napari_limn._napari.system_libraries")  # fmt: skip
     return None

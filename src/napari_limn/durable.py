@@ -1,4 +1,7 @@
-"""Files that outlive a crash: what is said to be on disk is on disk, and what goes wrong there is said in a sentence."""
+"""Files that outlive a crash.
+
+What is said to be on disk is on disk, and what goes wrong there is said in a sentence.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 _LOCKED_AT = (1 << 31) - (1 << 16)  # as far as the C library of Windows can name a place
 _TAKEN = (errno.EACCES, errno.EDEADLK, errno.EAGAIN)
 _RESUME = "what was finished stays, and the same command goes on from there"
-_MENDS = {
+_FIXES = {
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "your quota on this disk is used up; make room",
     errno.EROFS: "the disk is read-only; make it writable",
@@ -36,24 +39,29 @@ _MENDS = {
 
 @contextmanager
 def disk_faults(path: Path, then: str = _RESUME) -> Iterator[None]:
-    """Turn a full, read-only or forbidden disk into one sentence about `path`; `then` says what becomes of the work.
+    """Turn a disk's fault into one sentence about `path`.
+
+    A disk that is full, read-only or forbidden; `then` says what becomes of the work.
 
     Raises
     ------
     LimnError
-        For the faults that a person can mend; any other error passes through.
+        For the faults that a user can fix; any other error passes through.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in _MENDS:
+        if error.errno not in _FIXES:
             raise
-        raise LimnError(f"{path}: {_MENDS[error.errno]}: {then}.") from error
+        raise LimnError(f"{path}: {_FIXES[error.errno]}: {then}.") from error
 
 
 @contextmanager
 def on_failure(undo: Callable[[], object]) -> Iterator[None]:
-    """Call `undo` if what is in this block fails or is broken off; the error passes through."""
+    """Call `undo` if this block fails or is broken off.
+
+    The error passes through.
+    """
     with ExitStack() as stack:
         stack.callback(undo)
         yield
@@ -61,7 +69,9 @@ def on_failure(undo: Callable[[], object]) -> Iterator[None]:
 
 
 def open_alone(path: Path) -> io.FileIO | None:
-    """Open a file for reading and writing, with a lock; None if another writer has it.
+    """Open a file with a lock; None if another writer has it.
+
+    For reading and writing.
 
     The file is made if there is none. Where a file system has no locks, several writers are not noticed.
     """
@@ -76,7 +86,10 @@ def open_alone(path: Path) -> io.FileIO | None:
 
 
 def _locked(file: io.FileIO) -> bool:
-    """Lock an open file for this writer; False if another one has it. Closing the file gives the lock back."""
+    """Lock an open file for this writer; False if another has it.
+
+    Closing the file gives the lock back.
+    """
     if sys.platform == "win32":
         return lock_byte(file, msvcrt.locking, msvcrt.LK_NBLCK)
     else:  # noqa: RET505 - mypy looks at one branch a system
@@ -90,7 +103,9 @@ def _locked(file: io.FileIO) -> bool:
 
 
 def lock_byte(file: io.FileIO, locking: Callable[[int, int, int], object], mode: int) -> bool:
-    """Lock one byte of a file, far behind its end, as Windows does; False if another writer has it.
+    """Lock one byte of a file, as Windows does.
+
+    False if another writer has it.
 
     What is locked there cannot be read by others either, so it is no byte that a file has. The system's function comes in from
     outside, so that this is tested on other systems; it has not been run on Windows.
@@ -113,7 +128,10 @@ def lock_byte(file: io.FileIO, locking: Callable[[int, int, int], object], mode:
 
 
 def state_of(path: Path) -> str:
-    """What tells an output from another that somebody put in its place: the files of a file or folder, and their sizes."""
+    """Describe an output, so that another in its place is noticed.
+
+    By the files of a file or folder, and their sizes.
+    """
     inside = (entry for entry in path.rglob("*") if entry.is_file() and not entry.name.startswith("."))
     entries = sorted(inside) if path.is_dir() else [path]
     rows = (f"{entry.relative_to(path).as_posix()} {entry.stat().st_size}" for entry in entries)
@@ -121,12 +139,18 @@ def state_of(path: Path) -> str:
 
 
 def fingerprint(content: bytes) -> str:
-    """Sixteen letters that tell it from other contents: the first 64 bits of its SHA-256."""
+    """Return sixteen letters that identify contents.
+
+    They are the first 64 bits of its SHA-256.
+    """
     return sha256(content).hexdigest()[:16]
 
 
 def is_at(file: io.FileIO, path: Path) -> bool:
-    """Whether an open file still has this name, as far as can be told: it may have been moved, removed or replaced."""
+    """Return whether an open file still has this name.
+
+    As far as can be known: it may have been moved, removed or replaced.
+    """
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except (FileNotFoundError, NotADirectoryError):
@@ -136,7 +160,9 @@ def is_at(file: io.FileIO, path: Path) -> bool:
 
 
 def append_line(file: io.FileIO, line: bytes, *, sync: bool = True) -> None:
-    """Write a line where the file stands, or nothing of it; with `sync`, it is on the disk itself when this returns.
+    """Write a line where the file stands, or nothing of it.
+
+    With `sync`, it is on the disk itself when this returns.
 
     Raises
     ------
@@ -161,7 +187,10 @@ def _write_whole(file: io.FileIO, line: bytes) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Wait until the content of a file is on the disk itself; nothing happens where there is no such file."""
+    """Wait until a file is on the disk itself.
+
+    Nothing happens where there is no such file.
+    """
     try:
         handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -173,7 +202,10 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk; Windows knows no such thing."""
+    """Wait until the names in a folder are on the disk.
+
+    Windows knows no such thing.
+    """
     if os.name == "nt" or not path.is_dir():
         return
     handle = os.open(path, os.O_RDONLY)
@@ -184,7 +216,10 @@ def sync_folder(path: Path) -> None:
 
 
 def sync_up(folder: Path, top: Path) -> None:
-    """Wait until a folder is on the disk, with all the folders on the way down to it from `top`."""
+    """Wait until a folder is on the disk.
+
+    With all the folders on the way down to it from `top`.
+    """
     for above in (folder, *folder.parents):
         sync_folder(above)
         if above == top:
@@ -200,17 +235,23 @@ def remove(path: Path) -> None:
 
 
 def unfinished(path: Path) -> Path:
-    """Where what is to be called `path` is written until it is whole."""
+    """Return where `path` is written until it is whole."""
     return path.with_name(path.name + ".partial")
 
 
 def aside(path: Path) -> Path:
-    """Where what `path` makes superfluous waits to be removed: its own name is gone in one step."""
+    """Return where what `path` replaces waits to be removed.
+
+    Its own name is gone in one step.
+    """
     return path.with_name(path.name + ".replaced")
 
 
 def put_in_place(new: Path, path: Path) -> None:
-    """Give `new` the name `path`, durably; a file or folder of that name goes only when the new one is there."""
+    """Give `new` the name `path`, durably.
+
+    A file or folder of that name goes only when the new one is there.
+    """
     old = aside(path)
     remove(old)
     if path.is_dir() or (new.is_dir() and path.exists()):

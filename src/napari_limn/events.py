@@ -1,4 +1,4 @@
-"""Every event that a run yields, in one place: what programs that listen import.
+"""Every event that a run yields, for programs that listen.
 
 The records are defined by the rooms that yield them; see :mod:`napari_limn.runs` for what a run is.
 """
@@ -6,11 +6,9 @@ The records are defined by the rooms that yield them; see :mod:`napari_limn.runs
 from napari_limn.annotation.findings import Found
 from napari_limn.inference.events import Planned, Viewing, Writing
 from napari_limn.runs import BlockDone, Event, Noted, Warned, Working, drain
-from napari_limn.training.events import Improved, LabelsChanged, Scored, Step, Waiting
-
-Repainted = LabelsChanged  # its name in 0.1
+from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
 
 __all__ = [
-    "BlockDone", "Event", "Found", "Improved", "LabelsChanged", "Noted", "Planned", "Repainted", "Scored", "Step", "Viewing", "Waiting", "Warned",
+    "BlockDone", "Event", "Found", "Improved", "Noted", "Planned", "Repainted", "Scored", "Step", "Viewing", "Waiting", "Warned",
     "Working", "Writing", "drain",
 ]  # fmt: skip

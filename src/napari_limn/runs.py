@@ -1,4 +1,6 @@
-"""What a run tells while it works: frozen records that command line, window, cluster and tests all read.
+"""What a run reports while it works, as frozen events.
+
+Command line, window, cluster and tests all read them.
 
 A run is a generator of these; closing the generator cancels it. :func:`drain` runs one to its end.
 """
@@ -22,26 +24,35 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Warned(Event):
-    """The run goes on, but the person should know this one sentence."""
+    """The run goes on, but the user should know this sentence."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Noted(Event):
-    """Something that was decided for the person and that they may want to know, in one sentence."""
+    """Something that was decided for the user, in one sentence.
+
+    They may want to know it.
+    """
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Working(Event):
-    """Nothing new since a quarter of a second; whoever wants to cancel can do so now."""
+    """Nothing new since a quarter of a second.
+
+    A listener that wants to cancel can do so now.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class BlockDone(Event):
-    """Block `done` of `total` is written; `box` is its place on the TZYX grid."""
+    """Block `done` of `total` is written.
+
+    `box` is its place on the TZYX grid.
+    """
 
     box: tuple[tuple[int, int], ...]
     done: int
@@ -50,7 +61,10 @@ class BlockDone(Event):
 
 
 def drain(run: Generator[Event, None, T], listen: Callable[[Event], object] | None = None) -> T:
-    """Run to the end, hand every event to `listen`, return what the run returns."""
+    """Run to the end and return what the run returns.
+
+    Every event is handed to `listen`.
+    """
     while True:
         try:
             event = next(run)

@@ -1,4 +1,6 @@
-"""The real images that come with the package: two SEM images of rat spinal cord, with strokes and truth.
+"""The real images that come with the package.
+
+Two SEM images of rat spinal cord, with strokes and truth.
 
 From the data set ``axondeepseg/data_axondeepseg_sem`` (MIT licence, see ``data/LICENSE-axondeepseg``; Zaimi et al.,
 AxonDeepSeg, Scientific Reports 8, 3816, 2018); strokes simulated on 0.5 % of the pixels of the first.
@@ -20,7 +22,10 @@ COLORS: dict[int, RGBA] = {1: (0.35, 0.55, 0.95, 1.0), 2: (1.0, 0.75, 0.2, 1.0),
 
 @dataclass(frozen=True, slots=True)
 class SampleImage:
-    """Paths of an image (0.1 µm pixels), its full truth in paint values, and strokes on it, if there are any."""
+    """Paths of an image, its full truth, and its strokes.
+
+    Pixels of 0.1 µm; the truth in paint values; strokes, if there are any.
+    """
 
     image: Path
     truth: Path

@@ -19,11 +19,14 @@ Preset = Literal["fast", "balanced", "thorough"]
 Probabilities = Literal["uint8", "float16"]
 """How a probability is stored: 255 p rounded, or as it is in half precision."""
 ZeroMeaning = Literal["unlabelled", "background"]
-"""What a 0 in labels means: nobody looked there, or a class of its own."""
+"""What a 0 in labels means: not labelled, or a class of its own."""
 
 
 def described(kind: type[Any]) -> dict[str, str]:
-    """What the docstring of a spec says of each field, as one plain line: the text of tooltips.
+    """Return the description of each field of a spec.
+
+    It comes from the docstring, as one plain line. Write the description there, once; the window shows it as
+    a tooltip.
 
     Examples
     --------
@@ -31,28 +34,34 @@ def described(kind: type[Any]) -> dict[str, str]:
     >>> described(TrainSpec)["seconds"]
     'Time budget, in seconds of wall time.'
     """
-    found: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     names = {f.name for f in fields(cast("Any", kind))}
     rows: list[str] = []
     for line in inspect.getdoc(kind).splitlines() if kind.__doc__ else []:  # type: ignore[union-attr]
         if not line.startswith(" ") and set(line.split(", ")) <= names:
             rows = []
-            found |= dict.fromkeys(line.split(", "), rows)
+            texts |= dict.fromkeys(line.split(", "), rows)
         elif line.startswith("    "):
             rows.append(line.strip())
         else:
             rows = []
-    return {name: " ".join(rows).replace("`", "") for name, rows in found.items()}
+    return {name: " ".join(rows).replace("`", "") for name, rows in texts.items()}
 
 
 def to_json(spec: Any) -> dict[str, Any]:
-    """Plain dict of a spec: nested specs become dicts, tuples stay tuples (JSON writes both as lists), NumPy's numbers Python's."""
-    found: dict[str, Any] = _plain(asdict(spec))
-    return found
+    """Turn a spec into a plain dict.
+
+    Nested specs become dicts, tuples stay tuples (JSON writes both as lists), NumPy's numbers Python's.
+    """
+    plain: dict[str, Any] = _plain(asdict(spec))
+    return plain
 
 
 def _plain(value: Any) -> Any:
-    """The same without anything of NumPy, which no safe way of loading takes."""
+    """Return the same without anything of NumPy.
+
+    No safe way of loading takes that.
+    """
     if isinstance(value, dict):
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -60,7 +69,7 @@ def _plain(value: Any) -> Any:
     return _plain(value.tolist()) if hasattr(value, "tolist") else value
 
 
-def from_json(kind: type[T], found: Any) -> T:
+def from_json(kind: type[T], content: Any) -> T:
     """Rebuild a spec of type `kind` from what :func:`to_json` gave.
 
     Raises
@@ -68,27 +77,30 @@ def from_json(kind: type[T], found: Any) -> T:
     LimnError
         For a key that `kind` does not have, one that it needs and misses, or a value that it refuses.
     """
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise LimnError(
-            f"{kind.__name__}: found {type(found).__name__}, expected an object with keys and values."
+            f"{kind.__name__}: found {type(content).__name__}, expected an object with keys and values."
         )
     known = {f.name: f for f in fields(cast("Any", kind))}
-    if unknown := sorted(set(found) - set(known)):
+    if unknown := sorted(set(content) - set(known)):
         raise LimnError(
             f"{kind.__name__}: found unknown key {', '.join(unknown)}, expected some of {', '.join(known)}; "
-            "mend the spelling, or use the version of napari-limn that wrote it."
+            "correct the spelling, or use the version of napari-limn that wrote it."
         )
     needed = {n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING}
-    if missing := sorted(needed - set(found)):
+    if missing := sorted(needed - set(content)):
         raise LimnError(f"{kind.__name__}: key {', '.join(missing)} is missing; add it.")
     hints = typing.get_type_hints(kind)
     return kind(
-        **{name: _revived(hints[name], value, f"{kind.__name__}.{name}") for name, value in found.items()}
+        **{name: _revived(hints[name], value, f"{kind.__name__}.{name}") for name, value in content.items()}
     )
 
 
 def _revived(hint: Any, value: Any, where: str) -> Any:
-    """The value that the annotation `hint` asks for, lists turned back into tuples and objects into specs."""
+    """Return the value that the annotation `hint` asks for.
+
+    Lists are turned back into tuples and objects into specs.
+    """
     options = typing.get_args(hint)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         inner = next(option for option in options if option is not type(None))

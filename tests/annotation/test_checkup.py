@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_limn import samples
-from napari_limn.annotation.checkup import ENOUGH, _quick_paint, check_place, checkup
+from napari_limn.annotation.checkup import check_place, checkup
 from napari_limn.annotation.classes import find_classes
 from napari_limn.annotation.findings import Finding, Remedy, findings_json
+from napari_limn.annotation.paint_checks import ENOUGH, quick_paint
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.reading.open import open_labels, open_volume
@@ -216,7 +217,7 @@ def test_of_a_huge_volume_little_is_read_and_nothing_is_said_of_what_was_not_see
 def test_quick_paint_counts_every_voxel_and_remembers_true_places(seed, zero):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 4, (rng.integers(1, 4), rng.integers(1, 130), rng.integers(1, 130)), np.uint8)
-    paint = _quick_paint(Volume.of(labels, "ZYX"), zero)
+    paint = quick_paint(Volume.of(labels, "ZYX"), zero)
     values, counts = np.unique(labels, return_counts=True)
     expected = {int(v): int(n) for v, n in zip(values, counts, strict=True) if v or zero == "background"}
     assert {v: n for v, n in paint.counts.items() if n} == expected

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_limn.annotation.objects import border_weights, foreground, objects_in, parted
+from napari_limn.annotation.objects import border_weights, foreground, objects_in, separated
 from napari_limn.errors import LimnError
 from napari_limn.volume.volume import Volume
 
@@ -54,7 +54,7 @@ def test_a_gap_of_one_pixel_weighs_most_and_lone_objects_nothing():
 @settings(max_examples=30, deadline=None)
 def test_parted_objects_do_not_touch_and_lose_only_voxels_that_did(seed, dims):
     objects = squares(seed, (6, 20, 22))
-    found = parted(objects, dims)
+    found = separated(objects, dims)
     touches = np.zeros(objects.shape, bool)
     for axis in range(3 - dims, 3):
         low, high = (
@@ -86,7 +86,7 @@ def test_a_box_is_parted_as_the_whole(dims):
     objects = squares(5, (6, 30, 33), 20)
     volume = Volume.of(objects)
     whole = objects_in(volume, tuple((0, n) for n in volume.grid), dims)
-    np.testing.assert_array_equal(whole[0], parted(objects, dims))
+    np.testing.assert_array_equal(whole[0], separated(objects, dims))
     box = ((0, 1), (2, 5), (7, 20), (11, 33))
     np.testing.assert_array_equal(objects_in(volume, box, dims), whole[:, 2:5, 7:20, 11:33])
 

@@ -21,6 +21,8 @@ from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume.volume import Volume
 
+pytestmark = pytest.mark.usefixtures("small_classifier")
+
 FAST = {"steps": 40, "patch": [32, 32], "network": {"width": 4, "factors": [[2, 2], [2, 2]]}}
 
 
@@ -380,7 +382,7 @@ def test_info_certifies_a_model_on_an_image(capsys, files):
 
 
 def test_info_of_a_large_model_says_what_its_example_would_need(capsys, tmp_path):
-    spec = ModelSpec(network=UNetSpec(width=4), classes=Classes((1, 2)))
+    spec = ModelSpec(network=UNetSpec(width=4, factors=((2, 2),) * 2), classes=Classes((1, 2)))
     path = Model(spec, UNet(spec.network)).save(tmp_path / "m.limn")
     _, said, _ = run(capsys, "info", path, "--json")
     assert said["plan"]["limit"] == 2_000_000_000

@@ -16,7 +16,7 @@ from napari_limn._napari.training.train_view import NEW, TrainChoices
 from napari_limn.annotation.findings import Finding, Found, Remedy
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
-from napari_limn.events import Improved, LabelsChanged, Scored, Step, Waiting, Warned
+from napari_limn.events import Improved, Repainted, Scored, Step, Waiting, Warned
 from napari_limn.training.presets import preset_network
 from napari_limn.training.spec import TrainSpec
 from napari_limn.volume.volume import Volume
@@ -222,7 +222,7 @@ def test_new_strokes_are_named_and_what_was_said_of_paint_goes_unless_it_counts(
     for in_use, left in ((True, 2), (False, 1)):
         view.shown = tuple(Finding(kind, False, kind) for kind in ("few", "axes"))
         box.notes = ["of the strokes before"]
-        train.on_event(LabelsChanged(in_use))
+        train.on_event(Repainted(in_use))
         assert box.status == said[in_use]
         assert len(view.shown) == left
     train.on_event(Waiting("found no painted voxel."))

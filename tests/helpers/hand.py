@@ -36,7 +36,7 @@ class Hand:
     def __init__(self, viewer, size: tuple[int, int] = (1400, 900)) -> None:
         self.viewer = viewer
         viewer.window.resize(*size)
-        self.pump(0.3)
+        self.pump(0.1)
         self.main = next(
             w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow) and w.isVisible()
         )
@@ -82,11 +82,11 @@ class Hand:
         common = (Qt.DropAction.CopyAction, mime, LEFT, NOTHING)
         QApplication.sendEvent(target, QDragEnterEvent(QPoint(20, 20), *common))
         QApplication.sendEvent(target, QDropEvent(QPointF(20, 20), *common))
-        self.pump(0.5)
+        self.pump(0.3)
 
     def open_widget(self, name: str) -> QWidget:
         _, widget = self.viewer.window.add_plugin_dock_widget("napari-limn", name)
-        self.pump(0.3)
+        self.pump(0.1)
         return widget
 
     def menu(self, *names: str) -> None:
@@ -95,7 +95,7 @@ class Hand:
         for name in names:
             action = next(a for a in menu.actions() if a.text().replace("&", "").startswith(name))
             QTest.mouseClick(menu, LEFT, pos=menu.actionGeometry(action).center())
-            self.pump(0.3)
+            self.pump(0.1)
             menu = action.menu()
 
     def tab(self, name: str) -> None:
@@ -177,9 +177,9 @@ class Hand:
         QTest.mousePress(self.canvas, LEFT, pos=places[0])
         for place in places:
             QTest.mouseMove(self.canvas, place)
-            self.pump(0.02)
+            self.pump(0.01)
         QTest.mouseRelease(self.canvas, LEFT, pos=places[-1])
-        self.pump(0.05)
+        self.pump(0.02)
 
     def paint(self, points: list[tuple[float, float]], value: int) -> None:
         """One stroke of the mouse through data positions (row, column) of the active labels layer."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
+from pairwise import pairwise
 from runs import limits_of
 from torch import nn
 
@@ -99,9 +100,23 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("factors", "shape", "axes"), CASES.values(), ids=CASES.keys())
-@pytest.mark.parametrize("tiled", [False, True], ids=["at once", "in blocks"])
-def test_labels_have_the_axes_of_the_image_and_the_painted_values(factors, shape, axes, tiled):
+IN_BLOCKS = (
+    "TZYX",
+    "volume ZCYX",
+    "XY",
+)  # each kind once; the others with LIMN_EXHAUSTIVE=1
+
+
+@pytest.mark.parametrize(
+    ("case", "tiled"),
+    [
+        *((case, False) for case in CASES),
+        *((case, True) for case in IN_BLOCKS),
+        *(pytest.param(c, True, marks=pytest.mark.exhaustive) for c in CASES if c not in IN_BLOCKS),
+    ],
+)
+def test_labels_have_the_axes_of_the_image_and_the_painted_values(case, tiled):
+    factors, shape, axes = CASES[case]
     volume = image_of(shape, axes)
     model = model_of(factors, volume.channels)
     spec = few_blocks(model, volume, 4) if tiled else PredictSpec(device="cpu")
@@ -128,11 +143,9 @@ def test_a_model_may_be_the_path_of_its_file(tmp_path):
     assert np.array_equal(predict(str(path), volume), predict(model, volume))
 
 
-@pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
-@pytest.mark.parametrize(
-    ("factors", "shape", "axes"), [CASES["YX"], CASES["YXC"], CASES["TZYX"], CASES["volume ZCYX"]]
-)
-def test_a_file_holds_what_memory_would(tmp_path, suffix, factors, shape, axes):
+@pairwise(case=["YX", "YXC", "TZYX", "volume ZCYX"], suffix=[".tif", ".ome.zarr"], strength=1)
+def test_a_file_holds_what_memory_would(tmp_path, suffix, case):
+    factors, shape, axes = CASES[case]
     volume = image_of(shape, axes)
     model = model_of(factors, volume.channels)
     path = tmp_path / f"labels{suffix}"
@@ -245,10 +258,10 @@ def test_a_network_over_volumes_refuses_a_single_plane(run):
         run(model_of(VOLUMES), image_of((20, 20), "YX"))
 
 
-@pytest.mark.parametrize("run", [predict, plan, certificate])
-@pytest.mark.parametrize(
-    ("factors", "norm", "options", "shape", "least"),
-    [
+@pairwise(
+    strength=1,
+    run=[predict, plan, certificate],
+    refused=[
         (((2, 2),) * 4, "instance", {}, (16, 16), "17 along Y or 17 along X"),
         (PLANES, "instance", {}, (3, 4), "5 along Y or 5 along X"),
         (PLANES, "group", {"width": 2}, (4, 4), "5 along Y or 5 along X"),
@@ -257,7 +270,8 @@ def test_a_network_over_volumes_refuses_a_single_plane(run):
         (((5, 5),), "instance", {"padding": "valid"}, (1, 1), "2 along Y or 2 along X"),
     ],
 )
-def test_an_image_of_which_the_norm_gets_one_sample_is_refused(run, factors, norm, options, shape, least):
+def test_an_image_of_which_the_norm_gets_one_sample_is_refused(run, refused):
+    factors, norm, options, shape, least = refused
     spec = UNetSpec(**{"width": 3, "factors": factors, "norm": norm} | options)
     model = Model(ModelSpec(network=spec, classes=Classes((1, 2))), UNet(spec).eval())
     axes = "ZYX"[-len(shape) :]

@@ -193,13 +193,14 @@ def test_reading_and_computing_agree_on_what_is_missing_while_that_changes():
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kills")
-def test_a_process_killed_thrice_at_random_leaves_the_files_of_one_that_was_not(tmp_path, patch):
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.exhaustive)])
+def test_a_process_killed_thrice_at_random_leaves_the_files_of_one_that_was_not(tmp_path, patch, times):
     model, volume = set_up("columns of volumes", patch)
     whole = undisturbed(model, volume, tmp_path / "whole", ".ome.zarr")
     (tmp_path / "again").mkdir()
     path, seed = tmp_path / "again" / whole.name, int.from_bytes(os.urandom(4))
     rng = np.random.default_rng(seed)
-    for _ in range(3):
+    for _ in range(times):
         with killable(path) as process:
             for _ in range(rng.integers(1, 25)):
                 process.stdout.readline()
@@ -290,7 +291,7 @@ def test_the_first_labels_inside_an_image_are_listed_even_if_the_run_was_killed_
         assert yaozarrs.validate_zarr_store(str(path)).ome_version() == "0.5"
 
 
-@pytest.mark.parametrize("before", [2, 3])
+@pytest.mark.parametrize("before", [2, pytest.param(3, marks=pytest.mark.exhaustive)])
 def test_a_run_goes_on_in_as_many_threads_as_it_began_with(tmp_path, patch, monkeypatch, before):
     model, volume = set_up("swept volume", patch)
     path, seen, batches = tmp_path / "labels.ome.zarr", [], SweepEngine.batches

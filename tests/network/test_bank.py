@@ -123,7 +123,7 @@ images = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(images)
 @example(("noise", (5, 6, 7), 0, (28.0, 28.0, 28.0)))
 @example(("wall", (9, 12, 12), 0, (0.2, 1.2, 1.2)))
@@ -155,7 +155,7 @@ def in_blocks(image, scales, block):
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(images, st.integers(3, 9))
 @example(("noise", (12, 12, 12), 0, (0.2, 1.2, 1.2)), 4)
 def test_features_hardly_depend_on_the_order_in_which_they_are_summed(drawing, block):
@@ -171,7 +171,7 @@ def test_features_hardly_depend_on_the_order_in_which_they_are_summed(drawing, b
         assert (units_apart(image, [sigma], found, in_blocks(image, [sigma], block)) <= MOST).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 9999), st.sampled_from([2, 3]), st.sampled_from([torch.float32, torch.float64]),
     st.lists(st.sampled_from([0.0, 1e-7, 1e-3, 1.0, 1.0 + 1e-5, 2.0, -1.0]), min_size=3, max_size=3),
@@ -355,7 +355,7 @@ def test_a_classifier_sees_as_far_as_its_features_and_is_local(ndim, share):
         assert share == 0 or all(f.halo >= r for f, r in zip(footprint(spec), farthest, strict=True))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     st.sampled_from([2, 3]), st.sampled_from([1.0, 0.5]), st.integers(0, 99),
     st.lists(st.integers(3, 6), min_size=3, max_size=3), st.integers(1, 3), st.integers(0, 2),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pairwise import pairwise
 from torch import nn
 from torch.nn import functional as F
 
@@ -113,9 +114,11 @@ def field_of_view(spec, axis, low, high, size):
     return int(places.min()), int(places.max()) + 1
 
 
-@pytest.mark.parametrize("skip", ["concat", "attention", "nested"])
-@pytest.mark.parametrize("ways", [("max", "transposed"), ("strided", "interpolate")], ids="/".join)
-@pytest.mark.parametrize("factors", FACTORS.values(), ids=FACTORS.keys())
+@pairwise(
+    factors=FACTORS.values(),
+    ways=[("max", "transposed"), ("strided", "interpolate")],
+    skip=["concat", "attention", "nested"],
+)
 def test_the_halo_is_the_measured_field_of_view_rounded_up_to_the_step(skip, ways, factors):
     down, up = ways
     spec = UNetSpec(width=2, factors=factors, skip=skip, down=down, up=up, norm="none")
@@ -135,9 +138,11 @@ def test_an_axis_that_is_never_pooled_is_not_looked_along():
     assert footprint(UNetSpec(factors=((1, 2, 2), (1, 2, 2)), padding="valid"))[0] == Footprint(1, 0, 0, 1)
 
 
-@pytest.mark.parametrize("up", ["transposed", "interpolate"])
-@pytest.mark.parametrize("block", ["plain", "residual"])
-@pytest.mark.parametrize("factors", [((2, 2),) * 2, ((3, 2), (2, 3)), ((1, 2, 2), (2, 2, 2))])
+@pairwise(
+    factors=[((2, 2),) * 2, ((3, 2), (2, 3)), ((1, 2, 2), (2, 2, 2))],
+    block=["plain", "residual"],
+    up=["transposed", "interpolate"],
+)
 def test_an_unpadded_network_sees_its_shrink_on_each_side(up, block, factors):
     spec = UNetSpec(width=2, factors=factors, up=up, block=block, padding="valid", norm="none")
     for axis, foot in enumerate(footprint(spec)):

@@ -33,7 +33,7 @@ def test_a_spec_survives_json(spec):
 
 def test_an_unknown_key_is_named_with_the_known_ones():
     with pytest.raises(
-        LimnError, match=r"unknown key dropuot, expected some of in_channels,.*mend the spelling"
+        LimnError, match=r"unknown key dropuot, expected some of in_channels,.*correct the spelling"
     ):
         from_json(UNetSpec, {"dropuot": 0.5})
 

@@ -12,7 +12,7 @@ import torch
 
 from napari_limn.annotation.legend import Legend
 from napari_limn.annotation.snapshot import Snapshot
-from napari_limn.events import Improved, LabelsChanged, Scored, Step, Waiting, Warned, Working
+from napari_limn.events import Improved, Repainted, Scored, Step, Waiting, Warned, Working
 from napari_limn.model import Model
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.training import learner
@@ -23,6 +23,7 @@ from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("small_classifier")
 
 TINY = UNetSpec(width=2, factors=((2, 2),))
 SPEC = TrainSpec(steps=20, network=TINY, patch=(32, 32), rate=1e-2, device="cpu", held_out=0)
@@ -94,9 +95,9 @@ def test_new_paint_is_taken_between_two_steps_and_nothing_is_begun_anew(monkeypa
     with closing(live_events(IMAGE, hand.paint, spec)) as events:
         take(events, Step)
         hand.stroke(30, 1)
-        heard = take(events, LabelsChanged, 10)
+        heard = take(events, Repainted, 10)
         assert not heard[-1].counts
-        assert take(events, LabelsChanged, 10)[-1].counts
+        assert take(events, Repainted, 10)[-1].counts
         heard = take(events, Improved)
         steps = [e.step for e in heard if isinstance(e, Step)]
         assert steps == list(range(steps[0], 201)), "steps are not counted on"
@@ -121,7 +122,7 @@ def test_answers_to_strokes_that_come_one_upon_the_other_are_some_time_apart(mon
         take(events, Step)
         hand.stroke(30, 1)
         heard = take(events, Improved)
-        assert [e.counts for e in heard if isinstance(e, LabelsChanged)] == [False]
+        assert [e.counts for e in heard if isinstance(e, Repainted)] == [False]
 
 
 def test_the_classifier_answers_each_stroke_and_the_selector_comes_after(monkeypatch):
@@ -230,9 +231,9 @@ def test_it_says_when_strokes_are_noticed_and_when_they_count_and_warns_once_a_r
         hand.stroke(20, 1)
         heard += take(events, Waiting)
     kinds = [
-        e for e in heard if type(e) in (Warned, LabelsChanged, Waiting)
+        e for e in heard if type(e) in (Warned, Repainted, Waiting)
     ]  # what the check-up found comes besides
-    assert [type(e) for e in kinds] == [Warned, Waiting, LabelsChanged, LabelsChanged, Warned, Waiting]
+    assert [type(e) for e in kinds] == [Warned, Waiting, Repainted, Repainted, Warned, Waiting]
     assert [e.counts for e in kinds[2:4]] == [False, True]
 
 

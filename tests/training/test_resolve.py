@@ -14,7 +14,7 @@ from napari_limn import device
 from napari_limn.annotation.classes import Classes
 from napari_limn.annotation.snapshot import Snapshot
 from napari_limn.errors import LimnError
-from napari_limn.events import Improved, LabelsChanged, Step
+from napari_limn.events import Improved, Repainted, Step
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
@@ -163,7 +163,7 @@ def test_live_mode_asks_for_a_device_once_whatever_is_painted(asked, monkeypatch
             next(event for event in events if isinstance(event, Step))
             labels[40 + value, 4:60] = value
             paint.mark(((0, 64), (0, 64)))
-            next(event for event in events if isinstance(event, LabelsChanged) and event.in_use)
+            next(event for event in events if isinstance(event, Repainted) and event.counts)
         model = next(event for event in events if isinstance(event, Improved)).model
     assert model.spec.classes.values == (1, 2, 3)
     assert asked == ["cpu"]

@@ -425,16 +425,19 @@ def blobs(size=96):
 @pytest.mark.parametrize(
     "change",
     [
-        {"loss": "dice"},
-        {"loss": "cross_entropy+dice"},
-        {"loss": "focal"},
+        pytest.param({"loss": "dice"}, marks=pytest.mark.exhaustive),
+        pytest.param({"loss": "cross_entropy+dice"}, marks=pytest.mark.exhaustive),
+        pytest.param({"loss": "focal"}, marks=pytest.mark.exhaustive),
         {"loss": "focal+dice"},
         {"class_weights": (1.0, 3.0)},
         {"augment": AugmentSpec(elastic=4.0)},
         {"network": replace(TINY, head="sigmoid")},
         {"network": replace(TINY, skip="nested", supervised=True)},
         {"network": replace(TINY, skip="attention", block="residual")},
-        {"network": replace(TINY, up="interpolate", down="strided", dropout=0.2), "steps": 120},
+        pytest.param(
+            {"network": replace(TINY, up="interpolate", down="strided", dropout=0.2), "steps": 120},
+            marks=pytest.mark.exhaustive,
+        ),
         {"network": replace(TINY, norm="none", down="max_1x1"), "steps": 120},
     ],
     ids=str,
@@ -447,7 +450,10 @@ def test_every_loss_and_network_learns_two_areas(change):
     )  # by chance .25 to .5
 
 
-@pytest.mark.parametrize("norm", ["channel", "rms", "group", "instance"])
+@pytest.mark.parametrize(
+    "norm",
+    ["channel", "instance", *(pytest.param(n, marks=pytest.mark.exhaustive) for n in ("rms", "group"))],
+)
 def test_norms_that_take_brightness_away_learn_from_texture(norm):
     def grainy(truth, seed):
         grain = np.random.default_rng(seed).normal(0, 1, truth.shape)

@@ -32,6 +32,11 @@ class Heartbeat:
         self._last = now
 
 
+@pytest.fixture(autouse=True)
+def _small_classifiers(small_classifier):
+    """Windows show what is computed, however good it is."""
+
+
 @pytest.fixture
 def heartbeat():
     return Heartbeat()

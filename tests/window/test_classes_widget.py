@@ -380,7 +380,7 @@ def test_names_go_from_the_legend_through_training_to_the_prediction(hand):
     seconds.setFocus()
     QTest.keyClicks(seconds, "1")
     assert strokes.selected_label == 2, "a digit that was typed into a field chose a class"
-    seconds.setValue(3)
+    seconds.setValue(1)
     hand.press("limn-train-start")
     hand.wait_idle(train)
     assert train.model.spec.classes.names == ("class 1", "bright")

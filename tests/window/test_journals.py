@@ -23,7 +23,7 @@ from napari_limn._napari.layers.layers import (
     volume_of,
 )
 from napari_limn._napari.painting.recorder import Journals
-from napari_limn._napari.training.remedies import mend_layers
+from napari_limn._napari.training.remedies import fix_layers
 from napari_limn.annotation.findings import Remedy
 
 da = pytest.importorskip("dask.array")
@@ -86,7 +86,7 @@ def test_a_corrected_prediction_is_of_the_image_that_was_predicted(viewer, journ
 def test_a_layer_that_a_finding_made_is_of_its_image(viewer, journals):
     below = viewer.layers["below"]
     below.scale, below.translate = (1, 1), (0, 0)
-    [layer] = mend_layers(Remedy(action="layer"), viewer, below, None)
+    [layer] = fix_layers(Remedy(action="layer"), viewer, below, None)
     assert (layer.name, layer.mode, name_of_image(layer)) == ("below strokes", "paint", "below")
     np.testing.assert_allclose(layer.get_color(1), journals.new_layer(below).get_color(1))
     assert image_of(journals, layer) == "below"

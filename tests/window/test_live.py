@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QWidget
 from napari_limn._napari.layers.class_table import names_of
 from napari_limn._napari.panel.session import session_of, shared_models
 from napari_limn._napari.training.live import LiveRun
-from napari_limn.events import LabelsChanged
+from napari_limn.events import Repainted
 from napari_limn.training.spec import TrainSpec
 
 pytestmark = pytest.mark.window
@@ -74,10 +74,10 @@ def until_shown(hand, train, seconds=60):
 
 def until_noticed(hand, train):
     """The status says so, too, but perhaps for a moment only."""
-    known = sum(isinstance(event, LabelsChanged) and event.counts for event in train.seen)
+    known = sum(isinstance(event, Repainted) and event.counts for event in train.seen)
 
     def counted():
-        return sum(isinstance(event, LabelsChanged) and event.counts for event in train.seen) > known
+        return sum(isinstance(event, Repainted) and event.counts for event in train.seen) > known
 
     hand.qtbot.waitUntil(counted, timeout=60_000)
     assert "strokes" in train.run_box.status.text()

@@ -34,7 +34,8 @@ def open_sample(hand) -> None:
         getattr(hand.viewer, f"add_{kind}")(data, **look)
 
 
-def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path):
+@pytest.mark.parametrize("seconds", [(20, 6), pytest.param((40, 12), marks=pytest.mark.exhaustive)], ids=str)
+def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path, seconds):
     hand.drop(samples.PAINTED.image)
     image = hand.viewer.layers[0]
     assert image.units[0] == "micrometer"
@@ -53,7 +54,7 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path):
     assert (labels.data > 0).mean() < 0.01
 
     train, predict = hand.open_widget("Train"), hand.open_widget("Predict")
-    hand.find("limn-train-seconds").setValue(40)
+    hand.find("limn-train-seconds").setValue(seconds[0])
     heartbeat.gaps.clear()
     hand.press("limn-train-start")
     hand.wait_idle(train)
@@ -80,7 +81,7 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path):
     hand.viewer.layers.move(hand.viewer.layers.index(labels), len(hand.viewer.layers))
     hand.paint(strokes_of(2, 40)[17], 2)
     assert hand.find("limn-train-from").currentText() == train.name
-    hand.find("limn-train-seconds").setValue(12)
+    hand.find("limn-train-seconds").setValue(seconds[1])
     hand.press("limn-train-start")
     hand.wait_idle(train)
     assert train.model.spec.steps >= first.spec.steps
@@ -222,7 +223,7 @@ def test_the_demo_opens_a_window_and_takes_its_picture(tmp_path):
     from napari_limn.events import drain
 
     said = []
-    result = run_demo(tmp_path, 3, window=True, watch=drain, say=said.append)
+    result = run_demo(tmp_path, 1, window=True, watch=drain, say=said.append)
     assert result["screenshot"], said
     picture = imageio.imread(result["screenshot"])
     assert picture.shape[:2] == (950, 1500)

@@ -1,1 +1,1 @@
-"""What the person painted: classes, where the paint is, what is held out, which patches to train on. No torch."""
+"""What the user painted: classes, strokes, check-up, journal; no torch."""

@@ -1,49 +1,34 @@
-"""A check-up before training: what of image and paint is going to fail or to disappoint, and how to mend it."""
+"""A check-up before training: what will fail, and how to fix it.
+
+Why: what stops a training is decided where it is raised. The check-up calls the same functions and reports
+the same sentences, so that the two cannot disagree.
+"""
 
 from __future__ import annotations
 
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_limn.annotation.classes import find_classes, number_objects
-from napari_limn.annotation.findings import Finding, FindingKind, Remedy
+from napari_limn.annotation.findings import Finding, Remedy, attempt
 from napari_limn.annotation.objects import foreground
-from napari_limn.annotation.strokes import Paint, count_values, find_paint
+from napari_limn.annotation.paint_checks import SCANNED, check_paint, quick_paint
 from napari_limn.errors import LimnError
 from napari_limn.volume.reading.open import open_labels
-from napari_limn.volume.reading.sampling import read_around, sample_boxes, sample_values
+from napari_limn.volume.reading.sampling import sample_values
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Mapping, Sequence
 
     from napari_limn.annotation.classes import ZeroMeaning
-    from napari_limn.volume.boxes import Box
+    from napari_limn.annotation.strokes import Paint
 
-ENOUGH = 400
-"""Painted voxels of a class from which on twice as many gave little more; measured, see ``benchmarks/few_voxels.py``."""
-
-FEW = 200
-"""Painted voxels of a class below which it is worth a word: there it was found much worse than with :data:`ENOUGH`."""
-
-_SCANNED = 1 << 26  # label voxels that are read at most to find the paint
-_PIECES = 32  # that are read of more, and of full masks
-_PIECE: dict[ZeroMeaning, int] = {"unlabelled": 1024, "background": 96}  # their sides, in pixels
-_SLICES = 4  # planes from which on strokes in a single one are worth a word
 _PILED = (
     0.01  # share of voxels at the highest value; the 99th percentile, which becomes 1, is that value then
 )
-_SEEDS = 8  # painted voxels of a class whose surroundings are looked at
-_MOST_SEEDS = 32
-_AROUND = 16  # pixels on each side of such a voxel that are read
-_NEAR = 3  # pixels on each side of it that count as its surroundings
-_JUDGED = 100  # painted voxels from which on their range of intensities says something
-_UNLIKE = 0.4  # share of an image beyond that range
 _CHANNELS = 4  # an axis of up to so many may be one of channels
 
 
@@ -59,7 +44,9 @@ def checkup(
     shown: bool = False,
     paints: Sequence[Paint] | None = None,
 ) -> tuple[Finding, ...]:
-    """Look at images and their paint, as training would; from samples, so that it takes a moment for any size.
+    """Look at images and their paint, as training would.
+
+    From samples, so that it takes a moment for any size.
 
     Parameters
     ----------
@@ -70,7 +57,7 @@ def checkup(
     known
         Values of the classes of a model that is trained further: corrections may be few, and of one class.
     names
-        What the person calls the values.
+        The user's names of the values.
     shown
         Whether scale and origin of the labels are those on the screen; those of a file that says nothing are not compared.
     paints
@@ -90,41 +77,47 @@ def checkup(
     """
     pairs = list(zip(_listed(images), _listed(labels), strict=True))
     given = paints if paints is not None else [None] * len(pairs)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     fitting: list[tuple[Volume, Paint]] = []
     complete = True
     for (image, own), paint in zip(pairs, given, strict=True):
-        about = check_fit(image, own, dims=dims, shown=shown)
-        found += about
+        about = check_image(image, own, dims=dims, shown=shown)
+        findings += about
         if any(finding.kind == "shape" for finding in about):
             continue
         fitted = open_labels(own, image)
         masks = foreground(fitted, dims) if objects else fitted
         if paint is None:
-            complete = complete and prod(masks.grid) <= _SCANNED
-            paint = _attempt(found, "values", partial(_quick_paint, masks, zero))
+            complete = complete and prod(masks.grid) <= SCANNED
+            paint = attempt(findings, "values", partial(quick_paint, masks, zero))
         if paint is not None:
             fitting.append((image, paint))
-    if not any(finding.stops for finding in found):
-        found += check_paint(fitting, zero=zero, known=known, names=names or {}, complete=complete)
-    return tuple(sorted(found, key=lambda finding: not finding.stops))
+    if not any(finding.stops for finding in findings):
+        findings += check_paint(fitting, zero=zero, known=known, names=names or {}, complete=complete)
+    return tuple(sorted(findings, key=lambda finding: not finding.stops))
 
 
-def check_fit(
+def check_image(
     image: Volume, labels: Volume | None = None, *, dims: int = 2, shown: bool = False
 ) -> list[Finding]:
-    """What is to be said of an image, and of labels beside it, whatever is painted on them; the rest as in :func:`checkup`."""
-    found: list[Finding] = []
-    _attempt(found, "depth", partial(refuse_flat, image, dims), Remedy(action="dims", value=2))
-    found += [*_axes(image, dims), *_intensities(image)]
+    """Check an image, and labels beside it, whatever is painted.
+
+    The rest as in :func:`checkup`.
+    """
+    findings: list[Finding] = []
+    attempt(findings, "depth", partial(refuse_flat, image, dims), Remedy(action="dims", value=2))
+    findings += [*_axes(image, dims), *_intensities(image)]
     if labels is not None:
-        fits = _attempt(found, "shape", partial(open_labels, labels, image), Remedy(action="layer"))
-        found += check_place(image, labels, shown=shown) if fits is not None else []
-    return found
+        fits = attempt(findings, "shape", partial(open_labels, labels, image), Remedy(action="layer"))
+        findings += check_place(image, labels, shown=shown) if fits is not None else []
+    return findings
 
 
 def refuse_flat(image: Volume, dims: int) -> None:
-    """Raise a LimnError if an image is a single plane and the network one over volumes."""
+    """Refuse a single plane for a network over volumes.
+
+    With a LimnError.
+    """
     if dims == 3 and image.grid[1] == 1:
         raise LimnError(
             f"{image.name}: found a single plane, expected a stack for a 3D network; choose a 2D network."
@@ -132,7 +125,10 @@ def refuse_flat(image: Volume, dims: int) -> None:
 
 
 def check_place(image: Volume, labels: Volume, *, shown: bool = False) -> list[Finding]:
-    """Whether labels lie where their image lies, by scale and origin; voxels are what counts in training."""
+    """Check whether labels lie where their image lies.
+
+    By scale and origin; voxels are what counts in training.
+    """
     ours, theirs = labels.axes.without("C"), image.axes.without("C")
     silent = [all(s == 1 for s in a.scale) and set(a.units) == {"pixel"} for a in (ours, theirs)]
     if len(ours.names) != len(theirs.names) or (any(silent) and not shown):
@@ -156,175 +152,12 @@ def check_place(image: Volume, labels: Volume, *, shown: bool = False) -> list[F
     ]
 
 
-def check_paint(
-    painted: Sequence[tuple[Volume, Paint]],
-    *,
-    zero: ZeroMeaning = "unlabelled",
-    known: tuple[int, ...] = (),
-    names: Mapping[int, str] | None = None,
-    complete: bool = True,
-) -> list[Finding]:
-    """What is to be said of the paint on some images; `complete` if no paint can be elsewhere."""
-    counts: dict[int, int] = {}
-    for _, paint in painted:
-        for value, count in paint.counts.items():
-            counts[value] = counts.get(value, 0) + count
-    found = _classes(counts, zero, known) if complete else []
-    if found:
-        return found
-    called = {
-        value: (names or {}).get(value, f"class {value}" if value else "background") for value in counts
-    }
-    if complete and not known:
-        found += [*_few(counts, called), *_one_slice(painted)]
-    for image, paint in painted:
-        if len(paint.where):
-            found += _looks(image, paint, called, judged=not known)
-    return found
-
-
-# ---- paint -----------------------------------------------------------------------------------------------------------
-def _classes(counts: Mapping[int, int], zero: ZeroMeaning, known: tuple[int, ...]) -> list[Finding]:
-    """Whether there are two classes, in the words of :func:`find_classes`."""
-    values = set(counts) - ({0} if zero == "unlabelled" else set())
-    if known and values - {0}:
-        return []
-    found: list[Finding] = []
-    kind: FindingKind = "classes" if values - {0} else "paint"
-    other = Remedy(action="select", value=max(values | {0}) + 1)
-    ways = (other, Remedy(action="zero")) if kind == "classes" and zero == "unlabelled" else (other,)
-    if number_objects(values):
-        ways = (Remedy(action="objects"),)
-    _attempt(found, kind, partial(find_classes, values, zero), *ways)
-    return found
-
-
-def _few(counts: Mapping[int, int], called: Mapping[int, str]) -> Iterator[Finding]:
-    for value, count in sorted(counts.items()):
-        if 0 < count < FEW:
-            yield Finding(
-                "few",
-                False,
-                f"{called[value]}: found {count} painted voxel{'s' * (count > 1)}, expected about {ENOUGH} to tell it from "
-                "the others; paint a few more strokes of it, in other places.",
-                (Remedy(action="select", value=value),) if value else (),
-            )
-
-
-def _one_slice(painted: Sequence[tuple[Volume, Paint]]) -> Iterator[Finding]:
-    """Strokes in a single plane of many, if there is but one image to paint on."""
-    if len(painted) != 1:
-        return
-    image, paint = painted[0]
-    t, z, _, _ = image.grid
-    planes = paint.where[:, :2]
-    if t * z < _SLICES or not len(planes) or (planes != planes[0]).any():
-        return
-    at = [int(n) for n in planes[0]]
-    axis = 1 if z > 1 else 0
-    size, own = image.grid[axis], at[axis]
-    at[axis] = (own + size) // 2 if own < size / 2 else own // 2
-    what = "slice" if axis else "time point"
-    yield Finding(
-        "slice",
-        False,
-        f"all strokes lie in {what} {own} of 0 to {size - 1}, expected some in others too, which may look different; "
-        f"paint a few in two or three {what}s far from it.",
-        (Remedy(action="go", place=(at[0], at[1], 0, 0)),),
-    )
-
-
-def _looks(image: Volume, paint: Paint, called: Mapping[int, str], *, judged: bool) -> Iterator[Finding]:
-    """What the image looks like where it is painted."""
-    seeds = _seeds(paint)
-    boxes = [_around(paint.where[seed], image.grid) for seed in seeds]
-    parts = read_around(image, boxes)
-    flat: dict[int, list[bool]] = {}
-    for seed, box, part in zip(seeds, boxes, parts, strict=True):
-        flat.setdefault(int(paint.value[seed]), []).append(_is_flat(part, box, paint.where[seed]))
-    blind = [called[value] for value, each in sorted(flat.items()) if sum(each) > len(each) / 2]
-    if len(blind) > 1:
-        yield Finding(
-            "alike",
-            False,
-            f"{image.name}: found most strokes of {' and '.join(blind)} where the image is constant or empty, expected places that "
-            "look different; paint inside the image, not on its padding.",
-        )
-    elif judged:
-        yield from _unlike(image, paint, boxes, parts)
-
-
-def _seeds(paint: Paint) -> list[int]:
-    """A few painted voxels of each class, spread over its paint."""
-    found: list[int] = []
-    values = np.unique(paint.value)
-    each = max(2, min(_SEEDS, _MOST_SEEDS // len(values)))
-    for value in values[:_MOST_SEEDS]:
-        own = np.flatnonzero(paint.value == value)
-        found += own[np.unique(np.linspace(0, len(own) - 1, each + 2).astype(int)[1:-1])].tolist()
-    return found
-
-
-def _around(place: NDArray[Any], grid: tuple[int, ...]) -> Box:
-    """The box around a place, in its plane and inside the grid."""
-    margin = (0, 0, _AROUND, _AROUND)
-    return tuple(
-        (max(0, int(p) - m), min(n, int(p) + m + 1)) for p, m, n in zip(place, margin, grid, strict=True)
-    )
-
-
-def _is_flat(part: NDArray[Any], box: Box, place: NDArray[Any]) -> bool:
-    """Whether the image is not a number at a place, or constant around it."""
-    y, x = (int(place[i]) - box[i][0] for i in (2, 3))
-    near = part[:, 0, 0, max(0, y - _NEAR) : y + _NEAR + 1, max(0, x - _NEAR) : x + _NEAR + 1]
-    finite = near.dtype.kind != "f" or bool(np.isfinite(part[:, 0, 0, y, x]).all())
-    return not finite or bool((near == near[:, :1, :1]).all())
-
-
-def _unlike(image: Volume, paint: Paint, boxes: list[Box], parts: list[NDArray[Any]]) -> Iterator[Finding]:
-    """Whether much of the image is darker or brighter than anything painted."""
-    painted = np.concatenate([_painted_in(paint, *pair) for pair in zip(boxes, parts, strict=True)], axis=1)
-    everything = sample_values(image)
-    if painted.shape[1] < _JUDGED:
-        return
-    low, high = np.percentile(np.nan_to_num(painted.astype(np.float64)), (0.5, 99.5), axis=1)[..., None]
-    ways = {"darker": (everything < low).mean(1), "brighter": (everything > high).mean(1)}
-    way, share = max(((way, float(shares.max())) for way, shares in ways.items()), key=lambda row: row[1])
-    if share > _UNLIKE:
-        yield Finding(
-            "unlike",
-            False,
-            f"{image.name}: found {share:.0%} of the image {way} than anything painted, expected strokes on all that is in it; "
-            "paint there too, background as a class of its own.",
-        )
-
-
-def _painted_in(paint: Paint, box: Box, part: NDArray[Any]) -> NDArray[Any]:
-    """Intensities (C, N) of the paint in a box."""
-    low, high = np.asarray(box).T
-    inside = paint.where[((paint.where >= low) & (paint.where < high)).all(axis=1)] - low
-    found: NDArray[Any] = part[(slice(None), *inside.T)]
-    return found
-
-
-def _quick_paint(labels: Volume, zero: ZeroMeaning) -> Paint:
-    """All paint of a label volume; of full masks, and of volumes that are too large, what there is in pieces spread over them."""
-    small = prod(labels.grid) <= _SCANNED
-    if small and zero == "unlabelled":
-        return find_paint(labels, zero)
-    found = []
-    for box in sample_boxes(labels.grid, _PIECES, _PIECE[zero]):
-        own = find_paint(Volume.of(labels.read(box)[0], "TZYX", labels.name), zero)
-        found.append(Paint(own.where + np.array([a for a, _ in box], np.int32), own.value, own.counts))
-    counts = count_values(labels) if small else {v: n for paint in found for v, n in paint.counts.items()}
-    if zero == "background":
-        counts[0] = prod(labels.grid) - sum(n for v, n in counts.items() if v)
-    return Paint(np.concatenate([p.where for p in found]), np.concatenate([p.value for p in found]), counts)
-
-
 # ---- image -----------------------------------------------------------------------------------------------------------
 def _axes(image: Volume, dims: int) -> Iterator[Finding]:
-    """Axes that nothing vouches for: without voxel size or unit, names come from the number of dimensions alone."""
+    """Report axes that nothing vouches for.
+
+    Without voxel size or unit, names come from the number of dimensions alone.
+    """
     own, shape = image.axes, tuple(int(n) for n in image.data.shape)
     if dims == 3 and own.lacks_size("Z"):
         yield Finding("axes", False, f"{image.name}: found voxels with a size along X and none along Z, taken for as deep as wide; "
@@ -357,7 +190,7 @@ def _doubt(sentence: str, axes: str) -> Finding:
 
 
 def _intensities(image: Volume) -> Iterator[Finding]:
-    """Channels without contrast, and those cut off at the top."""
+    """Report channels without contrast, and those cut off at the top."""
     if image.dtype.kind not in "buif":
         return
     for number, channel in enumerate(sample_values(image)):
@@ -375,17 +208,8 @@ def _intensities(image: Volume) -> Iterator[Finding]:
                 "saturated",
                 False,
                 f"{name}: found {counts[-1] / counts.sum():.0%} of the voxels at the highest value, {values[-1]:g}, expected hardly any; "
-                "nothing can be told apart in there: record it with less exposure, or convert it without cutting off.",
+                "nothing can be distinguished in there: record it with less exposure, or convert it without cutting off.",
             )
-
-
-def _attempt(found: list[Finding], kind: FindingKind, act: Callable[[], Any], *remedies: Remedy) -> Any:
-    """What `act` returns; None if it raises the error that would stop training, which is then a finding."""
-    try:
-        return act()
-    except LimnError as error:
-        found.append(Finding(kind, True, str(error), remedies))
-        return None
 
 
 def _listed(sources: Volume | Sequence[Volume]) -> list[Volume]:

@@ -1,4 +1,4 @@
-"""Paint values and class indices: what the person's colours mean is decided here, once."""
+"""Paint values and class indices: what they mean is decided here."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 IGNORE = -1
-"""Class index of a voxel that nobody labelled: it takes no part in training or scoring."""
+"""Class index of a voxel without a label: it takes no part in training or scoring."""
 
 MOST = 32
-"""Classes that a person paints, at most; labels with more values number objects."""
+"""Classes that a user paints, at most; labels with more values number objects."""
 
 
-# As people see them who see all colours, and who do not tell red from green: first those of Okabe and Ito (2008) but black, which is
+# As people see them who see all colours, and for whom red and green look alike: first those of Okabe and Ito (2008) but black, which is
 # lost on dark images; then, one by one, the colour that is farthest from all before it and from every grey of an image
 _PALETTE = (
     "E69F00", "56B4E9", "009E73", "F0E442", "0072B2", "D55E00", "CC79A7", "881100",
@@ -83,26 +83,29 @@ class Classes:
 
     @property
     def count(self) -> int:
-        """Number of classes."""
+        """Return the number of classes."""
         return len(self.values)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The smallest unsigned type that holds every value."""
+        """Return the smallest unsigned type that holds every value."""
         return np.dtype(np.min_scalar_type(max(self.values)))
 
     @property
     def color_of(self) -> dict[int, RGBA]:
-        """Colour of each value."""
+        """Return the colour of each value."""
         return dict(zip(self.values, self.colors, strict=True))
 
     @property
     def name_of(self) -> dict[int, str]:
-        """Name of each value."""
+        """Return the name of each value."""
         return dict(zip(self.values, self.names, strict=True))
 
     def to_indices(self, labels: NDArray[Any]) -> NDArray[np.int16]:
-        """Paint values to class indices; anything that is no class of these becomes :data:`IGNORE`."""
+        """Turn paint values into class indices.
+
+        Anything that is no class of these becomes :data:`IGNORE`.
+        """
         values = np.asarray(self.values)
         if labels.dtype == np.uint8:  # a table of all takes a quarter of the time, or less
             known = np.full(1 + np.iinfo(np.uint8).max, IGNORE, np.int16)
@@ -113,19 +116,27 @@ class Classes:
         return np.where(values[place] == labels, place, IGNORE).astype(np.int16)
 
     def to_values(self, indices: NDArray[Any]) -> NDArray[Any]:
-        """Class indices (0 … count − 1) to paint values of :attr:`dtype`."""
-        found: NDArray[Any] = np.asarray(self.values, self.dtype)[indices]
-        return found
+        """Turn class indices (0 … count − 1) into paint values.
+
+        Of type :attr:`dtype`.
+        """
+        painted: NDArray[Any] = np.asarray(self.values, self.dtype)[indices]
+        return painted
 
     def with_legend(self, names: Mapping[int, str], colors: Mapping[int, RGBA]) -> Classes:
-        """These classes with other names and colours, where there are some."""
+        """Return these classes with other names and colours.
+
+        Where there are some.
+        """
         called, looks = self.name_of | dict(names), self.color_of | dict(colors)
         return replace(
             self, names=tuple(called[v] for v in self.values), colors=tuple(looks[v] for v in self.values)
         )
 
     def merged(self, other: Classes) -> Classes:
-        """These classes and those of `other` that are new; names and colours of `other` win where both have them.
+        """Add the classes of `other` that are new.
+
+        Names and colours of `other` win where both have them.
 
         Raises
         ------
@@ -148,37 +159,40 @@ def find_classes(
     colors: Mapping[int, RGBA] | None = None,
     names: Mapping[int, str] | None = None,
 ) -> Classes:
-    """Classes for the values found in a label volume.
+    """Make classes of the values found in a label volume.
 
     Raises
     ------
     LimnError
         With fewer than two classes, naming both ways out; with more than there ever are; and for negative values.
     """
-    found = sorted({int(v) for v in values} | ({0} if zero == "background" else set()))
+    painted = sorted({int(v) for v in values} | ({0} if zero == "background" else set()))
     if zero == "unlabelled":
-        found = [v for v in found if v != 0]
-    if number_objects(found):
+        painted = [v for v in painted if v != 0]
+    if number_objects(painted):
         raise LimnError(
-            f"found {len(found)} values in the labels, expected {MOST} classes at most; where every object has a number of its own, say that "
+            f"found {len(painted)} values in the labels, expected {MOST} classes at most; where every object has a number of its own, say that "
             "they are objects."
         )
     palette, called = colors or {}, names or {}
     return Classes(
-        tuple(found),
+        tuple(painted),
         zero,
-        tuple(called.get(v, default_name(v)) for v in found),
-        tuple(palette.get(v, default_color(v)) for v in found),
+        tuple(called.get(v, default_name(v)) for v in painted),
+        tuple(palette.get(v, default_color(v)) for v in painted),
     )
 
 
 def number_objects(values: Iterable[int]) -> bool:
-    """Whether there are more values, besides 0, than a person paints classes."""
+    """Return whether values number objects: too many to be classes.
+
+    The value 0 does not count.
+    """
     return len(set(values) - {0}) > MOST
 
 
 def default_name(value: int) -> str:
-    """What a class is called until somebody names it."""
+    """Name a class that has no name yet."""
     return f"class {value}" if value else "background"
 
 

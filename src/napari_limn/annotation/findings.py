@@ -1,11 +1,15 @@
-"""What a check-up finds: one sentence each, and what mends it."""
+"""What a check-up finds: one sentence each, and what fixes it."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from napari_limn.errors import LimnError
 from napari_limn.runs import Warned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FindingKind = Literal[
     "shape", "values", "depth", "paint", "classes", "few", "slice",
@@ -26,7 +30,9 @@ _OF_PAINT = {"values", "paint", "classes", "few", "slice", "alike", "unlike"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """What mends a finding; the window does it at a click, the command line names its option.
+    """What fixes a finding.
+
+    The window does it at a click, the command line names its option.
 
     Parameters
     ----------
@@ -49,7 +55,7 @@ class Remedy:
 
     @property
     def option(self) -> str | None:
-        """The option of the command line that does it, if one does.
+        """Return the command-line option that does it, if there is one.
 
         Examples
         --------
@@ -71,11 +77,11 @@ class Finding:
     kind
         What it is about.
     stops
-        Whether nothing can be trained before it is mended; otherwise it is worth knowing.
+        Whether nothing can be trained before it is fixed; otherwise it is worth knowing.
     sentence
-        What was found, what is expected, how to mend it.
+        What was found, what is expected, how to fix it.
     remedies
-        What mends it; any one of them will do.
+        What fixes it; any one of them will do.
     """
 
     kind: FindingKind
@@ -85,7 +91,10 @@ class Finding:
 
     @property
     def of_paint(self) -> bool:
-        """Whether it is about what is painted, and may pass as the person paints on."""
+        """Return whether it is about what is painted.
+
+        Then it may pass as the user paints on.
+        """
         return self.kind in _OF_PAINT
 
     def __str__(self) -> str:
@@ -94,17 +103,29 @@ class Finding:
 
 
 def findings_json(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
-    """Findings as plain dicts."""
+    """Return findings as plain dicts."""
     return [asdict(finding) for finding in findings]
 
 
 @dataclass(frozen=True, slots=True)
 class Found(Warned):
-    """A warning that comes with what mends it."""
+    """A warning that comes with what fixes it."""
 
     finding: Finding
 
     @classmethod
     def of(cls, finding: Finding) -> Found:
-        """The event that tells a finding."""
+        """Make the event that reports a finding."""
         return cls(str(finding), finding)
+
+
+def attempt(findings: list[Finding], kind: FindingKind, act: Callable[[], Any], *remedies: Remedy) -> Any:
+    """Return what `act` returns, or None with a finding.
+
+    That is for the error that would stop training.
+    """
+    try:
+        return act()
+    except LimnError as error:
+        findings.append(Finding(kind, True, str(error), remedies))
+        return None

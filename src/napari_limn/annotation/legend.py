@@ -1,4 +1,4 @@
-"""What a person calls the values that they paint, and in which colours: a legend to add to, rename and recolour."""
+"""A legend of paint values: names and colours to edit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ _COUNTED = 4096  # values up to here are counted, which is faster than sorting
 
 @dataclass(frozen=True, slots=True)
 class Legend:
-    """The table of classes: names and colours of paint values, and what a 0 means, which has neither.
+    """The table of classes.
+
+    Names and colours of paint values, and what a 0 means, which has neither.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ class Legend:
         colors: Mapping[int, RGBA],
         zero: ZeroMeaning = "unlabelled",
     ) -> Legend:
-        """The legend for `values`, with names and colours where they are known."""
+        """Make the legend for `values`, with known names and colours."""
         listed = sorted({int(v) for v in values} - {0})
         return cls(
             {v: names.get(v, default_name(v)) for v in listed},
@@ -64,20 +66,23 @@ class Legend:
         )
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Legend:
-        """What :meth:`to_json` gave; KeyError, TypeError or ValueError for anything else."""
-        zero: ZeroMeaning = "background" if found["zero"] == "background" else "unlabelled"
-        colors = {int(v): tuple(float(c) for c in color) for v, color in found["colors"].items()}
+    def from_json(cls, content: Mapping[str, Any]) -> Legend:
+        """Read what :meth:`to_json` gave.
+
+        KeyError, TypeError or ValueError for anything else.
+        """
+        zero: ZeroMeaning = "background" if content["zero"] == "background" else "unlabelled"
+        colors = {int(v): tuple(float(c) for c in color) for v, color in content["colors"].items()}
         if any(len(color) != len("RGBA") for color in colors.values()):
             raise ValueError("a colour has four parts")
         return cls(
-            {int(v): str(n) for v, n in found["names"].items()},
+            {int(v): str(n) for v, n in content["names"].items()},
             {v: (c[0], c[1], c[2], c[3]) for v, c in colors.items()},
             zero,
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON, whose keys are text."""
+        """Return it as JSON, whose keys are text."""
         return {
             "zero": self.zero,
             "names": {str(v): name for v, name in self.names.items()},
@@ -86,26 +91,29 @@ class Legend:
 
     @property
     def values(self) -> tuple[int, ...]:
-        """Paint values, ascending."""
+        """Return the paint values, ascending."""
         return tuple(sorted(self.names))
 
     def color(self, value: int) -> RGBA:
-        """Colour of a value."""
+        """Return the colour of a value."""
         return self.colors.get(value, default_color(value))
 
     def added(self) -> tuple[Legend, int]:
-        """The legend with one class more, and its value: the lowest that is free."""
+        """Add a class; returns the legend and the new value.
+
+        That is the lowest that is free.
+        """
         value = next(v for v in range(1, len(self.names) + 2) if v not in self.names)
         return self.with_value(value), value
 
     def with_value(self, value: int) -> Legend:
-        """The legend with a value that it may not have listed until now."""
+        """List a value that may not have been listed until now."""
         if value == 0 or value in self.names:
             return self
         return Legend.of({*self.names, value}, self.names, self.colors, self.zero)
 
     def renamed(self, value: int, name: str) -> Legend:
-        """The legend with another name for a value.
+        """Give a value another name.
 
         Raises
         ------
@@ -121,12 +129,15 @@ class Legend:
         return replace(self, names={**self.names, value: name})
 
     def recoloured(self, value: int, color: RGBA) -> Legend:
-        """The legend with another colour (RGBA, 0–1) for a value."""
+        """Give a value another colour (RGBA, 0–1)."""
         self._refuse_unlisted(value)
         return replace(self, colors={**self.colors, value: color})
 
     def completed(self, names: Mapping[int, str], colors: Mapping[int, RGBA]) -> Legend:
-        """The legend with the classes of a model that it lacks, and its names where this one has none of its own."""
+        """Add the classes of a model that the legend lacks.
+
+        And its names where this one has none of its own.
+        """
         own = {v: n for v, n in self.names.items() if n != default_name(v)}
         called = {**self.names, **{v: n for v, n in names.items() if v != 0}, **own}
         return Legend.of(called, called, {**colors, **self.colors}, self.zero)
@@ -138,16 +149,21 @@ class Legend:
             )
 
 
-def names_from(found: Any) -> dict[int, str]:
-    """Names by value from what stands in a layer's metadata or a file; what is no such thing is left out."""
-    if not isinstance(found, dict):
+def names_from(content: Any) -> dict[int, str]:
+    """Read names by value from a layer's metadata or a file.
+
+    What is no such thing is left out.
+    """
+    if not isinstance(content, dict):
         return {}
-    pairs = [(str(value), name) for value, name in found.items()]
+    pairs = [(str(value), name) for value, name in content.items()]
     return {int(value): name for value, name in pairs if value.isdecimal() and isinstance(name, str) and name}
 
 
 def painted_values(data: Any) -> set[int] | None:
-    """Values other than 0 in an array; None where it is not in memory, or too large to look through at once.
+    """Return the values other than 0 in an array.
+
+    None where it is not in memory, or too large to look through at once.
 
     Examples
     --------
@@ -156,12 +172,12 @@ def painted_values(data: Any) -> set[int] | None:
     """
     if not isinstance(data, np.ndarray) or data.dtype.kind not in "ui" or data.size > _SCANNED:
         return None
-    flat, found = data.reshape(-1), set[int]()
+    flat, values = data.reshape(-1), set[int]()
     for start in range(0, flat.size, _PIECE):
         piece = flat[start : start + _PIECE]
         if piece.any():
-            found |= _values_of(piece)
-    return found - {0}
+            values |= _values_of(piece)
+    return values - {0}
 
 
 def _values_of(piece: NDArray[Any]) -> set[int]:

@@ -1,4 +1,7 @@
-"""Masks in which every object has a number of its own: the foreground in them, and where it needs to be parted."""
+"""Masks in which every object has a number of its own.
+
+The foreground in them, and where objects need to be separated.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,10 @@ W0, SIGMA = 10.0, 5.0  # Ronneberger 2015, section 3
 REACH = 5 * SIGMA  # pixels; beyond it an object adds less than 0.0001
 
 
-def parted(objects: NDArray[np.integer[Any]], dims: int | None = None) -> NDArray[np.integer[Any]]:
-    """The objects with a line of background, one voxel wide, between those that touch face to face.
+def separated(objects: NDArray[np.integer[Any]], dims: int | None = None) -> NDArray[np.integer[Any]]:
+    """Draw a line of background between objects that touch.
+
+    One voxel wide, between those that touch face to face.
 
     Parameters
     ----------
@@ -35,7 +40,7 @@ def parted(objects: NDArray[np.integer[Any]], dims: int | None = None) -> NDArra
 
     Examples
     --------
-    >>> parted(np.array([[1, 1, 2, 2, 0, 3]]))
+    >>> separated(np.array([[1, 1, 2, 2, 0, 3]]))
     array([[1, 1, 0, 2, 0, 3]])
     """
     ndim = objects.ndim
@@ -50,7 +55,9 @@ def parted(objects: NDArray[np.integer[Any]], dims: int | None = None) -> NDArra
 def border_weights(
     objects: NDArray[np.integer[Any]], spacing: tuple[float, ...] | None = None
 ) -> NDArray[np.float32]:
-    """Weights by which a network learns the background between objects (Ronneberger 2015, arXiv:1505.04597, eq. 2).
+    """Weight the background between objects, as Ronneberger 2015.
+
+    See arXiv:1505.04597, eq. 2.
 
     Parameters
     ----------
@@ -73,10 +80,10 @@ def border_weights(
     _, numbers = np.unique(objects, return_inverse=True)
     numbers = numbers.reshape(objects.shape) + (0 if (objects == 0).any() else 1)
     first, second = np.full((2, *objects.shape), np.inf)
-    for number, found in enumerate(find_objects(numbers), start=1):
+    for number, box in enumerate(find_objects(numbers), start=1):
         near = tuple(
             slice(max(0, s.start - int(REACH / step)), s.stop + int(REACH / step))
-            for s, step in zip(found, steps, strict=True)
+            for s, step in zip(box, steps, strict=True)
         )
         distance = distance_transform_edt(numbers[near] != number, sampling=steps)
         second[near] = np.minimum(second[near], np.maximum(first[near], distance))
@@ -86,7 +93,10 @@ def border_weights(
 
 
 class _Foreground:
-    """Array-like of shape (C, T, Z, Y, X): 1 inside objects, 0 in the background and on the lines between them."""
+    """An array that is 1 inside objects, 0 elsewhere.
+
+    Of shape (C, T, Z, Y, X); 0 is also on the lines between objects.
+    """
 
     def __init__(self, objects: Volume, dims: int) -> None:
         self.shape, self.dtype = (1, *objects.grid), np.dtype(np.uint8)
@@ -98,7 +108,10 @@ class _Foreground:
 
 
 def objects_in(objects: Volume, box: Box, dims: int) -> NDArray[np.integer[Any]]:
-    """The parted objects (T, Z, Y, X) of a box; mirrored beyond the border."""
+    """Read the separated objects (T, Z, Y, X) of a box.
+
+    Reflected beyond the border.
+    """
     one = tuple(int(axis >= 4 - dims) for axis in range(4))
     around = read_reflected(objects, grown(box, one))[0]
     if around.dtype.kind == "b":
@@ -107,17 +120,19 @@ def objects_in(objects: Volume, box: Box, dims: int) -> NDArray[np.integer[Any]]
         raise LimnError(f"{objects.name}: found {around.dtype}, expected whole numbers, one for each object.")
     refuse_negative(around)
     inner = tuple(slice(e, n - e) for e, n in zip(one, around.shape, strict=True))
-    return parted(around, dims)[inner]
+    return separated(around, dims)[inner]
 
 
 def foreground(objects: Volume, dims: int) -> Volume:
-    """The volume of classes in a volume of objects: 1 for any of them, 0 for background.
+    """Return the volume of classes in a volume of objects.
+
+    1 for any of them, 0 for background.
 
     Parameters
     ----------
     objects
         Where every object has a number of its own.
     dims
-        2 if objects are parted within planes only, 3 if from plane to plane too.
+        2 if objects are separated within planes only, 3 if from plane to plane too.
     """
     return Volume(_Foreground(objects, dims), Axes.of("C" + GRID), objects.name)

@@ -1,4 +1,7 @@
-"""The connected region around a point of a plane of labels, of bounded size."""
+"""The connected region around a point of a plane of labels.
+
+Of bounded size.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,9 @@ def region_at(
     reach: int = REACH,
     view: tuple[tuple[int, int], ...] | None = None,
 ) -> Region | None:
-    """The voxels that share the label of a point and hang together with it, side by side.
+    """Find the voxels that share the label of a point.
+
+    Those that hang together with it, side by side.
 
     Parameters
     ----------

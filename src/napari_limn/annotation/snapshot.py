@@ -1,4 +1,7 @@
-"""A copy of the paint, taken in another thread than the one in which the person goes on painting."""
+"""A copy of the paint, taken while the user paints on.
+
+In another thread than the one that paints.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,9 @@ _SCAN = 1 << 22  # voxels read at once where everything is looked at
 
 
 class Snapshot:
-    """What was painted up to the latest :meth:`take`: an array-like in tiles, of which only those are kept that ever held paint.
+    """What was painted up to the latest :meth:`take`.
+
+    An array-like in tiles, of which only those are kept that ever held paint.
 
     The thread that paints calls :meth:`mark`, *after* it has painted, and :meth:`replace`; they only take a note, so
     painting never waits. The thread that trains calls :meth:`changed` and :meth:`take`, and reads. What is painted while it
@@ -57,9 +62,12 @@ class Snapshot:
         self._marks: deque[Box] = deque()  # noted by the thread that paints
         self._dirty: list[Box] = []  # taken from there, and not yet copied
 
-    # ---- where the person paints ---------------------------------------------------------------------------------
+    # ---- where the user paints -----------------------------------------------------------------------------------
     def mark(self, box: Box) -> None:
-        """Note that something may have changed in a box (in the array's own axes); it may leave the array."""
+        """Note that something may have changed in a box.
+
+        In the array's own axes; it may leave the array.
+        """
         self._marks.append(box)
 
     def replace(self, data: ArrayLike) -> None:
@@ -68,9 +76,11 @@ class Snapshot:
 
     # ---- where the model is trained ------------------------------------------------------------------------------
     def changed(self) -> bool:
-        """Whether the paint is another than at the latest :meth:`take`: where it was marked, or where there ever was some.
+        """Return whether the paint has changed since the latest :meth:`take`.
 
-        The latter notices what nobody marks, such as undo.
+        Where it was marked, or where there ever was some.
+
+        The latter notices what is not marked, such as undo.
         """
         data = self._data
         if data is not self._taken:
@@ -83,7 +93,9 @@ class Snapshot:
         return bool(self._dirty) or any(self._is_other(data, place) for place in self._tiles)
 
     def take(self) -> Iterator[None]:
-        """Copy what changed, and pause between pieces, so that whoever drives this can break it off.
+        """Copy what changed, and pause between pieces.
+
+        So its caller can break it off.
 
         What was not reached is copied next time.
         """
@@ -104,17 +116,20 @@ class Snapshot:
 
     def __getitem__(self, index: Sequence[slice]) -> NDArray[Any]:
         box = tuple((start, stop) for start, stop, _ in map(slice.indices, index, self.shape))
-        found = np.zeros(shape_of(box), self.dtype)
+        part = np.zeros(shape_of(box), self.dtype)
         for place in self._known(box):
             own = self._box(place)
             if size_of(shared := overlap(own, box)):
                 origins = ([start for start, _ in each] for each in (box, own))
                 to, from_ = (slices(shifted(shared, origin)) for origin in origins)
-                found[to] = self._tiles[place][from_]
-        return found
+                part[to] = self._tiles[place][from_]
+        return part
 
     def boxes(self) -> list[Box]:
-        """Boxes in the array's own axes, disjoint, outside of which there is no paint."""
+        """Return disjoint boxes outside of which there is no paint.
+
+        In the array's own axes.
+        """
         return [self._box(place) for place in sorted(self._tiles)]
 
     def _take_all(self, data: ArrayLike) -> Iterator[None]:
@@ -125,7 +140,7 @@ class Snapshot:
         self._taken, self._dirty = data, []
 
     def _take_boxes(self, data: ArrayLike, boxes: Sequence[Box]) -> Iterator[None]:
-        """Copy every tile that shares voxels with one of the boxes, each once."""
+        """Copy every tile that shares voxels with the boxes, once."""
         for place in dict.fromkeys(place for box in boxes for place in self._places(box)):
             self._copy(place, _read(data, self._box(place)))
             yield
@@ -150,7 +165,7 @@ class Snapshot:
 
     # ---- geometry ------------------------------------------------------------------------------------------------
     def _places(self, box: Box) -> Iterator[TileIndex]:
-        """Tiles that share voxels with a box."""
+        """Yield the tiles that share voxels with a box."""
         inside = clipped(box, self.shape)
         sides = _tile(len(self.shape))
         return product(
@@ -158,7 +173,10 @@ class Snapshot:
         )
 
     def _known(self, box: Box) -> list[TileIndex]:
-        """Tiles with paint that share voxels with a box, perhaps others too: the fewer of what there is and what fits."""
+        """List tiles with paint that may share voxels with a box.
+
+        Perhaps others too: the fewer of what there is and what fits.
+        """
         inside = clipped(box, self.shape)
         fitting = prod(-(-b // n) - a // n for (a, b), n in zip(inside, _tile(len(self.shape)), strict=True))
         if fitting < len(self._tiles):
@@ -179,7 +197,10 @@ def _tile(ndim: int) -> tuple[int, ...]:
 
 
 def _piece(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Extent of a piece of about :data:`_SCAN` voxels at most, made of whole tiles."""
+    """Choose a piece of about :data:`_SCAN` voxels at most.
+
+    Made of whole tiles.
+    """
     rows = max(1, _SCAN // (shape[-1] * _SIDE)) * _SIDE
     planes = max(1, _SCAN // prod(shape[-2:])) if len(shape) > 2 else 1
     return ((1,) * (len(shape) - 3) + (planes, rows, shape[-1]))[-len(shape) :]

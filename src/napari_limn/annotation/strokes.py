@@ -48,7 +48,7 @@ class Paint:
     counts: dict[int, int]
 
     def among(self, values: tuple[int, ...]) -> Paint:
-        """Only the paint that carries one of `values`."""
+        """Keep only the paint that carries one of `values`."""
         keep = np.isin(self.value, values)
         return Paint(
             self.where[keep], self.value[keep], {v: n for v, n in self.counts.items() if v in values}
@@ -56,7 +56,9 @@ class Paint:
 
 
 def find_paint(labels: Volume, zero: ZeroMeaning, seed: int = 0) -> Paint:
-    """Scan a label volume block by block; the volume is never in memory as a whole.
+    """Scan a label volume block by block.
+
+    The volume is never in memory as a whole.
 
     Of an array that knows where it is 0, only the rest is read, unless 0 is a class. Of more than some 2 million painted voxels an even
     random sample is remembered, and of each value about 16,000 at least.
@@ -90,12 +92,15 @@ def find_paint(labels: Volume, zero: ZeroMeaning, seed: int = 0) -> Paint:
             parts = [_joined(parts, counts, share)]
             kept = len(parts[0][0])
     # what seemed rare in the first blocks need not be rare
-    found, value, _ = _joined(parts, counts, _KEEP / max(_KEEP, sum(counts.values())))
-    return _in_raster_order(found, value, counts)
+    places_kept, value, _ = _joined(parts, counts, _KEEP / max(_KEEP, sum(counts.values())))
+    return _in_raster_order(places_kept, value, counts)
 
 
 def _joined(parts: list[_Part], counts: dict[int, int], share: float) -> _Part:
-    """All parts (places, values, and a random number of each) as one, of which a share is kept."""
+    """Join all parts, of which a share is kept.
+
+    Each has places, values, and a random number of each.
+    """
     where = np.concatenate([np.zeros((0, 4), np.int32), *(part[0] for part in parts)])
     value = np.concatenate([np.zeros(0, np.int64), *(part[1] for part in parts)])
     numbers = np.concatenate([np.zeros(0, np.float32), *(part[2] for part in parts)])
@@ -108,7 +113,10 @@ def _joined(parts: list[_Part], counts: dict[int, int], share: float) -> _Part:
 def _remembered(
     values: NDArray[Any], numbers: NDArray[np.float32], counts: dict[int, int], share: float
 ) -> NDArray[np.bool_]:
-    """Which voxels are kept, by a random number (0–1) of each: an even share, and more of values with small counts."""
+    """Choose the voxels that are kept, by a random number each.
+
+    The numbers are 0–1. An even share is kept, and more of values with small counts.
+    """
     keep = numbers < share
     if rare := {v: chance for v, n in counts.items() if (chance := _RARE / n) > share}:
         others = np.flatnonzero(~keep & np.isin(values, list(rare)))
@@ -117,7 +125,10 @@ def _remembered(
 
 
 def _in_raster_order(where: NDArray[np.int32], value: NDArray[np.int64], counts: dict[int, int]) -> Paint:
-    """Paint that was found box by box; boxes across the whole width are in order already."""
+    """Sort paint that was found box by box.
+
+    Boxes across the whole width are in order already.
+    """
     step = np.diff(where, axis=0)
     first = step[np.arange(len(step)), (step != 0).argmax(axis=1)] if len(step) else step
     if (first > 0).all():
@@ -127,7 +138,9 @@ def _in_raster_order(where: NDArray[np.int32], value: NDArray[np.int64], counts:
 
 
 def count_values(labels: Volume, most: int | None = None) -> dict[int, int]:
-    """How often each value but 0 occurs in a volume; of more than `most` values, as far as it was read until they were met.
+    """Count how often each value but 0 occurs in a volume.
+
+    Of more than `most` values, as far as it was read until they were met.
 
     Raises
     ------
@@ -145,7 +158,7 @@ def count_values(labels: Volume, most: int | None = None) -> dict[int, int]:
 
 
 def tally(values: NDArray[Any]) -> dict[int, int]:
-    """How often each value occurs.
+    """Count how often each value occurs.
 
     Raises
     ------
@@ -160,7 +173,10 @@ def tally(values: NDArray[Any]) -> dict[int, int]:
 
 
 def _scan(labels: Volume, within: list[Box] | None) -> Iterator[tuple[Box, NDArray[Any]]]:
-    """Boxes and what is in them: those of `within`, or the whole volume a few millions of voxels at once."""
+    """Yield boxes and what is in them.
+
+    Those of `within`, or the whole volume a few millions of voxels at once.
+    """
     _, _, y, x = labels.grid
     planes = max(1, _SCAN // (y * x))
     rows = max(1, min(y, _SCAN // x))
@@ -175,7 +191,9 @@ def stroke_boxes(
     *,
     whole: bool = True,
 ) -> list[tuple[int, Box]]:
-    """Class and box of each stroke: connected paint of one class, cut into cells where it is wider than two of them.
+    """Return class and box of each stroke.
+
+    A stroke is connected paint of one class, cut into cells where it is wider than two of them.
 
     Parameters
     ----------
@@ -202,7 +220,7 @@ def stroke_boxes(
 
 
 def _extents(where: NDArray[Any], group: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Lowest place and highest place + 1 of each group of places."""
+    """Return the lowest and highest place + 1 of each group."""
     n = int(group.max(initial=-1)) + 1
     low = np.full((n, 4), np.iinfo(np.int64).max)
     high = np.zeros((n, 4), np.int64)
@@ -212,7 +230,10 @@ def _extents(where: NDArray[Any], group: NDArray[Any]) -> tuple[NDArray[Any], ND
 
 
 def _connected(where: NDArray[np.integer[Any]], classes: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
-    """Number of the connected component (26 neighbours in space, same class and time) of each place."""
+    """Number the connected component of each place.
+
+    26 neighbours in space, same class and time.
+    """
     size = where.max(axis=0).astype(np.int64) + 2
     weight = np.array([size[1] * size[2] * size[3], size[2] * size[3], size[3], 1])
     key = where.astype(np.int64) @ weight
@@ -231,6 +252,9 @@ def _connected(where: NDArray[np.integer[Any]], classes: NDArray[np.integer[Any]
 
 
 def hull(where: NDArray[np.integer[Any]], margin: tuple[int, ...], shape: tuple[int, ...]) -> Box:
-    """The smallest box around places (N, 4), `margin` larger, inside a grid of `shape`."""
+    """Return the smallest box around places (N, 4).
+
+    `margin` larger, inside a grid of `shape`.
+    """
     low, high = where.min(axis=0) - margin, where.max(axis=0) + 1 + np.asarray(margin)
     return tuple((max(0, int(a)), min(n, int(b))) for a, b, n in zip(low, high, shape, strict=True))

@@ -1,4 +1,4 @@
-"""The command line: ``napari-limn demo | check | train | predict | next | score | info | journal | diagnose``."""
+"""The command line: ``napari-limn VERB``, with one file a verb."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno is None:
             raise
         sys.stderr.write(
-            f"napari-limn: {error.filename or 'the disk'}: {error.strerror}; mend that and try again.\n"
+            f"napari-limn: {error.filename or 'the disk'}: {error.strerror}; fix that and try again.\n"
         )
     except KeyboardInterrupt:
         sys.stderr.write("napari-limn: interrupted.\n")

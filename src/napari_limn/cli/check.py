@@ -1,4 +1,4 @@
-"""The verbs ``check`` and ``diagnose``: what is wrong with the paint, or with the machine."""
+"""The verb ``check``: what would stop or spoil a training."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def _check(args: argparse.Namespace) -> dict[str, Any]:
     # refuses what training would
     spec = TrainSpec(zero=zero, dims=args.dims or 2, objects=bool(args.objects))
     image, labels = open_volume(args.image, args.axes), open_volume(args.labels)
-    found = checkup(image, labels, zero=zero, dims=spec.dims, objects=spec.objects)
-    lines = [f"{'stops training' if f.stops else 'worth knowing'}: {f}" for f in found]
-    stops = any(f.stops for f in found)
+    findings = checkup(image, labels, zero=zero, dims=spec.dims, objects=spec.objects)
+    lines = [f"{'stops training' if f.stops else 'worth knowing'}: {f}" for f in findings]
+    stops = any(f.stops for f in findings)
     return {
-        "text": "\n".join(lines or [f"{args.labels.name}: nothing to mend; ready to train."]),
+        "text": "\n".join(lines or [f"{args.labels.name}: no problem found; ready to train."]),
         "exit": int(stops),
         "stops": stops,
-        "findings": findings_json(found),
+        "findings": findings_json(findings),
     }

@@ -21,5 +21,5 @@ def add_diagnose(verbs: Any) -> argparse.ArgumentParser:
 def _diagnose(_: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.report.diagnose import diagnose
 
-    found = diagnose()
-    return {"text": str(found), "exit": int(not found.works), **asdict(found)}
+    diagnosis = diagnose()
+    return {"text": str(diagnosis), "exit": int(not diagnosis.works), **asdict(diagnosis)}

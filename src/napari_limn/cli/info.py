@@ -1,4 +1,4 @@
-"""The verb ``info``: what is in a model, an image or a label file."""
+"""The verb ``info``: what is in a model, image or label file."""
 
 from __future__ import annotations
 

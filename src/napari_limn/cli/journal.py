@@ -1,4 +1,4 @@
-"""The verb ``napari-limn journal``: labels out of a journal of strokes, and what is in one."""
+"""The verb ``journal``: labels out of a journal, and its facts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Options that several verbs share, each written once, and what the verbs exit with."""
+"""Options that several verbs share, and exit codes.
+
+Each is written once.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ def add_memory(verb: argparse.ArgumentParser, text: str = _USED) -> None:
 
 
 def add_device(verb: argparse.ArgumentParser, text: str, default: DeviceName | None = "auto") -> None:
-    """Add the option that chooses the device; without a default, a spec decides where it is not given."""
+    """Add the option that chooses the device.
+
+    Without a default, a spec decides where it is not given.
+    """
     verb.add_argument("--device", choices=get_args(DeviceName), default=default, help=text)
 
 
@@ -47,7 +53,10 @@ def add_quiet_and_json(verb: argparse.ArgumentParser) -> None:
 
 
 def add_meaning(verb: argparse.ArgumentParser) -> None:
-    """Add options that say what labels and axes mean, of training and of the check-up before it."""
+    """Add options that say what labels and axes mean.
+
+    Of training and of the check-up before it.
+    """
     verb.add_argument("--zero", choices=get_args(ZeroMeaning), help="what 0 means (unlabelled)")
     verb.add_argument(
         "--objects", action="store_true", default=None,

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 def followed(
     run: Generator[Event, None, Any], args: argparse.Namespace, listen: Callable[[Event], None] | None = None
 ) -> Any:
-    """Drain a run: warnings to stderr, a progress bar where stderr is a terminal; neither where nothing is to be said."""
+    """Run to the end, and show progress in the terminal.
+
+    Warnings to stderr, a progress bar where stderr is a terminal; neither where nothing is to be said.
+    """
     from tqdm import tqdm
 
     from napari_limn.runs import BlockDone, Noted, Warned, drain
@@ -27,7 +30,7 @@ def followed(
         bar_format="{l_bar}{bar}| {elapsed} {postfix}",
     ) as bar:
 
-        def hear(event: Event) -> None:
+        def on_event(event: Event) -> None:
             match event:
                 case Warned(message) | Noted(message):
                     if not args.quiet:
@@ -42,4 +45,4 @@ def followed(
             if listen is not None:
                 listen(event)
 
-        return drain(run, hear)
+        return drain(run, on_event)

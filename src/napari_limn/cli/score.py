@@ -28,9 +28,9 @@ def add_score(verbs: Any) -> argparse.ArgumentParser:
 def _score(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.evaluation.scores import score
 
-    found = score(args.prediction, args.truth, args.zero)
-    rows = [f"  {value}: IoU {found.iou[value]:.4f}, Dice {found.dice[value]:.4f}" for value in found.iou]
+    result = score(args.prediction, args.truth, args.zero)
+    rows = [f"  {value}: IoU {result.iou[value]:.4f}, Dice {result.dice[value]:.4f}" for value in result.iou]
     return {
-        "text": "\n".join([f"mean IoU {found.mean_iou:.4f}, mean Dice {found.mean_dice:.4f}", *rows]),
-        **asdict(found),
+        "text": "\n".join([f"mean IoU {result.mean_iou:.4f}, mean Dice {result.mean_dice:.4f}", *rows]),
+        **asdict(result),
     }

@@ -95,7 +95,10 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
-    """Refuse a name that no model can have, before the time to train one is spent."""
+    """Refuse a name that no model can have.
+
+    Before the time to train one is spent.
+    """
     from napari_limn.durable import disk_faults
     from napari_limn.volume.writing.destination import refuse_existing
 
@@ -112,43 +115,49 @@ def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
 
 
 def _seams(model: Model, image: Volume, device: DeviceName) -> str:
-    """What is to be said of a model whose tiles differ from the whole image, or why it takes no image so small."""
+    """Describe the seams of a model whose tiles are not exact.
+
+    Or say why it takes no image so small.
+    """
     from napari_limn.inference.pipeline import certificate
 
     try:
-        found = certificate(model, image, device)
+        difference = certificate(model, image, device)
     except LimnError as error:
         return str(error)
     norm = model.spec.network.norm
-    return f"{norm} normalisation looks at the whole tile, so predictions have seams: {found}."
+    return f"{norm} normalisation looks at the whole tile, so predictions have seams: {difference}."
 
 
 def _train_spec(args: argparse.Namespace) -> TrainSpec:
-    """The spec file with the options on top."""
+    """Read the spec file, with the options on top."""
     from napari_limn.specs import from_json
     from napari_limn.training.spec import TrainSpec
 
-    found: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     if args.spec:
         try:
-            found = json.loads(args.spec.read_text())
+            content = json.loads(args.spec.read_text())
         except ValueError as error:
             raise LimnError(f"{args.spec}: found no valid JSON ({error}), expected a TrainSpec.") from error
     keys = ("seconds", "steps", "seed", "zero", "objects", "preset", "dims", "device")
     asked = {k: getattr(args, k) for k in keys}
     if args.objects and args.zero is None:
         asked["zero"] = "background"
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise LimnError(
-            f"{args.spec}: found a {type(found).__name__}, expected an object with the keys of a TrainSpec."
+            f"{args.spec}: found a {type(content).__name__}, expected an object with the keys of a TrainSpec."
         )
     if args.seconds is not None:
-        found.pop("steps", None)  # which would count instead
-    return from_json(TrainSpec, found | {k: v for k, v in asked.items() if v is not None})
+        content.pop("steps", None)  # which would count instead
+    return from_json(TrainSpec, content | {k: v for k, v in asked.items() if v is not None})
 
 
 def _best_of(run: Generator[Event, None, Model], args: argparse.Namespace) -> tuple[Model, bool]:
-    """The model of a run, or the best so far of one that was interrupted."""
+    """Return the model of a run, and whether it was interrupted.
+
+    Then it is the best so far.
+    """
     from napari_limn.events import Improved
 
     best: list[Model] = []

@@ -22,7 +22,9 @@ class Planned(Event):
 
 @dataclass(frozen=True, slots=True)
 class Writing(Event):
-    """The file is being written from now on; ``output.levels`` show what there is of it, in any thread.
+    """The file is being written from now on.
+
+    ``output.levels`` show what there is of it, in any thread.
 
     A listener in another process gets an :class:`~napari_limn.volume.writing.view.OutputView`, with the same `path` and `levels`.
     """

@@ -1,1 +1,1 @@
-"""Reports for people: what is in a file, on this machine, in a network."""
+"""Reports for people: files, this machine, a network."""

@@ -1,4 +1,7 @@
-"""What a report about a fault needs to say: versions, device, memory, and whether two steps and a prediction work."""
+"""What a report about a fault needs to say.
+
+Versions, device, memory, and whether two steps and a prediction work.
+"""
 
 from __future__ import annotations
 
@@ -85,8 +88,8 @@ class Diagnosis:
     test: str
 
     def __str__(self) -> str:
-        there = [f"{name} {found}" for name, found in self.packages.items() if found]
-        absent = [name for name, found in self.packages.items() if not found]
+        there = [f"{name} {number}" for name, number in self.packages.items() if number]
+        absent = [name for name, number in self.packages.items() if not number]
         rows = {
             "napari-limn": f"{self.version}, plugin manifest {'found' if self.manifest else 'NOT found'}",
             "Python": f"{self.python} on {self.system}",
@@ -103,7 +106,9 @@ class Diagnosis:
 
 
 def diagnose(name: DeviceName = "auto") -> Diagnosis:
-    """Look at the machine, train two steps and label an image of 32 × 32 pixels; takes a few seconds.
+    """Look at the machine, and train and predict a little.
+
+    Two steps, and labels of an image of 32 × 32 pixels; takes a few seconds.
 
     Parameters
     ----------
@@ -132,7 +137,10 @@ def diagnose(name: DeviceName = "auto") -> Diagnosis:
 
 
 def self_test(name: DeviceName = "auto") -> tuple[bool, str]:
-    """Train two steps, predict; whether it worked, and one line about it."""
+    """Train two steps and predict.
+
+    Returns whether it worked, and one line about it.
+    """
     began = time.perf_counter()
     image = np.zeros((32, 32), np.float32)
     image[16:] = 1
@@ -142,7 +150,9 @@ def self_test(name: DeviceName = "auto") -> tuple[bool, str]:
         steps=2, batch=1, patch=(16, 16), device=name, network=UNetSpec(width=2, factors=((2, 2),))
     )
     try:
-        found = predict(train(image, labels, spec), image, spec=PredictSpec(device=name, precision="float32"))
+        predicted = predict(
+            train(image, labels, spec), image, spec=PredictSpec(device=name, precision="float32")
+        )
     except (
         LimnError,
         RuntimeError,
@@ -150,7 +160,7 @@ def self_test(name: DeviceName = "auto") -> tuple[bool, str]:
         MemoryError,
     ) as error:  # what PyTorch, a driver or the memory may say
         return False, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-    right = found.shape == image.shape and set(np.unique(found)) <= {1, 2}
+    right = predicted.shape == image.shape and set(np.unique(predicted)) <= {1, 2}
     took = time.perf_counter() - began
     return right, f"2 steps of training and {image.shape[0]} × {image.shape[1]} labels in {took:.1f} s"
 
@@ -163,7 +173,10 @@ def _version(package: str) -> str | None:
 
 
 def _has_manifest() -> bool:
-    """Whether the entry point by which napari finds the plugin is installed, and the manifest that it names."""
+    """Return whether napari can find the plugin.
+
+    The entry point is installed, and the manifest that it names.
+    """
     try:
         points = distribution("napari-limn").entry_points.select(group="napari.manifest")
     except PackageNotFoundError:
@@ -172,7 +185,7 @@ def _has_manifest() -> bool:
 
 
 def _driver() -> str | None:
-    """Version of NVIDIA's driver, as the kernel tells it."""
+    """Read the version of NVIDIA's driver from the kernel."""
     try:
         with open("/proc/driver/nvidia/version") as lines:
             return lines.readline().split("Module")[-1].split()[0]

@@ -1,4 +1,7 @@
-"""A picture of a network: the "U" with the channels and extents that it has for one tile."""
+"""A picture of a network: the "U" for one tile.
+
+With the channels and extents that it has.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,9 @@ _ENCODER, _DECODER, _ENDS = "#4a86c5", "#e0903c", "#9a9a9a"
 
 
 def stage_sizes(spec: UNetSpec, size: tuple[int, ...]) -> dict[_Node, tuple[int, ...]]:
-    """Extent of the output of every node (level, column) for an input of extent `size`.
+    """Compute the extent of every node for an input of `size`.
+
+    A node is (level, column); the extent is that of its output.
 
     Raises
     ------
@@ -41,12 +46,12 @@ def stage_sizes(spec: UNetSpec, size: tuple[int, ...]) -> dict[_Node, tuple[int,
     >>> stage_sizes(UNetSpec(padding="valid", norm="none"), (572, 572))[4, 0]
     (28, 28)
     """
-    found: dict[_Node, tuple[int, ...]] = {}
+    sizes: dict[_Node, tuple[int, ...]] = {}
     if len(size) != spec.ndim:
         raise LimnError(f"found a tile of {size}, expected {spec.ndim} extents for a {spec.ndim}D network.")
     level_size = size
     for level in range(spec.depth + 1):
-        found[level, 0] = level_size = _convolved(spec, level, level_size)
+        sizes[level, 0] = level_size = _convolved(spec, level, level_size)
         if level < spec.depth:
             factors = spec.factors[level]
             uneven = any(n % f for n, f in zip(level_size, factors, strict=True))
@@ -57,21 +62,27 @@ def stage_sizes(spec: UNetSpec, size: tuple[int, ...]) -> dict[_Node, tuple[int,
             level_size = tuple(-(-n // f) for n, f in zip(level_size, factors, strict=True))
     for level, column in spec.nodes():
         margin = [f // 2 if spec.up == "interpolate" else 0 for f in spec.factors[level]]
-        below = zip(found[spec.below(level, column)], spec.factors[level], margin, strict=True)
+        below = zip(sizes[spec.below(level, column)], spec.factors[level], margin, strict=True)
         up = tuple(n * f - 2 * m for n, f, m in below)
-        found[level, column] = found[level, 0] if spec.padding == "same" else _convolved(spec, level, up)
-    if min(found[0, spec.depth]) < 1:
+        sizes[level, column] = sizes[level, 0] if spec.padding == "same" else _convolved(spec, level, up)
+    if min(sizes[0, spec.depth]) < 1:
         raise LimnError(f"found an input of {size}, of which a network without padding leaves nothing.")
-    return found
+    return sizes
 
 
 def usual_tile(spec: UNetSpec) -> tuple[int, ...]:
-    """Extent of a tile as in scoring: 160 pixels a side, 64 voxels in 3D, or as little more as the network takes."""
+    """Return the extent of a tile as in scoring.
+
+    160 pixels a side, 64 voxels in 3D, or as little more as the network takes.
+    """
     return tuple(_legal(spec, axis, CONTEXT[spec.ndim]) for axis in range(spec.ndim))
 
 
 def _legal(spec: UNetSpec, axis: int, least: int) -> int:
-    """The smallest extent from `least` on that the poolings divide and unpadded convolutions leave something of."""
+    """Find the smallest extent from `least` on that works.
+
+    The poolings divide it and unpadded convolutions leave something of it.
+    """
     step = spec.stride(spec.depth, axis)
     for n in range(least, least * 16 + step):
         size = n
@@ -86,7 +97,7 @@ def _legal(spec: UNetSpec, axis: int, least: int) -> int:
 
 
 def _convolved(spec: UNetSpec, level: int, size: tuple[int, ...]) -> tuple[int, ...]:
-    """Extent behind the two convolutions of a level."""
+    """Return the extent behind the two convolutions of a level."""
     cut = spec.kernel(level) if spec.padding == "valid" else (1,) * spec.ndim
     return tuple(n - 2 * (k - 1) for n, k in zip(size, cut, strict=True))
 
@@ -143,7 +154,10 @@ class _Box:
 
 
 class _Drawing:
-    """The picture while it is drawn: every node of the triangular grid at x = level + 2 × column."""
+    """The picture while it is drawn.
+
+    Every node of the triangular grid at x = level + 2 × column.
+    """
 
     def __init__(
         self, spec: UNetSpec, size: tuple[int, ...], colors: dict[str, str], *, compact: bool
@@ -189,7 +203,7 @@ class _Drawing:
         self.draw.text((box.x, top + box.height + 2), under, self.colors["faint"], self.small, anchor="ma")
 
     def _connect(self, node: _Node) -> None:
-        """Lines into a decoder node: from below, and the skips."""
+        """Draw lines into a decoder node: from below, and skips."""
         box = self.boxes[node]
         self._arrow(self.boxes[self.spec.below(*node)], box, self.colors["ink"])
         for skip in self.spec.skips(*node):
@@ -204,7 +218,10 @@ class _Drawing:
                 self.draw.text((x, y), "x", self.colors["ink"], self.font, anchor="mm")
 
     def _ends(self) -> None:
-        """The input, and the output of the last node or of each that has a head."""
+        """Draw the input and the outputs.
+
+        The output of the last node, or of each that has a head.
+        """
         spec = self.spec
         shown = [(self.boxes[0, 0], -1, spec.in_channels, self.size)]
         shown.append((self.boxes[0, spec.depth], 1, spec.out_channels, self.sizes[0, spec.depth]))
@@ -216,7 +233,7 @@ class _Drawing:
             self._box(box, _ENDS, str(channels), size)
 
     def _arrow(self, start: _Box, end: _Box, color: str) -> None:
-        """An arrow from the rim of one box to the rim of the other."""
+        """Draw an arrow from the rim of one box to another."""
         a, b = np.array((start.x, start.y)), np.array((end.x, end.y))
         along = (b - a) / np.hypot(*(b - a))
         a, b = a + along * self._rim(start, along), b - along * self._rim(end, along)
@@ -227,7 +244,10 @@ class _Drawing:
         )
 
     def _rim(self, box: _Box, along: NDArray[np.float64]) -> float:
-        """Distance from the centre of a box to its rim, with room for the text around it."""
+        """Return the distance from a box's centre to its rim.
+
+        With room for the text around it.
+        """
         x, y = np.abs(along)
         aside, above = max(box.width / 2 + 4, 0.32 * self.slot), box.height / 2 + (30 if self.compact else 17)
         return float(min(aside / max(x, 1e-9), above / max(y, 1e-9)))
@@ -247,7 +267,7 @@ _NORMS = {
 
 
 def legend(spec: UNetSpec) -> list[str]:
-    """What the parts of the picture are, in words, one line each."""
+    """Explain the parts of the picture, one line each."""
     kernel = "x".join("3" * spec.ndim)
     pool = " or ".join(dict.fromkeys("x".join(map(str, f)) for f in spec.factors))
     block = f"box: two {kernel} convolutions{_NORMS[spec.norm]}, ReLU"

@@ -19,7 +19,9 @@ _FEW_VALUES = 20  # an integer image with no more values than this is shown as l
 
 
 def model_info(path: Path, memory: int | str = "2GB") -> dict[str, Any]:
-    """What is in a model file: ``text`` for people, the rest for programs; with an example of a plan for so much memory.
+    """Describe a model file.
+
+    ``text`` for people, the rest for programs; with an example of a plan for so much memory.
 
     Raises
     ------
@@ -56,18 +58,23 @@ def model_info(path: Path, memory: int | str = "2GB") -> dict[str, Any]:
 
 
 def _example_plan(network: UNetSpec, limit: int) -> tuple[Plan | None, str]:
-    """A plan for an image of usual extent in `limit` bytes, or None; and what is to be said of it."""
+    """Plan for an image of usual extent in `limit` bytes.
+
+    Returns the plan or None, and what is to be said of it.
+    """
     from napari_limn.inference.planning.plan import choose_plan
 
     try:
-        found = choose_plan(network, _EXAMPLE[network.ndim], limit)
+        plan = choose_plan(network, _EXAMPLE[network.ndim], limit)
     except LimnError as error:
         return None, str(error)
-    return found, str(found)
+    return plan, str(plan)
 
 
 def certify_model(path: Path, image: Path, axes: str | None = None) -> dict[str, Any]:
-    """How far a prediction of `image` in blocks is from one pass: measured on its middle.
+    """Compare a prediction of `image` in blocks with one pass.
+
+    Measured on its middle.
 
     Raises
     ------
@@ -78,12 +85,12 @@ def certify_model(path: Path, image: Path, axes: str | None = None) -> dict[str,
     from napari_limn.model import Model
     from napari_limn.volume.reading.open import open_volume
 
-    found = certificate(Model.load(path), open_volume(image, axes))
-    return {"text": str(found), "exact": found.exact, **asdict(found)}
+    difference = certificate(Model.load(path), open_volume(image, axes))
+    return {"text": str(difference), "exact": difference.exact, **asdict(difference)}
 
 
 def plan_model(path: Path, image: Path, memory: str | None = None, axes: str | None = None) -> dict[str, Any]:
-    """What a prediction of `image` will cost: blocks, memory, time.
+    """Plan a prediction of `image`: blocks, memory, time.
 
     Raises
     ------
@@ -93,12 +100,14 @@ def plan_model(path: Path, image: Path, memory: str | None = None, axes: str | N
     from napari_limn.inference.pipeline import PredictSpec, plan
     from napari_limn.volume.reading.open import open_volume
 
-    found = plan(path, open_volume(image, axes), PredictSpec(memory=memory))
-    return {"text": str(found), **asdict(found)}
+    costs = plan(path, open_volume(image, axes), PredictSpec(memory=memory))
+    return {"text": str(costs), **asdict(costs)}
 
 
 def draw_model(path: Path, out: Path, size: Sequence[int] | None = None) -> dict[str, Any]:
-    """Draw the network of a model for a tile of `size` ([Z,] Y, X), or for the tile that it is trained on.
+    """Draw the network of a model.
+
+    For a tile of `size` ([Z,] Y, X), or for the tile that it is trained on.
 
     Raises
     ------
@@ -119,20 +128,23 @@ def draw_model(path: Path, out: Path, size: Sequence[int] | None = None) -> dict
 
 
 def volume_info(path: Path, axes: str | None = None) -> dict[str, Any]:
-    """What is in an image or a label file: ``text`` for people, the rest for programs."""
+    """Describe an image or a label file.
+
+    ``text`` for people, the rest for programs.
+    """
     from napari_limn.annotation.strokes import count_values
     from napari_limn.volume.reading.open import open_volume
 
     volume = open_volume(path, axes)
     shape = [int(n) for n in volume.data.shape]
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "kind": "image" if volume.colors is None else "labels",
         "shape": shape, "dtype": str(volume.dtype), "axes": volume.axes.names,
         "scale": list(volume.axes.scale), "units": list(volume.axes.units), "levels": 1 + len(volume.levels),
         "bytes": volume.nbytes,
     }  # fmt: skip
     lines = [
-        f"{path.name}: {found['kind']}, {volume.axes.names} {' × '.join(map(str, shape))}, {volume.dtype}, {volume.nbytes / 1e6:.1f} MB",
+        f"{path.name}: {facts['kind']}, {volume.axes.names} {' × '.join(map(str, shape))}, {volume.dtype}, {volume.nbytes / 1e6:.1f} MB",
         "voxel: "
         + ", ".join(
             f"{a} {s:g} {u}"
@@ -142,6 +154,6 @@ def volume_info(path: Path, axes: str | None = None) -> dict[str, Any]:
     if volume.channels == 1 and volume.dtype.kind in "bu" and volume.dtype.itemsize <= 2:
         counts = count_values(volume, _FEW_VALUES)  # an image is not read to its end
         if len(counts) <= _FEW_VALUES:
-            found["values"] = counts
+            facts["values"] = counts
             lines += [f"  value {v}: {n:,} voxels" for v, n in sorted(counts.items())]
-    return found | {"text": "\n".join(lines)}
+    return facts | {"text": "\n".join(lines)}

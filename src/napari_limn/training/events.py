@@ -13,26 +13,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Waiting(Event):
-    """The run rests until there is more paint; why, in one sentence."""
+    """The run rests until there is more paint; why.
+
+    In one sentence.
+    """
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class LabelsChanged(Event):
-    """New paint was seen; training goes on with it from here if it is `in_use`."""
+class Repainted(Event):
+    """New paint was seen.
 
-    in_use: bool
+    Training goes on with it from here if it `counts`.
+    """
 
-    @property
-    def counts(self) -> bool:
-        """Give `in_use` by the name that it had in 0.1."""
-        return self.in_use
+    counts: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Step(Event):
-    """One optimiser step: its number from 1, seconds since the start, loss, and share of the budget spent (0–1)."""
+    """One optimiser step.
+
+    Its number from 1, seconds since the start, loss, and share of the budget spent (0–1).
+    """
 
     step: int
     seconds: float
@@ -42,7 +46,10 @@ class Step(Event):
 
 @dataclass(frozen=True, slots=True)
 class Scored(Event):
-    """Score of the held-out strokes (mean IoU, 0–1) after `step` steps, and whether the model was kept as the best."""
+    """Score of the held-out strokes after `step` steps.
+
+    Mean IoU, 0–1, and whether the model was kept as the best.
+    """
 
     step: int
     seconds: float
@@ -52,6 +59,9 @@ class Scored(Event):
 
 @dataclass(frozen=True, slots=True)
 class Improved(Event):
-    """The best model so far: what a person keeps who stops now."""
+    """The best model so far.
+
+    It is what a user keeps who stops now.
+    """
 
     model: Model

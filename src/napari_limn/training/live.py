@@ -17,7 +17,7 @@ from napari_limn.errors import LimnError
 from napari_limn.runs import Event, Working
 from napari_limn.training.data.painted import collect_training_data, warnings_for
 from napari_limn.training.data.training_set import TrainingSet
-from napari_limn.training.events import Improved, LabelsChanged, Scored, Step, Waiting
+from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
 from napari_limn.training.first_answer.fit import load
 from napari_limn.training.resolve import continued, resolve
 from napari_limn.training.run import TrainingRun
@@ -90,7 +90,7 @@ def live_events(
             yield Working()
         if not live.repainted:
             live.repainted = True
-            yield LabelsChanged(in_use=False)
+            yield Repainted(counts=False)
 
 
 class _Watch:
@@ -141,7 +141,7 @@ class _LiveTraining:
         run = self._renewed(painted)
         if self.repainted:
             self.repainted = False
-            yield LabelsChanged(in_use=True)
+            yield Repainted(counts=True)
         noticed = False
         with closing(run.learning()) as events:
             for event in events:
@@ -151,7 +151,7 @@ class _LiveTraining:
                 yield self._counted(event)
                 if watch.changed() and not noticed:
                     noticed = True
-                    yield LabelsChanged(in_use=False)
+                    yield Repainted(counts=False)
                 if noticed and time.monotonic() >= due:
                     break
         self.repainted = noticed

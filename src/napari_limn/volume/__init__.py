@@ -1,1 +1,1 @@
-"""What comes in from disk, and what goes out: axes, intensity, lazy reading, chunked writing. No torch."""
+"""Volumes: axes, boxes, intensity, lazy reading, chunked writing; no torch."""

@@ -1,4 +1,7 @@
-"""Axes of a volume: their names, order, voxel size, units and origin are decided here, once."""
+"""Axes of a volume: names, order, voxel size, units, origin.
+
+They are decided here, once.
+"""
 
 from __future__ import annotations
 
@@ -96,15 +99,20 @@ class Axes:
         units: tuple[str, ...] | None = None,
         translate: tuple[float, ...] | None = None,
     ) -> Axes:
-        """Axes with what is not given filled in: voxels of 1 pixel at the origin."""
+        """Fill in what is not given.
+
+        Voxels of 1 pixel at the origin.
+        """
         n = len(names)
         return cls(names, scale or (1.0,) * n, units or ("pixel",) * n, translate or (0.0,) * n)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Voxel size along Z, Y and X in the unit of X, if lengths are given in several; 1 where there is no Z.
+        """Return the voxel size along Z, Y and X.
 
-        Voxels are as deep as wide along an axis that nobody gave a size, see :meth:`lacks_size`.
+        In the unit of X, if lengths are given in several; 1 where there is no Z.
+
+        Voxels are as deep as wide along an axis without a size, see :meth:`lacks_size`.
         """
         z, y, x = (self._size(a) if a in self.names else 1.0 for a in "ZYX")
         return z, y, x
@@ -119,7 +127,9 @@ class Axes:
         return size * CENTIMETRES[own] / CENTIMETRES[unit]
 
     def lacks_size(self, name: str) -> bool:
-        """Whether nobody gave the axis `name`, which is there, a size, while X has one: it is 1 pixel.
+        """Return whether the axis `name` has no size, while X has one.
+
+        Such an axis is there, and its voxels are 1 pixel.
 
         Examples
         --------
@@ -130,7 +140,7 @@ class Axes:
         return given.get(name) == (1.0, "pixel") and given["X"][1] in CENTIMETRES
 
     def without(self, name: str) -> Axes:
-        """The same axes without `name`; unchanged where it is not among them."""
+        """Return the same axes without `name`; unchanged if it is not there."""
         keep = [i for i, a in enumerate(self.names) if a != name]
         return Axes(
             "".join(self.names[i] for i in keep),
@@ -141,7 +151,9 @@ class Axes:
 
 
 def check_names(names: str) -> str:
-    """Return `names` if they name axes: letters of TCZYX, each once, Y and X among them.
+    """Return `names` if they name axes.
+
+    Those are letters of TCZYX, each once, Y and X among them.
 
     Raises
     ------
@@ -157,7 +169,9 @@ def check_names(names: str) -> str:
 
 
 def default_names(shape: tuple[int, ...]) -> str:
-    """Names for an array that says nothing: YX, ZYX, TZYX, and a last axis of 3 or 4 samples is colour.
+    """Guess names for an array that says nothing.
+
+    YX, ZYX or TZYX; a last axis of 3 or 4 samples is colour.
 
     Examples
     --------
@@ -174,7 +188,9 @@ def default_names(shape: tuple[int, ...]) -> str:
 
 
 def resolve_names(declared: str, shape: tuple[int, ...], asked: str | None = None) -> str:
-    """Axis names of a file: what the person asked for, else what the file declares, else the defaults.
+    """Choose the names of a file's axes.
+
+    What the user asked for, else what the file declares, else the defaults.
 
     Parameters
     ----------
@@ -182,7 +198,7 @@ def resolve_names(declared: str, shape: tuple[int, ...], asked: str | None = Non
         Letters as tifffile writes them; S (samples) counts as channel, unknown letters (I, Q, …) take the free
         names of T and Z, the last one Z.
     asked
-        The person's own word, for example from ``--axes``.
+        The user's own word, for example from ``--axes``.
     """
     if asked is not None:
         names = check_names(asked.upper())
@@ -210,7 +226,9 @@ def resolve_names(declared: str, shape: tuple[int, ...], asked: str | None = Non
 
 
 def unit_name(text: str | None) -> str:
-    """The full English unit (as OME-NGFF writes it) for what files call it; ``"pixel"`` when unknown.
+    """Return the full English unit for what files call it.
+
+    As OME-NGFF writes it; ``"pixel"`` when unknown.
 
     Examples
     --------
@@ -221,7 +239,9 @@ def unit_name(text: str | None) -> str:
 
 
 def known_unit(text: str | None) -> str | None:
-    """As :func:`unit_name`, but None for a unit that has a name and is not known: its numbers say nothing.
+    """Return the unit as :func:`unit_name`, or None for one not known.
+
+    Only a unit that has a name can be unknown: its numbers say nothing.
 
     Examples
     --------

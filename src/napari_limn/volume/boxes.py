@@ -20,44 +20,50 @@ TileIndex = tuple[int, ...]
 
 
 def whole(shape: Sequence[int]) -> Box:
-    """The box that holds everything of `shape`."""
+    """Return the box that holds everything of `shape`."""
     return tuple((0, n) for n in shape)
 
 
 def shape_of(box: Box) -> tuple[int, ...]:
-    """Extent along each axis."""
+    """Return the extent along each axis."""
     return tuple(stop - start for start, stop in box)
 
 
 def size_of(box: Box) -> int:
-    """Number of voxels."""
+    """Count the voxels of a box."""
     return prod(shape_of(box))
 
 
 def grown(box: Box, margin: Sequence[int]) -> Box:
-    """The box with `margin` voxels more on both sides of each axis; it may leave the volume."""
+    """Grow a box by `margin` voxels on both sides of each axis.
+
+    It may leave the volume.
+    """
     return tuple((start - m, stop + m) for (start, stop), m in zip(box, margin, strict=True))
 
 
 def clipped(box: Box, shape: Sequence[int]) -> Box:
-    """The part of the box inside a volume of `shape`; an axis without overlap becomes empty."""
+    """Return the part of a box inside a volume of `shape`.
+
+    An axis without overlap becomes empty.
+    """
     return tuple(
         (min(max(a, 0), n), max(min(b, n), min(max(a, 0), n))) for (a, b), n in zip(box, shape, strict=True)
     )
 
 
 def shifted(box: Box, origin: Sequence[int]) -> Box:
-    """The box in coordinates that count from `origin`."""
+    """Return the box in coordinates that count from `origin`."""
     return tuple((start - o, stop - o) for (start, stop), o in zip(box, origin, strict=True))
 
 
 def slices(box: Box) -> tuple[slice, ...]:
-    """The box as an index."""
+    """Return the box as an index."""
     return tuple(slice(start, stop) for start, stop in box)
 
 
 def within(inner: Box, outer: Box) -> tuple[slice, ...]:
-    """A box as an index into an array that holds `outer`.
+    """Return a box as an index into an array that holds `outer`.
 
     Examples
     --------
@@ -68,7 +74,7 @@ def within(inner: Box, outer: Box) -> tuple[slice, ...]:
 
 
 def overlap(one: Box, other: Box) -> Box:
-    """What two boxes share; an axis without overlap becomes empty.
+    """Return what two boxes share; an axis without overlap becomes empty.
 
     Examples
     --------
@@ -79,12 +85,14 @@ def overlap(one: Box, other: Box) -> Box:
 
 
 def contains(outer: Box, inner: Box) -> bool:
-    """Whether `inner` lies in `outer` completely."""
+    """Return whether `inner` lies in `outer` completely."""
     return all(a <= c <= d <= b for (a, b), (c, d) in zip(outer, inner, strict=True))
 
 
 def blocks(shape: Sequence[int], block: Sequence[int]) -> Iterator[Box]:
-    """Boxes of at most `block` voxels an axis that cover `shape` once, the last axis fastest.
+    """Cut `shape` into boxes of at most `block` voxels an axis.
+
+    They cover it once, the last axis fastest.
 
     Examples
     --------
@@ -97,5 +105,5 @@ def blocks(shape: Sequence[int], block: Sequence[int]) -> Iterator[Box]:
 
 
 def count_blocks(shape: Sequence[int], block: Sequence[int]) -> int:
-    """How many boxes :func:`blocks` gives."""
+    """Count the boxes that :func:`blocks` gives."""
     return prod(-(-n // b) for n, b in zip(shape, block, strict=True))

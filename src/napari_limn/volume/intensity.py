@@ -1,4 +1,7 @@
-"""Intensity: the recipe is part of the model, its numbers are fitted once per volume and never per tile."""
+"""Intensity: a recipe in the model, numbers fitted once per volume.
+
+They are never fitted per tile.
+"""
 
 from __future__ import annotations
 
@@ -42,22 +45,28 @@ class IntensitySpec:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """Numbers fitted to one volume: value `low` of each channel becomes 0 and `low + width` becomes 1."""
+    """Numbers fitted to one volume.
+
+    Value `low` of each channel becomes 0 and `low + width` becomes 1.
+    """
 
     low: tuple[float, ...]
     width: tuple[float, ...]
 
     def apply(self, part: NDArray[Any]) -> NDArray[np.float32]:
-        """Scale `part`, channels first; values that are not finite become 0, and none is more than a million either way."""
+        """Scale `part`, channels first.
+
+        Values that are not finite become 0, and none is more than a million either way.
+        """
         tail = (-1,) + (1,) * (part.ndim - 1)
         # float32 holds whole numbers only up to 2**24
         kind: type[Any] = np.float32 if part.dtype == np.float32 or part.dtype.itemsize < 4 else np.float64
         low, width = np.asarray(self.low, kind).reshape(tail), np.asarray(self.width, kind).reshape(tail)
         with np.errstate(over="ignore", invalid="ignore"):
-            found = part.astype(kind)  # a copy, and the only one
-            found -= low
-            found /= width
-            scaled: NDArray[np.float32] = found.astype(np.float32, copy=False)
+            values = part.astype(kind)  # a copy, and the only one
+            values -= low
+            values /= width
+            scaled: NDArray[np.float32] = values.astype(np.float32, copy=False)
         if part.dtype.kind == "f":
             np.nan_to_num(scaled, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         if part.dtype.kind == "f" or part.dtype.itemsize > 2:
@@ -66,7 +75,9 @@ class Scaling:
 
 
 def fit_scaling(volume: Volume, spec: IntensitySpec | None = None) -> Scaling:
-    """Fit the recipe to a volume, from a sample of at most 16 planes spread evenly over it.
+    """Fit the recipe to a sample of a volume.
+
+    The sample is at most 16 planes, spread evenly over it.
 
     Deterministic: the same volume always gives the same numbers. A constant channel gets width 1.
 
@@ -93,7 +104,10 @@ def fit_scaling(volume: Volume, spec: IntensitySpec | None = None) -> Scaling:
 
 
 def _sample(volume: Volume) -> NDArray[np.float64]:
-    """A sample of shape (C, N): every so-many-th pixel of planes spread over T and Z."""
+    """Read a sample of shape (C, N).
+
+    Every so-many-th pixel of planes spread over T and Z.
+    """
     t, z, y, x = volume.grid
     planes = np.unique(np.linspace(0, t * z - 1, min(_PLANES, t * z)).round().astype(int))
     per_plane = max(1, _SAMPLE // len(planes))

@@ -28,16 +28,19 @@ RGBA = tuple[float, float, float, float]
 
 @runtime_checkable
 class ArrayLike(Protocol):
-    """What a volume needs of its data: numpy, zarr, dask, tensorstore and mapped files have it."""
+    """What a volume needs of its data.
+
+    numpy, zarr, dask, tensorstore and mapped files have it.
+    """
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Extent along each axis."""
+        """Return the extent along each axis."""
         ...
 
     @property
     def dtype(self) -> Any:
-        """Type of a voxel."""
+        """Return the type of a voxel."""
         ...
 
     def __getitem__(self, index: Any, /) -> Any: ...
@@ -91,7 +94,10 @@ class Volume:
 
     @classmethod
     def of(cls, data: Any, axes: str | Axes | None = None, name: str = "array") -> Volume:
-        """Wrap an array; `axes` such as ``"ZYX"`` are guessed from the number of dimensions where not given."""
+        """Wrap an array.
+
+        `axes` such as ``"ZYX"`` are guessed from the number of dimensions where not given.
+        """
         if not isinstance(data, ArrayLike):
             data = np.asarray(data)
         if not isinstance(axes, Axes):
@@ -100,25 +106,31 @@ class Volume:
 
     @property
     def grid(self) -> tuple[int, int, int, int]:
-        """Extent along T, Z, Y and X; 1 where the volume has no such axis."""
+        """Return the extent along T, Z, Y and X.
+
+        1 where the volume has no such axis.
+        """
         sizes = dict(zip(self.axes.names, self.data.shape, strict=True))
         t, z, y, x = (int(sizes.get(a, 1)) for a in GRID)
         return t, z, y, x
 
     @property
     def channels(self) -> int:
-        """Number of channels."""
+        """Return the number of channels."""
         return int(self.data.shape[self.axes.names.index("C")]) if "C" in self.axes.names else 1
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of a voxel."""
-        found: np.dtype[Any] = np.dtype(self.data.dtype)
-        return found
+        """Return the type of a voxel."""
+        dtype: np.dtype[Any] = np.dtype(self.data.dtype)
+        return dtype
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the whole volume, computed in Python integers so that absurd headers cannot overflow."""
+        """Return the bytes of the whole volume.
+
+        Computed in Python integers, so that absurd headers cannot overflow.
+        """
         return size_in_bytes(tuple(self.data.shape), self.dtype)
 
     def read(self, box: Box) -> NDArray[Any]:
@@ -156,14 +168,17 @@ class Volume:
         return part.astype(part.dtype.newbyteorder("="), copy=False).transpose(have).reshape(sizes)
 
     def written(self) -> list[Box] | None:
-        """Boxes on the TZYX grid outside of which every voxel is 0, disjoint; None where the array does not know any."""
+        """Return disjoint boxes outside of which every voxel is 0.
+
+        On the TZYX grid; None where the array does not know any.
+        """
         if (boxes := getattr(self.data, "boxes", None)) is None:
             return None
         named = (dict(zip(self.axes.names, box, strict=True)) for box in boxes())
         return [tuple(at.get(name, (0, 1)) for name in GRID) for at in named]
 
     def squeezed(self, grid_array: NDArray[Any]) -> NDArray[Any]:
-        """A TZYX array in this volume's own axes, without its channel axis."""
+        """Return a TZYX array in this volume's own axes, without channels."""
         names = self.axes.without("C").names
         missing = tuple(i for i, a in enumerate(GRID) if a not in names)
         order = [a for a in GRID if a in names]
@@ -171,7 +186,7 @@ class Volume:
 
 
 def size_in_bytes(shape: Sequence[int], dtype: Any) -> int:
-    """Bytes of an array, in Python integers."""
+    """Compute the bytes of an array, in Python integers."""
     total = int(np.dtype(dtype).itemsize)
     for n in shape:
         total *= int(n)
@@ -179,7 +194,10 @@ def size_in_bytes(shape: Sequence[int], dtype: Any) -> int:
 
 
 class _Stacked:
-    """Channels of several volumes as one lazy array: channels first, then the axes of the first volume."""
+    """Channels of several volumes as one lazy array.
+
+    Channels first, then the axes of the first volume.
+    """
 
     def __init__(self, parts: Sequence[Volume]) -> None:
         self.parts, self._first = tuple(parts), parts[0]
@@ -191,15 +209,17 @@ class _Stacked:
     def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
         at = dict(zip(self._names, index[1:], strict=True))
         box = tuple((at[a].start, at[a].stop) if a in at else (0, 1) for a in GRID)
-        found = np.concatenate([p.read(box) for p in self.parts]).astype(self.dtype, copy=False)
-        return np.stack([self._first.squeezed(channel) for channel in found])
+        part = np.concatenate([p.read(box) for p in self.parts]).astype(self.dtype, copy=False)
+        return np.stack([self._first.squeezed(channel) for channel in part])
 
 
 _PLAIN = (1.0, "pixel", 0.0)
 
 
 def stack_channels(volumes: Sequence[Volume]) -> Volume:
-    """Several volumes of the same grid as the channels of one, in the order given; one volume is returned as it is.
+    """Stack volumes of the same grid as the channels of one.
+
+    In the order given; one volume is returned as it is.
 
     Raises
     ------

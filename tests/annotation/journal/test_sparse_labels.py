@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_limn.annotation.journal.sparse_labels import PaintStore, Part
+from napari_limn.annotation.journal.sparse_labels import LazyPart, PaintStore
 from napari_limn.annotation.strokes import count_values, find_paint
 from napari_limn.errors import LimnError
 from napari_limn.volume.volume import Volume
@@ -30,7 +30,7 @@ def indices(draw, shape):
 
 
 @given(data=st.data(), shape=shapes)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_store_takes_and_gives_what_numpy_does(data, shape):
     chunk = tuple(data.draw(st.integers(1, 5)) for _ in shape)
     store, array = PaintStore(shape, np.uint16, chunk), np.zeros(shape, np.uint16)
@@ -73,7 +73,7 @@ def test_a_large_part_is_read_only_when_asked_for():
     store = PaintStore((3, 2000, 1000))
     store[1, 5, 6] = 4
     plane = store[1]
-    assert isinstance(plane, Part)
+    assert isinstance(plane, LazyPart)
     assert (plane.shape, plane.ndim, plane.size, len(plane)) == ((2000, 1000), 2, 2_000_000, 2000)
     store[1, 7, 8] = 5
     assert np.flatnonzero(plane == 5).tolist() == [7 * 1000 + 8]

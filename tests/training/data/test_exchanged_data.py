@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
 from napari_limn.events import Improved, Scored, Step, Working
@@ -23,6 +24,7 @@ from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import initial_model
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("small_classifier")
 
 NETWORK = UNetSpec(width=2, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)))
 SPEC = TrainSpec(steps=10, network=NETWORK, patch=(32, 32), device="cpu", held_out=0.2)

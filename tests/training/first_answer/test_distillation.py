@@ -107,6 +107,7 @@ def test_nothing_is_known_where_strokes_are_held_out(monkeypatch):
 
 
 @pytest.mark.parametrize("fields", [{"soft_targets": 0.0}, {"zero": "background"}, {"instant": False}])
+@pytest.mark.usefixtures("small_classifier")
 def test_they_are_left_out_where_they_are_not_wanted(fields, monkeypatch):
     monkeypatch.setattr(
         "napari_limn.training.first_answer.answer.pseudo_labels", lambda *_: pytest.fail("asked")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_limn.volume.boxes import contains, whole
-from napari_limn.volume.reading.reflect import mirrored, read_reflected
+from napari_limn.volume.reading.reflect import read_reflected, reflected
 from napari_limn.volume.volume import Volume
 
 
@@ -51,7 +51,7 @@ def test_equals_numpys_reflection(case):
 def test_swings_back_and_forth_over_any_distance(size, start, extent):
     swing = [*range(size), *range(size - 2, 0, -1)]
     expected = [swing[i % len(swing)] for i in range(start, start + extent)]
-    assert mirrored(start, start + extent, size).tolist() == expected
+    assert reflected(start, start + extent, size).tolist() == expected
 
 
 @given(st.data())
@@ -76,7 +76,7 @@ def test_reads_no_more_than_the_box_needs(box):
     volume.boxes.clear()
     read_reflected(volume, ((0, 1), (0, 1), (0, 1), box))
     ((*_, (start, stop)),) = volume.boxes
-    needed = mirrored(*box, 100)
+    needed = reflected(*box, 100)
     assert (start, stop) == (needed.min(), needed.max() + 1)
 
 

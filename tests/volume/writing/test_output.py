@@ -312,7 +312,7 @@ def open_json(path):
     extents,
     st.sampled_from([None, "uint8", "float16"]),
 )
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=6)
 def test_a_zarr_of_any_axes_is_whole_on_all_levels(tmp_path_factory, data, order, left_out, block, kind):
     names = "".join(a for a in order if a not in left_out)
     sizes = {"T": 2, "C": 3, "Z": 5, "Y": 9, "X": 11}
@@ -343,7 +343,7 @@ def test_a_zarr_of_any_axes_is_whole_on_all_levels(tmp_path_factory, data, order
             np.testing.assert_array_equal(part.read(whole(part.grid)), expected)
 
 
-@pytest.mark.parametrize("kind", [None, "uint8"])
+@pytest.mark.parametrize("kind", [pytest.param(None, marks=pytest.mark.exhaustive), "uint8"])
 def test_a_run_that_was_stopped_anywhere_leaves_the_same_files(tmp_path, image, labels, kind):
     rng = np.random.default_rng(3)
     likely = rng.random((2, *labels.shape), np.float32) if kind else None

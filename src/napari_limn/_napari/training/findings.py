@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxL
 
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.training.remedies import caption
-from napari_limn.annotation.checkup import check_fit
+from napari_limn.annotation.checkup import check_image
 from napari_limn.runs import Event, Working
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def layer_check(image: Volume, labels: Volume | None, dims: int) -> Generator[Ev
     A run for the thread of jobs.
     """
     yield Working()
-    return check_fit(image, labels, dims=dims, shown=True)
+    return check_image(image, labels, dims=dims, shown=True)
 
 
 class LayerCheck(QObject):

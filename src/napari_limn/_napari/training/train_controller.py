@@ -16,7 +16,7 @@ from napari_limn._napari.training.run import diagnosing
 from napari_limn._napari.training.train_view import NEW
 from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
-from napari_limn.training.events import Improved, LabelsChanged, Scored, Step, Waiting
+from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
 from napari_limn.training.presets import preset_network
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class TrainController:
                 self.view.findings.add(finding)
             case Waiting(message=message):
                 self.box.say(message)
-            case LabelsChanged(in_use=in_use):
+            case Repainted(counts=in_use):
                 self._labels_changed(in_use=in_use)
 
     def _labels_changed(self, *, in_use: bool) -> None:

@@ -1,1 +1,1 @@
-"""A journal of strokes: what was painted is in a file before the hand goes on."""
+"""The journal of strokes: painted labels outlive a crash."""

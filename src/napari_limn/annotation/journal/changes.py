@@ -1,4 +1,7 @@
-"""What changed in an array of labels: runs of voxels with the value before and the value after."""
+"""What changed in an array of labels, as runs of voxels.
+
+Each with the value before and the value after.
+"""
 
 from __future__ import annotations
 
@@ -42,10 +45,10 @@ class Voxels:
     voxels: NDArray[Any]
 
     def get(self, data: Any) -> NDArray[Any]:
-        """Their values in an array."""
+        """Read their values in an array."""
         if self.box:
-            found: NDArray[Any] = np.asarray(data[slices(self.box)]).reshape(-1)[self.voxels]
-            return found
+            values: NDArray[Any] = np.asarray(data[slices(self.box)]).reshape(-1)[self.voxels]
+            return values
         return np.asarray(data[np.unravel_index(self.voxels, self.shape)])
 
     def put(self, data: Any, values: NDArray[Any]) -> None:
@@ -84,7 +87,10 @@ class Change:
 
     @classmethod
     def of(cls, positions: NDArray[Any], old: NDArray[Any], new: NDArray[Any]) -> Change:
-        """The change of single voxels, `positions` ascending; where old and new are the same, nothing changed."""
+        """Make the change of single voxels, `positions` ascending.
+
+        Where old and new are the same, nothing changed.
+        """
         differs = old != new
         at, before, after = (a[differs].astype(np.int64) for a in (positions, old, new))
         broken = (np.diff(at) != 1) | (np.diff(before) != 0) | (np.diff(after) != 0)
@@ -95,7 +101,10 @@ class Change:
 
     @classmethod
     def between(cls, old: NDArray[Any], new: NDArray[Any], box: Box, shape: Sequence[int]) -> Change:
-        """What makes `new` of `old`, both the labels of a box in an array of `shape`."""
+        """Make the change from `old` to `new` labels of a box.
+
+        The box lies in an array of `shape`.
+        """
         before, after = old.reshape(-1), new.reshape(-1)
         differs = before != after
         ends = np.ones(len(before) + 1, bool)  # a run ends where values change, and with its row
@@ -108,7 +117,7 @@ class Change:
 
     @classmethod
     def joined(cls, parts: Iterable[Change]) -> Change:
-        """Several changes, of disjoint voxels, as one."""
+        """Join several changes, of disjoint voxels."""
         rows = [(p.start, p.length, p.old, p.new) for p in parts] or [(np.zeros(0, np.int64),) * 4]
         columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
         if (np.diff(columns[0]) < 0).any():
@@ -118,22 +127,28 @@ class Change:
 
     @property
     def size(self) -> int:
-        """Number of voxels that changed."""
+        """Return the number of voxels that changed."""
         return int(self.length.sum())
 
     def reversed(self) -> Change:
-        """What takes it back."""
+        """Return the change that takes it back."""
         return Change(self.start, self.length, self.new, self.old)
 
     def pieces(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-        """Positions, old and new values voxel by voxel, a few millions at once."""
+        """Yield positions, old and new values, voxel by voxel.
+
+        A few millions at once.
+        """
         for start, length, old, new in self._portions():
             before = np.cumsum(length) - length
             positions = np.repeat(start - before, length) + np.arange(int(length.sum()))
             yield positions, np.repeat(old, length), np.repeat(new, length)
 
     def _portions(self) -> Iterator[tuple[NDArray[np.int64], ...]]:
-        """Groups of runs of few voxels together; a longer run is cut up."""
+        """Yield groups of runs of few voxels together.
+
+        A longer run is cut up.
+        """
         counts = -(-self.length // _AT_ONCE)
         which = np.repeat(np.arange(len(counts)), counts)
         offset = (np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)) * _AT_ONCE
@@ -144,7 +159,10 @@ class Change:
                 yield start[rows], length[rows], self.old[which[rows]], self.new[which[rows]]
 
     def box(self, shape: Sequence[int]) -> Box:
-        """The box around it in an array of `shape`; empty if nothing changed."""
+        """Return the box around it in an array of `shape`.
+
+        Empty if nothing changed.
+        """
         if not len(self.start):
             return tuple((0, 0) for _ in shape)
         first = np.unravel_index(self.start, tuple(shape))
@@ -158,7 +176,10 @@ class Change:
     def portions(
         self, shape: Sequence[int], dtype: np.dtype[Any]
     ) -> Iterator[tuple[Voxels, NDArray[Any], NDArray[Any]]]:
-        """Places in an array of `shape` and `dtype`, with old and new values voxel by voxel."""
+        """Yield voxels of an array with their old and new values.
+
+        The array has this `shape` and `dtype`.
+        """
         box = self.box(shape)
         if size_of(box) <= min(_DENSE * self.size, _AT_MOST):
             first = np.unravel_index(self.start, tuple(shape))
@@ -179,14 +200,17 @@ class Change:
 
     # ---- as text -------------------------------------------------------------------------------------------------
     def encoded(self) -> str:
-        """Plain text: the four columns, starts as the gap to the end of the run before, deflated, in base 64."""
+        """Write it as plain text.
+
+        The four columns, starts as the gap to the end of the run before, deflated, in base 64.
+        """
         ends = np.concatenate([[0], (self.start + self.length)[:-1]])
         columns = np.stack([self.start - ends[: len(self.start)], self.length, self.old, self.new])
         return base64.b64encode(zlib.compress(columns.astype("<i8").tobytes(), 1)).decode("ascii")
 
     @classmethod
     def decoded(cls, text: str) -> Change:
-        """What :meth:`encoded` gave.
+        """Read what :meth:`encoded` gave.
 
         Raises
         ------
@@ -202,7 +226,7 @@ class Change:
 
 
 def difference(known: PaintStore, data: Any) -> Change:
-    """What makes `data`, an array of the extent of `known`, of it."""
+    """Return what makes `data` of `known`, both of one extent."""
     if isinstance(data, PaintStore):
         boxes: Iterable[Box] = {*known.boxes(), *(cell for box in data.boxes() for cell in known.cells(box))}
     else:
@@ -214,9 +238,12 @@ def difference(known: PaintStore, data: Any) -> Change:
 
 
 def _slab(shape: Sequence[int]) -> list[int]:
-    """Extent of the boxes in which an array is compared: whole lines of its last axes, a few million voxels."""
-    room, found = _SLAB, list[int]()
+    """Choose the boxes in which an array is compared.
+
+    Whole lines of its last axes, a few million voxels.
+    """
+    room, extent = _SLAB, list[int]()
     for n in reversed(shape):
-        found.insert(0, max(1, min(n, room)))
+        extent.insert(0, max(1, min(n, room)))
         room //= n
-    return found
+    return extent

@@ -1,4 +1,4 @@
-"""Painted labels out of the journal or the window into a file of their own, and what a journal tells of itself."""
+"""Painted labels into a file of their own; facts about a journal."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def saving_events(
 
 
 def replay_events(journal: Path, path: Path, *, overwrite: bool = False) -> Generator[Event, None, Path]:
-    """Rebuild the labels of a journal, voxel by voxel, and save them with the names and colours of its classes.
+    """Rebuild the labels of a journal and save them.
+
+    Voxel by voxel, with the names and colours of its classes.
 
     Raises
     ------
@@ -89,7 +91,7 @@ def replay_events(journal: Path, path: Path, *, overwrite: bool = False) -> Gene
 
 
 def journal_info(path: Path) -> dict[str, Any]:
-    """What is in a journal: ``text`` for people, the rest for programs.
+    """Describe a journal: ``text`` for people, the rest for programs.
 
     Raises
     ------
@@ -103,13 +105,13 @@ def journal_info(path: Path) -> dict[str, Any]:
     painted = count_values(Volume(replay(contents), header.axes, path.name))
     span = [_stamp(records[0].time), _stamp(records[-1].time)] if records else []
     torn = path.stat().st_size - contents.whole
-    told = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "nothing"
+    counted = ", ".join(f"{n} {kind}" for kind, n in kinds.items()) or "nothing"
     lines = [
         f"{path.name}: strokes on {header.image}, {header.axes.names} {' × '.join(map(str, header.shape))}, {header.dtype}",
-        f"{len(records)} records ({told})" + (f", {span[0]} to {span[1]}" if span else ""),
+        f"{len(records)} records ({counted})" + (f", {span[0]} to {span[1]}" if span else ""),
         f"{len(history.done)} to undo, {len(history.undone)} to redo",
         *(
-            f"  {_called(v, legend)}: {painted.get(v, 0):,} voxels"
+            f"  {_title_of(v, legend)}: {painted.get(v, 0):,} voxels"
             for v in sorted({*painted, *legend.values})
         ),
         *(["  0 means background"] if legend.zero == "background" else []),
@@ -123,7 +125,7 @@ def journal_info(path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _called(value: int, legend: Legend) -> str:
+def _title_of(value: int, legend: Legend) -> str:
     name = legend.names.get(value, default_name(value))
     return f"value {value}" if name == default_name(value) else f"value {value}, “{name}”"
 

@@ -1,4 +1,7 @@
-"""Where journals of strokes lie: beside their image, or in the user's own data folder."""
+"""Where journals of strokes lie.
+
+Beside their image, or in the user's own data folder.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ _FIRST_LINE = 1 << 16  # bytes; none is longer
 
 
 def header_for(image: Volume, path: Path | None, layer: str, dtype: str) -> Header:
-    """What a journal says of the image that is painted on.
+    """Describe the image that is painted on.
 
     Parameters
     ----------
@@ -47,7 +50,10 @@ def header_for(image: Volume, path: Path | None, layer: str, dtype: str) -> Head
 
 
 def journal_paths(header: Header) -> tuple[Path, Path]:
-    """The path of the first journal of an image, beside it and in the user's data folder."""
+    """Return the paths of the first journal of an image.
+
+    Beside it, and in the user's data folder.
+    """
     image = Path(header.path or header.image)
     mark = zlib.crc32((header.path or header.identity).encode(errors="surrogateescape"))
     own = user_folder() / f"{image.name}-{mark:08x}{SUFFIX}"
@@ -57,7 +63,9 @@ def journal_paths(header: Header) -> tuple[Path, Path]:
 
 
 def begin_journal(header: Header) -> Journal:
-    """Begin a journal beside the image; where that cannot be written to, in the user's data folder.
+    """Begin a journal beside the image.
+
+    Where that cannot be written to, in the user's data folder.
 
     Raises
     ------
@@ -67,12 +75,12 @@ def begin_journal(header: Header) -> Journal:
     beside, own = journal_paths(header)
     if beside != own and os.access(beside.parent, os.W_OK):
         with suppress(LimnError, OSError):  # a disk that refuses after all
-            return _begin(beside, header)
+            return _begin_first(beside, header)
     _make(own.parent)
-    return _begin(own, header)
+    return _begin_first(own, header)
 
 
-def _begin(first: Path, header: Header) -> Journal:
+def _begin_first(first: Path, header: Header) -> Journal:
     for path in _numbered(first):
         if not path.exists() or _is_empty(path):
             return Journal.create(path, header)
@@ -80,22 +88,28 @@ def _begin(first: Path, header: Header) -> Journal:
 
 
 def _numbered(first: Path) -> Iterator[Path]:
-    """``NAME.strokes.jsonl``, ``NAME-2.strokes.jsonl``, …."""
+    """Yield ``NAME.strokes.jsonl``, ``NAME-2.strokes.jsonl``, …."""
     stem = first.name.removesuffix(SUFFIX)
     for number in range(1, _MOST):
         yield first.with_name(f"{stem}{f'-{number}' if number > 1 else ''}{SUFFIX}")
 
 
 def _is_empty(path: Path) -> bool:
-    """Whether a journal holds no more than what a crash left of its first line."""
+    """Return whether a journal holds no whole line.
+
+    It may hold what a crash left of its first.
+    """
     try:
         return path.stat().st_size < _FIRST_LINE and b"\n" not in path.read_bytes()
-    except OSError:  # somebody else's, which whoever reads it says
+    except OSError:  # of another user, which is said where it is read
         return False
 
 
 def _there(first: Path) -> list[Path]:
-    """The journals that there are of those numbered from `first` on; some may have been moved away."""
+    """List the journals that exist, numbered from `first` on.
+
+    Some may have been moved away.
+    """
     with suppress(OSError):
         names = set(map(os.path.normcase, os.listdir(first.parent)))
         return [p for p in _numbered(first) if os.path.normcase(p.name) in names and not _is_empty(p)]
@@ -105,11 +119,13 @@ def _there(first: Path) -> list[Path]:
 def found_journals(
     header: Header, skip: AbstractSet[Path] = frozenset()
 ) -> tuple[list[tuple[Path, Contents]], list[str]]:
-    """Journals of an image that hold anything, the newest first, and a sentence about each that cannot be read.
+    """List journals of an image that hold anything, the newest first.
+
+    And a sentence about each that cannot be read.
 
     Those of `skip` are not looked at.
     """
-    found, refused = [], []
+    journals, refused = [], []
     for first in dict.fromkeys(journal_paths(header)):
         for path in _there(first):
             if path in skip:
@@ -121,13 +137,16 @@ def found_journals(
                 refused.append(str(error))
                 continue
             if contents.records and _same_image(contents.header, header):
-                found.append((path, contents))
-    return sorted(found, key=lambda row: row[1].records[-1].time, reverse=True), refused
+                journals.append((path, contents))
+    return sorted(journals, key=lambda row: row[1].records[-1].time, reverse=True), refused
 
 
 @lru_cache(maxsize=64)  # with fewer than there are, all would be read at each look, in the window's thread
 def _read(path: Path, changed: int, size: int) -> Contents:
-    """The journal as it was when it was changed last: a window looks for it whenever a layer comes or goes."""
+    """Read the journal as it was when it was changed last.
+
+    A window looks for it whenever a layer comes or goes.
+    """
     return read_journal(path)
 
 
@@ -136,7 +155,10 @@ def _same_image(one: Header, other: Header) -> bool:
 
 
 def writable(path: Path) -> Path:
-    """The path of something to be kept beside an image; in the user's data folder, which is made, where that is read-only."""
+    """Return a path to keep something beside an image.
+
+    In the user's data folder, which is made, where that is read-only.
+    """
     if os.access(path.parent, os.W_OK):
         return path
     own = user_folder()
@@ -155,7 +177,10 @@ def _make(folder: Path) -> None:
 
 
 def user_folder() -> Path:
-    """Where strokes on images without a file, or in a folder that is read-only, are kept."""
+    """Return the user's data folder for strokes.
+
+    For images without a file, or in a folder that is read-only.
+    """
     if sys.platform == "win32":
         root = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
     elif sys.platform == "darwin":

@@ -1,4 +1,6 @@
-"""The journal of strokes: an append-only file that gives the painted labels back, voxel by voxel.
+"""The format of the journal of strokes, and how to read it.
+
+It is an append-only file that gives the painted labels back, voxel by voxel.
 
 One JSON document a line. The first, the header, says which image was painted on, and the extent, axes and type of the labels;
 each line after it is one change: a number from 1, its time (UTC), its kind, the box around it, and its runs of voxels with the
@@ -36,7 +38,7 @@ VERSION = 1
 SUFFIX = ".strokes.jsonl"
 
 RecordKind = Literal["base", "stroke", "undo", "redo", "edit", "replace", "saved", "classes"]
-"""What a person did: `base` is what a layer held before its first stroke, `replace` a whole new array, `edit` anything else."""
+"""What the user did: `base` is what a layer held before its first stroke, `replace` a whole new array, `edit` anything else."""
 
 _CRC = len(b',"crc":"00000000"}\n')
 
@@ -52,7 +54,7 @@ class Header:
     path
         Of its file; empty where it has none.
     identity
-        What tells an image without a file from others of its name; else empty.
+        What distinguishes an image without a file from others of its name; else empty.
     layer
         Name of the labels layer.
     shape, dtype
@@ -88,7 +90,7 @@ class Record:
     time
         When, in seconds since 1970.
     kind
-        What the person did.
+        What the user did.
     change
         Which voxels, from which value to which.
     of
@@ -108,28 +110,34 @@ class Record:
     legend: Legend | None = None
 
     def line(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        """As JSON, without its checksum."""
+        """Return it as JSON, without its checksum."""
         stamp = datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds")
-        found: dict[str, Any] = {"n": self.number, "time": stamp.replace("+00:00", "Z"), "kind": self.kind}
-        found |= {"of": self.of} if self.of else {}
-        found |= {"note": self.note} if self.note else {}
-        found |= {"classes": self.legend.to_json()} if self.legend is not None else {}
-        return found | {"box": self.change.box(shape), "runs": self.change.encoded()}
+        row: dict[str, Any] = {"n": self.number, "time": stamp.replace("+00:00", "Z"), "kind": self.kind}
+        row |= {"of": self.of} if self.of else {}
+        row |= {"note": self.note} if self.note else {}
+        row |= {"classes": self.legend.to_json()} if self.legend is not None else {}
+        return row | {"box": self.change.box(shape), "runs": self.change.encoded()}
 
     @classmethod
-    def of_line(cls, found: Mapping[str, Any]) -> Record:
-        """What :meth:`line` gave; KeyError, TypeError or ValueError for anything else."""
-        when = datetime.fromisoformat(found["time"]).timestamp()
+    def of_line(cls, row: Mapping[str, Any]) -> Record:
+        """Read what :meth:`line` gave.
+
+        KeyError, TypeError or ValueError for anything else.
+        """
+        when = datetime.fromisoformat(row["time"]).timestamp()
         return cls(
-            int(found["n"]), when, found["kind"], Change.decoded(found["runs"]),
-            int(found.get("of", 0)), str(found.get("note", "")),
-            Legend.from_json(found["classes"]) if "classes" in found else None,
+            int(row["n"]), when, row["kind"], Change.decoded(row["runs"]),
+            int(row.get("of", 0)), str(row.get("note", "")),
+            Legend.from_json(row["classes"]) if "classes" in row else None,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contents:
-    """What is in a journal: its header, its records, how many bytes of it are whole, and the checksum to go on with."""
+    """What is in a journal.
+
+    Its header, its records, how many bytes of it are whole, and the checksum to go on with.
+    """
 
     header: Header
     records: tuple[Record, ...]
@@ -138,12 +146,15 @@ class Contents:
 
     @property
     def legend(self) -> Legend:
-        """The table of classes as it was last; empty if nobody named or coloured any."""
+        """Return the table of classes as it was last.
+
+        Empty if none was named or coloured.
+        """
         return next((r.legend for r in reversed(self.records) if r.legend is not None), Legend())
 
 
 def read_journal(path: Path) -> Contents:
-    """Read a journal; a last line that is cut off is left out.
+    """Read a journal; a last line cut off is left out.
 
     Raises
     ------
@@ -155,7 +166,9 @@ def read_journal(path: Path) -> Contents:
 
 
 def replay(contents: Contents, most: int | None = None) -> PaintStore:
-    """The labels after all records, or after the first `most` of them, with the same bits as in the layer.
+    """Rebuild the labels after all records, or the first `most`.
+
+    With the same bits as in the layer.
 
     Raises
     ------
@@ -167,7 +180,7 @@ def replay(contents: Contents, most: int | None = None) -> PaintStore:
         for place, old, new in record.change.portions(store.shape, store.dtype):
             if not np.array_equal(place.get(store), old):
                 raise LimnError(
-                    f"the journal says in record {record.number} that labels were what they were not before it; "
+                    f"record {record.number} of the journal begins with other labels than those before it left; "
                     "it is damaged, take a copy of it from a backup."
                 )
             place.put(store, new)
@@ -175,12 +188,18 @@ def replay(contents: Contents, most: int | None = None) -> PaintStore:
 
 
 def sealed_header(header: Header) -> tuple[bytes, int]:
-    """Write the first line of a journal: its bytes with their checksum, and that checksum."""
+    """Write the first line of a journal.
+
+    Returns its bytes with their checksum, and that checksum.
+    """
     return sealed({"limn strokes": VERSION} | to_json(header), 0)
 
 
 def sealed(line: Mapping[str, Any], crc: int) -> tuple[bytes, int]:
-    """Write a line with its checksum over all until there, `crc` of them; its bytes, and that checksum."""
+    """Write a line with a checksum over all until there.
+
+    That of the lines before is `crc`. Returns the bytes, and the new checksum.
+    """
     body = json.dumps(line, separators=(",", ":")).encode()[:-1]
     crc = zlib.crc32(body, crc)
     return body + b',"crc":"%08x"}\n' % crc, crc
@@ -194,15 +213,15 @@ def parsed(name: str, data: bytes) -> Contents:
         raise LimnError(
             f"{name}: found no whole line, expected a journal of strokes; there is nothing in it."
         )
-    found, crc = _unsealed(name, lines[0], 1, 0)
-    version = found.pop("limn strokes", None)
+    first, crc = _unsealed(name, lines[0], 1, 0)
+    version = first.pop("limn strokes", None)
     if not isinstance(version, int):
         raise LimnError(f"{name}: found no journal of strokes, expected one; check the name.")
     if version > VERSION:
         raise LimnError(
             f"{name}: found a journal of format {version}, this version knows up to {VERSION}; update napari-limn."
         )
-    header, records = from_json(Header, found), []
+    header, records = from_json(Header, first), []
     for number, line in enumerate(lines[1:], start=1):
         row, crc = _unsealed(name, line, number + 1, crc)
         try:
@@ -215,13 +234,16 @@ def parsed(name: str, data: bytes) -> Contents:
 
 
 def _unsealed(name: str, line: bytes, number: int, crc: int) -> tuple[dict[str, Any], int]:
-    """What a line says, if its checksum is right; then it is what :func:`sealed` wrote."""
+    """Read a line, if its checksum is right.
+
+    Then it is what :func:`sealed` wrote.
+    """
     crc = zlib.crc32(line[:-_CRC], crc)
     if line[-_CRC:] != b',"crc":"%08x"}\n' % crc:
         raise _damage(name, number)
-    found: dict[str, Any] = json.loads(line)
-    del found["crc"]
-    return found, crc
+    row: dict[str, Any] = json.loads(line)
+    del row["crc"]
+    return row, crc
 
 
 def _damage(name: str, number: int) -> LimnError:

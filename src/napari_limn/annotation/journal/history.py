@@ -1,4 +1,4 @@
-"""What can be undone and redone, as the records of a journal say."""
+"""What can be undone and redone, by a journal's records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class History:
-    """What can be undone, and what was undone and can be made again, the latest last."""
+    """What can be undone, and what can be made again.
+
+    The latest last.
+    """
 
     done: list[Record] = field(default_factory=list)
     undone: list[Record] = field(default_factory=list)
@@ -33,7 +36,7 @@ class History:
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> History:
-        """What the records of a journal leave to undo and to redo.
+        """Find what the records of a journal leave to undo and redo.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Pieces of a stroke, and the parts of a volume in which it is looked at."""
+"""Pieces of a stroke, and boxes in which it is looked at."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class StrokePiece:
 
     @classmethod
     def at(cls, places: Sequence[NDArray[Any]], values: Any) -> list[StrokePiece]:
-        """Pieces from an array of places for each axis, and their value, one or as many; of a place named twice the last counts."""
+        """Make pieces from an array of places for each axis.
+
+        And their value, one or as many; of a place named twice the last counts.
+        """
         spread = np.broadcast_to(np.asarray(values), places[0].shape)
         cells = np.stack([p // s for p, s in zip(places, _sides(len(places)), strict=True)], axis=1)
         _, which = np.unique(cells, axis=0, return_inverse=True)
@@ -62,18 +65,24 @@ class StrokePiece:
 
 
 def cells_around(boxes: Sequence[Box]) -> list[Box]:
-    """Disjoint boxes that cover `boxes` together: their hull, or where that is mostly empty, the parts of it that are not."""
+    """Cover boxes by disjoint ones.
+
+    Their hull, or where that is mostly empty, the parts of it that are not.
+    """
     hull = tuple((min(a for a, _ in spans), max(b for _, b in spans)) for spans in zip(*boxes, strict=True))
     if size_of(hull) <= max(_DENSE * sum(map(size_of, boxes)), _CELL**2):
         return [hull]
-    sides, found = _sides(len(hull)), set[tuple[int, ...]]()
+    sides, keys = _sides(len(hull)), set[tuple[int, ...]]()
     for box in boxes:
         ranges = [range(a // s, -(-b // s)) for (a, b), s in zip(box, sides, strict=True)]
-        found.update(itertools.product(*ranges))
-    cells = (tuple((k * s, k * s + s) for k, s in zip(key, sides, strict=True)) for key in sorted(found))
+        keys.update(itertools.product(*ranges))
+    cells = (tuple((k * s, k * s + s) for k, s in zip(key, sides, strict=True)) for key in sorted(keys))
     return [overlap(cell, hull) for cell in cells]
 
 
 def _sides(ndim: int) -> list[int]:
-    """Extent of such a part: a square of the last two axes."""
+    """Return the extent of such a part: a square of two axes.
+
+    Those are the last two.
+    """
     return [_CELL if i >= ndim - 2 else 1 for i in range(ndim)]

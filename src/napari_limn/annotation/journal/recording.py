@@ -1,6 +1,6 @@
-"""Journalling a labels layer: what was painted, undone and redone, told or found out by looking.
+"""Recording a labels layer: what was painted, undone and redone.
 
-A layer tells what a stroke changed, but not that it was undone, nor that somebody wrote into its array. A recording
+A layer reports what a stroke changed, but not that it was undone, nor that a program wrote into its array. A recording
 therefore keeps what the journal says the labels are, and whatever differs from that when it looks is written down, so that
 the replayed journal is the layer, voxel by voxel, whatever happened to it.
 """
@@ -42,7 +42,7 @@ class Recording:
     Parameters
     ----------
     begin
-        Makes the journal; called with the first record, so that a layer that nobody paints on leaves no file.
+        Makes the journal; called with the first record, so that a layer without paint leaves no file.
     base
         What the array holds now; it is written down with the first record.
 
@@ -51,7 +51,7 @@ class Recording:
     known
         The labels that a replay of the journal gives.
     legend
-        The table of classes; of a layer that nobody paints on it is not written down.
+        The table of classes; of a layer without paint it is not written down.
     trouble
         The sentence of a disk that refuses; empty if all is written.
     """
@@ -65,42 +65,45 @@ class Recording:
         self._pending: list[Record] = []  # not in the journal yet
         # strokes that the layer itself can undo or redo; and whether the next of them may be another than the latest here
         self._undoable_in_layer, self._out_of_order = deque[Record](maxlen=_REMEMBERED), False
-        if (found := difference(self.known, base)).size:
-            self._take("base", found)
+        if (change := difference(self.known, base)).size:
+            self._take("base", change)
 
     @classmethod
     def resumed(cls, journal: Journal, contents: Contents) -> Recording:
         """Go on with a journal; :attr:`known` holds its labels."""
-        found = cls(lambda: journal, PaintStore(contents.header.shape, contents.header.dtype))
-        found.journal, found._count = journal, len(contents.records)
-        found.known, found.history = replay(contents), History.of(contents.records)
-        found.legend = found._written_legend = contents.legend
-        return found
+        recording = cls(lambda: journal, PaintStore(contents.header.shape, contents.header.dtype))
+        recording.journal, recording._count = journal, len(contents.records)
+        recording.known, recording.history = replay(contents), History.of(contents.records)
+        recording.legend = recording._written_legend = contents.legend
+        return recording
 
     @property
     def strokes(self) -> int:
-        """Strokes, and other changes, that are there now."""
+        """Return the number of strokes, and other changes, there now."""
         return len(self.history.done)
 
     @property
     def count(self) -> int:
-        """Records written down so far, of all sessions."""
+        """Return the number of records written so far, in all sessions."""
         return self._count
 
     @property
     def safe(self) -> bool:
-        """Whether all that was told is on the disk itself."""
+        """Return whether all that was reported is on the disk itself."""
         if self.journal is None:
             return not self.strokes
         return not self._pending and self.journal.synced == self.journal.count
 
     def holds(self, data: Any) -> bool:
-        """Whether data, of whatever type, are what a replay gives."""
+        """Return whether data, of whatever type, are what a replay gives."""
         return tuple(data.shape) == self.known.shape and not difference(self.known, data).size
 
-    # ---- told ----------------------------------------------------------------------------------------------------
+    # ---- reported -------------------------------------------------------------------------------------------------
     def painted(self, parts: Sequence[StrokePiece]) -> None:
-        """Write down a stroke that consists of `parts`, in their order; where two meet, the later one counts."""
+        """Write down a stroke that consists of `parts`, in their order.
+
+        Where two meet, the later one counts.
+        """
         if not parts:
             return
         change = Change.joined(
@@ -109,11 +112,11 @@ class Recording:
         )
         if change.size:
             self._undoable_in_layer.append(self._write_down("stroke", change))
-        elif self.history.done:  # found out while the brush was down; the layer can undo it all the same
+        elif self.history.done:  # noticed while the brush was down; the layer can undo it all the same
             self._undoable_in_layer.append(self.history.done[-1])
 
     def _painted_in(self, cell: Box, parts: Sequence[StrokePiece]) -> Change:
-        """What a stroke changes in a part of the volume."""
+        """Find what a stroke changes in a part of the volume."""
         around = tuple(
             (min(spans)[0], max(b for _, b in spans))
             for spans in zip(cell, *(p.box for p in parts), strict=True)
@@ -129,21 +132,29 @@ class Recording:
         )
 
     def keep_legend(self, legend: Legend) -> None:
-        """Write down the table of classes if it is another than before; until there is a stroke, it waits for that."""
+        """Write down the table of classes if it has changed.
+
+        Until there is a stroke, it waits for that.
+        """
         self.legend = legend
         if self.journal is not None or self.strokes:
             self._take_legend()
             self.write()
 
     def saved(self, path: str) -> None:
-        """Write down that the labels as they are now were saved to a file of their own."""
+        """Write down that the labels were saved to a file.
+
+        A file of their own, as they are now.
+        """
         if self.journal is not None:
             self._take("saved", Change.joined([]), note=path)
             self.write()
 
-    # ---- found out -----------------------------------------------------------------------------------------------
+    # ---- noticed -------------------------------------------------------------------------------------------------
     def look(self, data: Any) -> None:
-        """Compare the layer's data with what is known where an undo or redo of the layer's own would show; cheap.
+        """Look for an undo or redo of the layer's own; cheap.
+
+        The layer's data are compared with what is known where that would show.
 
         It is written down which stroke was undone or redone; anything else is an edit.
         """
@@ -159,7 +170,10 @@ class Recording:
             self.audit(data)
 
     def _turned(self, data: Any, kind: RecordKind, record: Record) -> bool:
-        """Whether a record was undone or redone; if so, it is written down."""
+        """Return whether a record was undone or redone.
+
+        If so, it is written down.
+        """
         change = record.change.reversed() if kind == "undo" else record.change
         if (_at(data, change.start[:1]) == self.known.take(change.start[:1])).all():
             return False
@@ -169,7 +183,10 @@ class Recording:
         return True
 
     def _differs(self, data: Any, change: Change) -> bool:
-        """Whether data and what is known differ where `change` was; of large ones the ends and middles of runs are enough."""
+        """Return whether data differ from what is known at `change`.
+
+        Of large ones the ends and middles of runs are enough.
+        """
         if change.size > _PROBED:
             ends = [change.start, change.start + change.length // 2, change.start + change.length - 1]
             probes = np.concatenate(ends)[:: 1 + 3 * len(change.start) // _PROBED]
@@ -180,23 +197,29 @@ class Recording:
         return change.portions(self.known.shape, self.known.dtype)
 
     def audit(self, data: Any, kind: RecordKind = "edit") -> None:
-        """Compare all of the layer's data with what is known, and write down what differs."""
+        """Compare all of the layer's data, and write down what differs."""
         if (change := difference(self.known, data)).size:
             self._out_of_order = True
             self._write_down(kind, change)
 
     # ---- done here -----------------------------------------------------------------------------------------------
     def latest(self, kind: Literal["undo", "redo"]) -> Record | None:
-        """What would be undone or redone next, in whichever session it was painted."""
+        """Return the record that would be undone or redone next.
+
+        In whichever session it was painted.
+        """
         stack = self.history.done if kind == "undo" else self.history.undone
         return stack[-1] if stack else None
 
     def undoable_in_layer(self, record: Record) -> bool:
-        """Whether the layer itself may undo or redo this record."""
+        """Return whether the layer itself may undo or redo this record."""
         return record in self._undoable_in_layer
 
     def turn(self, kind: Literal["undo", "redo"], data: Any) -> None:
-        """Undo or redo the latest record in the layer's data, and write it down."""
+        """Undo or redo the latest record in the layer's data.
+
+        And write it down.
+        """
         if (record := self.latest(kind)) is None:
             return
         change = record.change.reversed() if kind == "undo" else record.change
@@ -229,7 +252,10 @@ class Recording:
         return record
 
     def write(self) -> None:
-        """Write to the journal what is not in it; if the disk refuses, :attr:`trouble` says so and it is kept for later."""
+        """Write to the journal what is not in it.
+
+        If the disk refuses, :attr:`trouble` says so and it is kept for later.
+        """
         try:
             if self.journal is None:
                 self.journal = self._begin()
@@ -243,7 +269,10 @@ class Recording:
             self.trouble = f"the disk with the strokes does not answer ({error.strerror}); connect it again."
 
     def close(self) -> None:
-        """End the recording, when everything is on the disk; of a layer that nobody painted on nothing is."""
+        """End the recording, when everything is on the disk.
+
+        Of a layer without paint nothing is.
+        """
         if self.journal is not None or any(record.kind != "base" for record in self._pending):
             self.write()
         if self.journal is not None:
@@ -252,6 +281,6 @@ class Recording:
 
 
 def _at(data: Any, positions: NDArray[np.int64]) -> NDArray[Any]:
-    """Values of an array at positions."""
-    found: NDArray[Any] = np.asarray(data[np.unravel_index(positions, data.shape)])
-    return found
+    """Return values of an array at positions."""
+    values: NDArray[Any] = np.asarray(data[np.unravel_index(positions, data.shape)])
+    return values

@@ -1,4 +1,4 @@
-"""Labels of any extent of which only what was painted is in memory."""
+"""Labels of any extent; only what was painted takes memory."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SIDE = 128  # voxels of a chunk along Y and X: a brush meets few of them, and a plane has not too many
-_AT_ONCE = (
-    1 << 20
-)  # voxels up to which an index gives an array, and above it a part that is read when asked for
+# voxels up to which an index gives an array. Larger parts are read when asked for: napari asks for `data[0].dtype` at each touch of the
+# brush
+_AT_ONCE = 1 << 20
 _READABLE = 4 << 30  # bytes that are put into one array at most
 
 
 class PaintStore:
-    """An array of labels, 0 where nobody painted; a chunk of it comes into being with its first voxel that is not 0.
+    """An array of labels, 0 where nobody painted.
+
+    A chunk of it comes into being with its first voxel that is not 0.
 
     It takes what numpy takes where labels are painted: whole numbers, slices without step, and as many arrays of places as
     there are axes.
@@ -59,33 +61,36 @@ class PaintStore:
 
     @property
     def ndim(self) -> int:
-        """Number of axes."""
+        """Return the number of axes."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """Number of voxels, painted or not."""
+        """Return the number of voxels, painted or not."""
         return prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes in memory."""
+        """Return the bytes that it takes in memory."""
         return len(self._chunks) * prod(self.chunk) * self.dtype.itemsize
 
     def boxes(self) -> list[Box]:
-        """Where its chunks lie, in raster order; all voxels outside of them are 0."""
+        """Return the boxes of its chunks, in raster order.
+
+        All voxels outside of them are 0.
+        """
         return [self._box(key) for key in sorted(self._chunks)]
 
     def cells(self, box: Box) -> list[Box]:
-        """Where the chunks lie, or would lie, that meet a box."""
+        """Return the boxes of chunks, existing or not, that meet a box."""
         return [self._box(key) for key in self._keys(box, new=True)]
 
     def copy(self) -> PaintStore:
-        """Another one with the same labels."""
+        """Return another one with the same labels."""
         return self.astype(self.dtype)
 
     def astype(self, dtype: Any) -> PaintStore:
-        """Another one with the same labels in another type."""
+        """Return another one with the same labels in another type."""
         other = PaintStore(self.shape, dtype, self.chunk)
         other._chunks = {key: chunk.astype(other.dtype) for key, chunk in list(self._chunks.items())}
         return other
@@ -95,13 +100,13 @@ class PaintStore:
 
     # ---- boxes ---------------------------------------------------------------------------------------------------
     def read(self, box: Box) -> NDArray[Any]:
-        """A copy of the labels in a box."""
-        found = np.zeros(shape_of(box), self.dtype)
+        """Return a copy of the labels in a box."""
+        labels = np.zeros(shape_of(box), self.dtype)
         for key in self._keys(box):
             if (chunk := self._chunks.get(key)) is not None:
                 own, shared = self._box(key), overlap(self._box(key), box)
-                found[within(shared, box)] = chunk[within(shared, own)]
-        return found
+                labels[within(shared, box)] = chunk[within(shared, own)]
+        return labels
 
     def write(self, box: Box, labels: NDArray[Any]) -> None:
         """Write labels, of the extent of the box, into it."""
@@ -112,7 +117,10 @@ class PaintStore:
                 self._chunk(key)[within(shared, own)] = part
 
     def _keys(self, box: Box, *, new: bool = False) -> Iterator[tuple[int, ...]]:
-        """Numbers of the chunks that meet a box; unless `new`, perhaps only of those that exist."""
+        """Yield the numbers of the chunks that meet a box.
+
+        Unless `new`, perhaps only of those that exist.
+        """
         ranges = [
             range(a // c, -(-b // c) if b > a else a // c) for (a, b), c in zip(box, self.chunk, strict=True)
         ]
@@ -127,25 +135,31 @@ class PaintStore:
         return clipped(tuple((k * c, k * c + c) for k, c in zip(key, self.chunk, strict=True)), self.shape)
 
     def _chunk(self, key: tuple[int, ...]) -> NDArray[Any]:
-        if (found := self._chunks.get(key)) is None:
-            found = self._chunks[key] = np.zeros(self.chunk, self.dtype)
-        return found
+        if (chunk := self._chunks.get(key)) is None:
+            chunk = self._chunks[key] = np.zeros(self.chunk, self.dtype)
+        return chunk
 
     # ---- places --------------------------------------------------------------------------------------------------
     def take(self, positions: NDArray[np.integer[Any]]) -> NDArray[Any]:
-        """Labels at positions, which count through the whole array in C order."""
+        """Return labels at positions.
+
+        They count through the whole array in C order.
+        """
         return self._take(np.unravel_index(positions, self.shape))
 
     def put(self, positions: NDArray[np.integer[Any]], labels: Any) -> None:
-        """Write labels, one or as many, at positions, which count through the whole array in C order."""
+        """Write labels, one or as many, at positions.
+
+        They count through the whole array in C order.
+        """
         self._put(np.unravel_index(positions, self.shape), labels)
 
     def _take(self, places: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        found = np.zeros(len(places[0]), self.dtype)
+        labels = np.zeros(len(places[0]), self.dtype)
         for key, which, inside in self._by_chunk(places):
             if (chunk := self._chunks.get(key)) is not None:
-                found[which] = chunk[inside]
-        return found
+                labels[which] = chunk[inside]
+        return labels
 
     def _put(self, places: Sequence[NDArray[Any]], labels: Any) -> None:
         given = np.broadcast_to(np.asarray(labels).astype(self.dtype), len(places[0]))
@@ -156,7 +170,10 @@ class PaintStore:
     def _by_chunk(
         self, places: Sequence[NDArray[Any]]
     ) -> Iterator[tuple[tuple[int, ...], NDArray[np.intp], tuple[NDArray[Any], ...]]]:
-        """Of each chunk that holds some of the places: its numbers, which places those are, and where in it they lie."""
+        """Yield the chunks that hold some of the places.
+
+        The numbers of each, which places those are, and where in it they lie.
+        """
         if not len(places[0]):
             return
         counts = tuple(-(-n // c) for n, c in zip(self.shape, self.chunk, strict=True))
@@ -169,13 +186,16 @@ class PaintStore:
 
     # ---- as an array ---------------------------------------------------------------------------------------------
     def __getitem__(self, index: Any) -> Any:
-        """A voxel, a copy of a part, or of a large part one that is read by ``numpy.asarray``."""
+        """Return a voxel, a copy of a part, or a lazy part.
+
+        A large part is read by ``numpy.asarray``.
+        """
         if (entries := plain_entries(index, self.ndim)) is None:
             places, shape = self._places(index)
             return self._take(places).reshape(shape)
         box, dropped = self._cut(entries)
         if prod(shape_of(box)) > _AT_ONCE:
-            return Part(self, box, dropped)
+            return LazyPart(self, box, dropped)
         part = np.squeeze(self.read(box), axis=dropped)
         return part if len(dropped) < self.ndim else part[()]
 
@@ -191,11 +211,17 @@ class PaintStore:
         self.write(box, np.broadcast_to(np.asarray(labels).astype(self.dtype), kept).reshape(sizes))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """All of it, as a numpy array; refused as :meth:`Part.__array__` is."""
-        return np.asarray(Part(self, whole(self.shape), ()), dtype)
+        """Return all of it, as a numpy array.
+
+        Refused as :meth:`LazyPart.__array__` is.
+        """
+        return np.asarray(LazyPart(self, whole(self.shape), ()), dtype)
 
     def _cut(self, entries: Sequence[int | slice]) -> tuple[Box, tuple[int, ...]]:
-        """The box that plain entries mean, and the axes that they take away."""
+        """Return the box that plain entries mean.
+
+        And the axes that they take away.
+        """
         spans, dropped = [], []
         for axis, (entry, length) in enumerate(zip(entries, self.shape, strict=True)):
             if isinstance(entry, slice):
@@ -208,7 +234,10 @@ class PaintStore:
         return tuple(spans), tuple(dropped)
 
     def _places(self, index: Any) -> tuple[list[NDArray[Any]], tuple[int, ...]]:
-        """The places that an array for each axis names, one after the other, and the shape of those arrays."""
+        """Return the places that an array for each axis names.
+
+        One after the other, and the shape of those arrays.
+        """
         if (
             not isinstance(index, tuple)
             or len(index) != self.ndim
@@ -227,8 +256,11 @@ class PaintStore:
         return places, arrays[0].shape
 
 
-class Part(NDArrayOperatorsMixin):
-    """A large part of a store; ``numpy.asarray`` reads it, and so does whatever computes with it."""
+class LazyPart(NDArrayOperatorsMixin):
+    """A large part of a store, read when it is needed.
+
+    ``numpy.asarray`` reads it, and so does whatever computes with it.
+    """
 
     def __init__(self, store: PaintStore, box: Box, dropped: tuple[int, ...]) -> None:
         self._store, self._box, self._dropped = store, box, dropped
@@ -237,12 +269,12 @@ class Part(NDArrayOperatorsMixin):
 
     @property
     def ndim(self) -> int:
-        """Number of axes."""
+        """Return the number of axes."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """Number of voxels."""
+        """Return the number of voxels."""
         return prod(self.shape)
 
     def __len__(self) -> int:
@@ -264,9 +296,9 @@ class Part(NDArrayOperatorsMixin):
                 f"found {self.size / 1e9:.1f} billion voxels of strokes asked for at once, expected a plane of them; "
                 "look at a volume of this size in 2D."
             )
-        found = np.squeeze(self._store.read(self._box), axis=self._dropped)
-        return found.astype(dtype or self.dtype, copy=False)
+        labels = np.squeeze(self._store.read(self._box), axis=self._dropped)
+        return labels.astype(dtype or self.dtype, copy=False)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        read = (np.asarray(i) if isinstance(i, Part) else i for i in inputs)
+        read = (np.asarray(i) if isinstance(i, LazyPart) else i for i in inputs)
         return getattr(ufunc, method)(*read, **options)

@@ -1,4 +1,7 @@
-"""A journal that is being written: each record is in the file before the hand goes on."""
+"""A journal that is being written.
+
+Each record is in the file before the hand goes on.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,9 @@ class Journal:
 
     @classmethod
     def resume(cls, path: Path) -> tuple[Journal, Contents]:
-        """Go on with a journal; what a crash left of its last line is cut off.
+        """Go on with a journal.
+
+        What a crash left of its last line is cut off.
 
         Raises
         ------
@@ -88,13 +93,17 @@ class Journal:
         with disk_faults(path, _KEPT):
             file = _alone(path)
             with on_failure(file.close):
-                found = parsed(path.name, file.readall() or b"")
-                file.truncate(found.whole)
-                file.seek(found.whole)
-        return cls(path, file, found.header, len(found.records), found.crc), found
+                contents = parsed(path.name, file.readall() or b"")
+                file.truncate(contents.whole)
+                file.seek(contents.whole)
+        return cls(path, file, contents.header, len(contents.records), contents.crc), contents
 
     def add(self, record: Record) -> None:
         """Write the next record.
+
+        A line is written before the hand goes on (some microseconds), so that the stroke outlives the
+        process. A thread syncs it afterwards (any time at all on a network disk), so that it outlives the
+        computer.
 
         Raises
         ------
@@ -114,13 +123,16 @@ class Journal:
         self._wake.set()
 
     def _sync(self) -> None:
-        """Bring what was written to the disk itself, in a thread of its own: that may take longer than a hand waits."""
+        """Bring what was written to the disk itself.
+
+        In a thread of its own: that may take longer than a hand waits.
+        """
         closing = False
         while not closing:
             self._wake.wait()
             self._wake.clear()
             closing, count = self._closing, self.count
-            with suppress(OSError):  # the next record tries again; the status tells how many are on the disk
+            with suppress(OSError):  # the next record tries again; the status shows how many are on the disk
                 os.fsync(self._file.fileno())
                 self.synced = count
 
@@ -142,13 +154,19 @@ class Journal:
 
 
 def _remove(path: Path) -> None:
-    """Leave no empty file behind, where that is possible while it is open."""
+    """Leave no empty file behind, where that is possible.
+
+    It may not be, while it is open.
+    """
     with suppress(OSError):
         path.unlink()
 
 
 def _begin_anew(path: Path, file: io.FileIO) -> None:
-    """Empty a file that holds nothing but what a crash left of a header."""
+    """Empty a file that holds no whole line.
+
+    It may hold what a crash left of a header.
+    """
     if b"\n" in (file.readall() or b""):
         raise LimnError(f"{path}: exists already; move it away first.")
     file.seek(0)
@@ -156,7 +174,7 @@ def _begin_anew(path: Path, file: io.FileIO) -> None:
 
 
 def _alone(path: Path) -> io.FileIO:
-    """The file, open for nobody else."""
+    """Open the file for this writer only."""
     if (file := open_alone(path)) is None:
         raise LimnError(
             f"{path}: another window is writing this journal; close that one, or its labels layer."

@@ -35,8 +35,8 @@ class Engine(Protocol):
         Parameters
         ----------
         missing
-            Whether a box (T, Z, Y, X) has still to be computed; it may be asked in another thread, and its answer changes
-            while blocks are written.
+            Whether some of a box (T, Z, Y, X) has still to be computed. It is asked for blocks, and for larger boxes that
+            hold several; in any thread; and its answer changes while blocks are written.
 
         Yields
         ------

@@ -89,11 +89,10 @@ class SweepEngine:
                 sweep = self._sweeps[window]
                 before = sweep.macs
                 for spans, logits in sweep.run(lambda _: self._ready.on_device(next(given)), row):
-                    box = (*frame, *spans)
+                    self.macs += sweep.macs - before
+                    before, box = sweep.macs, (*frame, *spans)
                     if missing(box):
                         yield box, logits
-                    self.macs += sweep.macs - before
-                    before = sweep.macs
 
     def _legs(self, missing: Callable[[Box], bool]) -> Iterator[tuple[Box, Box, int]]:
         """Yield frames and columns with something missing, and their first row."""

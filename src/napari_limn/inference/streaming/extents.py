@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from napari_limn.device import HEAP_BLOCK
 from napari_limn.errors import LimnError
 from napari_limn.network.graph import Footprint, footprint
-from napari_limn.volume.boxes import Grid as Grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -111,9 +110,9 @@ def as_grid(values: Iterable[int]) -> Grid:
     return t, z, y, x
 
 
-def too_little(limit: int, needed: int) -> LimnError:
+def too_little(memory: int, needed: int) -> LimnError:
     """Make the error for less memory than the smallest block needs."""
     return LimnError(
-        f"found a memory limit of {limit / 1e9:.2f} GB, the smallest block of this network needs "
+        f"found a memory limit of {memory / 1e9:.2f} GB, the smallest block of this network needs "
         f"{needed / 1e9:.2f} GB; raise the limit, or train a narrower network."
     )

@@ -1,4 +1,4 @@
-"""Part of a volume kept in memory, for who reads the same place again and again."""
+"""A part of a volume in memory, to be read repeatedly."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ _EACH, _TOGETHER = 1 << 29, 1 << 31  # bytes that are kept of one volume, and of
 
 
 class _Window:
-    """Array-like of shape (C, T, Z, Y, X): inside `box` from memory, elsewhere from the volume."""
+    """An array of which one box is in memory.
+
+    Of shape (C, T, Z, Y, X); outside of `box` the volume is read.
+    """
 
     def __init__(self, volume: Volume, box: Box) -> None:
         self.shape, self.dtype = (volume.channels, *volume.grid), volume.dtype
         self._volume, self._box = volume, box
-        self._kept = volume.read(box).copy()  # the person may go on painting
+        self._kept = volume.read(box).copy()  # the user may go on painting
 
     def __getitem__(self, index: tuple[slice, ...]) -> NDArray[Any]:
         box = tuple((s.start, s.stop) for s in index[1:])
@@ -33,18 +36,24 @@ class _Window:
 
 
 def cached_all(volumes: Sequence[Volume], boxes: Sequence[Box | None]) -> list[Volume]:
-    """Each volume with its box in memory, the first ones if they take too much together; without a box as it is."""
-    found, left = list[Volume](), _TOGETHER
+    """Read the box of each volume into memory.
+
+    Only of the first ones, if they take too much together; a volume without a box stays as it is.
+    """
+    all_kept, left = list[Volume](), _TOGETHER
     for volume, box in zip(volumes, boxes, strict=True):
         kept = volume if box is None else cached(volume, box, min(_EACH, left))
         if kept is not volume and box is not None:
             left -= _bytes(volume, box)
-        found.append(kept)
-    return found
+        all_kept.append(kept)
+    return all_kept
 
 
 def cached(volume: Volume, box: Box, most: int = _EACH) -> Volume:
-    """The same volume with `box` read into memory now; as it is, if the box takes more than `most` bytes."""
+    """Read `box` of a volume into memory now.
+
+    The volume stays as it is if the box takes more than `most` bytes.
+    """
     if _bytes(volume, box) > most:
         return volume
     return Volume(_Window(volume, box), Axes.of("C" + GRID), volume.name)

@@ -1,4 +1,8 @@
-"""Labels level by level, for looking at: indexing only narrows down, ``numpy.asarray`` reads."""
+"""Labels level by level: indexing narrows down, ``numpy.asarray`` reads.
+
+Why: napari cuts the tile out of a level first and takes the slice after that. An array that reads at once
+would read the whole stack, and dask would read whole chunks.
+"""
 
 from __future__ import annotations
 
@@ -51,32 +55,35 @@ class LazyLabels:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Extent along each axis, in voxels."""
+        """Return the extent along each axis, in voxels."""
         sizes = dict(zip(GRID, shape_of(self.box), strict=True))
         return tuple(sizes[a] for a in self.names)
 
     @property
     def ndim(self) -> int:
-        """Number of axes."""
+        """Return the number of axes."""
         return len(self.names)
 
     @property
     def size(self) -> int:
-        """Number of voxels."""
+        """Return the number of voxels."""
         return prod(self.shape)
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Extent of a stored piece along each axis."""
+        """Return the extent of a stored piece along each axis."""
         sizes = dict(zip(GRID, self.chunk, strict=True))
         return tuple(sizes[a] for a in self.names)
 
     def __getitem__(self, index: Any) -> LazyLabels | NDArray[Any]:
-        """A part of it, read later: for whole numbers and slices without step; anything else is read now."""
+        """Return a part of it, to be read later.
+
+        For whole numbers and slices without step; for anything else it is read now.
+        """
         entries = plain_entries(index, self.ndim)
         if entries is None:
-            found: NDArray[Any] = np.asarray(self)[index]
-            return found
+            part: NDArray[Any] = np.asarray(self)[index]
+            return part
         spans, names = dict(zip(GRID, self.box, strict=True)), ""
         for name, length, entry in zip(self.names, self.shape, entries, strict=True):
             start, _ = spans[name]
@@ -100,24 +107,29 @@ class LazyLabels:
 
 
 def lazy_levels(labels: Volume, names: str) -> tuple[LazyLabels, ...]:
-    """All levels of a label volume, finest first, with their axes in the order of `names`; nothing is read."""
-    found = []
+    """Return all levels of a label volume, finest first; nothing is read.
+
+    Their axes come in the order of `names`.
+    """
+    levels = []
     for data in (labels.data, *labels.levels):
         level = Volume(data, labels.axes, labels.name)
         sizes = dict(zip(labels.axes.names, getattr(data, "chunks", None) or data.shape, strict=True))
         chunk = tuple(sizes.get(a, 1) for a in GRID)
         read = partial(_labels_of, level)
-        found.append(LazyLabels(read, whole(level.grid), names, labels.dtype, chunk))
-    return tuple(found)
+        levels.append(LazyLabels(read, whole(level.grid), names, labels.dtype, chunk))
+    return tuple(levels)
 
 
 def _labels_of(level: Volume, box: Box) -> NDArray[Any]:
-    found: NDArray[Any] = level.read(box)[0]
-    return found
+    labels: NDArray[Any] = level.read(box)[0]
+    return labels
 
 
 def plain_entries(index: Any, ndim: int) -> list[int | slice] | None:
-    """One whole number or slice an axis; None where there is a step, a list, a new axis or too much.
+    """Return one whole number or slice an axis, or None.
+
+    None where there is a step, a list, a new axis or too much.
 
     Examples
     --------

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class MappedArray:
-    """Array of `shape` and `dtype` that starts `offset` bytes into the file at `path`.
+    """An array that starts `offset` bytes into the file at `path`.
 
     Every access maps the file, copies and unmaps: the pages it touched do not stay in the process, as they would with
     one :class:`numpy.memmap`, whose resident size grows to that of the file. It can be pickled.
@@ -24,7 +24,7 @@ class MappedArray:
 
     @property
     def ndim(self) -> int:
-        """Number of dimensions."""
+        """Return the number of dimensions."""
         return len(self.shape)
 
     def __getitem__(self, index: Any) -> NDArray[Any]:

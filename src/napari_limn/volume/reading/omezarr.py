@@ -1,4 +1,7 @@
-"""OME-Zarr 0.1 to 0.5 and plain Zarr arrays as lazy volumes (NGFF specification, https://ngff.openmicroscopy.org)."""
+"""OME-Zarr 0.1 to 0.5 and plain Zarr arrays as lazy volumes.
+
+See the NGFF specification, https://ngff.openmicroscopy.org.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ MARK = "napari-limn"
 
 
 def open_zarr(path: Path, axes: str | None = None) -> Volume:
-    """Open a Zarr array, or the first multiscale image of an OME-Zarr group, lazily; of an output of ours, its labels.
+    """Open a Zarr array or an OME-Zarr image lazily.
+
+    Of a group it is the first multiscale image; of an output of ours, its labels.
 
     Raises
     ------
@@ -38,12 +43,12 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
         meta = ome_metadata(group)
         image = meta["multiscales"][0]
         levels = [_level(group, entry["path"], path) for entry in image["datasets"]]
-        declared, told = _declared(image, levels[0].ndim)
+        declared, known_units = _declared(image, levels[0].ndim)
         names = resolve_names(declared, levels[0].shape, axes)
         sizes, places = _transform(image, len(names))
-        units = tuple(unit or "pixel" for unit in told)  # numbers in a unit that nobody knows say nothing
-        scale = tuple(size if unit else 1.0 for size, unit in zip(sizes, told, strict=True))
-        translate = tuple(place if unit else 0.0 for place, unit in zip(places, told, strict=True))
+        units = tuple(unit or "pixel" for unit in known_units)  # numbers in an unknown unit say nothing
+        scale = tuple(size if unit else 1.0 for size, unit in zip(sizes, known_units, strict=True))
+        translate = tuple(place if unit else 0.0 for place, unit in zip(places, known_units, strict=True))
         frame = Axes(names, scale, units, translate)
         return Volume(
             levels[0], frame, path.name, tuple(levels[1:]), _label_colors(meta), names=_label_names(meta)
@@ -51,14 +56,20 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
 
 
 def _letters(array: zarr.Array[Any]) -> str:
-    """The first letter of each axis as an array names it, in Zarr 3 or as xarray does in Zarr 2; "?" where it does not."""
+    """Return the first letter of each axis as an array names it.
+
+    In Zarr 3, or as xarray does in Zarr 2; "?" where it does not.
+    """
     given = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     names = given if isinstance(given, (list, tuple)) and len(given) == array.ndim else (None,) * array.ndim
     return "".join(str(name)[0] if name else "?" for name in names)
 
 
 def channel_looks(path: Path) -> list[tuple[str, str]]:
-    """Name and colour (``"#RRGGBB"``) of each channel of an OME-Zarr image; empty where its metadata do not say."""
+    """Return name and colour (``"#RRGGBB"``) of each channel.
+
+    Empty where the metadata of the OME-Zarr image do not say.
+    """
     node = _open(path, path.name)
     omero = ome_metadata(node).get("omero") if isinstance(node, zarr.Group) else None
     rows = omero.get("channels") if isinstance(omero, dict) else None
@@ -71,7 +82,7 @@ def channel_looks(path: Path) -> list[tuple[str, str]]:
 
 @contextmanager
 def _reported(path: Path) -> Iterator[None]:
-    """Name the file whose metadata are broken."""
+    """Turn an error into one sentence that names the file."""
     try:
         yield
     except LimnError as error:
@@ -100,7 +111,10 @@ def ome_metadata(group: zarr.Group) -> Mapping[str, Any]:
 
 
 def _image_group(group: zarr.Group, path: Path) -> zarr.Group:
-    """The group that holds a multiscale image: this one, or series 0 of a bioformats2raw layout."""
+    """Return the group that holds a multiscale image.
+
+    This one, or series 0 of a bioformats2raw layout.
+    """
     mark = group.attrs.get(MARK)
     if isinstance(mark, dict) and isinstance(labels := group.get(f"labels/{mark.get('labels')}"), zarr.Group):
         return labels
@@ -120,26 +134,32 @@ def _image_group(group: zarr.Group, path: Path) -> zarr.Group:
 
 def _level(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
     try:
-        found = group[name]
+        level = group[name]
     except KeyError as error:
         raise LimnError(
             f"{path.name}: level {name!r} is named in the metadata but missing on disk; copy it again."
         ) from error
-    if not isinstance(found, zarr.Array):
+    if not isinstance(level, zarr.Array):
         raise LimnError(f"{path.name}: level {name!r} is a group, expected an array.")
-    return found
+    return level
 
 
 def _declared(image: Mapping[str, Any], ndim: int) -> tuple[str, tuple[str | None, ...]]:
-    """Axis letters and units, None for one that is not known; before 0.3 the five axes were fixed."""
-    found = image.get("axes") or list("tczyx"[-ndim:])
-    entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in found]
+    """Return axis letters and units, None for one not known.
+
+    Before 0.3 the five axes were fixed.
+    """
+    axes = image.get("axes") or list("tczyx"[-ndim:])
+    entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in axes]
     letters = "".join(str(entry.get("name", "?"))[:1] for entry in entries)
     return letters, tuple(known_unit(entry.get("unit")) for entry in entries)
 
 
 def _transform(image: Mapping[str, Any], ndim: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Scale and translation of the finest level: its own, then those common to all levels."""
+    """Compute scale and translation of the finest level.
+
+    Its own, then those common to all levels.
+    """
     scale, translate = [1.0] * ndim, [0.0] * ndim
     for step in (
         *image["datasets"][0].get("coordinateTransformations", ()),
@@ -160,24 +180,30 @@ def _transform(image: Mapping[str, Any], ndim: int) -> tuple[tuple[float, ...], 
 
 
 def _label_colors(meta: Mapping[str, Any]) -> dict[int, RGBA] | None:
-    """Colours of a label image (0–1); None where the group is no label image."""
+    """Return the colours of a label image (0–1).
+
+    None where the group is no label image.
+    """
     if "image-label" not in meta:
         return None
     rows = (meta["image-label"] or {}).get("colors") or ()
-    found: dict[int, RGBA] = {}
+    colors: dict[int, RGBA] = {}
     for row in rows:
         if isinstance(row, dict) and "label-value" in row and len(rgba := row.get("rgba") or ()) == 4:
             red, green, blue, alpha = (float(c) / 255 for c in rgba)
-            found[int(row["label-value"])] = (red, green, blue, alpha)
-    return found
+            colors[int(row["label-value"])] = (red, green, blue, alpha)
+    return colors
 
 
 def _label_names(meta: Mapping[str, Any]) -> dict[int, str] | None:
-    """Names of the label values of a label image; None where the group is no label image, or names none."""
+    """Return the names of the values of a label image.
+
+    None where the group is no label image, or names none.
+    """
     rows = (meta.get("image-label") or {}).get("properties")
-    found = {
+    names = {
         row["label-value"]: str(row["class"])
         for row in (rows if isinstance(rows, list) else ())
         if isinstance(row, dict) and isinstance(row.get("label-value"), int) and "class" in row
     }
-    return found or None
+    return names or None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIXES = (".zarr",)
 _METADATA = ("zarr.json", ".zarray", ".zattrs")
-_SEEN = (1, 1, 256, 256)  # voxels of an image without a file that tell it from others
+_SEEN = (1, 1, 256, 256)  # voxels of an image without a file that distinguish it from others
 
 
 def open_volume(source: Any, axes: str | Axes | None = None) -> Volume:
@@ -67,7 +67,9 @@ def open_volume(source: Any, axes: str | Axes | None = None) -> Volume:
 
 
 def identity(volume: Volume) -> str:
-    """What tells that an image is not the one it was: shape, type, and of a file its path, size and time of change.
+    """Describe an image, so that another one is noticed.
+
+    By shape and type, and of a file by its path, size and time of change.
 
     Of an OME-TIFF, all files of its set count; of a Zarr folder, the metadata and the times of change of the folders that hold its
     levels, labels in it do not. Of an image without a file, the voxels in its middle: two images of one size must not pass for each other.
@@ -88,11 +90,14 @@ def identity(volume: Volume) -> str:
 
 
 def places_of(volume: Volume) -> Iterator[Path]:
-    """The files and folders that an image is read from: its own, all of a set, and those of its arrays."""
+    """Yield the files and folders that an image is read from.
+
+    Its own, all of a set, and those of its arrays.
+    """
     if volume.path is not None:
         yield volume.path
         if volume.path.suffix.lower() in TIFF_SUFFIXES and volume.path.is_file():
-            with suppress(LimnError):  # somebody else may be able to read it
+            with suppress(LimnError):  # another program may be able to read it
                 yield from files_of(volume.path)
     for level in (volume.data, *volume.levels):
         if isinstance(level, zarr.Array) and isinstance(level.store, LocalStore):
@@ -100,7 +105,10 @@ def places_of(volume: Volume) -> Iterator[Path]:
 
 
 def _entries(volume: Volume) -> list[Path]:
-    """What changes on the disk when an image does; in the folder of an image labels come and go."""
+    """List what changes on the disk when an image does.
+
+    In the folder of an image labels come and go.
+    """
     places = set(places_of(volume))
     if volume.path is not None and volume.path.is_dir():
         arrays = places - {volume.path} or places
@@ -110,7 +118,9 @@ def _entries(volume: Volume) -> list[Path]:
 
 
 def open_labels(source: Any, image: Volume) -> Volume:
-    """Open labels that belong to `image`: of the same extent, and with the image's axes where theirs say less.
+    """Open labels that belong to `image`.
+
+    Of the same extent, and with the image's axes where theirs say less.
 
     Raises
     ------
@@ -137,7 +147,10 @@ def refuse_fractions(labels: Volume) -> None:
 
 
 def _labels_with_axes_of(image: Volume, source: Any) -> Volume:
-    """The image's axes count for labels whose array fits them, whatever the label file says."""
+    """Open labels, with the image's axes where their array fits them.
+
+    Whatever the label file says.
+    """
     axes = image.axes.without("C")
     if not isinstance(source, (str, PathLike, Volume)):
         return Volume.of(source, axes if getattr(source, "ndim", 0) == len(axes.names) else None, "labels")

@@ -1,4 +1,4 @@
-"""Reading beyond the border of a volume: what lies outside is the mirror image of what lies inside."""
+"""Reading beyond the border of a volume, which is reflected there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def read_reflected(volume: Volume, box: Box) -> NDArray[Any]:
-    """Read a box that may leave the volume, mirrored at the border as in the U-Net paper (arXiv:1505.04597, fig. 2).
+    """Read a box that may leave the volume, reflected at the border.
+
+    As in the U-Net paper (arXiv:1505.04597, fig. 2).
 
     The border voxel itself is not repeated; boxes larger than the volume swing back and forth.
 
@@ -33,7 +35,7 @@ def read_reflected(volume: Volume, box: Box) -> NDArray[Any]:
     """
     if contains(whole(volume.grid), box):
         return volume.read(box)
-    places = [mirrored(start, stop, n) for (start, stop), n in zip(box, volume.grid, strict=True)]
+    places = [reflected(start, stop, n) for (start, stop), n in zip(box, volume.grid, strict=True)]
     part = volume.read(tuple((int(p.min()), int(p.max()) + 1) for p in places))
     for axis, place in enumerate(places, start=1):
         first = int(place.min())
@@ -42,8 +44,11 @@ def read_reflected(volume: Volume, box: Box) -> NDArray[Any]:
     return part
 
 
-def mirrored(start: int, stop: int, size: int) -> NDArray[np.intp]:
-    """Places inside `size` that stand for `start` … `stop` − 1."""
+def reflected(start: int, stop: int, size: int) -> NDArray[np.intp]:
+    """Return positions inside `size`, reflected at its ends.
+
+    They stand for `start` … `stop` − 1.
+    """
     period = max(1, 2 * (size - 1))
     place = np.arange(start, stop) % period
     return np.where(place < size, place, period - place)

@@ -1,4 +1,4 @@
-"""Small pieces spread over a volume: what can be said of any size of it within a moment."""
+"""Small pieces spread over a volume, read within a moment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ _GOLDEN = 1.1673039782614187  # root of x⁵ = x + 1: the golden ratio of four a
 
 
 def sample_boxes(grid: tuple[int, ...], count: int = _COUNT, side: int = _SIDE) -> list[Box]:
-    """Boxes of one plane and at most `side` × `side` pixels, spread evenly over a TZYX grid; each box once.
+    """Spread boxes of one plane evenly over a TZYX grid.
+
+    Each has at most `side` × `side` pixels; each comes once.
 
     They follow the additive recurrence of Roberts (2018), whose points keep apart along every axis, however many there are.
 
@@ -32,21 +34,24 @@ def sample_boxes(grid: tuple[int, ...], count: int = _COUNT, side: int = _SIDE) 
     """
     extent = (1, 1, min(side, grid[2]), min(side, grid[3]))
     steps = _GOLDEN ** -np.arange(1.0, 5.0)
-    found: dict[Box, None] = {}
+    boxes: dict[Box, None] = {}
     for number in range(count):
         places = (0.5 + number * steps) % 1
         starts = [int(p * (n - e + 1)) for p, n, e in zip(places, grid, extent, strict=True)]
-        found[tuple((a, a + e) for a, e in zip(starts, extent, strict=True))] = None
-    return list(found)
+        boxes[tuple((a, a + e) for a, e in zip(starts, extent, strict=True))] = None
+    return list(boxes)
 
 
 def sample_values(volume: Volume, count: int = _COUNT, side: int = _SIDE) -> NDArray[Any]:
-    """Voxels of shape (C, N) in :func:`sample_boxes` of a volume, in its own type."""
+    """Read the voxels (C, N) of :func:`sample_boxes`, in their own type."""
     boxes = sample_boxes(volume.grid, count, side)
     parts = in_parallel(volume.read, boxes, _TOGETHER)
     return np.concatenate([part.reshape(volume.channels, -1) for part in parts], axis=1)
 
 
 def read_around(volume: Volume, boxes: list[Box]) -> list[NDArray[Any]]:
-    """The boxes of a volume, (C, T, Z, Y, X) each, several read at once."""
+    """Read boxes of a volume, several at once.
+
+    Each has the shape (C, T, Z, Y, X).
+    """
     return list(in_parallel(volume.read, boxes, _TOGETHER))

@@ -66,9 +66,9 @@ def open_tiff(path: Path, axes: str | None = None) -> Volume:
 @contextmanager
 def _reported(path: Path) -> Iterator[None]:
     """Turn what tifffile raises, or only logs, into one sentence."""
-    heard: list[str] = []
+    logged: list[str] = []
     listener = logging.Handler(logging.WARNING)
-    listener.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    listener.emit = lambda record: logged.append(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger("tifffile")
     logger.addHandler(listener)
     try:
@@ -81,29 +81,32 @@ def _reported(path: Path) -> Iterator[None]:
         ) from error
     finally:
         logger.removeHandler(listener)
-    if missing := [text for text in heard if "Missing data are zeroed" in text]:
+    if missing := [text for text in logged if "Missing data are zeroed" in text]:
         # tifffile would hand out zeros for the planes of a missing file
         raise LimnError(
             f"{path.name}: a file of this OME-TIFF set is missing ({missing[0]}); put it beside this one."
         )
-    if cut := [text for text in heard if "invalid page offset" in text]:
+    if cut := [text for text in logged if "invalid page offset" in text]:
         # tifffile would leave out the planes behind the cut
         raise LimnError(f"{path.name}: the file is cut off ({cut[0]}); copy it again from its source.")
 
 
 def files_of(path: Path) -> list[Path]:
-    """The files of the set that an OME-TIFF belongs to, itself included."""
+    """List the files of an OME-TIFF's set, itself included."""
     with _reported(path), tifffile.TiffFile(path) as tif:
         return sorted({path, *(path.with_name(name) for name in _named(tif))})
 
 
 def _named(tif: tifffile.TiffFile) -> Iterator[str]:
-    """Names of the files that the OME-XML of a file speaks of."""
+    """Yield the names of files that the OME-XML speaks of."""
     return (text for element in _ome(tif).iter() if (text := element.get("FileName")))
 
 
 def _refuse_outside_names(tif: tifffile.TiffFile, path: Path) -> None:
-    """An OME-TIFF may name the other files of its set; names that leave the folder are refused."""
+    """Refuse names of files that leave the folder.
+
+    An OME-TIFF may name the other files of its set.
+    """
     for name in _named(tif):
         if Path(name).name != name or "\\" in name or name in ("..", "."):
             raise LimnError(
@@ -112,7 +115,10 @@ def _refuse_outside_names(tif: tifffile.TiffFile, path: Path) -> None:
 
 
 def _ome(tif: tifffile.TiffFile) -> ET.Element:
-    """The OME-XML of a file; an empty element where there is none, or none that can be read, as tifffile has it too."""
+    """Parse the OME-XML of a file.
+
+    An empty element where there is none, or none that can be read, as tifffile has it too.
+    """
     try:
         return ET.fromstring(tif.ome_metadata or "<none/>")  # noqa: S314 expat bounds expansion
     except ET.ParseError:
@@ -120,13 +126,13 @@ def _ome(tif: tifffile.TiffFile) -> ET.Element:
 
 
 def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, number: int) -> ArrayLike:
-    """One pyramid level as a lazy array."""
+    """Open one pyramid level as a lazy array."""
     page = level.keyframe
     _refuse_cut_off(tif, level, path)
     if level.dataoffset is not None and not _in_one_file(tif, level):
         # tifffile takes planes of several files for one piece when their offsets happen to continue each other
         raise LimnError(
-            f"{path.name}: planes of this OME-TIFF set cannot be told apart by file; save it as one file."
+            f"{path.name}: planes of this OME-TIFF set cannot be assigned to files; save it as one file."
         )
     if level.dataoffset is not None and page.is_memmappable:
         dtype = np.dtype(level.dtype).newbyteorder(tif.byteorder)
@@ -135,12 +141,18 @@ def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, n
 
 
 def _in_one_file(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries) -> bool:
-    """Whether all pages lie in this file; the offsets of an OME-TIFF set do not say in which they count."""
+    """Return whether all pages lie in this file.
+
+    The offsets of an OME-TIFF set do not say in which file they count.
+    """
     return not tif.is_ome or all(page is None or page.parent is tif for page in level.pages)
 
 
 def _refuse_cut_off(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path) -> None:
-    """Compare what the header claims with the size of the file before anything is read."""
+    """Refuse a file that is shorter than its header claims.
+
+    This is seen before anything is read.
+    """
     size = tif.filehandle.size
     end = 0
     if level.dataoffset is not None:
@@ -154,43 +166,55 @@ def _refuse_cut_off(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path
 
 
 def _spacing(tif: tifffile.TiffFile, names: str) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Voxel size and unit along each axis; 1 pixel where the file says nothing sensible."""
+    """Return voxel size and unit along each axis.
+
+    1 pixel where the file says nothing sensible.
+    """
     if tif.is_ome:
-        found = _ome_spacing(tif)
+        sizes = _ome_spacing(tif)
     elif tif.is_imagej:
-        found = _imagej_spacing(tif)
+        sizes = _imagej_spacing(tif)
     else:
-        found = _tag_spacing(tif, None)
-    good = {a: (s, u) for a, (s, u) in found.items() if np.isfinite(s) and s > 0}
+        sizes = _tag_spacing(tif, None)
+    good = {a: (s, u) for a, (s, u) in sizes.items() if np.isfinite(s) and s > 0}
     pairs = [good.get(a, (1.0, "pixel")) for a in names]
     return tuple(s for s, _ in pairs), tuple(u for _, u in pairs)
 
 
 def _ome_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
-    """PhysicalSizeX/Y/Z, each with its own unit (default µm), and TimeIncrement (default s)."""
-    found: dict[str, tuple[float, str]] = {}
+    """Read PhysicalSizeX/Y/Z (default µm) and TimeIncrement (default s).
+
+    Each has its own unit.
+    """
+    sizes: dict[str, tuple[float, str]] = {}
     if (pixels := _ome(tif).find("{*}Image/{*}Pixels")) is None:
-        return found
+        return sizes
     for axis, key, default in [(a, f"PhysicalSize{a}", "µm") for a in "ZYX"] + [("T", "TimeIncrement", "s")]:
         if unit := known_unit(pixels.get(f"{key}Unit", default)):
-            found[axis] = (_number(pixels.get(key, "")), unit)
-    return found
+            sizes[axis] = (_number(pixels.get(key, "")), unit)
+    return sizes
 
 
 def _imagej_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
-    """XY from the resolution tags, Z from `spacing`, time from `finterval`, in ImageJ's own unit; inches mean print."""
+    """Read sizes in ImageJ's own unit; inches mean print.
+
+    XY from the resolution tags, Z from `spacing`, time from `finterval`.
+    """
     meta = tif.imagej_metadata or {}
-    found: dict[str, tuple[float, str]] = {}
+    sizes: dict[str, tuple[float, str]] = {}
     unit = known_unit(str(meta.get("unit", "")))
     if unit not in (None, "inch"):
-        found = _tag_spacing(tif, unit)
-        found["Z"] = (_number(meta.get("spacing")), unit)
-    found["T"] = (_number(meta.get("finterval")), "second")
-    return found
+        sizes = _tag_spacing(tif, unit)
+        sizes["Z"] = (_number(meta.get("spacing")), unit)
+    sizes["T"] = (_number(meta.get("finterval")), "second")
+    return sizes
 
 
 def _number(text: object) -> float:
-    """A number as files write it, with a decimal point or comma; NaN for anything else."""
+    """Read a number with a decimal point or comma.
+
+    NaN for anything else.
+    """
     try:
         return float(str(text).replace(",", "."))
     except ValueError:
@@ -198,29 +222,35 @@ def _number(text: object) -> float:
 
 
 def _tag_spacing(tif: tifffile.TiffFile, unit: str | None) -> dict[str, tuple[float, str]]:
-    """X and Y from XResolution and YResolution; without a unit of its own only centimetres count (inches mean print)."""
+    """Read X and Y from XResolution and YResolution.
+
+    Without a unit of its own only centimetres count (inches mean print).
+    """
     tags = tif.pages.first.tags
     if unit is None and tags.valueof("ResolutionUnit") != 3:
         return {}
-    found = {}
+    sizes = {}
     for axis, tag in (("X", "XResolution"), ("Y", "YResolution")):
         pixels, units = tags.valueof(tag, default=(0, 1))
         if pixels:
-            found[axis] = (units / pixels, unit) if unit else (1e4 * units / pixels, "micrometer")
-    return found
+            sizes[axis] = (units / pixels, unit) if unit else (1e4 * units / pixels, "micrometer")
+    return sizes
 
 
 def _looks(tif: tifffile.TiffFile) -> tuple[dict[int, RGBA] | None, dict[int, str] | None, dict[str, float]]:
-    """Colours and names of the label values, and the origin, of a label file written by this package; nothing of any other."""
+    """Read colours, names and origin of labels written by this package.
+
+    Nothing of any other file.
+    """
     nothing: tuple[None, None, dict[str, float]] = None, None, {}
     if MARK not in (tif.ome_metadata or ""):
         return nothing
     text = _ome(tif).findtext("{*}Image/{*}Description", "")
     try:
-        found = json.loads(text)
-        colors = {int(value): (c[0], c[1], c[2], c[3]) for value, c in found[MARK].items()}
-        names = {int(value): str(name) for value, name in found.get(NAMES, {}).items()}
-        origin = {str(axis): float(at) for axis, at in found.get(ORIGIN, {}).items()}
+        content = json.loads(text)
+        colors = {int(value): (c[0], c[1], c[2], c[3]) for value, c in content[MARK].items()}
+        names = {int(value): str(name) for value, name in content.get(NAMES, {}).items()}
+        origin = {str(axis): float(at) for axis, at in content.get(ORIGIN, {}).items()}
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return nothing
     return colors, names or None, {axis: at for axis, at in origin.items() if np.isfinite(at)}

@@ -1,4 +1,4 @@
-"""Where an output goes: what its path means, the folder around it, and what may be in its way."""
+"""Where an output goes, and what may be in its way."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _LABEL_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """What a path means: the format, the folder that must exist, where the labels lie, and the levels prescribed."""
+    """What a path means.
+
+    The format, the folder that must exist, where the labels lie, and the levels prescribed.
+    """
 
     kind: Literal["tiff", "zarr", "label"]
     folder: Path
@@ -32,7 +35,7 @@ class Destination:
 
 
 def destination_of(path: Path) -> Destination:
-    """What the path of an output means; nothing is made.
+    """Read what the path of an output means; nothing is made.
 
     Raises
     ------
@@ -76,7 +79,7 @@ def make_folder(path: Path) -> None:
 
 
 def clear_up(path: Path) -> None:
-    """What is left to do for an output that has got its name."""
+    """Do what is left for an output that has got its name."""
     remove(aside(path))
     if destination_of(path).kind == "label":
         list_labels(path.parent, path.name)
@@ -95,7 +98,9 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 
 
 def refuse_misplaced(path: Path, image: Volume) -> None:
-    """Refuse a path where labels would destroy their image, or lie in one of another size; only metadata are read.
+    """Refuse a path where labels would destroy an image.
+
+    Or lie in one of another size; only metadata are read.
 
     Raises
     ------
@@ -116,7 +121,9 @@ def refuse_misplaced(path: Path, image: Volume) -> None:
 
 
 def refuse_replacing(path: Path, image: Volume) -> None:
-    """The part of :func:`refuse_misplaced` that holds for any image that labels are not of, too.
+    """Refuse a path where labels would replace an image.
+
+    This part of :func:`refuse_misplaced` holds for any image, also one that the labels are not of.
 
     Raises
     ------
@@ -137,11 +144,17 @@ def refuse_replacing(path: Path, image: Volume) -> None:
 
 
 def _lies_in(path: Path, outer: Path) -> bool:
-    """Whether a path is another or lies in it; the files decide, which may have several names."""
+    """Return whether a path is another or lies in it.
+
+    The files decide, which may have several names.
+    """
     path = path.resolve()
     return outer.exists() and any(p.exists() and p.samefile(outer) for p in (path, *path.parents))
 
 
 def _extents(image: Volume) -> list[int]:
-    """Extents in the order of the array, whatever a person calls its axes."""
+    """List the extents in the order of the array.
+
+    Whatever a user calls its axes.
+    """
     return [int(n) for n, a in zip(image.data.shape, image.axes.names, strict=True) if a != "C" and n > 1]

@@ -1,4 +1,6 @@
-"""How a label volume is cut into shards and chunks, level by level: geometry only, nothing is written here.
+"""How a label volume is cut into shards and chunks, by level.
+
+This is geometry only, nothing is written here.
 
 A *shard* is one file. It is written once, when all its voxels are there, so it holds a whole number of blocks of the
 run, or a block a whole number of shards. Inside, *chunks* are compressed one by one, so that little is read to look
@@ -59,29 +61,35 @@ class Level:
 
     @property
     def counts(self) -> Grid:
-        """Number of shards along each axis."""
+        """Return the number of shards along each axis."""
         return _grid(-(-n // s) for n, s in zip(self.shape, self.shard, strict=True))
 
     @property
     def count(self) -> int:
-        """Number of shards."""
+        """Return the number of shards."""
         return prod(self.counts)
 
     def place(self, number: int) -> Grid:
-        """Position of a shard among the others along each axis; they are numbered in raster order, X fastest."""
-        found = []
+        """Return the position of a shard among the others.
+
+        They are numbered in raster order, X fastest.
+        """
+        position = []
         for count in reversed(self.counts):
             number, at = divmod(number, count)
-            found.append(at)
-        return _grid(reversed(found))
+            position.append(at)
+        return _grid(reversed(position))
 
     def box(self, number: int) -> Box:
-        """Voxels of this level that a shard holds."""
+        """Return the voxels of this level that a shard holds."""
         starts = [at * s for at, s in zip(self.place(number), self.shard, strict=True)]
         return clipped(tuple((a, a + s) for a, s in zip(starts, self.shard, strict=True)), self.shape)
 
     def touching(self, box: Box) -> Iterator[int]:
-        """Numbers of the shards that share voxels with a box; none with an empty one."""
+        """Yield the numbers of the shards that share voxels with a box.
+
+        None with an empty one.
+        """
         if any(a >= b for a, b in box):
             return
         spans = [range(a // s, -(-b // s)) for (a, b), s in zip(box, self.shard, strict=True)]
@@ -120,7 +128,10 @@ class Layout:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What decides which bytes lie in which file, as flat text: for the fingerprint of a run."""
+        """Describe, as flat text, which bytes lie in which file.
+
+        It goes into the fingerprint of a run.
+        """
         described = {
             f"level {number}": " ".join(
                 f"{what} {'×'.join(map(str, getattr(level, what)))}"
@@ -142,7 +153,9 @@ def make_layout(
     tile: Grid | None = None,
     count: int | None = None,
 ) -> tuple[tuple[Level, ...], int]:
-    """Levels of a pyramid, and the bytes that its half-filled shards take at most.
+    """Choose the levels of a pyramid.
+
+    Returns them, and the bytes that its half-filled shards take at most.
 
     Parameters
     ----------
@@ -183,12 +196,18 @@ def make_layout(
 
 
 def picked(box: Box, step: Sequence[int]) -> Box:
-    """Voxels of the next coarser level that are taken from a box: those whose first voxel lies in it."""
+    """Return the voxels of the next coarser level taken from a box.
+
+    Those whose first voxel lies in it.
+    """
     return tuple((-(-a // s), -(-b // s)) for (a, b), s in zip(box, step, strict=True))
 
 
 def _step(shape: Grid, stride: Grid, spacing: tuple[float, float, float], thin: int) -> Grid:
-    """Which axes are halved next: those about as finely sampled (within a factor of 2) as the finest."""
+    """Choose the axes that are halved next.
+
+    Those about as finely sampled (within a factor of 2) as the finest.
+    """
     sizes = {a: stride[a] * spacing[a - 1] for a in (1, 2, 3) if shape[a] > thin}
     finest = min(sizes.values(), default=0.0)
     return _grid(2 if a in sizes and sizes[a] < 2 * finest else 1 for a in range(4))
@@ -202,7 +221,10 @@ def _cut(
     loops: list[int],
     most: int,
 ) -> tuple[Grid, Grid]:
-    """Shard and chunk: from the shard that holds one block, cut down where it is too large, doubled where too small."""
+    """Choose shard and chunk.
+
+    The shard begins as one that holds one block; it is cut down where too large, doubled where too small.
+    """
     pairs = [_base(n, b, t) for n, b, t in zip(shape, block, target, strict=True)]
     shard, chunk = [s for s, _ in pairs], [c for _, c in pairs]
     while prod(shard) * itemsizes[0] > _LARGEST and shard != chunk:
@@ -213,14 +235,17 @@ def _cut(
         axes = sorted((a for a in range(4) if shard[a] < shape[a]), key=lambda a: (shard[a] // chunk[a], -a))
         options = (_grown(shard, chunk, shape, a) for a in axes)
         fitting = (o for o in options if _waiting(shape, o, block, loops) * sum(itemsizes) <= most)
-        if (found := next(fitting, None)) is None:
+        if (larger := next(fitting, None)) is None:
             break
-        shard = found
+        shard = larger
     return _grid(shard), _grid(chunk)
 
 
 def _base(n: int, given: Fraction, target: int) -> tuple[int, int]:
-    """Shard that holds one block along an axis, and chunks that divide it."""
+    """Choose the shard that holds one block along an axis.
+
+    And chunks that divide it.
+    """
     if given >= n:
         chunk = min(n, target)
         return -(-n // chunk) * chunk, chunk
@@ -231,7 +256,10 @@ def _base(n: int, given: Fraction, target: int) -> tuple[int, int]:
 
 
 def _divisor(block: int, target: int) -> int | None:
-    """The divisor of an extent that suits best as a chunk; None if all are much smaller or larger than `target`."""
+    """Return the divisor of an extent that suits best as a chunk.
+
+    None if all are much smaller or larger than `target`.
+    """
     divisors = [d for d in range(1, block + 1) if block % d == 0]
     below = max(d for d in divisors if d <= target)
     if below == block or 4 * below >= target:
@@ -241,7 +269,10 @@ def _divisor(block: int, target: int) -> int | None:
 
 
 def _smaller(chunks: int, *, whole: bool) -> int:
-    """About half as many chunks along an axis, so that a block still holds a whole number of shards."""
+    """Take about half as many chunks along an axis.
+
+    A block still holds a whole number of shards then.
+    """
     if whole:
         return -(-chunks // 2)
     return chunks // next((p for p in range(2, chunks + 1) if chunks % p == 0), 1)
@@ -253,7 +284,10 @@ def _grown(shard: list[int], chunk: list[int], shape: Grid, axis: int) -> list[i
 
 
 def _waiting(shape: Grid, shard: Sequence[int], block: Sequence[Fraction], loops: Sequence[int]) -> int:
-    """Voxels in half-filled shards at most: a row of shards along the outermost axis on which they wait for blocks."""
+    """Count the voxels in half-filled shards, at most.
+
+    A row of shards along the outermost axis on which they wait for blocks.
+    """
     waits = [a for a in loops if not (block[a] >= shape[a] or block[a] % shard[a] == 0)]
     if not waits:
         return 0
@@ -263,14 +297,20 @@ def _waiting(shape: Grid, shard: Sequence[int], block: Sequence[Fraction], loops
 
 
 def _reach(n: int, shard: int, block: Fraction) -> int:
-    """Extent along an axis of the shards that one block touches."""
+    """Return the extent of the shards that one block touches.
+
+    Along one axis.
+    """
     if block % shard == 0 or shard % block == 0:
         return min(n, max(ceil(block), shard))
     return min(n, (block // shard + 2) * shard)
 
 
 def _inside(shape: Grid, units: Sequence[Fraction], given: Sequence[Fraction]) -> int:
-    """Voxels that wait at most while one block is taken in that comes as several pieces."""
+    """Count the voxels that wait while one block is taken in.
+
+    At most, of a block that comes as several pieces.
+    """
     if all(u <= g for u, g in zip(units, given, strict=True)):
         return 0
     return prod(min(n, ceil(u)) for n, u in zip(shape, units, strict=True))

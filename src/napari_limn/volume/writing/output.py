@@ -1,11 +1,14 @@
-"""Label volumes going out, block by block, each voxel once: into an array, an OME-TIFF or an OME-Zarr."""
+"""Label volumes going out, block by block, each voxel once.
+
+Into an array, an OME-TIFF or an OME-Zarr.
+"""
 
 from __future__ import annotations
 
 import shutil
 from functools import partial as bound
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +16,12 @@ from napari_limn.durable import disk_faults, remove, sync_up, unfinished
 from napari_limn.errors import LimnError
 from napari_limn.specs import Probabilities as Probabilities  # noqa: TC001 - others take it from here
 from napari_limn.volume.axes import GRID
-from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, whole
+from napari_limn.volume.boxes import shape_of, whole
 from napari_limn.volume.reading.lazy import LazyLabels
+from napari_limn.volume.writing.array_output import ArrayOutput as ArrayOutput
+from napari_limn.volume.writing.array_output import LabelOutput as LabelOutput
+from napari_limn.volume.writing.array_output import in_memory as in_memory
+from napari_limn.volume.writing.array_output import labels_shape as labels_shape
 from napari_limn.volume.writing.destination import destination_of, refuse_existing, refuse_misplaced
 from napari_limn.volume.writing.layout import Layout, make_layout
 from napari_limn.volume.writing.pyramid import Pyramid
@@ -41,92 +48,8 @@ if TYPE_CHECKING:
     from napari_limn.volume.writing.pyramid import Target
 
 
-class LabelOutput(Protocol):
-    """Where the labels of a prediction go. Blocks may come in any order and of any extent; together they fill the grid."""
-
-    def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
-        """Take a block.
-
-        Parameters
-        ----------
-        box
-            Where it lies on the TZYX grid.
-        labels
-            Of shape (T, Z, Y, X).
-        probabilities
-            Of shape (K, T, Z, Y, X), 0 to 1; given if, and only if, the output was created for them.
-
-        Returns
-        -------
-        Numbers of the shards that this block completed and that are on the disk now, come what may.
-        """
-        ...
-
-    def missing(self, box: Box) -> bool:
-        """Whether a block at `box` has still to be computed: some of its voxels are not on the disk for good."""
-        ...
-
-    def forget_unfinished(self) -> None:
-        """Drop what is not on the disk for good: every block that :meth:`missing` tells of will be written again."""
-        ...
-
-    def finish(self) -> Any:
-        """Declare the output complete; returns the array, or the path of the file."""
-        ...
-
-    @property
-    def held_bytes(self) -> int:
-        """Memory that it takes at most, which counts towards the limit of a run."""
-        ...
-
-
-class ArrayOutput:
-    """Labels into an array in the axes of the image: numpy, or anything that takes slices.
-
-    Parameters
-    ----------
-    image
-        The image.
-    array
-        Of the image's shape without channels.
-    there
-        Boxes of the TZYX grid, disjoint, whose labels are in the array already.
-    """
-
-    def __init__(self, image: Volume, array: Any, there: Sequence[Box] = ()) -> None:
-        self.array, self._image, self._there = array, image, there
-
-    def place(self, box: Box) -> tuple[slice, ...]:
-        """A box of the TZYX grid as an index of the array."""
-        at = dict(zip(GRID, slices(box), strict=True))
-        return tuple(at[name] for name in self._image.axes.without("C").names)
-
-    def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
-        """See :meth:`LabelOutput.write`; an array outlives nothing, so no shard is ever told of."""
-        if probabilities is not None:
-            raise LimnError("found class probabilities for an array of labels; write an .ome.zarr.")
-        self.array[self.place(box)] = self._image.squeezed(labels)
-        return []
-
-    def missing(self, box: Box) -> bool:
-        """Unless all of it was there from the beginning; an array does not know what is written."""
-        return sum(size_of(overlap(box, other)) for other in self._there) < size_of(box)
-
-    def forget_unfinished(self) -> None:
-        """Nothing waits."""
-
-    def finish(self) -> Any:
-        """The array."""
-        return self.array
-
-    @property
-    def held_bytes(self) -> int:
-        """Of the array, unless it lies on the disk."""
-        return self.array.nbytes if isinstance(self.array, np.ndarray) else 0
-
-
 class FileOutput:
-    """Labels into a file or folder that has its name only when it is complete.
+    """Labels into a file that has its name only when complete.
 
     Attributes
     ----------
@@ -144,10 +67,13 @@ class FileOutput:
 
     @property
     def levels(self) -> tuple[LazyLabels, ...]:
-        """The labels as far as they were written, finest first, in the axes of the image; zeros elsewhere.
+        """Show the labels that were written by now, finest first.
+
+        In the axes of the image; zeros elsewhere.
 
         They may be looked at from any thread while the run goes on, and show a block as soon as it was written, on
-        all levels. Once :meth:`finish` was called, open the file instead.
+        all levels. Once :meth:`finish` was called, open the file instead. Shards that are not complete yet are read from
+        their buffers: coarse shards are complete late, and a view from afar would stay empty until the end.
         """
         dtype = np.dtype(self.layout.dtype)
         return tuple(
@@ -156,13 +82,18 @@ class FileOutput:
         )
 
     def view(self) -> OutputView:
-        """Describe the output to listeners in another process, which read it from the disk."""
+        """Describe the output to listeners in another process.
+
+        They read it from the disk.
+        """
         path = self.path.absolute()
         geometry = tuple(LevelView(level.shape, level.chunk) for level in self.layout.levels)
         return OutputView(str(path), destination_of(path).labels, self._names, self.layout.dtype, geometry)
 
     def write(self, box: Box, labels: NDArray[Any], probabilities: NDArray[Any] | None = None) -> list[int]:
-        """See :meth:`LabelOutput.write`. What lies in shards on the disk is ignored: no shard is written twice.
+        """Take a block, as :meth:`LabelOutput.write`.
+
+        What lies in shards on the disk is ignored: no shard is written twice.
 
         Raises
         ------
@@ -170,10 +101,10 @@ class FileOutput:
             If probabilities are missing or not expected, or the disk is full, read-only or forbidden.
         """
         kind, count = self.layout.probabilities, self.layout.classes
-        found = 0 if probabilities is None else len(probabilities)
-        if found != count:
+        given = 0 if probabilities is None else len(probabilities)
+        if given != count:
             raise LimnError(
-                f"{self.path.name}: found probabilities of {found} classes, expected {count}; create the output for them."
+                f"{self.path.name}: found probabilities of {given} classes, expected {count}; create the output for them."
             )
         if tuple(labels.shape) != shape_of(box):
             raise LimnError(
@@ -186,16 +117,16 @@ class FileOutput:
             return self._pyramid.write(box, parts)
 
     def missing(self, box: Box) -> bool:
-        """See :meth:`LabelOutput.missing`."""
+        """Return whether a block is missing, as :meth:`LabelOutput.missing`."""
         return self._pyramid.missing(box)
 
     def forget_unfinished(self) -> None:
-        """See :meth:`LabelOutput.forget_unfinished`."""
+        """Forget unfinished blocks, as :meth:`LabelOutput.forget_unfinished`."""
         self._pyramid.forget_unfinished()
 
     @property
     def held_bytes(self) -> int:
-        """Of half-filled shards."""
+        """Return the bytes of half-filled shards."""
         return self.layout.buffer_bytes
 
     def finish(self) -> Path:
@@ -213,16 +144,6 @@ class FileOutput:
             )
         with disk_faults(self.path):
             return self._seal()
-
-
-def labels_shape(image: Volume) -> tuple[int, ...]:
-    """Shape of the labels of an image: its own without the channel axis."""
-    return tuple(int(n) for n, a in zip(image.data.shape, image.axes.names, strict=True) if a != "C")
-
-
-def in_memory(image: Volume, dtype: Any) -> ArrayOutput:
-    """An output that is a numpy array of zeros."""
-    return ArrayOutput(image, np.zeros(labels_shape(image), dtype))
 
 
 def plan_output(
@@ -297,7 +218,7 @@ def create_output(
     overwrite: bool = False,
     done: AbstractSet[int] = frozenset(),
 ) -> FileOutput:
-    """Create a label file beside its final name, or go on with one.
+    """Create a label file beside its final name, or resume one.
 
     Parameters
     ----------
@@ -347,12 +268,17 @@ def create_output(
 
 
 def _targets(partial: Path, labels: str, layout: Layout, axes: Axes, *, resume: bool) -> list[Target]:
-    """The arrays of an output: labels, and probabilities if they are asked for."""
-    found = [open_target(partial / labels, layout, axes.names, layout.dtype, resume=resume)]
+    """Open the arrays of an output.
+
+    Labels, and probabilities if they are asked for.
+    """
+    targets = [open_target(partial / labels, layout, axes.names, layout.dtype, resume=resume)]
     if layout.probabilities:
         names, folder = with_channels(axes).names, partial / "probabilities"
-        found.append(open_target(folder, layout, names, layout.probabilities, layout.classes, resume=resume))
-    return found
+        targets.append(
+            open_target(folder, layout, names, layout.probabilities, layout.classes, resume=resume)
+        )
+    return targets
 
 
 def _check_done(path: Path, layout: Layout, done: AbstractSet[int]) -> None:
@@ -372,7 +298,10 @@ def _stored(probabilities: NDArray[Any], kind: str | None) -> NDArray[Any]:
 
 
 def _refuse_small_disk(path: Path, folder: Path, layout: Layout) -> None:
-    """Refuse a disk that will not do even if all compresses well: labels to 2 %, probabilities to 10 % were the best seen."""
+    """Refuse a disk that is too small even if all compresses well.
+
+    Labels to 2 %, probabilities to 10 % were the best seen.
+    """
     voxels = prod(layout.levels[0].shape)
     needed = voxels * np.dtype(layout.dtype).itemsize // 50
     if layout.probabilities:

@@ -1,4 +1,7 @@
-"""The writer of sharded pyramids: blocks come in once, every shard of every level is written once."""
+"""The writer of sharded pyramids.
+
+Blocks come in once, every shard of every level is written once.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,10 @@ class Target:
         self._synced: set[Path] = set()
 
     def write(self, level: int, box: Box, data: NDArray[Any]) -> None:
-        """Write an array (C, T, Z, Y, X) at a box of a level."""
+        """Write an array to a box of a level.
+
+        Its shape is (C, T, Z, Y, X).
+        """
         own = [a for a in _STORED if a in self._names]
         absent = tuple(i for i, a in enumerate(_STORED) if a not in self._names)
         order = [own.index(a) for a in self._names]
@@ -62,7 +68,10 @@ class Target:
         return part.transpose(order).reshape(self.channels, *shape_of(box))
 
     def sync(self, level: int, place: Grid) -> None:
-        """Wait until the shard at a place is on the disk, with all the folders on the way to it."""
+        """Wait until the shard at a place is on the disk.
+
+        With all the folders on the way to it.
+        """
         at = dict(zip("TZYX", place, strict=True))
         root = self.folder / str(level)
         for numbers in product(*(range(self.channels) if a == "C" else (at[a],) for a in self._names)):
@@ -80,7 +89,7 @@ class Target:
 
 
 def _child(folder: Path, path: Path) -> Path:
-    """The entry of `folder` on the way to `path`."""
+    """Return the entry of `folder` on the way to `path`."""
     return folder / path.relative_to(folder).parts[0]
 
 
@@ -93,7 +102,9 @@ class _Buffer:
 
 
 class Pyramid:
-    """Collects blocks into shards, writes each once it is whole, and hands every second voxel of it to the next level.
+    """Collects blocks into shards and writes each once it is whole.
+
+    Every second voxel of a shard is handed to the next level.
 
     Parameters
     ----------
@@ -110,78 +121,94 @@ class Pyramid:
         self, levels: Sequence[Level], targets: Sequence[Target], done: Iterable[int] = frozenset()
     ) -> None:
         self._levels, self._targets = levels, targets
-        self._told = set(done)
+        self._reported = set(done)
         self._done: list[set[int]] = []
         self._open: list[dict[int, _Buffer]] = []
         self.forget_unfinished()
 
     @property
     def lacking(self) -> int:
-        """Number of level-0 shards that are not on disk."""
+        """Return the number of level-0 shards that are not on disk."""
         return self._levels[0].count - len(self._done[0])
 
     @property
     def buffered_bytes(self) -> int:
-        """Bytes of the shards that wait at this moment."""
+        """Return the bytes of the shards that wait at this moment."""
         return sum(p.nbytes for opened in self._open for b in opened.values() for p in b.parts)
 
     def read(self, level: int, box: Box) -> NDArray[Any]:
-        """What is known by now of the first target in a box of a level, as (T, Z, Y, X); zeros elsewhere.
+        """Read what is known by now in a box of a level.
+
+        Of the first target, as (T, Z, Y, X); zeros elsewhere.
 
         Whole shards come from the disk; of others the voxels are picked from the memory in which they, or the finer ones
         that they will be made of, wait. Any thread may look.
         """
         # From fine to coarse and the disk last: what is handed on meanwhile is found where it has gone.
         waiting = [self._waiting(finer, level, box) for finer in range(level + 1)]
-        found: NDArray[Any] = self._targets[0].read(level, box)[0]
+        labels: NDArray[Any] = self._targets[0].read(level, box)[0]
         for place, part in chain.from_iterable(reversed(waiting)):  # what a coarse one lacks, finer ones have
             common = overlap(place, box)
             inside = within(common, place)
-            found[within(common, box)] = part[inside]
-        return found
+            labels[within(common, box)] = part[inside]
+        return labels
 
     def _waiting(self, finer: int, level: int, box: Box) -> list[tuple[Box, NDArray[Any]]]:
-        """What open shards of a finer level hold of a box of `level`: where it lies there, and its voxels."""
+        """List what open shards of a finer level hold of a box.
+
+        The box is one of `level`: where each piece lies there, and its voxels.
+        """
         here, strides = self._levels[finer], (self._levels[finer].stride, self._levels[level].stride)
         step = tuple(b // a for a, b in zip(*strides, strict=True))
         span = tuple((a * s, (b - 1) * s + 1) for (a, b), s in zip(box, step, strict=True))
-        found = []
+        pieces = []
         for number in here.touching(span):
             if (buffer := self._open[finer].get(number)) is not None:
                 region = here.box(number)
-                found.append((picked(region, step), _pick(buffer.parts[:1], region, step)[0][0]))
-        return found
+                pieces.append((picked(region, step), _pick(buffer.parts[:1], region, step)[0][0]))
+        return pieces
 
     def missing(self, box: Box) -> bool:
-        """Whether a voxel of a box of level 0 lies in a shard that is not on disk."""
+        """Return whether a voxel of a box is not on disk.
+
+        The box is one of level 0.
+        """
         return any(number not in self._done[0] for number in self._levels[0].touching(box))
 
     def forget_unfinished(self) -> None:
-        """Go back to the shards that :meth:`write` told of, as the next run would: all other blocks are to come again.
+        """Go back to the shards that :meth:`write` reported.
 
-        Where memory ran out amid a shard, nobody knows which coarser ones got their part of it.
+        As the next run would: all other blocks are to come again.
+
+        Where memory ran out amid a shard, it is not known which coarser ones got their part of it.
         """
-        self._done = [set(self._told), *(set() for _ in self._levels[1:])]
+        self._done = [set(self._reported), *(set() for _ in self._levels[1:])]
         self._open = [{} for _ in self._levels]
         for level in range(len(self._levels) - 1):
             self._refill(level)
 
     def write(self, box: Box, parts: Parts) -> list[int]:
-        """Take a block of level 0; returns the level-0 shards that are durable by it, with all that they complete."""
+        """Take a block of level 0.
+
+        Returns the level-0 shards that are durable by it, with all that they complete.
+        """
         finished = self._put(0, box, parts)
-        self._told.update(finished)
+        self._reported.update(finished)
         return finished
 
     def _put(self, level: int, box: Box, parts: Parts) -> list[int]:
         finished = []
         for number in self._levels[level].touching(box):
-            if number not in self._done[level] and (whole := self._gather(level, number, box, parts)):
+            if number not in self._done[level] and (whole := self._collect(level, number, box, parts)):
                 self._flush(level, number, whole)
                 finished.append(number)
         return finished
 
-    def _gather(self, level: int, number: int, box: Box, parts: Parts) -> Parts | None:
-        """Put what a box gives into the shard; the shard if it is whole now."""
+    def _collect(self, level: int, number: int, box: Box, parts: Parts) -> Parts | None:
+        """Put what a box gives into the shard.
+
+        Returns the shard if it is whole now.
+        """
         region = self._levels[level].box(number)
         common = overlap(region, box)
         given = [p[(slice(None), *within(common, box))] for p in parts]
@@ -190,7 +217,7 @@ class Pyramid:
             return given
         if number not in opened:
             shape = shape_of(region)
-            fresh = [np.zeros((t.channels, *shape), t.dtype) for t in self._targets]  # someone may look
+            fresh = [np.zeros((t.channels, *shape), t.dtype) for t in self._targets]  # a viewer may look
             opened[number] = _Buffer(fresh, size_of(region))
         buffer = opened[number]
         inside = within(common, region)
@@ -213,7 +240,10 @@ class Pyramid:
         self._open[level].pop(number, None)
 
     def _refill(self, level: int) -> None:
-        """What the next level has from the shards of this one: whole shards are on disk, of others the buffers are lost."""
+        """Give the next level what it has from shards of this one.
+
+        Whole shards are on disk, of others the buffers are lost.
+        """
         here, step, done = self._levels[level], self._levels[level + 1].step, self._done[level]
         lost: set[int] = set()
         for number in range(self._levels[level + 1].count) if done else ():
@@ -227,19 +257,22 @@ class Pyramid:
             self._put(level + 1, picked(region, step), _pick(parts, region, step))
 
     def _sources(self, level: int, number: int) -> list[int]:
-        """Shards of a level that give voxels to a shard of the next."""
+        """List the shards that give voxels to a shard above."""
         here, above = self._levels[level], self._levels[level + 1]
         box = above.box(number)
         span = tuple((a * s, (b - 1) * s + 1) for (a, b), s in zip(box, above.step, strict=True))
-        found = list(here.touching(span))
+        sources = list(here.touching(span))
         if all(n >= s for n, s in zip(here.shard, above.step, strict=True)):
-            return found
+            return sources
         # shards so thin that some lie between the voxels that are kept
-        return [n for n in found if all(a < b for a, b in picked(here.box(n), above.step))]
+        return [n for n in sources if all(a < b for a, b in picked(here.box(n), above.step))]
 
 
 def _pick(parts: Parts, region: Box, step: Sequence[int]) -> Parts:
-    """The voxels of a region that the next level keeps: every `step`-th of the whole volume, not of the region."""
+    """Return the voxels of a region that the next level keeps.
+
+    Every `step`-th of the whole volume, not of the region.
+    """
     starts = [-a % s for (a, _), s in zip(region, step, strict=True)]
     index = (slice(None), *(slice(a, None, s) for a, s in zip(starts, step, strict=True)))
     return [part[index] for part in parts]

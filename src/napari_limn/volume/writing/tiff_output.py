@@ -1,4 +1,6 @@
-"""OME-TIFF going out: tiled, compressed, made from a staged Zarr once all its voxels are there.
+"""OME-TIFF going out: tiled, compressed, made from a staged Zarr.
+
+It is made once all its voxels are there.
 
 A TIFF is a list of pages in order, blocks come in any; so they wait on disk, not in memory.
 """
@@ -48,10 +50,10 @@ def refuse_unfit_tiff(path: Path, image: Volume, dtype: Any) -> None:
     LimnError
         For types beyond 32 bits, and for images whose axes come in another order than TZYX.
     """
-    found, names = np.dtype(dtype), image.axes.without("C").names
-    if found.kind not in "iu" or found.itemsize > 4:
+    kind, names = np.dtype(dtype), image.axes.without("C").names
+    if kind.kind not in "iu" or kind.itemsize > 4:
         raise LimnError(
-            f"{path.name}: found labels of type {found}, OME-TIFF holds whole numbers of up to 32 bits; write .ome.zarr."
+            f"{path.name}: found labels of type {kind}, OME-TIFF holds whole numbers of up to 32 bits; write .ome.zarr."
         )
     if list(names) != sorted(names, key=GRID.index):
         raise LimnError(
@@ -62,7 +64,9 @@ def refuse_unfit_tiff(path: Path, image: Volume, dtype: Any) -> None:
 def seal_tiff(
     partial: Path, path: Path, axes: Axes, colors: Mapping[int, RGBA], names: Mapping[int, str]
 ) -> Path:
-    """Turn staged labels into a TIFF, give it its name and clear away what was staged.
+    """Turn staged labels into a TIFF with its final name.
+
+    What was staged is removed.
 
     Memory is that of one row of tiles.
     """
@@ -86,22 +90,33 @@ def seal_tiff(
 
 
 def _uuid(partial: Path) -> str:
-    """Made from the labels, so that a run that was interrupted ends with the same file."""
-    found = sha256()
+    """Make an identifier from the labels.
+
+    A run that was interrupted so ends with the same file.
+    """
+    digest = sha256()
     for path in sorted(path for path in partial.rglob("*") if path.is_file()):
         with path.open("rb") as file:
-            found.update(path.relative_to(partial).as_posix().encode() + file_digest(file, "sha256").digest())
-    return str(UUID(bytes=found.digest()[:16], version=5))
+            digest.update(
+                path.relative_to(partial).as_posix().encode() + file_digest(file, "sha256").digest()
+            )
+    return str(UUID(bytes=digest.digest()[:16], version=5))
 
 
 def _tile(labels: zarr.Array[Any]) -> tuple[int, int]:
-    """Extent of a tile: multiples of 16, as TIFF demands, no larger than needed."""
+    """Choose the extent of a tile.
+
+    Multiples of 16, as TIFF demands, no larger than needed.
+    """
     height, width = (min(most, -(-n // 16) * 16) for n, most in zip(labels.shape[-2:], TILE[2:], strict=True))
     return height, width
 
 
 def _tiles(labels: zarr.Array[Any], tile: tuple[int, int]) -> Iterator[NDArray[Any]]:
-    """All tiles of all pages in the order of the file, filled up with zeros at the borders."""
+    """Yield all tiles of all pages in the order of the file.
+
+    At the borders they are filled up with zeros.
+    """
     *pages, height, width = labels.shape
     for page in product(*(range(n) for n in pages)):
         for top in range(0, height, tile[0]):
@@ -114,14 +129,17 @@ def _tiles(labels: zarr.Array[Any], tile: tuple[int, int]) -> Iterator[NDArray[A
 
 
 def _metadata(axes: Axes, colors: Mapping[int, RGBA], names: Mapping[int, str]) -> dict[str, Any]:
-    """Axes, voxel size and units for the OME-XML; colours, names and origin in its description."""
+    """Return axes, voxel size and units for the OME-XML.
+
+    Colours, names and origin stand in its description.
+    """
     looks: dict[str, Any] = {
         MARK: {int(v): list(c) for v, c in colors.items()},
         NAMES: {int(v): n for v, n in names.items()},
     }
     if away := {name: at for name, at in zip(axes.names, axes.translate, strict=True) if at}:
         looks[ORIGIN] = away
-    found: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "axes": axes.names,
         "Description": json.dumps(looks),
     }
@@ -129,8 +147,8 @@ def _metadata(axes: Axes, colors: Mapping[int, RGBA], names: Mapping[int, str]) 
         key = "TimeIncrement" if name == "T" else f"PhysicalSize{name}"
         # OME has pixels in space, not in time; that they are of extent 1 goes without saying
         if unit != "pixel" or (name != "T" and scale != 1):
-            found |= {key: scale, f"{key}Unit": _OME_UNITS.get(unit, unit)}
-    return found
+            metadata |= {key: scale, f"{key}Unit": _OME_UNITS.get(unit, unit)}
+    return metadata
 
 
 _OME_UNITS = {
@@ -149,7 +167,10 @@ _OME_UNITS = {
 
 
 def _resolution(axes: Axes) -> dict[str, Any]:
-    """Resolution tags (pixels a centimetre) for readers that know no OME-XML."""
+    """Return resolution tags (pixels a centimetre).
+
+    For readers that know no OME-XML.
+    """
     sizes = {
         a: s * CENTIMETRES[u]
         for a, s, u in zip(axes.names, axes.scale, axes.units, strict=True)

@@ -1,4 +1,7 @@
-"""A label file in the making, seen from another process: its path and its levels, read from the disk."""
+"""A label file in the making, seen from another process.
+
+By its path and its levels, read from the disk.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LevelView:
-    """One level of an output: its extent (T, Z, Y, X), and that of what is stored in one piece."""
+    """One level of an output.
+
+    Its extent (T, Z, Y, X), and that of what is stored in one piece.
+    """
 
     shape: Grid
     chunk: Grid
@@ -34,7 +40,9 @@ class LevelView:
 
 @dataclass(frozen=True, slots=True)
 class OutputView:
-    """What a listener needs of an output that another process writes; plain values, so that it can be sent.
+    """What a listener needs of an output of another process.
+
+    Plain values, so that it can be sent.
 
     Parameters
     ----------
@@ -63,9 +71,11 @@ class OutputView:
 
     @property
     def levels(self) -> tuple[LazyLabels, ...]:
-        """Show the labels that are on the disk by now, finest first; zeros elsewhere.
+        """Show the labels that are on the disk by now, finest first.
 
-        Nothing is read before somebody asks for voxels. Shards that wait in the memory of the process that writes are not seen.
+        Zeros elsewhere.
+
+        Nothing is read before voxels are asked for. Shards that wait in the memory of the process that writes are not seen.
         """
         return tuple(
             LazyLabels(
@@ -83,7 +93,10 @@ class OutputView:
         return labels
 
     def _level(self, number: int) -> Volume:
-        """Open a level where it lies now: it moves when the output is complete."""
+        """Open a level where it lies now.
+
+        It moves when the output is complete.
+        """
         for root in (unfinished(self.path), self.path):
             if (place := root / self.folder / str(number)).is_dir():
                 array = zarr.open_array(place, mode="r")

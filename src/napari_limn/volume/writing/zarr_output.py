@@ -1,4 +1,4 @@
-"""OME-Zarr 0.5 going out: sharded arrays first, the metadata that make an image of them last.
+"""OME-Zarr 0.5 going out: sharded arrays first, metadata last.
 
 An output is an image in its own right, without a copy of the image it was made from::
 
@@ -43,13 +43,16 @@ _PATIENCE = 10.0  # seconds that another run may take to change a list
 
 
 def stored_axes(image: Volume) -> Axes:
-    """Axes of the labels of an image on disk: its own without channels, time first, as OME-Zarr demands."""
+    """Return the axes of an image's labels on disk.
+
+    Its own without channels, time first, as OME-Zarr demands.
+    """
     axes = image.axes.without("C")
     return _reordered(axes, "".join(sorted(axes.names, key=lambda a: a != "T")))
 
 
 def with_channels(axes: Axes) -> Axes:
-    """The same axes with a channel axis behind time."""
+    """Return the same axes with a channel axis behind time."""
     more = Axes(axes.names + "C", (*axes.scale, 1.0), (*axes.units, "pixel"), (*axes.translate, 0.0))
     return _reordered(more, "".join(sorted(more.names, key=lambda a: "TC".find(a) % 3)))
 
@@ -67,7 +70,9 @@ def _reordered(axes: Axes, names: str) -> Axes:
 def open_target(
     folder: Path, layout: Layout, names: str, dtype: str, channels: int = 1, *, resume: bool
 ) -> Target:
-    """The arrays of one multiscale image in `folder`: new ones, or those that an earlier run left.
+    """Open the arrays of one multiscale image in `folder`.
+
+    New ones, or those that an earlier run left.
 
     Raises
     ------
@@ -82,19 +87,19 @@ def open_target(
             sync_folder(folder / str(number))
         return Target(arrays, names, folder)
     try:
-        found = [zarr.open_array(folder / str(n), mode="r+") for n in range(len(layout.levels))]
+        opened = [zarr.open_array(folder / str(n), mode="r+") for n in range(len(layout.levels))]
     except (OSError, ValueError, KeyError) as error:
         raise LimnError(
             f"{folder}: found no unfinished output to go on with; say --overwrite to start anew."
         ) from error
-    for array, level in zip(found, layout.levels, strict=True):
+    for array, level in zip(opened, layout.levels, strict=True):
         expected = _cuts(level, names, channels)
         if (array.shape, array.shards, array.chunks, str(array.dtype)) != (*expected, dtype):
             raise LimnError(
                 f"{folder}: found an unfinished output of extent {array.shape} in shards of {array.shards}, expected "
                 f"{expected[0]} in {expected[1]}; say --overwrite to start anew."
             )
-    return Target(found, names, folder)
+    return Target(opened, names, folder)
 
 
 def _create(
@@ -103,12 +108,15 @@ def _create(
     shape, shards, chunks = _cuts(level, names, channels)
     return group.create_array(
         name, shape=shape, shards=shards, chunks=chunks, dtype=dtype, fill_value=0, dimension_names=list(names.lower()),
-        compressors=ZstdCodec(checksum=True),  # damage is told when a chunk is read, not shown as labels
+        compressors=ZstdCodec(checksum=True),  # damage is reported when a chunk is read, not shown as labels
     )  # fmt: skip
 
 
 def _cuts(level: Level, names: str, channels: int) -> tuple[tuple[int, ...], ...]:
-    """Extent of a level, of its shards and of its chunks in the axes of the array."""
+    """Return extents of a level, of its shards and chunks.
+
+    In the axes of the array.
+    """
     rows = ((level.shape, channels), (level.shard, 1), (level.chunk, 1))
     return tuple(tuple({"C": c, **dict(zip(GRID, row, strict=True))}[a] for a in names) for row, c in rows)
 
@@ -121,7 +129,7 @@ def seal_zarr(
     colors: Mapping[int, RGBA],
     names: Mapping[int, str],
 ) -> Path:
-    """Write the metadata of an output of its own, then give the folder its name."""
+    """Write the metadata of an output, then give it its name."""
     title = path.name.split(".")[0]
     root = f"labels/{CLASSES}/"
     _describe(partial / "labels" / CLASSES, _label_image(layout, axes, CLASSES, colors, names))
@@ -145,7 +153,10 @@ def seal_label(
     colors: Mapping[int, RGBA],
     names: Mapping[int, str],
 ) -> Path:
-    """Write the metadata of labels inside an image, give the folder its name and put that on the image's list."""
+    """Write the metadata of labels inside an image.
+
+    Then give the folder its name and put that on the image's list.
+    """
     _describe(partial, _label_image(layout, axes, path.name, colors, names))
     put_in_place(partial, path)
     list_labels(path.parent, path.name)
@@ -153,7 +164,9 @@ def seal_label(
 
 
 def list_labels(folder: Path, *names: str) -> None:
-    """Put labels on the list of the folder of an image's labels; it is made where there is none.
+    """Put labels on the list of an image's labels.
+
+    The folder of that list is made where there is none.
 
     Raises
     ------
@@ -172,7 +185,10 @@ def list_labels(folder: Path, *names: str) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Wait until nobody else changes the list of `folder`, and keep them waiting meanwhile."""
+    """Wait until no other run changes the list of `folder`.
+
+    And keep others waiting meanwhile.
+    """
     path, until = folder / ".list.lock", time.monotonic() + _PATIENCE
     while (file := open_alone(path)) is None:
         if time.monotonic() > until:
@@ -192,7 +208,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def image_levels(image: Path) -> int:
-    """Number of levels of the image that labels are going to be written into.
+    """Count the levels of the image that labels go into.
 
     Raises
     ------
@@ -220,7 +236,10 @@ def _describe(folder: Path, ome: Mapping[str, Any], more: Mapping[str, Any] | No
 
 
 def _multiscales(layout: Layout, axes: Axes, title: str, prefix: str = "") -> dict[str, Any]:
-    """Multiscale metadata of OME-NGFF 0.5. Nearest picking keeps the first voxel of a pair: no level is shifted."""
+    """Return multiscale metadata of OME-NGFF 0.5.
+
+    Nearest picking keeps the first voxel of a pair: no level is shifted.
+    """
     kinds = {"T": "time", "C": "channel"}
     listed = []
     for name, unit in zip(axes.names, axes.units, strict=True):
@@ -239,10 +258,10 @@ def _multiscales(layout: Layout, axes: Axes, title: str, prefix: str = "") -> di
 def _transforms(axes: Axes, level: Level) -> list[dict[str, Any]]:
     stride = {"C": 1, **dict(zip(GRID, level.stride, strict=True))}
     scale = [size * stride[a] for a, size in zip(axes.names, axes.scale, strict=True)]
-    found: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+    transforms: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
     if any(axes.translate):
-        found.append({"type": "translation", "translation": list(axes.translate)})
-    return found
+        transforms.append({"type": "translation", "translation": list(axes.translate)})
+    return transforms
 
 
 def _label_image(
@@ -256,7 +275,7 @@ def _label_image(
 
 
 def _omero(kind: str, colors: Mapping[int, RGBA], names: Mapping[int, str]) -> dict[str, Any]:
-    """Names and colours of the channels, which are the classes."""
+    """Return names and colours of the channels, which are the classes."""
     most = 255.0 if kind == "uint8" else 1.0
     window = {"min": 0.0, "max": most, "start": 0.0, "end": most}
     rgb = {v: "".join(f"{round(255 * x):02X}" for x in c[:3]) for v, c in colors.items()}

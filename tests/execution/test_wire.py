@@ -23,9 +23,9 @@ from napari_limn.events import (
     Event,
     Found,
     Improved,
-    LabelsChanged,
     Noted,
     Planned,
+    Repainted,
     Scored,
     Step,
     Viewing,
@@ -34,10 +34,10 @@ from napari_limn.events import (
     Working,
     Writing,
 )  # fmt: skip
+from napari_limn.execution.wire import Receiver, Sender, from_wire, to_wire
 from napari_limn.volume.boxes import blocks, slices, whole
 from napari_limn.volume.volume import Volume
 from napari_limn.volume.writing.view import LevelView, OutputView
-from napari_limn.wire import Receiver, Sender, from_wire, to_wire
 
 QUICK = settings(deadline=None, max_examples=25)
 
@@ -112,7 +112,7 @@ MADE = {
     BlockDone: st.builds(BlockDone, boxes, count, count, number),
     Found: st.builds(Found, text, findings),
     Improved: st.builds(Improved, models),
-    LabelsChanged: st.builds(LabelsChanged, st.booleans()),
+    Repainted: st.builds(Repainted, st.booleans()),
     Noted: st.builds(Noted, text),
     Planned: st.builds(Planned, plans()),
     Scored: st.builds(Scored, count, number, share, st.booleans()),
@@ -322,7 +322,7 @@ def test_a_view_too_large_for_memory_arrives_as_one_that_grows():
 
 
 def test_listening_needs_no_torch():
-    code = "from napari_limn.wire import from_wire; import sys; from_wire({'event': 'Working'}); print('torch' in sys.modules)"
+    code = "from napari_limn.execution.wire import from_wire; import sys; from_wire({'event': 'Working'}); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
 

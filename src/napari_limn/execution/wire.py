@@ -1,4 +1,4 @@
-"""Events as they travel: a header that JSON can say, and bytes where an event needs some.
+"""Events as they travel: a JSON header, and bytes.
 
 A run on another machine sends what :func:`to_wire` gives; :func:`from_wire` makes an event of it that a listener can use as the
 original. An output arrives as its path and levels, read from a disk that both see; a model as the bytes of its ``.limn`` file. What
@@ -25,7 +25,7 @@ from napari_limn.errors import LimnError
 from napari_limn.inference.events import Planned, Viewing, Writing
 from napari_limn.runs import BlockDone, Event, Noted, Warned, Working
 from napari_limn.specs import from_json, to_json
-from napari_limn.training.events import Improved, LabelsChanged, Scored, Step, Waiting
+from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import contains, shape_of, slices, whole
 from napari_limn.volume.volume import size_in_bytes
@@ -47,14 +47,19 @@ _NOT_FINITE = ("nan", "inf", "-inf")  # JSON has no numbers for these
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How a class of events is put into a header and bytes, and taken out again."""
+    """How a class of events is packed and unpacked.
+
+    Into a header and bytes, and out again.
+    """
 
     pack: Callable[[Any], tuple[dict[str, Any], bytes | None]]
     unpack: Callable[[dict[str, Any], bytes | None], Event]
 
 
 def to_wire(event: Event) -> tuple[dict[str, Any], bytes | None]:
-    """Put an event into a header of plain values and, where it needs some, bytes.
+    """Put an event into a header of plain values, and bytes.
+
+    Only some events need bytes.
 
     Raises
     ------
@@ -110,23 +115,26 @@ def _unknown(kind: Any) -> LimnError:
 
 # ---- events that hold nothing but plain values -----------------------------------------------------------------------
 def _plain(kind: type[Event]) -> _Form:
-    """The fields of the class, by their names; numbers that are not finite as text."""
+    """Pack the fields of a class by their names.
+
+    Numbers that are not finite go as text.
+    """
 
     def pack(event: Event) -> tuple[dict[str, Any], bytes | None]:
-        return {name: _said(value) for name, value in to_json(event).items()}, None
+        return {name: _as_text(value) for name, value in to_json(event).items()}, None
 
     def unpack(header: dict[str, Any], _: bytes | None) -> Event:
         hints = typing.get_type_hints(kind)
-        return from_json(kind, {n: _heard(v) if hints.get(n) is float else v for n, v in header.items()})
+        return from_json(kind, {n: _number_of(v) if hints.get(n) is float else v for n, v in header.items()})
 
     return _Form(pack, unpack)
 
 
-def _said(value: Any) -> Any:
+def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _heard(value: Any) -> Any:
+def _number_of(value: Any) -> Any:
     return float(value) if isinstance(value, str) and value in _NOT_FINITE else value
 
 
@@ -169,7 +177,10 @@ def _unpack_model(header: dict[str, Any], body: bytes | None) -> Improved:
 
 
 def _pack_view(event: Viewing) -> tuple[dict[str, Any], bytes | None]:
-    """Send what is in the array by now, if it lies in memory; others begin with zeros on the other side, too."""
+    """Pack what is in the array, if it lies in memory.
+
+    Others begin with zeros on the other side, too.
+    """
     array = event.array
     header = {"shape": [int(n) for n in array.shape], "dtype": np.dtype(array.dtype).str}
     there = isinstance(array, np.ndarray) and bool(array.any())
@@ -188,7 +199,10 @@ def _unpack_view(header: dict[str, Any], body: bytes | None) -> Viewing:
 
 
 def _array_of(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An array of its own, from bytes; one of another size is refused before it is spread out."""
+    """Make an array of bytes.
+
+    One of another size is refused before it is spread out.
+    """
     expected = math.prod(shape) * dtype.itemsize
     data = zlib.decompressobj().decompress(body, expected + 1)
     if len(data) != expected:
@@ -199,7 +213,7 @@ def _array_of(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDAr
 _FORMS: dict[type[Event], _Form] = {
     **{
         cls: _plain(cls)
-        for cls in (BlockDone, Found, LabelsChanged, Noted, Scored, Step, Waiting, Warned, Working)
+        for cls in (BlockDone, Found, Repainted, Noted, Scored, Step, Waiting, Warned, Working)
     },
     Improved: _Form(_pack_model, _unpack_model),
     Planned: _Form(_pack_plan, _unpack_plan),
@@ -210,7 +224,9 @@ _FORMS: dict[type[Event], _Form] = {
 
 # ---- a run from end to end: what is predicted for the view -----------------------------------------------------------
 class Sender:
-    """Sends the events of one run; after a :class:`Viewing`, each block with its labels.
+    """Sends the events of one run.
+
+    After a :class:`Viewing`, each block with its labels.
 
     Parameters
     ----------
@@ -233,7 +249,7 @@ class Sender:
         self._array: Any = None
 
     def send(self, event: Event) -> tuple[dict[str, Any], bytes | None]:
-        """As :func:`to_wire`, with the labels of a block of the view."""
+        """Pack an event as :func:`to_wire`, with labels of the view."""
         header, body = to_wire(event)
         if isinstance(event, Viewing):
             self._array = event.array
@@ -243,14 +259,17 @@ class Sender:
 
 
 class Receiver:
-    """Receives what a :class:`Sender` sent, and writes each block of the view before its event is handed on."""
+    """Receives what a :class:`Sender` sent.
+
+    It writes each block of the view before its event is handed on.
+    """
 
     def __init__(self, names: str) -> None:
         self._names = names
         self._array: Any = None
 
     def receive(self, header: Any, body: bytes | None = None) -> Any:
-        """As :func:`from_wire`.
+        """Make an event as :func:`from_wire`, and write its block.
 
         Raises
         ------
@@ -275,7 +294,7 @@ class Receiver:
             ) from error
 
     def _block(self, box: Box, body: bytes) -> NDArray[Any]:
-        """The labels of a block, in the axes of the view."""
+        """Return the labels of a block, in the axes of the view."""
         here = tuple((s.start, s.stop) for s in _index(box, self._names))
         if not contains(whole(self._array.shape), here):
             raise ValueError(f"they leave the view of extent {self._array.shape}")
@@ -283,6 +302,9 @@ class Receiver:
 
 
 def _index(box: Box, names: str) -> tuple[slice, ...]:
-    """A box of the TZYX grid as an index of an array with these axes."""
+    """Return a box of the TZYX grid as an index.
+
+    Of an array with these axes.
+    """
     at = dict(zip(GRID, slices(box), strict=True))
     return tuple(at[name] for name in names)
