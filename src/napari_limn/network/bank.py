@@ -1,4 +1,6 @@
-"""Local features of an image at several scales: Gaussian derivatives and the eigenvalues of what they form.
+"""Local features of an image at several scales.
+
+Gaussian derivatives and the eigenvalues of what they form.
 
 Responses of Gaussian derivatives (Lindeberg 1998, doi:10.1023/A:1008045108935) with derivatives multiplied by their scale, so that
 features of all scales are of one order; structure tensor after Förstner 1987; Hessian after Frangi 1998; intensity in deviations
@@ -35,28 +37,37 @@ _ALIVE = 4
 
 
 def reach(sigma: Sequence[float]) -> tuple[int, ...]:
-    """How many voxels the features of a scale look at on each side, along each axis."""
+    """Count the voxels that a scale looks at on each side.
+
+    Along each axis.
+    """
     return tuple(_radius(s) + _radius(_integration(s)) for s in sigma)
 
 
 def window_reach(sigma: Sequence[float]) -> tuple[int, ...]:
-    """How many voxels a Gaussian window looks at on each side, along each axis."""
+    """Count the voxels that a Gaussian window looks at on each side.
+
+    Along each axis.
+    """
     return tuple(_radius(s) for s in sigma)
 
 
 def features_of(channels: int, ndim: int) -> int:
-    """Number of features of a scale."""
+    """Return the number of features of a scale."""
     return channels * (3 + 2 * ndim)
 
 
 def bank_values(extent: Sequence[int], sigma: Sequence[float], channels: int) -> int:
-    """Numbers alive at once at most while the features of a scale are computed over `extent`, these themselves not counted."""
+    """Return how many numbers live at once while features are computed.
+
+    Of one scale over `extent`, at most; the features themselves are not counted.
+    """
     widened = prod(n + 2 * _radius(_integration(s)) for n, s in zip(extent, sigma, strict=True))
     return _ALIVE * features_of(channels, len(sigma)) * widened
 
 
 def gaussian_features(x: Tensor, sigma: Sequence[float], padding: int | None = None) -> Tensor:
-    """Features of one scale.
+    """Compute the features of one scale.
 
     Parameters
     ----------
@@ -65,7 +76,7 @@ def gaussian_features(x: Tensor, sigma: Sequence[float], padding: int | None = N
     sigma
         Of the Gaussian along each axis, in voxels.
     padding
-        Zeros to put on each side; as many as :func:`reach` tells where not given, so that the extent stays. With 0 they must be
+        Zeros to put on each side; as many as :func:`reach` says where not given, so that the extent stays. With 0 they must be
         there already.
 
     Returns
@@ -74,27 +85,32 @@ def gaussian_features(x: Tensor, sigma: Sequence[float], padding: int | None = N
         (N, C (3 + 2 ndim), …): of each channel smoothed intensity, Laplacian, gradient magnitude, square roots of the structure
         tensor's eigenvalues and the Hessian's eigenvalues, largest first.
     """
-    if has_torch_function_unary(x):  # lets whoever traces a network see one local operation
+    if has_torch_function_unary(x):  # lets the tracing of a network see one local operation
         return handle_torch_function(gaussian_features, (x,), x, sigma, padding)
     batch, inside = _prepared(x, reach(sigma) if padding is None else (padding,) * (x.ndim - 2))
     jet = _jet(batch, inside, sigma)
     inside = [_cropped(along, _radius(s)) for along, s in zip(inside, sigma, strict=True)]
-    found = _invariants(jet, inside, sigma)
-    return found.reshape(x.shape[0], -1, *found.shape[2:]).to(x)
+    result = _invariants(jet, inside, sigma)
+    return result.reshape(x.shape[0], -1, *result.shape[2:]).to(x)
 
 
 def smoothed(features: Tensor, ndim: int) -> Tensor:
-    """The smoothed intensity (N, C, …) of each channel among the features (N, C (3 + 2 ndim), …) of a scale."""
+    """Pick the smoothed intensity of each channel.
+
+    Out of the features (N, C (3 + 2 ndim), …) of a scale: (N, C, …).
+    """
     return features[:, :: 3 + 2 * ndim]
 
 
 def local_deviation(x: Tensor, sigma: Sequence[float], padding: int | None = None) -> Tensor:
-    """Standard deviation of the intensity around each voxel, in a Gaussian window.
+    """Compute the deviation of the intensity in a Gaussian window.
+
+    The standard deviation around each voxel.
 
     Parameters
     ----------
     x, sigma, padding
-        As for :func:`gaussian_features`, but that without `padding` there are as many zeros as :func:`window_reach` tells.
+        As for :func:`gaussian_features`, but that without `padding` there are as many zeros as :func:`window_reach` says.
 
     Returns
     -------
@@ -105,13 +121,15 @@ def local_deviation(x: Tensor, sigma: Sequence[float], padding: int | None = Non
         return handle_torch_function(local_deviation, (x,), x, sigma, padding)
     batch, inside = _prepared(x, window_reach(sigma) if padding is None else (padding,) * (x.ndim - 2))
     batch, share = batch.double(), _shares(inside, sigma)
-    found = _averaged(batch.square(), sigma).div_(share)
-    found.sub_(_averaged(batch, sigma).div_(share).square_()).clamp_min_(0).sqrt_()
-    return found.reshape(len(x), -1, *found.shape[2:]).to(x)
+    result = _averaged(batch.square(), sigma).div_(share)
+    result.sub_(_averaged(batch, sigma).div_(share).square_()).clamp_min_(0).sqrt_()
+    return result.reshape(len(x), -1, *result.shape[2:]).to(x)
 
 
 def relative_intensities(x: Tensor, features: Sequence[Tensor], window: int, deviation: Tensor) -> Tensor:
-    """Intensity in deviations from its neighbourhood: what is bright *here*, however bright the image is elsewhere.
+    """Compute the intensity in deviations from its neighbourhood.
+
+    That is what is bright *here*, however bright the image is elsewhere.
 
     Parameters
     ----------
@@ -135,15 +153,18 @@ def relative_intensities(x: Tensor, features: Sequence[Tensor], window: int, dev
         )
     ndim = x.ndim - 2
     mean, width = smoothed(features[window], ndim), deviation.square().add_(EVEN**2).sqrt_()
-    found = x.new_empty(len(x), (1 + len(features)) * x.shape[1], *x.shape[2:])
-    places = found.view(len(x), 1 + len(features), *x.shape[1:]).unbind(1)
+    result = x.new_empty(len(x), (1 + len(features)) * x.shape[1], *x.shape[2:])
+    places = result.view(len(x), 1 + len(features), *x.shape[1:]).unbind(1)
     for place, value in zip(places, (x, *(smoothed(each, ndim) for each in features)), strict=True):
         torch.sub(value, mean, out=place).div_(width)
-    return found
+    return result
 
 
 def _prepared(x: Tensor, margin: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-    """The image as (N C, 1, …) in float32, widened by `margin`, and where it is along each axis."""
+    """Widen the image by `margin`, and find where it is.
+
+    Returns it as (N C, 1, …) in float32, and 1 where there is image along each axis.
+    """
     # Apple's GPUs have no float64, which roots are computed in
     x = x.to("cpu" if x.device.type == "mps" else x.device, torch.float32)
     image, ones = F.pad(x, [m for side in reversed(margin) for m in (side, side)]).chunk(2, 1)
@@ -151,33 +172,36 @@ def _prepared(x: Tensor, margin: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
 
 
 def _jet(x: Tensor, inside: list[Tensor], sigma: Sequence[float]) -> dict[tuple[int, ...], Tensor]:
-    """Derivatives up to the second by their order along each axis; of an image (N, 1, …), smaller by the radius.
+    """Compute derivatives up to the second, by their order along each axis.
 
-    Along an axis that is too thin there are none.
+    Of an image (N, 1, …), smaller by the radius. Along an axis that is too thin there are none.
     """
     ndim = len(sigma)
-    found: dict[tuple[int, ...], Tensor] = {(): x}
+    result: dict[tuple[int, ...], Tensor] = {(): x}
     weights: list[Tensor] = []  # what of each kernel lies inside the image
     for axis, s in enumerate(sigma):
         kernels = _kernels(s)
-        found = {
+        result = {
             (*order, k): each
-            for order, value in found.items()
+            for order, value in result.items()
             for k, each in enumerate(
                 _along(value, kernels[: 3 - sum(order)], axis) if _radius(s) else [value]
             )
         }
         weights.append(_placed(_seen(inside[axis], kernels).to(x), axis, ndim))
     share = prod((w[0] for w in weights[1:]), start=weights[0][0])
-    mean = found.pop((0,) * ndim) / share.clamp_min(1e-6)
-    for order, value in found.items():
+    mean = result.pop((0,) * ndim) / share.clamp_min(1e-6)
+    for order, value in result.items():
         *parts, last = (w[k] for w, k in zip(weights, order, strict=True))
         value.addcmul_(mean * prod(parts[1:], start=parts[0]), last, value=-1)
-    return {(0,) * ndim: mean, **found}
+    return {(0,) * ndim: mean, **result}
 
 
 def _invariants(jet: dict[tuple[int, ...], Tensor], inside: list[Tensor], sigma: Sequence[float]) -> Tensor:
-    """What does not depend on direction, (N, 3 + 2 ndim, …); smaller by the radius of the integration scale."""
+    """Compute what does not depend on direction, (N, 3 + 2 ndim, …).
+
+    Smaller by the radius of the integration scale.
+    """
     ndim, around = len(sigma), [_integration(s) for s in sigma]
     axes = [axis for axis, s in enumerate(sigma) if _radius(s)]
     pairs = [(a, a) for a in axes] + list(combinations(axes, 2))
@@ -188,8 +212,8 @@ def _invariants(jet: dict[tuple[int, ...], Tensor], inside: list[Tensor], sigma:
         return value
 
     smooth = cut(jet[(0,) * ndim])
-    found = smooth.new_zeros(len(smooth), 3 + 2 * ndim, *smooth.shape[2:])
-    own, laplacian, steep, *others = torch.split(found, 1, 1)
+    result = smooth.new_zeros(len(smooth), 3 + 2 * ndim, *smooth.shape[2:])
+    own, laplacian, steep, *others = torch.split(result, 1, 1)
     own.copy_(smooth)
     roots, bends = others[:ndim], others[ndim:]
     bend = [cut(jet.pop(tuple((b == p) + (b == q) for b in range(ndim)))) for p, q in pairs]
@@ -205,14 +229,17 @@ def _invariants(jet: dict[tuple[int, ...], Tensor], inside: list[Tensor], sigma:
             value.mul_(_placed(along, axis, ndim))  # beyond the image there is no slope
     steep.sqrt_()
     tensor = [_averaged(slope[p].double().mul_(slope[q]), around) for p, q in pairs]
-    share = _shares(inside, around).to(found).rsqrt_()
+    share = _shares(inside, around).to(result).rsqrt_()
     for place, value in zip(roots, _piecewise(_roots, tensor), strict=False):
         torch.mul(value, share, out=place)
-    return found
+    return result
 
 
 def _sorted(values: Sequence[Tensor], places: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """What to add where for `values`, largest first, and as many zeros as there are more places to come in their order."""
+    """Pair places with what to add there, so that they are in order.
+
+    `values` come largest first; there are zeros for the places beyond them.
+    """
     more = len(places) - len(values)
     for i, value in enumerate(values):
         if not more:
@@ -223,28 +250,31 @@ def _sorted(values: Sequence[Tensor], places: Sequence[Tensor]) -> Iterator[tupl
 
 
 def _piecewise(function: Callable[[list[Tensor]], list[Tensor]], entries: list[Tensor]) -> list[Tensor]:
-    """What a function of matrices gives, in float32, of as many voxels at a time as a cache holds."""
+    """Apply a function of matrices to as many voxels as a cache holds.
+
+    The result is in float32.
+    """
     if not entries:
         return []
     shape, flat = entries[0].shape, [each.reshape(-1) for each in entries]
     step = _CACHED * torch.get_num_threads() if flat[0].device.type == "cpu" else len(flat[0])
-    found = flat[0].new_empty(round(sqrt(2 * len(flat))), len(flat[0]), dtype=torch.float32)
+    result = flat[0].new_empty(round(sqrt(2 * len(flat))), len(flat[0]), dtype=torch.float32)
     for start in range(0, len(flat[0]), step):
         part = function([each[start : start + step] for each in flat])
-        for place, value in zip(found, part, strict=True):
+        for place, value in zip(result, part, strict=True):
             place[start : start + step] = value
-    return list(found.view(-1, *shape))
+    return list(result.view(-1, *shape))
 
 
 def _roots(entries: Sequence[Tensor]) -> list[Tensor]:
-    """Square roots of the eigenvalues of matrices that have none below 0."""
+    """Compute roots of the eigenvalues of matrices with none below 0."""
     return [value.clamp_min_(0).sqrt_() for value in eigenvalues(entries)]
 
 
 def eigenvalues(entries: Sequence[Tensor]) -> list[Tensor]:
-    """Eigenvalues, largest first, of symmetric matrices of 1 × 1, 2 × 2 (aa, bb, ab) or 3 × 3 (aa, bb, cc, ab, ac, bc).
+    """Compute the eigenvalues of symmetric matrices, largest first.
 
-    In closed form, each to within rounding of the largest. For 3 × 3 the trigonometric one (Smith 1961, doi:10.1145/355578.366316), its
+    Of 1 × 1, 2 × 2 (aa, bb, ab) or 3 × 3 (aa, bb, cc, ab, ac, bc). In closed form, each to within rounding of the largest. For 3 × 3 the trigonometric one (Smith 1961, doi:10.1145/355578.366316), its
     angle as that between the matrix and its square, both without their traces: the cosine alone says little of an angle near 0 or π,
     which is where two eigenvalues are nearly equal.
     """
@@ -280,23 +310,26 @@ def eigenvalues(entries: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _inside(ones: Tensor) -> list[Tensor]:
-    """1 where there is image and 0 beyond it, along each axis."""
+    """Return 1 where there is image and 0 beyond it, along each axis."""
     axes = range(ones.ndim)
     return [ones.amax([b for b in axes if b != a]) if ones.ndim > 1 else ones for a in axes]
 
 
 def _placed(along: Tensor, axis: int, ndim: int) -> Tensor:
-    """Values (…, n) along an axis as (…, 1, n, 1) that fit an image."""
+    """Reshape values (…, n) along an axis to (…, 1, n, 1)."""
     return along.view(*along.shape[:-1], *(-1 if a == axis else 1 for a in range(ndim)))
 
 
 def _seen(inside: Tensor, kernels: Tensor) -> Tensor:
-    """What of each kernel (K, width) lies inside the image, (K, n) in float64."""
+    """Compute the share of each kernel (K, width) inside the image.
+
+    (K, n) in float64.
+    """
     return F.conv1d(inside.double().view(1, 1, -1), kernels.to(inside.device)[:, None])[0]
 
 
 def _shares(inside: list[Tensor], sigma: Sequence[float]) -> Tensor:
-    """What of a Gaussian window lies inside the image."""
+    """Compute the share of a Gaussian window inside the image."""
     ndim = len(sigma)
     seen = [_seen(along, _kernels(s)[:1])[0].clamp_min_(1e-6) for along, s in zip(inside, sigma, strict=True)]
     parts = [_placed(along, axis, ndim) for axis, along in enumerate(seen)]
@@ -304,7 +337,7 @@ def _shares(inside: list[Tensor], sigma: Sequence[float]) -> Tensor:
 
 
 def _averaged(x: Tensor, sigma: Sequence[float]) -> Tensor:
-    """`x` in Gaussian windows; what lies beyond the image counts as zero."""
+    """Average `x` in Gaussian windows; zero lies beyond the image."""
     for axis, s in enumerate(sigma):
         if _radius(s):
             [x] = _along(x, _kernels(s)[:1], axis)
@@ -312,7 +345,7 @@ def _averaged(x: Tensor, sigma: Sequence[float]) -> Tensor:
 
 
 def _along(x: Tensor, kernels: Tensor, axis: int) -> list[Tensor]:
-    """Correlation of (N, 1, …) with each kernel along one axis, without padding.
+    """Correlate (N, 1, …) with each kernel along one axis, without padding.
 
     As products of overlapping pieces with band matrices: of a single channel, oneDNN makes machine code that grows with the
     image and is kept, and PyTorch's own convolution as many copies as a kernel is wide.
@@ -322,7 +355,7 @@ def _along(x: Tensor, kernels: Tensor, axis: int) -> list[Tensor]:
     bands = F.pad(kernels.to(x), (step - 1, step - 1)).unfold(1, step, 1).flip(-1)
     before, behind = x.shape[: axis + 2], x.shape[axis + 3 :]
     lines = x.reshape(prod(before), -1, prod(behind))
-    found = []
+    result = []
     for band in bands:
         out = x.new_empty(len(lines), n, lines.shape[2])
         for start in range(0, n, step):
@@ -332,12 +365,12 @@ def _along(x: Tensor, kernels: Tensor, axis: int) -> list[Tensor]:
                 torch.mm(piece[..., 0], part, out=out[:, start : start + count, 0])
             else:
                 torch.bmm(part.T.expand(len(lines), -1, -1), piece, out=out[:, start : start + count])
-        found.append(out.view(*before, n, *behind))
-    return found
+        result.append(out.view(*before, n, *behind))
+    return result
 
 
 def _integration(sigma: float) -> float:
-    """Scale at which the structure tensor is averaged."""
+    """Return the scale at which the structure tensor is averaged."""
     return max(sigma / 2, 0.5) if sigma >= _THIN else 0.0
 
 
@@ -346,7 +379,10 @@ def _radius(sigma: float) -> int:
 
 
 def _kernels(sigma: float) -> Tensor:
-    """Gaussian and its first and second derivative, multiplied by sigma and its square, (3, 2 radius + 1)."""
+    """Compute a Gaussian and its first and second derivative.
+
+    Multiplied by sigma and its square, (3, 2 radius + 1).
+    """
     radius = _radius(sigma)
     if not radius:
         return torch.tensor([[1.0], [0.0], [0.0]], dtype=torch.float64)

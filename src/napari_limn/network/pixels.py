@@ -1,6 +1,6 @@
-"""A pixel classifier as a network: features of each voxel at several scales, standardised, and a perceptron on them.
+"""A pixel classifier as a network.
 
-What people know from pixel forests, but made of local operations only: it is traced, streams and is exact like every other
+Features of each voxel at several scales, standardised, and a perceptron on them: what people know from pixel forests, but made of local operations only: it is traced, streams and is exact like every other
 network, on any device.
 """
 
@@ -36,7 +36,7 @@ _MUTE = 1e15  # deviation that is given to such a one
 
 
 def bank_sizes(spec: UNetSpec) -> list[int]:
-    """How many features there are: the intensities, those of each scale, and those in each window."""
+    """Count the features: intensities, those of scales and windows."""
     if spec.pixels is None:
         return []
     scales, windows = len(spec.pixels.scales), spec.pixels.windows
@@ -45,7 +45,10 @@ def bank_sizes(spec: UNetSpec) -> list[int]:
 
 
 class PixelClassifier(nn.Module):
-    """Input (N, in_channels, [Z,] Y, X), output logits (N, out_channels, [Z,] Y, X), each of its neighbourhood alone."""
+    """A perceptron on features of each voxel's neighbourhood alone.
+
+    Input (N, in_channels, [Z,] Y, X), output logits (N, out_channels, [Z,] Y, X).
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -69,43 +72,49 @@ class PixelClassifier(nn.Module):
 
     @property
     def margin(self) -> tuple[int, ...]:
-        """Voxels on each side, along each axis, that the features look at."""
+        """Return how far the features look on each side of each axis."""
         return tuple(map(max, zip(*map(reach, self.scales), strict=True)))
 
     def looked_at(self, extent: Sequence[int]) -> int:
-        """Voxels that the features of a box of `extent` along each axis look at."""
+        """Count the voxels that features of a box of `extent` look at."""
         return prod(n + 2 * m for n, m in zip(extent, self.margin, strict=True))
 
     def bank(self, x: Tensor) -> Tensor:
-        """The features of (N, C, …), (N, features, …): the intensities, those of each scale, and what they are in each window."""
+        """Compute the features (N, features, …) of (N, C, …).
+
+        The intensities, the features of each scale, and what intensities are in each window.
+        """
         seen = torch.cat([x, torch.ones_like(x)], 1)
-        if has_torch_function_unary(x):  # whoever traces the network follows values, not memory
+        if has_torch_function_unary(x):  # tracing follows values, not memory
             traced = [gaussian_features(seen, sigma) for sigma in self.scales]
             return torch.cat([x, *traced, *(self._relative(x, seen, traced, w) for w in self.windows)], 1)
         # part by part into its place: put together at the end, all of them would be there twice
-        found = x.new_empty(len(x), self.features, *x.shape[2:])
-        own, *places = torch.split(found, self._sizes, 1)
+        result = x.new_empty(len(x), self.features, *x.shape[2:])
+        own, *places = torch.split(result, self._sizes, 1)
         features, relative = places[: len(self.scales)], places[len(self.scales) :]
         own.copy_(x)
         for place, sigma in zip(features, self.scales, strict=True):
             place.copy_(gaussian_features(seen, sigma))
         for place, window in zip(relative, self.windows, strict=True):
             place.copy_(self._relative(x, seen, features, window))
-        return found
+        return result
 
     def _relative(self, x: Tensor, seen: Tensor, features: Sequence[Tensor], window: int) -> Tensor:
-        """What the intensities are in the window of a scale."""
+        """Compute what the intensities are in the window of a scale."""
         return relative_intensities(x, features, window, local_deviation(seen, self.scales[window]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of `x`."""
+        """Compute the logits of `x`."""
         if has_torch_function_unary(x) or torch.is_grad_enabled():
             traced: Tensor = self.layers(self.standard(self.bank(x)))
             return traced
         return self.logits_of(self.bank(x))
 
     def logits_of(self, bank: Tensor) -> Tensor:
-        """Logits (N, out_channels, …) of features (N, features, …), without gradients."""
+        """Compute logits (N, out_channels, …) of features, without gradients.
+
+        Features are (N, features, …).
+        """
         features = bank.flatten(2)
         logits = bank.new_empty(len(bank), self.classes, features.shape[2])
         line = (len(bank), self.features, *(1,) * (self.ndim - 1), -1)
@@ -116,14 +125,17 @@ class PixelClassifier(nn.Module):
         return logits.view(len(bank), self.classes, *bank.shape[2:])
 
     def columns(self, features: Tensor) -> Tensor:
-        """Logits (K, N) of standardised features (F, N): what the layers give voxel by voxel, in a third of the time."""
+        """Compute logits (K, N) of standardised features (F, N).
+
+        What the layers give voxel by voxel, in a third of the time.
+        """
         given = list(self.layers.parameters())  # weight and bias of each layer
         for number, (weight, bias) in enumerate(zip(given[::2], given[1::2], strict=True)):
             features = torch.addmm(bias[:, None], weight.flatten(1), features.relu() if number else features)
         return features
 
     def standard(self, features: Tensor) -> Tensor:
-        """Features (N, F, …) in standard deviations from their mean, clipped."""
+        """Express features (N, F, …) in deviations from their mean, clipped."""
         return ((features - self.mean) / self.deviation).clamp(-_FAR, _FAR)
 
     def standardise(self, features: Tensor) -> None:
