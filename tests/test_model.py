@@ -246,9 +246,9 @@ def test_saving_again_replaces_the_file(model, saved):
 
 
 def test_a_copy_has_its_own_weights(model):
-    twin = model.copy()
-    twin.network.head.bias.data.fill_(7)
-    assert twin.spec is model.spec
+    copied = model.copy()
+    copied.network.head.bias.data.fill_(7)
+    assert copied.spec is model.spec
     assert (model.network.head.bias == 0).all()
 
 

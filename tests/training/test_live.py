@@ -176,7 +176,7 @@ def test_a_stroke_of_a_new_class_widens_the_model_and_seconds_go_on():
     hand, legend = Hand((5, 1), (9, 2)), Legend({3: "blue"}, {3: (0, 0, 1, 1)})
     with closing(live_events(IMAGE, hand.paint, SPEC, legend_now=lambda: legend)) as events:
         first = [e for e in take(events, Waiting) if isinstance(e, (Step, Scored))]
-        legend = legend.with_value(1).renamed(1, "dark")  # the same table all the time, whoever asks
+        legend = legend.with_value(1).renamed(1, "dark")  # the same table all the time
         hand.data[40, 40:60] = 3
         hand.paint.mark(((40, 41), (40, 60)))
         second = [e for e in take(events, Waiting) if isinstance(e, Improved | Step)]

@@ -188,7 +188,7 @@ def test_nothing_is_likelier_than_itself_nor_both_ways(windows, seed):
     assert not (likelier(one, other, counts) and likelier(other, one, counts))
 
 
-def test_a_steady_gain_is_told_and_one_that_swings_is_not():
+def test_a_steady_gain_counts_and_one_that_swings_does_not():
     counts = np.zeros((6, 2, 2), int)
     counts[np.arange(6), np.arange(6) % 2, 0] = 10
     steady = np.where(counts.sum(2) > 0, 2.0, 0.0)

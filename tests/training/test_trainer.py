@@ -58,7 +58,7 @@ IMAGE, STROKES = image_of(TRUTH), strokes_of(TRUTH)
 
 @pytest.fixture(scope="module")
 def trained():
-    """A model after thirty steps, and everything that its run told."""
+    """A model after thirty steps, and everything that its run reported."""
     events = []
     return drain(training_events(IMAGE, STROKES, SPEC), events.append), events
 
@@ -73,8 +73,8 @@ def same_weights(one, other):
 
 def test_thirty_steps_learn_two_areas(trained):
     model, _ = trained
-    forgotten_classes = truth_of()[::-1].copy()
-    assert score(predict(model, image_of(forgotten_classes, seed=9)), forgotten_classes).mean_iou > 0.9
+    unseen = truth_of()[::-1].copy()
+    assert score(predict(model, image_of(unseen, seed=9)), unseen).mean_iou > 0.9
     assert model.spec.score > 0.9
 
 
@@ -144,7 +144,7 @@ def test_training_does_not_depend_on_the_random_state_of_the_process():
     assert same_weights(first, train(IMAGE, STROKES, SHORT))
 
 
-def test_who_stops_early_keeps_the_best_model_until_then():
+def test_a_user_who_stops_early_keeps_the_best_model_until_then():
     run = training_events(IMAGE, STROKES, SPEC)
     kept = None
     for event in run:
@@ -270,7 +270,7 @@ def test_a_network_over_planes_is_trained_further_whatever_axes_the_spec_asks_fo
     assert further.spec.network == trained[0].spec.network
 
 
-def test_a_network_over_volumes_that_is_trained_further_parts_objects_along_z(monkeypatch):
+def test_a_network_over_volumes_that_is_trained_further_separates_objects_along_z(monkeypatch):
     objects = np.zeros((8, 40, 40), np.uint16)
     objects[:4, 8:24, 8:24], objects[4:, 8:24, 8:24] = 1, 2
     image = image_of((objects > 0).astype(float), contrast=300)
@@ -444,10 +444,8 @@ def blobs(size=96):
 )
 def test_every_loss_and_network_learns_two_areas(change):
     model = train(IMAGE, STROKES, replace(SPEC, **{"steps": 60} | change))
-    forgotten_classes = truth_of()[::-1].copy()
-    assert (
-        score(predict(model, image_of(forgotten_classes, seed=9)), forgotten_classes).mean_iou > 0.7
-    )  # by chance .25 to .5
+    unseen = truth_of()[::-1].copy()
+    assert score(predict(model, image_of(unseen, seed=9)), unseen).mean_iou > 0.7  # by chance .25 to .5
 
 
 @pytest.mark.parametrize(
@@ -463,9 +461,9 @@ def test_norms_that_take_brightness_away_learn_from_texture(norm):
     # long is up to the rounding of the processor
     network = replace(TINY, norm=norm, width=16)
     spec = replace(SPEC, network=network, rate=3e-3, steps=140, augment=AugmentSpec(noise=0.0))
-    forgotten_classes = truth_of()[::-1].copy()
-    found = predict(train(grainy(TRUTH, 0), STROKES, spec), grainy(forgotten_classes, 9))
-    assert score(found, forgotten_classes).mean_iou > 0.8
+    unseen = truth_of()[::-1].copy()
+    found = predict(train(grainy(TRUTH, 0), STROKES, spec), grainy(unseen, 9))
+    assert score(found, unseen).mean_iou > 0.8
 
 
 def test_heavier_classes_take_more_room():
@@ -477,7 +475,7 @@ def test_heavier_classes_take_more_room():
     assert share[1] > share[0] + 0.2
 
 
-def test_numbered_objects_train_a_network_that_parts_them():
+def test_numbered_objects_train_a_network_that_separates_them():
     image, objects = blobs()
     spec = replace(SPEC, zero="background", objects=True, steps=60)
     model = train(image, objects, spec)
@@ -507,7 +505,7 @@ def test_a_new_class_turns_a_sigmoid_into_a_softmax_and_keeps_what_it_knew():
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "message"),
     [
         (
             "loss",
@@ -521,11 +519,11 @@ def test_a_new_class_turns_a_sigmoid_into_a_softmax_and_keeps_what_it_knew():
         ("objects", True, "found 0 as unlabelled, expected masks of every object; set zero to 'background'"),
     ],
 )
-def test_a_wrong_field_is_refused_by_name(field, value, said):
+def test_a_wrong_field_is_refused_by_name(field, value, message):
     with pytest.raises(LimnError) as error:
         TrainSpec(**{field: value})
     assert f"TrainSpec.{field}" in str(error.value)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_what_is_infinite_is_refused():

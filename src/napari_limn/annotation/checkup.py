@@ -81,7 +81,7 @@ def checkup(
     fitting: list[tuple[Volume, Paint]] = []
     complete = True
     for (image, own), paint in zip(pairs, given, strict=True):
-        about = check_image(image, own, dims=dims, shown=shown)
+        about = check_pair(image, own, dims=dims, shown=shown)
         findings += about
         if any(finding.kind == "shape" for finding in about):
             continue
@@ -97,7 +97,7 @@ def checkup(
     return tuple(sorted(findings, key=lambda finding: not finding.stops))
 
 
-def check_image(
+def check_pair(
     image: Volume, labels: Volume | None = None, *, dims: int = 2, shown: bool = False
 ) -> list[Finding]:
     """Check an image, and labels beside it, whatever is painted.

@@ -230,7 +230,7 @@ def _extents(where: NDArray[Any], group: NDArray[Any]) -> tuple[NDArray[Any], ND
 
 
 def _connected(where: NDArray[np.integer[Any]], classes: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
-    """Number the connected component of each place.
+    """Give each place the number of its connected component.
 
     26 neighbours in space, same class and time.
     """

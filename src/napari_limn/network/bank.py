@@ -37,17 +37,17 @@ _ALIVE = 4
 
 
 def reach(sigma: Sequence[float]) -> tuple[int, ...]:
-    """Return how far the features of a scale look.
+    """Count the voxels that a scale looks at on each side.
 
-    In voxels on each side, along each axis.
+    Along each axis.
     """
     return tuple(_radius(s) + _radius(_integration(s)) for s in sigma)
 
 
 def window_reach(sigma: Sequence[float]) -> tuple[int, ...]:
-    """Return how far a Gaussian window looks.
+    """Count the voxels that a Gaussian window looks at on each side.
 
-    In voxels on each side, along each axis.
+    Along each axis.
     """
     return tuple(_radius(s) for s in sigma)
 
@@ -58,9 +58,9 @@ def features_of(channels: int, ndim: int) -> int:
 
 
 def bank_values(extent: Sequence[int], sigma: Sequence[float], channels: int) -> int:
-    """Count the numbers alive while features of a scale are computed.
+    """Return how many numbers live at once while features are computed.
 
-    Over `extent`, at most; the features themselves are not counted.
+    Of one scale over `extent`, at most; the features themselves are not counted.
     """
     widened = prod(n + 2 * _radius(_integration(s)) for n, s in zip(extent, sigma, strict=True))
     return _ALIVE * features_of(channels, len(sigma)) * widened
@@ -76,7 +76,7 @@ def gaussian_features(x: Tensor, sigma: Sequence[float], padding: int | None = N
     sigma
         Of the Gaussian along each axis, in voxels.
     padding
-        Zeros to put on each side; as many as :func:`reach` gives where not given, so that the extent stays. With 0 they must be
+        Zeros to put on each side; as many as :func:`reach` says where not given, so that the extent stays. With 0 they must be
         there already.
 
     Returns
@@ -85,32 +85,32 @@ def gaussian_features(x: Tensor, sigma: Sequence[float], padding: int | None = N
         (N, C (3 + 2 ndim), …): of each channel smoothed intensity, Laplacian, gradient magnitude, square roots of the structure
         tensor's eigenvalues and the Hessian's eigenvalues, largest first.
     """
-    if has_torch_function_unary(x):  # so that tracing sees one local operation
+    if has_torch_function_unary(x):  # lets the tracing of a network see one local operation
         return handle_torch_function(gaussian_features, (x,), x, sigma, padding)
     batch, inside = _prepared(x, reach(sigma) if padding is None else (padding,) * (x.ndim - 2))
     jet = _jet(batch, inside, sigma)
     inside = [_cropped(along, _radius(s)) for along, s in zip(inside, sigma, strict=True)]
-    features = _invariants(jet, inside, sigma)
-    return features.reshape(x.shape[0], -1, *features.shape[2:]).to(x)
+    result = _invariants(jet, inside, sigma)
+    return result.reshape(x.shape[0], -1, *result.shape[2:]).to(x)
 
 
 def smoothed(features: Tensor, ndim: int) -> Tensor:
-    """Take the smoothed intensity out of the features of a scale.
+    """Pick the smoothed intensity of each channel.
 
-    (N, C, …) of (N, C (3 + 2 ndim), …).
+    Out of the features (N, C (3 + 2 ndim), …) of a scale: (N, C, …).
     """
     return features[:, :: 3 + 2 * ndim]
 
 
 def local_deviation(x: Tensor, sigma: Sequence[float], padding: int | None = None) -> Tensor:
-    """Compute the standard deviation of the intensity around each voxel.
+    """Compute the deviation of the intensity in a Gaussian window.
 
-    In a Gaussian window.
+    The standard deviation around each voxel.
 
     Parameters
     ----------
     x, sigma, padding
-        As for :func:`gaussian_features`, but that without `padding` there are as many zeros as :func:`window_reach` gives.
+        As for :func:`gaussian_features`, but that without `padding` there are as many zeros as :func:`window_reach` says.
 
     Returns
     -------
@@ -121,15 +121,15 @@ def local_deviation(x: Tensor, sigma: Sequence[float], padding: int | None = Non
         return handle_torch_function(local_deviation, (x,), x, sigma, padding)
     batch, inside = _prepared(x, window_reach(sigma) if padding is None else (padding,) * (x.ndim - 2))
     batch, share = batch.double(), _shares(inside, sigma)
-    deviation = _averaged(batch.square(), sigma).div_(share)
-    deviation.sub_(_averaged(batch, sigma).div_(share).square_()).clamp_min_(0).sqrt_()
-    return deviation.reshape(len(x), -1, *deviation.shape[2:]).to(x)
+    result = _averaged(batch.square(), sigma).div_(share)
+    result.sub_(_averaged(batch, sigma).div_(share).square_()).clamp_min_(0).sqrt_()
+    return result.reshape(len(x), -1, *result.shape[2:]).to(x)
 
 
 def relative_intensities(x: Tensor, features: Sequence[Tensor], window: int, deviation: Tensor) -> Tensor:
     """Compute the intensity in deviations from its neighbourhood.
 
-    What is bright *here*, however bright the image is elsewhere.
+    That is what is bright *here*, however bright the image is elsewhere.
 
     Parameters
     ----------
@@ -153,17 +153,17 @@ def relative_intensities(x: Tensor, features: Sequence[Tensor], window: int, dev
         )
     ndim = x.ndim - 2
     mean, width = smoothed(features[window], ndim), deviation.square().add_(EVEN**2).sqrt_()
-    relative = x.new_empty(len(x), (1 + len(features)) * x.shape[1], *x.shape[2:])
-    places = relative.view(len(x), 1 + len(features), *x.shape[1:]).unbind(1)
+    result = x.new_empty(len(x), (1 + len(features)) * x.shape[1], *x.shape[2:])
+    places = result.view(len(x), 1 + len(features), *x.shape[1:]).unbind(1)
     for place, value in zip(places, (x, *(smoothed(each, ndim) for each in features)), strict=True):
         torch.sub(value, mean, out=place).div_(width)
-    return relative
+    return result
 
 
 def _prepared(x: Tensor, margin: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-    """Widen the image by `margin`; tell where it is.
+    """Widen the image by `margin`, and find where it is.
 
-    As (N C, 1, …) in float32, and along each axis.
+    Returns it as (N C, 1, …) in float32, and 1 where there is image along each axis.
     """
     # Apple's GPUs have no float64, which roots are computed in
     x = x.to("cpu" if x.device.type == "mps" else x.device, torch.float32)
@@ -172,37 +172,35 @@ def _prepared(x: Tensor, margin: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
 
 
 def _jet(x: Tensor, inside: list[Tensor], sigma: Sequence[float]) -> dict[tuple[int, ...], Tensor]:
-    """Compute derivatives up to the second, by their orders.
+    """Compute derivatives up to the second, by their order along each axis.
 
-    The order along each axis; of an image (N, 1, …), smaller by the radius.
-
-    Along an axis that is too thin there are none.
+    Of an image (N, 1, …), smaller by the radius. Along an axis that is too thin there are none.
     """
     ndim = len(sigma)
-    derivatives: dict[tuple[int, ...], Tensor] = {(): x}
+    result: dict[tuple[int, ...], Tensor] = {(): x}
     weights: list[Tensor] = []  # what of each kernel lies inside the image
     for axis, s in enumerate(sigma):
         kernels = _kernels(s)
-        derivatives = {
+        result = {
             (*order, k): each
-            for order, value in derivatives.items()
+            for order, value in result.items()
             for k, each in enumerate(
                 _along(value, kernels[: 3 - sum(order)], axis) if _radius(s) else [value]
             )
         }
         weights.append(_placed(_seen(inside[axis], kernels).to(x), axis, ndim))
     share = prod((w[0] for w in weights[1:]), start=weights[0][0])
-    mean = derivatives.pop((0,) * ndim) / share.clamp_min(1e-6)
-    for order, value in derivatives.items():
+    mean = result.pop((0,) * ndim) / share.clamp_min(1e-6)
+    for order, value in result.items():
         *parts, last = (w[k] for w, k in zip(weights, order, strict=True))
         value.addcmul_(mean * prod(parts[1:], start=parts[0]), last, value=-1)
-    return {(0,) * ndim: mean, **derivatives}
+    return {(0,) * ndim: mean, **result}
 
 
 def _invariants(jet: dict[tuple[int, ...], Tensor], inside: list[Tensor], sigma: Sequence[float]) -> Tensor:
-    """Compute what does not depend on direction.
+    """Compute what does not depend on direction, (N, 3 + 2 ndim, …).
 
-    (N, 3 + 2 ndim, …); smaller by the radius of the integration scale.
+    Smaller by the radius of the integration scale.
     """
     ndim, around = len(sigma), [_integration(s) for s in sigma]
     axes = [axis for axis, s in enumerate(sigma) if _radius(s)]
@@ -214,8 +212,8 @@ def _invariants(jet: dict[tuple[int, ...], Tensor], inside: list[Tensor], sigma:
         return value
 
     smooth = cut(jet[(0,) * ndim])
-    features = smooth.new_zeros(len(smooth), 3 + 2 * ndim, *smooth.shape[2:])
-    own, laplacian, steep, *others = torch.split(features, 1, 1)
+    result = smooth.new_zeros(len(smooth), 3 + 2 * ndim, *smooth.shape[2:])
+    own, laplacian, steep, *others = torch.split(result, 1, 1)
     own.copy_(smooth)
     roots, bends = others[:ndim], others[ndim:]
     bend = [cut(jet.pop(tuple((b == p) + (b == q) for b in range(ndim)))) for p, q in pairs]
@@ -231,16 +229,16 @@ def _invariants(jet: dict[tuple[int, ...], Tensor], inside: list[Tensor], sigma:
             value.mul_(_placed(along, axis, ndim))  # beyond the image there is no slope
     steep.sqrt_()
     tensor = [_averaged(slope[p].double().mul_(slope[q]), around) for p, q in pairs]
-    share = _shares(inside, around).to(features).rsqrt_()
+    share = _shares(inside, around).to(result).rsqrt_()
     for place, value in zip(roots, _piecewise(_roots, tensor), strict=False):
         torch.mul(value, share, out=place)
-    return features
+    return result
 
 
 def _sorted(values: Sequence[Tensor], places: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield what to add where for `values`, largest first.
+    """Pair places with what to add there, so that they are in order.
 
-    And as many zeros as there are more places to come in their order.
+    `values` come largest first; there are zeros for the places beyond them.
     """
     more = len(places) - len(values)
     for i, value in enumerate(values):
@@ -252,9 +250,9 @@ def _sorted(values: Sequence[Tensor], places: Sequence[Tensor]) -> Iterator[tupl
 
 
 def _piecewise(function: Callable[[list[Tensor]], list[Tensor]], entries: list[Tensor]) -> list[Tensor]:
-    """Apply a function of matrices piece by piece, in float32.
+    """Apply a function of matrices to as many voxels as a cache holds.
 
-    To as many voxels at a time as a cache holds.
+    The result is in float32.
     """
     if not entries:
         return []
@@ -269,16 +267,14 @@ def _piecewise(function: Callable[[list[Tensor]], list[Tensor]], entries: list[T
 
 
 def _roots(entries: Sequence[Tensor]) -> list[Tensor]:
-    """Take the square roots of eigenvalues that are not negative."""
+    """Compute roots of the eigenvalues of matrices with none below 0."""
     return [value.clamp_min_(0).sqrt_() for value in eigenvalues(entries)]
 
 
 def eigenvalues(entries: Sequence[Tensor]) -> list[Tensor]:
     """Compute the eigenvalues of symmetric matrices, largest first.
 
-    1 × 1, 2 × 2 (aa, bb, ab) or 3 × 3 (aa, bb, cc, ab, ac, bc).
-
-    In closed form, each to within rounding of the largest. For 3 × 3 the trigonometric one (Smith 1961, doi:10.1145/355578.366316), its
+    Of 1 × 1, 2 × 2 (aa, bb, ab) or 3 × 3 (aa, bb, cc, ab, ac, bc). In closed form, each to within rounding of the largest. For 3 × 3 the trigonometric one (Smith 1961, doi:10.1145/355578.366316), its
     angle as that between the matrix and its square, both without their traces: the cosine alone says little of an angle near 0 or π,
     which is where two eigenvalues are nearly equal.
     """
@@ -314,29 +310,26 @@ def eigenvalues(entries: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _inside(ones: Tensor) -> list[Tensor]:
-    """Return 1 where there is image, 0 beyond, along each axis."""
+    """Return 1 where there is image and 0 beyond it, along each axis."""
     axes = range(ones.ndim)
     return [ones.amax([b for b in axes if b != a]) if ones.ndim > 1 else ones for a in axes]
 
 
 def _placed(along: Tensor, axis: int, ndim: int) -> Tensor:
-    """Shape values along an axis so that they fit an image.
-
-    (…, n) as (…, 1, n, 1).
-    """
+    """Reshape values (…, n) along an axis to (…, 1, n, 1)."""
     return along.view(*along.shape[:-1], *(-1 if a == axis else 1 for a in range(ndim)))
 
 
 def _seen(inside: Tensor, kernels: Tensor) -> Tensor:
-    """Compute what of each kernel lies inside the image.
+    """Compute the share of each kernel (K, width) inside the image.
 
-    (K, n) in float64, of kernels (K, width).
+    (K, n) in float64.
     """
     return F.conv1d(inside.double().view(1, 1, -1), kernels.to(inside.device)[:, None])[0]
 
 
 def _shares(inside: list[Tensor], sigma: Sequence[float]) -> Tensor:
-    """Compute what of a Gaussian window lies inside the image."""
+    """Compute the share of a Gaussian window inside the image."""
     ndim = len(sigma)
     seen = [_seen(along, _kernels(s)[:1])[0].clamp_min_(1e-6) for along, s in zip(inside, sigma, strict=True)]
     parts = [_placed(along, axis, ndim) for axis, along in enumerate(seen)]
@@ -344,10 +337,7 @@ def _shares(inside: list[Tensor], sigma: Sequence[float]) -> Tensor:
 
 
 def _averaged(x: Tensor, sigma: Sequence[float]) -> Tensor:
-    """Average `x` in Gaussian windows.
-
-    What lies beyond the image counts as zero.
-    """
+    """Average `x` in Gaussian windows; zero lies beyond the image."""
     for axis, s in enumerate(sigma):
         if _radius(s):
             [x] = _along(x, _kernels(s)[:1], axis)
@@ -355,9 +345,7 @@ def _averaged(x: Tensor, sigma: Sequence[float]) -> Tensor:
 
 
 def _along(x: Tensor, kernels: Tensor, axis: int) -> list[Tensor]:
-    """Correlate (N, 1, …) with each kernel along one axis.
-
-    Without padding.
+    """Correlate (N, 1, …) with each kernel along one axis, without padding.
 
     As products of overlapping pieces with band matrices: of a single channel, oneDNN makes machine code that grows with the
     image and is kept, and PyTorch's own convolution as many copies as a kernel is wide.
@@ -367,7 +355,7 @@ def _along(x: Tensor, kernels: Tensor, axis: int) -> list[Tensor]:
     bands = F.pad(kernels.to(x), (step - 1, step - 1)).unfold(1, step, 1).flip(-1)
     before, behind = x.shape[: axis + 2], x.shape[axis + 3 :]
     lines = x.reshape(prod(before), -1, prod(behind))
-    correlated = []
+    result = []
     for band in bands:
         out = x.new_empty(len(lines), n, lines.shape[2])
         for start in range(0, n, step):
@@ -377,8 +365,8 @@ def _along(x: Tensor, kernels: Tensor, axis: int) -> list[Tensor]:
                 torch.mm(piece[..., 0], part, out=out[:, start : start + count, 0])
             else:
                 torch.bmm(part.T.expand(len(lines), -1, -1), piece, out=out[:, start : start + count])
-        correlated.append(out.view(*before, n, *behind))
-    return correlated
+        result.append(out.view(*before, n, *behind))
+    return result
 
 
 def _integration(sigma: float) -> float:
@@ -391,7 +379,7 @@ def _radius(sigma: float) -> int:
 
 
 def _kernels(sigma: float) -> Tensor:
-    """Return a Gaussian and its first and second derivative.
+    """Compute a Gaussian and its first and second derivative.
 
     Multiplied by sigma and its square, (3, 2 radius + 1).
     """

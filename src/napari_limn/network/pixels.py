@@ -1,8 +1,6 @@
-"""A pixel classifier as a network of local operations.
+"""A pixel classifier as a network.
 
-Features of each voxel at several scales, standardised, and a perceptron on them.
-
-As pixel forests, but made of local operations only: it is traced, streams and is exact like every other
+Features of each voxel at several scales, standardised, and a perceptron on them: what people know from pixel forests, but made of local operations only: it is traced, streams and is exact like every other
 network, on any device.
 """
 
@@ -38,10 +36,7 @@ _MUTE = 1e15  # deviation that is given to such a one
 
 
 def bank_sizes(spec: UNetSpec) -> list[int]:
-    """Count the features.
-
-    The intensities, those of each scale, and those in each window.
-    """
+    """Count the features: intensities, those of scales and windows."""
     if spec.pixels is None:
         return []
     scales, windows = len(spec.pixels.scales), spec.pixels.windows
@@ -50,7 +45,7 @@ def bank_sizes(spec: UNetSpec) -> list[int]:
 
 
 class PixelClassifier(nn.Module):
-    """Classifies each voxel by its neighbourhood alone.
+    """A perceptron on features of each voxel's neighbourhood alone.
 
     Input (N, in_channels, [Z,] Y, X), output logits (N, out_channels, [Z,] Y, X).
     """
@@ -77,41 +72,35 @@ class PixelClassifier(nn.Module):
 
     @property
     def margin(self) -> tuple[int, ...]:
-        """Return how far the features look, in voxels on each side.
-
-        Along each axis.
-        """
+        """Return how far the features look on each side of each axis."""
         return tuple(map(max, zip(*map(reach, self.scales), strict=True)))
 
     def looked_at(self, extent: Sequence[int]) -> int:
-        """Count the voxels that the features of a box look at.
-
-        A box of `extent` along each axis.
-        """
+        """Count the voxels that features of a box of `extent` look at."""
         return prod(n + 2 * m for n, m in zip(extent, self.margin, strict=True))
 
     def bank(self, x: Tensor) -> Tensor:
         """Compute the features (N, features, …) of (N, C, …).
 
-        The intensities, those of each scale, and what they are in each window.
+        The intensities, the features of each scale, and what intensities are in each window.
         """
         seen = torch.cat([x, torch.ones_like(x)], 1)
         if has_torch_function_unary(x):  # tracing follows values, not memory
             traced = [gaussian_features(seen, sigma) for sigma in self.scales]
             return torch.cat([x, *traced, *(self._relative(x, seen, traced, w) for w in self.windows)], 1)
         # part by part into its place: put together at the end, all of them would be there twice
-        bank = x.new_empty(len(x), self.features, *x.shape[2:])
-        own, *places = torch.split(bank, self._sizes, 1)
+        result = x.new_empty(len(x), self.features, *x.shape[2:])
+        own, *places = torch.split(result, self._sizes, 1)
         features, relative = places[: len(self.scales)], places[len(self.scales) :]
         own.copy_(x)
         for place, sigma in zip(features, self.scales, strict=True):
             place.copy_(gaussian_features(seen, sigma))
         for place, window in zip(relative, self.windows, strict=True):
             place.copy_(self._relative(x, seen, features, window))
-        return bank
+        return result
 
     def _relative(self, x: Tensor, seen: Tensor, features: Sequence[Tensor], window: int) -> Tensor:
-        """Compute the intensities in the window of a scale."""
+        """Compute what the intensities are in the window of a scale."""
         return relative_intensities(x, features, window, local_deviation(seen, self.scales[window]))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,9 +111,9 @@ class PixelClassifier(nn.Module):
         return self.logits_of(self.bank(x))
 
     def logits_of(self, bank: Tensor) -> Tensor:
-        """Compute the logits of features, without gradients.
+        """Compute logits (N, out_channels, …) of features, without gradients.
 
-        (N, out_channels, …) of (N, features, …).
+        Features are (N, features, …).
         """
         features = bank.flatten(2)
         logits = bank.new_empty(len(bank), self.classes, features.shape[2])
@@ -136,7 +125,7 @@ class PixelClassifier(nn.Module):
         return logits.view(len(bank), self.classes, *bank.shape[2:])
 
     def columns(self, features: Tensor) -> Tensor:
-        """Compute the logits (K, N) of standardised features (F, N).
+        """Compute logits (K, N) of standardised features (F, N).
 
         What the layers give voxel by voxel, in a third of the time.
         """
@@ -146,10 +135,7 @@ class PixelClassifier(nn.Module):
         return features
 
     def standard(self, features: Tensor) -> Tensor:
-        """Express features in standard deviations from their mean, clipped.
-
-        Of shape (N, F, …).
-        """
+        """Express features (N, F, …) in deviations from their mean, clipped."""
         return ((features - self.mean) / self.deviation).clamp(-_FAR, _FAR)
 
     def standardise(self, features: Tensor) -> None:
@@ -166,10 +152,7 @@ class PixelClassifier(nn.Module):
 
     @torch.no_grad()
     def begin(self, random: torch.Generator) -> None:
-        """Forget what the perceptron has learnt.
-
-        Weights from N(0, 2 / inputs) (He 2015, arXiv:1502.01852), biases 0.
-        """
+        """Forget what the perceptron has learnt: weights from N(0, 2 / inputs) (He 2015, arXiv:1502.01852), biases 0."""
         for name, value in self.layers.named_parameters():
             if name.endswith("weight"):
                 value.normal_(std=(2 / value.shape[1]) ** 0.5, generator=random)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from locks import windows_locks
 
 from napari_limn.annotation.journal.changes import Change, difference
-from napari_limn.annotation.journal.format import Header, Record, read_journal, replay
+from napari_limn.annotation.journal.format import Header, Record, read_journal, replay, sealed
 from napari_limn.annotation.journal.history import History
 from napari_limn.annotation.journal.pieces import StrokePiece
 from napari_limn.annotation.journal.recording import Recording
@@ -265,6 +265,17 @@ def test_damage_is_refused_in_one_sentence(tmp_path_factory, data):
         lines[1], lines[2] = lines[2], lines[1]
         path.write_bytes(b"".join(lines))
     with pytest.raises(LimnError, match=r"^a.strokes.jsonl: line \d+ is damaged, .*backup\.$"):
+        read_journal(path)
+
+
+def test_records_are_numbered_without_gaps(tmp_path):
+    path = tmp_path / "a.strokes.jsonl"
+    painted(path, ["stroke", "stroke"], 0, sparse=False)
+    first, second, third = path.read_bytes().splitlines(keepends=True)
+    body = json.loads(third) | {"n": 3}
+    line, _ = sealed({key: body[key] for key in body if key != "crc"}, int(json.loads(second)["crc"], 16))
+    path.write_bytes(first + second + line)
+    with pytest.raises(LimnError, match=r"^a.strokes.jsonl: line 3 is damaged, .*backup\.$"):
         read_journal(path)
 
 

@@ -64,7 +64,7 @@ def test_the_optimiser_goes_on_and_batches_are_drawn_on():
     assert (run.learner.optimizer, run.learner.network) == (optimizer, network)
 
 
-def test_the_last_step_is_scored_however_long_whoever_listens_takes(monkeypatch):
+def test_the_last_step_is_scored_however_long_a_listener_takes(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(clocks, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     run, events = run_of(range(3, 60, 8), replace(SPEC, steps=None, seconds=10.0)), []

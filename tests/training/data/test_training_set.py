@@ -58,11 +58,11 @@ def training_set(painted, spec, after=None):
 @pytest.mark.parametrize("asked", [1, 7, 30, 32, 33])
 def test_the_patch_is_the_least_legal_one_that_is_not_below_what_was_asked(network, asked):
     image = Volume.of(noise((8, 64, 64)))
-    found = patch_size(network, (asked,) * network.ndim, image)[-network.ndim :]
-    for size, foot in zip(found, footprint(network), strict=True):
-        legal = [foot.smallest + k * foot.step - 2 * foot.shrink for k in range(60)]
-        if not foot.shrink:
-            legal = [foot.step * (k + 1) for k in range(60)]
+    chosen = patch_size(network, (asked,) * network.ndim, image)[-network.ndim :]
+    for size, along in zip(chosen, footprint(network), strict=True):
+        legal = [along.smallest + k * along.step - 2 * along.shrink for k in range(60)]
+        if not along.shrink:
+            legal = [along.step * (k + 1) for k in range(60)]
         assert size == min(n for n in legal if n >= asked)
 
 
@@ -158,7 +158,7 @@ def plain(monkeypatch):
 
 
 def image_of_labels(labels):
-    """An image that is its labels: what the network sees tells what it should be told."""
+    """An image that is its labels: what the network sees shows what it should learn."""
     return labels.astype(np.float32)
 
 
@@ -180,7 +180,7 @@ def test_targets_belong_to_the_image_they_come_with(network):
 
 
 @pytest.mark.usefixtures("plain")
-def test_every_patch_is_told_something_and_classes_take_turns():
+def test_every_patch_holds_paint_and_classes_take_turns():
     labels = striped((160, 160), values=(1, 2, 3))
     data = data_for(noise((160, 160)), labels, batch=9)
     targets = data.batch().targets
@@ -314,7 +314,7 @@ def test_of_many_images_with_one_stroke_of_each_class_whole_strokes_are_held_out
         inside = data.regions._labels[number].read(box)[0]
         assert inside.size == (inside > 0).sum() == 30  # a stroke of this image
     where = np.array([[0, 0, y, x] for y in (10, 40) for x in range(10, 40)])
-    left = [~out.excluded(where) for out in data._held]
+    left = [~out.excluded(where) for out in data.regions.held]
     assert sum(keep[:30].sum() for keep in left) >= 4 * 30
     assert sum(keep[30:].sum() for keep in left) >= 4 * 30
 
@@ -398,7 +398,7 @@ def test_the_axes_of_a_network_that_is_given_count_before_those_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("field", "said"),
+    ("field", "message"),
     [
         ({"seconds": 0}, "budget of 0 s"),
         ({"steps": 0}, "0 steps, expected more than 0"),
@@ -412,12 +412,12 @@ def test_the_axes_of_a_network_that_is_given_count_before_those_asked_for():
         ({"patch": (0, 4)}, r"\(0, 4\), expected extents of 1 or more"),
     ],
 )
-def test_a_specification_that_cannot_be_is_refused_with_the_value(field, said):
-    with pytest.raises(LimnError, match=said):
+def test_a_specification_that_cannot_be_is_refused_with_the_value(field, message):
+    with pytest.raises(LimnError, match=message):
         TrainSpec(**field)
 
 
-def test_numbered_objects_become_one_class_parted_where_they_touch_with_weights_between():
+def test_numbered_objects_become_one_class_separated_where_they_touch_with_weights_between():
     objects = np.zeros((128, 128), np.uint16)
     objects[40:60, 40:60], objects[40:60, 60:80], objects[40:60, 82:100] = 7, 3, 9
     augment = AugmentSpec(warped=0, noise=0)
@@ -449,7 +449,7 @@ def test_negative_numbers_of_objects_are_refused():
     ids=["planes", "volumes"],
 )
 @pytest.mark.parametrize("seed", range(3))
-def test_painted_tiles_tell_what_can_be_learned_in_each(network, shape, extent, seed):
+def test_painted_tiles_show_what_can_be_learned_in_each(network, shape, extent, seed):
     rng = np.random.default_rng(seed)
     labels = [np.zeros(shape, np.uint8) for _ in range(2)]
     for own in labels:

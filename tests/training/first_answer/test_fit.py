@@ -76,8 +76,8 @@ def test_the_first_model_comes_before_the_first_step_and_is_good():
     assert not any(isinstance(e, Step) for e in events[:first])
     model = events[first].model
     assert model.spec.network.share == 1.0
-    forgotten_classes, truth = texture(seed=5)
-    assert score(predict(model, forgotten_classes), truth).mean_iou > 0.85  # by chance .33
+    unseen, truth = texture(seed=5)
+    assert score(predict(model, unseen), truth).mean_iou > 0.85  # by chance .33
 
 
 def test_the_first_answer_can_be_stopped_many_times():
@@ -219,9 +219,11 @@ def test_a_stroke_of_one_class_in_an_unlike_place_does_not_claim_the_place():
 
 def test_weights_of_what_trees_see():
     target = np.array([0] * 30 + [1] * 10 + [IGNORE] * 60, np.int16)
-    said = np.where(np.arange(100) < 90, np.where(target == IGNORE, 0, target), IGNORE).astype(np.int16)
+    learnt = np.where(np.arange(100) < 90, np.where(target == IGNORE, 0, target), IGNORE).astype(np.int16)
     weight = np.where(target == IGNORE, 0.1, 1.0)
-    rows, weights = instant._drawn_voxels(target, instant._FitTargets(said, weight), np.random.default_rng(0))
+    rows, weights = instant._drawn_voxels(
+        target, instant._FitTargets(learnt, weight), np.random.default_rng(0)
+    )
     assert len(set(rows)) == len(rows)
     assert weights[target[rows] == 0].sum() == pytest.approx(20)
     assert weights[target[rows] == 1].sum() == pytest.approx(20)
@@ -259,8 +261,8 @@ def test_after_a_whole_training_corrections_weigh_more_and_what_was_less_sure_is
     turned = np.where(sample.target == 0, 1, sample.target).astype(np.int16)
     targets = instant._FitTargets.after(network.pixels, replace(sample, target=turned), again=True)
     assert set(targets.weight[sample.target == 0]) == {instant._WRONG_WEIGHT_AGAIN}
-    said = (sample.target == IGNORE) & (targets.classes != IGNORE)
-    assert 0 < targets.doubt[said].min() <= targets.doubt[said].max() <= np.sqrt(1 - instant._SURE) + 1e-6
+    pseudo = (sample.target == IGNORE) & (targets.classes != IGNORE)
+    assert 0 < targets.doubt[pseudo].min() <= targets.doubt[pseudo].max() <= np.sqrt(1 - instant._SURE) + 1e-6
 
 
 def test_several_threads_say_the_same_to_the_last_bit():
@@ -360,9 +362,9 @@ def test_of_corrections_of_one_class_none_scores_the_model():
 
 def test_what_is_drawn_of_answers_follows_their_doubt():
     target = np.array([0, 1] + [IGNORE] * 400, np.int16)
-    said = np.where(target == IGNORE, 0, target)
+    learnt = np.where(target == IGNORE, 0, target)
     doubt = np.where(np.arange(402) % 2, 0.4, 0.002).astype(np.float32)
-    targets = instant._FitTargets(said, np.ones(402), doubt)
+    targets = instant._FitTargets(learnt, np.ones(402), doubt)
     rows = np.concatenate(
         [instant._drawn_voxels(target, targets, np.random.default_rng(s))[0] for s in range(20)]
     )

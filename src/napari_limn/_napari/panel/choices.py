@@ -1,4 +1,7 @@
-"""What a choice among layers keeps while they come and go, and in which order channels are. No Qt."""
+"""What a choice of layers keeps, and the order of channels.
+
+No Qt.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,9 @@ def kept_choice(
 
 
 def in_channel_order(first: T | None, further: Container[T], listed: Iterable[T]) -> list[T]:
-    """Return the image chosen and the further channels, these in the order of the layer list.
+    """Return the image chosen and the further channels.
+
+    These are in the order of the layer list.
 
     A form does not say in which order: that of its rows depends on when each layer came and was renamed, and so may be another
     in each form.

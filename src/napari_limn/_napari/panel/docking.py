@@ -1,4 +1,7 @@
-"""Where a widget goes that is opened beside others of ours: below them, or as a tab where there is no room."""
+"""Where a widget goes that is opened beside others of ours.
+
+Below them while there is room in the window, else as a tab.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ Group = Literal["paint", "run"]
 
 
 class DockPlace:
-    """Find a widget its place when it is shown in a dock for the first time.
+    """Find a widget its place when it is first docked.
 
     Later it stays where the user moved it. Without this, napari puts each widget below the others, and the window grows beyond the screen.
 
@@ -61,7 +64,10 @@ class DockPlace:
             window.resize(window.width(), most)
 
     def _share_out(self, window: QMainWindow) -> None:
-        """Give the height that is left over to what runs: that has more to say."""
+        """Give the height that is left to what runs.
+
+        That has more to say.
+        """
         docks = [
             dock
             for dock in window.findChildren(QDockWidget)
@@ -74,19 +80,24 @@ class DockPlace:
     def _with_mates(
         self, dock: QDockWidget, window: QMainWindow
     ) -> Iterator[tuple[QDockWidget, QDockWidget]]:
-        """Yield the newest of the group that is there already, and the new one."""
+        """Yield the newest of the group, and the new one."""
         mates = [other for other in _docks(window, dock) if _group(other) == self.group]
         yield from ((mate, dock) for mate in mates[-1:])
 
     def _of_others(self, dock: QDockWidget, window: QMainWindow) -> Iterator[tuple[QDockWidget, QDockWidget]]:
-        """Yield the first of each group, and one more of it; the new one's group comes last."""
+        """Yield the first of each group, and one more of it.
+
+        The group of the new one comes last.
+        """
         for group in sorted(("paint", "run"), key=lambda name: name == self.group):
             members = [d for d in (*_docks(window, dock), dock) if _group(d) == group]
             yield from ((members[0], other) for other in members[1:])
 
 
 class DockedWidget(QWidget):
-    """A widget that finds its place in the window, and notices when it is closed. Nothing else: parts do the work.
+    """A widget that finds its place, and notices when it is closed.
+
+    It does nothing else: its parts do the work.
 
     Parameters
     ----------
@@ -116,12 +127,15 @@ class DockedWidget(QWidget):
 
 
 def is_closed(widget: QWidget, event: QEvent) -> bool:
-    """Return whether a widget is taken out of its dock: that is all that napari does at the × of a dock."""
+    """Return whether a widget is taken out of its dock.
+
+    That is all that napari does at the × of a dock.
+    """
     return event.type() == QEvent.Type.ParentChange and widget.parent() is None
 
 
 def window_of(widget: QWidget) -> QMainWindow | None:
-    """Return the window that a widget is in; None while it is in none."""
+    """Return the window that a widget is in, None if none."""
     window: QWidget | None = widget.window()
     while window is not None and not isinstance(window, QMainWindow):
         window = window.parentWidget()  # a dock that floats is a window in the window
@@ -129,7 +143,10 @@ def window_of(widget: QWidget) -> QMainWindow | None:
 
 
 def _dock_and_window(widget: QWidget) -> tuple[QDockWidget, QMainWindow] | None:
-    """Return the dock of a widget and its window; None where it floats, or is in no dock."""
+    """Return the dock of a widget and its window.
+
+    None where it floats, or is in no dock.
+    """
     held: QWidget | None = widget
     while held is not None and not isinstance(held, QDockWidget):
         held = held.parentWidget()

@@ -1,4 +1,7 @@
-"""A model file that is dropped on the window: its model is offered, its classes go to the strokes."""
+"""A model file that is dropped on the window.
+
+Its model is offered, and its classes go to the strokes.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,19 @@ NO_LAYER: list[tuple[Any, ...]] = [(None,)]
 
 
 def get_model_reader(path: str | list[str]) -> Callable[[str | list[str]], list[tuple[Any, ...]]] | None:
-    """Return the reader for model files, or None if one of the paths is something else."""
+    """Return the reader for model files.
+
+    None if one of the paths is something else.
+    """
     paths = [path] if isinstance(path, str) else path
     return read_models if paths and all(Path(p).suffix.lower() == SUFFIX for p in paths) else None
 
 
 def read_models(path: str | list[str]) -> list[tuple[Any, ...]]:
-    """Offer models, the last one chosen; a file that is none is refused in a sentence in the window."""
+    """Offer the models of files, the last one chosen.
+
+    A file that is none is refused in a sentence in the window.
+    """
     for one in [path] if isinstance(path, str) else path:
         try:
             show_info(take(Path(one)))
@@ -37,7 +46,9 @@ def read_models(path: str | list[str]) -> list[tuple[Any, ...]]:
 
 
 def take(path: Path) -> str:
-    """Offer the model of a file and give its classes to the strokes; return what was done.
+    """Offer the model of a file; return what was done.
+
+    The strokes get its classes.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Rows of a form: choices of layers, models and channels, and values of a spec."""
+"""Rows of a form: layers, models, channels, values of a spec."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WIDTH, _HEIGHT = 300, 260  # pixels at least, so that two panels below each oth
 
 
 class Form:
-    """Rows with a label and a control each; some are folded under "More".
+    """Rows of a label and a control; some are folded away.
 
     Parameters
     ----------
@@ -53,7 +53,10 @@ class Form:
     def field(
         self, label: str, name: str, widget: ValueWidget[Any] | FileEdit, tip: str, *, more: bool = False
     ) -> Any:
-        """Add a row, under "More" if `more`; the native widget is named ``<prefix>-<name>``."""
+        """Add a row; the native widget is named ``<prefix>-<name>``.
+
+        It is folded under "More" if `more`.
+        """
         widget.native.setObjectName(f"{self._prefix}-{name}")
         widget.native.setToolTip(tip)
         widget.native.setMinimumWidth(80)
@@ -67,7 +70,10 @@ class Form:
         return self.field(label, name, ComboBox(choices=lambda _: self.layers(kind)), tip)
 
     def model_field(self, label: str, name: str, choices: Callable[[], list[str]], tip: str) -> Any:
-        """Add a choice among models; each new one of this window is chosen at once."""
+        """Add a choice of a model; new ones are chosen at once.
+
+        Those of another window are offered only.
+        """
         self._models = self.field(label, name, ComboBox(choices=lambda _: choices()), tip)
         end = self._session.models.listen(self._on_model)
         self._owner.destroyed.connect(lambda *_: end())  # a closed widget is offered nothing
@@ -93,18 +99,27 @@ class Form:
     def value_field(
         self, label: str, name: str, value: Any, annotation: Any, tip: str, *, more: bool = False
     ) -> Any:
-        """Add a control for a value of a spec; the annotation gives its kind and its bounds."""
+        """Add a control for a value of a spec.
+
+        The annotation gives its kind and its bounds.
+        """
         widget = cast("ValueWidget[Any]", create_widget(value=value, annotation=annotation))
         return self.field(label, name, widget, tip, more=more)
 
     # ---- layers --------------------------------------------------------------------------------------------------
     def layers(self, kind: type[Layer]) -> list[Layer]:
-        """Return the layers of a kind, the topmost first; those that were made here come last."""
+        """Return the layers of a kind, the topmost first.
+
+        Those that were made here come last.
+        """
         layers = [layer for layer in reversed(self.viewer.layers) if type(layer) is kind]
         return sorted(layers, key=is_made_here)
 
     def chosen_images(self, image: Any, channels: Any) -> list[Image]:
-        """Return the image layer chosen and the further channels, these in the order of the layer list."""
+        """Return the image layer chosen and the further channels.
+
+        These are in the order of the layer list.
+        """
         return in_channel_order(image.value, channels.value, self.viewer.layers)
 
     def reset_choices(self) -> None:
@@ -117,7 +132,7 @@ class Form:
 
 
 def lay_out(owner: QWidget, form: Form, box: RunBox, *below: QWidget) -> None:
-    """Put a form, the box around its run and what stands below into one column that scrolls."""
+    """Put a form, its run and more into a column that scrolls."""
     inner, column = QWidget(), QVBoxLayout()
     column.addLayout(form.rows)
     advanced, held = QCollapsible("More"), QWidget()
@@ -154,7 +169,9 @@ def _scroll(owner: QWidget, inner: QWidget) -> None:
 
 
 def _offer_anew(choice: ComboBox | Select) -> None:
-    """Offer what there is now; `changed` is emitted only when something else is chosen.
+    """Offer what there is now.
+
+    `changed` is emitted only when something else is chosen. By itself, magicgui forgets the choice of what was renamed.
 
     By itself, magicgui forgets the choice of what was renamed.
     """

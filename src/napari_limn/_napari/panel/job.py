@@ -43,7 +43,10 @@ class Job(WorkerBase):  # type: ignore[misc]
         self._events = run
 
     def work(self) -> Any:
-        """Hand on events until the run ends or is asked to quit; return what the run returns."""
+        """Hand on events until the run ends or is stopped.
+
+        Returns what the run returns.
+        """
         _give_way()
         with closing(self._events) as events, _short_collections():
             while not self.abort_requested:
@@ -55,7 +58,9 @@ class Job(WorkerBase):  # type: ignore[misc]
 
 
 def _give_way() -> None:
-    """Let the window go first where both want to compute; for this thread, and those that it starts.
+    """Let the window go first where both want to compute.
+
+    That holds for this thread and those that it starts.
 
     It stays so: only a privileged user may take that back, and whatever this thread of the pool runs later is a run too.
     """
@@ -65,7 +70,9 @@ def _give_way() -> None:
 
 @contextmanager
 def _short_collections() -> Iterator[None]:
-    """Keep Python's garbage collector from looking through napari and PyTorch again and again while a run allocates.
+    """Keep Python's garbage collector short while a run allocates.
+
+    Else it looks through napari and PyTorch again and again.
 
     A full collection takes about 0.3 s with both loaded, in which the window does not answer.
     """

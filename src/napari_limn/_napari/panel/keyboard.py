@@ -1,4 +1,4 @@
-"""Everything by keyboard: Tab goes through the controls as the eye does, Enter presses."""
+"""Everything by keyboard: Tab goes on, Enter presses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CONTROLS = (QAbstractButton, QAbstractItemView, QAbstractSpinBox, QComboBox, QL
 
 
 def controls(inside: QWidget | QLayout) -> Iterator[QWidget]:
-    """Yield the controls of a widget, from top to bottom and from left to right."""
+    """Yield the controls of a widget in visual order."""
     if isinstance(inside, _CONTROLS):
         yield inside
         return
@@ -40,7 +40,7 @@ def controls(inside: QWidget | QLayout) -> Iterator[QWidget]:
 
 
 def operable(panel: QWidget) -> None:
-    """Let Tab visit the controls of a panel in visual order, and Enter press its buttons as Space does."""
+    """Let Tab visit controls in visual order, and Enter press buttons."""
     inside = list(controls(panel))
     for one, other in pairwise(inside):
         QWidget.setTabOrder(one, other)
@@ -50,7 +50,10 @@ def operable(panel: QWidget) -> None:
 
 
 def skipping(hidden: QWidget) -> Callable[[bool], None]:
-    """Return a switch by which Tab skips the controls of a folded widget, or visits them again."""
+    """Return a switch by which Tab skips a folded widget.
+
+    It visits the controls again when they are shown.
+    """
     policies = {control: control.focusPolicy() for control in controls(hidden)}
 
     def visit(shown: bool) -> None:

@@ -1,4 +1,7 @@
-"""The models that can be predicted with, by name. No Qt: controllers use it, too."""
+"""The models that can be predicted with, by name.
+
+No Qt: controllers use it, too.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,9 @@ class ModelRegistry:
                     listener(name, origin)
 
     def listen(self, listener: Callable[[str, object], object]) -> Callable[[], None]:
-        """Call `listener` with the name of each new model and the session that it came in; return what ends it.
+        """Call `listener` for each new model; return what ends it.
+
+        It gets the name and the session that the model came in.
 
         It is not called when a model gets better: a choice made by hand would be undone every two seconds. A method is held
         weakly, so that nothing here keeps a widget.
@@ -76,7 +81,10 @@ class ModelRegistry:
         return end
 
     def order_note(self, name: str, images: Sequence[str]) -> str | None:
-        """Return a warning if a model was trained on these images in another order, else None."""
+        """Return a warning if the channels have another order.
+
+        That is, if a model was trained on these images in another one; else None.
+        """
         known = self._images.get(name, ())
         if sorted(known) != sorted(images) or known == tuple(images):
             return None
@@ -115,7 +123,7 @@ class ModelRegistry:
 
 
 def model_path(path: Path) -> Path:
-    """Return where to save a model: ``.limn`` is added where it is missing.
+    """Return where to save a model: ``.limn`` is added if missing.
 
     Raises
     ------

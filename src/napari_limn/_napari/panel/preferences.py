@@ -1,4 +1,7 @@
-"""What the user set under Preferences → Limn; the manifest says what there is to set."""
+"""What the user set under Preferences → Limn.
+
+The manifest says what there is to set.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ _PLUGIN = "napari-limn"
 
 
 def preferred(name: str, otherwise: Any) -> Any:
-    """Return the preference of that name, `otherwise` where napari has no such preference.
+    """Return a preference, or `otherwise` where napari has none.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The box around a run in the window: start and stop, progress, state, one sentence of status."""
+"""The box around a run: buttons, progress, state, one sentence."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ class RunView(Protocol):
 
     @property
     def stopping(self) -> bool:
-        """Return whether the run under way was asked to stop; may be called in any thread."""
+        """Return whether the run under way was asked to stop.
+
+        It may be called in any thread.
+        """
         ...
 
     def run(
@@ -70,7 +73,10 @@ class RunView(Protocol):
         """Offer a text to copy; none if it is empty."""
 
     def advance(self, share: float) -> None:
-        """Show that so much of the run is done, from 0 to 1."""
+        """Take note of how far the run is, from 0 to 1.
+
+        It is drawn with the next look at the clock.
+        """
 
     def block_done(self, block: BlockDone) -> None:
         """Show that a block is done."""
@@ -80,7 +86,7 @@ class RunView(Protocol):
 
 
 class RunHandler(Protocol):
-    """What a controller decides; all of it is called in the window's thread."""
+    """What a controller decides, in the window's thread."""
 
     def start(self) -> None:
         """Start the run that the form describes."""
@@ -139,7 +145,10 @@ class RunBox(QObject):
         self.message = Message(self.status, prefix)
 
     def button(self, text: str, name: str, act: Callable[[], object]) -> QPushButton:
-        """Make a button, named ``<prefix>-<name>``; a mistake that it leads to is shown here."""
+        """Make a button, named ``<prefix>-<name>``.
+
+        A mistake that it leads to is shown here.
+        """
         button = QPushButton(text)
         button.setObjectName(f"{self._prefix}-{name}")
         button.clicked.connect(lambda _=False: self.guarded(act))
@@ -160,7 +169,10 @@ class RunBox(QObject):
     def run(
         self, events: Generator[Event, None, Any], on_result: Callable[[Any], object] | None = None
     ) -> None:
-        """Run `events` in a thread; all that comes of them is handed on in the window's."""
+        """Run `events` in a thread.
+
+        All that comes of them is handed on in the window's.
+        """
         job = self.job = Job(events)
         self._take = on_result or self.handler.on_result
         self._notes.clear()
@@ -184,7 +196,7 @@ class RunBox(QObject):
             self.say("Stopping …")
 
     def guarded(self, act: Callable[[], object]) -> None:
-        """Do what the user asked for; a mistake of theirs becomes one sentence."""
+        """Do what the user asked for; a mistake becomes one sentence."""
         try:
             act()
         except LimnError as error:
@@ -237,7 +249,10 @@ class RunBox(QObject):
 
     # ---- what is shown -------------------------------------------------------------------------------------------
     def say(self, text: str) -> None:
-        """Show one sentence, and below it what the run warned of and what it decided for the user."""
+        """Show one sentence, and below it the further ones.
+
+        Those are what the run warned of, and what it decided for the user.
+        """
         self._said = text
         self.status.setText("\n".join([text, *self._notes]))
 
@@ -251,7 +266,10 @@ class RunBox(QObject):
         self._notes.clear()
 
     def report(self, error: Exception) -> None:
-        """Show an error: the sentence if it is the user's, the notification with its traceback otherwise."""
+        """Show an error.
+
+        The sentence if it is the user's, the notification with its traceback otherwise.
+        """
         self.message.offer_traceback(error)
         if isinstance(error, LimnError):
             self.say(str(error))
@@ -264,22 +282,31 @@ class RunBox(QObject):
         self.message.offer(details)
 
     def advance(self, share: float) -> None:
-        """Take note of how far the run is, 0–1; it is drawn with the next look at the clock."""
+        """Take note of how far the run is, from 0 to 1.
+
+        It is drawn with the next look at the clock.
+        """
         self._share = share
 
     def block_done(self, block: BlockDone) -> None:
-        """Take note of a block, and say so a few times a second."""
+        """Take note of a block, and say so now and then."""
         self.advance(block.done / block.total)
         if time.monotonic() - self._said_at > _SAY:
             self._said_at = time.monotonic()
             self.say(f"Block {block.done} of {block.total}")
 
     def busy(self) -> None:
-        """Let the bar move to and fro until the run is over: nobody knows how long it takes."""
+        """Let the bar move to and fro until the run is over.
+
+        Nobody knows how long it takes.
+        """
         self.progress.setRange(0, 0)
 
     def draw(self) -> None:
-        """Draw how far the run is; by itself the bar would draw at once, and apart from everything else."""
+        """Draw how far the run is.
+
+        By itself the bar would draw at once, and apart from everything else.
+        """
         if (value := round(1000 * self._share)) != self.progress.value():
             self.progress.setUpdatesEnabled(False)
             self.progress.setValue(value)
@@ -287,7 +314,10 @@ class RunBox(QObject):
 
 
 def warm_up() -> None:
-    """Import in a thread what a run needs; done later, it would hold up the window while the user works."""
+    """Import in a thread what a run needs.
+
+    Done later, it would hold up the window while the user works.
+    """
     threading.Thread(target=_import_all, name="limn-warm-up").start()
 
 

@@ -1,4 +1,6 @@
-"""What the widgets of one window share, and what all windows share. No Qt: controllers use it, too.
+"""What the widgets of one window share, and what all windows.
+
+No Qt: controllers use it, too.
 
 Why: a widget asks for the session of its viewer and keeps no module global. What is shared by all windows is shared on
 purpose, and is listed in :class:`Shared`.
@@ -35,7 +37,7 @@ class FewerThreads:
 
     @contextmanager
     def during(self) -> Iterator[None]:
-        """Leave a processor to the window; call it in the thread of a run."""
+        """Leave a processor to the window, in the thread of a run."""
         import torch
 
         before = self._before[0] if self._before else torch.get_num_threads()
@@ -49,7 +51,7 @@ class FewerThreads:
 
 
 class Previews:
-    """Previews of live mode, with the image layers that they are of, and what predicted them."""
+    """Previews of live mode, their image layers and predictors."""
 
     def __init__(self) -> None:
         # nothing in here may hold on to the layer of the preview
@@ -60,7 +62,10 @@ class Previews:
         self._known[layer] = tuple(images), predictor
 
     def predictor(self, layer: Any, images: Sequence[Image]) -> ViewPredictor | None:
-        """Return what predicted a layer, if it is a preview of these image layers."""
+        """Return what predicted a preview of these image layers.
+
+        None if the layer is no such preview.
+        """
         shown, predictor = self._known.get(layer, ((), None))
         return predictor if shown == tuple(images) else None
 
@@ -88,7 +93,9 @@ class Session:
         self.previews = Previews()
 
     def is_of(self, origin: object) -> bool:
-        """Return whether a model that came in the session `origin`, None for all of them, is to be chosen here.
+        """Return whether a new model is to be chosen here.
+
+        `origin` is the session that it came in, None for all of them. In another window the user works on something else.
 
         In another window the user works on something else.
         """

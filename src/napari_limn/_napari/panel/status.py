@@ -27,7 +27,9 @@ _LINES = 8  # of a message that are seen at once
 
 
 class RunState(QWidget):
-    """Show state and time to go, memory used and promised, and device, on three lines.
+    """Show state, memory and device on three lines.
+
+    The first says the time to go, the second also what was promised.
 
     Parameters
     ----------
@@ -137,7 +139,9 @@ def sentence_label(name: str) -> QLabel:
 
 
 class Message(QScrollArea):
-    """Show a sentence in the height that the panel leaves; longer texts scroll.
+    """Show a sentence in the height that the panel leaves.
+
+    Longer texts scroll.
 
     Below the sentence there is a button that copies details.
 
@@ -174,7 +178,10 @@ class Message(QScrollArea):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def sizeHint(self) -> QSize:
-        """Return the same size whatever there is to say; what the panel has to spare comes on top."""
+        """Return the same size whatever there is to say.
+
+        What the panel has to spare comes on top.
+        """
         return QSize(super().sizeHint().width(), self._least)
 
     def add(self, widget: QWidget) -> None:
@@ -225,7 +232,7 @@ def _device_line(name: DeviceName) -> str:
 
 
 def _card() -> str:
-    """Name the memory used on a CUDA card, if one is in use."""
+    """Name the memory used on a CUDA card, if any."""
     torch = sys.modules.get("torch")
     if torch is None or not hasattr(torch, "cuda") or not torch.cuda.is_initialized():
         return ""

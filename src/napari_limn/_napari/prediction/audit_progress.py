@@ -1,4 +1,7 @@
-"""An audit patch by patch: what was judged, and what is refused. No Qt: the box is drawn elsewhere."""
+"""An audit patch by patch: what was judged, what is refused.
+
+No Qt: the box is drawn elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ class AuditProgress:
         return None if self.patch is None else self.frame.box(self.patch)
 
     def next(self) -> Box | None:
-        """Ask about the next patch and return where it lies; None when every one was seen."""
+        """Ask about the next patch; return its box.
+
+        None when every one was seen.
+        """
         _, self.patch = self.audit.drawn(self.frame)
         self.correcting = False
         return self.box
@@ -61,7 +67,7 @@ class AuditProgress:
         self.patch, self.correcting = None, False
 
     def accept(self, labels: NDArray[Any], corrected: NDArray[Any] | None) -> int:
-        """Take the patch as it is, or as it was corrected; return how many pixels were.
+        """Take the patch as right; return how many pixels were corrected.
 
         Parameters
         ----------
@@ -108,7 +114,7 @@ class AuditProgress:
 
     # ---- what is shown -------------------------------------------------------------------------------------------
     def names(self, known: Mapping[int, str]) -> dict[int, str]:
-        """Return a name for each class, the `known` ones where there are some."""
+        """Return a name for each class, the `known` ones first."""
         return {value: known.get(value, default_name(value)) for value in self.frame.values}
 
     def sentences(self, known: Mapping[int, str]) -> list[str]:
@@ -120,7 +126,10 @@ class AuditProgress:
         ]
 
     def brush(self, selected: int) -> int:
-        """Return the class to correct with: the one selected, or the largest of the patch if that is none of the labels."""
+        """Return the class to correct with.
+
+        The one selected, or the largest of the patch if that is none of the labels.
+        """
         values = self.frame.values
         if selected in values or self.patch is None:
             return selected

@@ -1,4 +1,4 @@
-"""An audit in the window: a box around the patch that is asked about, and a layer to correct it in."""
+"""An audit in the window: its box, and the corrections."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class AuditView:
         return True
 
     def correct(self) -> None:
-        """Copy the patch into the layer of corrections, and take up the brush."""
+        """Copy the patch into a layer to paint over it."""
         if (box := self.progress.box) is None:
             return
         layer = self._layer_of_corrections()
@@ -77,7 +77,7 @@ class AuditView:
         self.progress.correcting = True
 
     def accept(self) -> int:
-        """Take the patch as it is, or as it was corrected; return how many pixels were."""
+        """Take the patch as right; return how many pixels were corrected."""
         if (box := self.progress.box) is None:
             return 0
         layer, corrected = self.corrections, None
@@ -90,7 +90,7 @@ class AuditView:
         self.progress.skip()
 
     def sentences(self) -> list[str]:
-        """Return what is known of each class by now, as the labels call it."""
+        """Return what is known of each class by now."""
         return self.progress.sentences(self._known_names())
 
     def close(self) -> None:
@@ -102,7 +102,10 @@ class AuditView:
         self._lock_corrections()
 
     def _lock_corrections(self) -> None:
-        """Let nobody paint on another patch than the one that is asked about: that would count for nothing."""
+        """Forbid paint on another patch than the one asked about.
+
+        It would count for nothing.
+        """
         if self.corrections is not None:
             self.corrections.editable = False
 
@@ -118,7 +121,7 @@ class AuditView:
         return tuple(at[name] for name in self._axes)
 
     def _outline(self, box: Box) -> None:
-        """Draw the box; the layer that the user works on stays the active one."""
+        """Draw the box; the active layer stays the same."""
         corners = rectangle(self._axes, box)
         if self._box is not None and self._box in self.viewer.layers:
             self._box.data = [corners]  # a new layer would take a quarter of a second
@@ -134,7 +137,10 @@ class AuditView:
         self.viewer.layers.selection.active = active if active in self.viewer.layers else self.layer
 
     def _take_up_classes(self, layer: Labels) -> None:
-        """Name and show the classes as the labels do now, and take one to paint with; the user's choice stays."""
+        """Show the classes of the labels, and take one to paint with.
+
+        The user's choice stays.
+        """
         values = self.progress.frame.values
         zero: ZeroMeaning = "background" if 0 in values else "unlabelled"
         names = self.progress.names(self._known_names())

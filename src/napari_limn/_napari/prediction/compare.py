@@ -1,4 +1,4 @@
-"""The Compare widget: two predictions of an image, one after the other or side by side, or where they disagree."""
+"""The Compare widget: two predictions of an image, and their difference."""
 
 from __future__ import annotations
 
@@ -44,7 +44,10 @@ _VIEWS = {"first": "First", "second": "Second", "difference": "Difference", "bes
 
 
 class CompareWidget(DockedWidget):
-    """Look at two predictions of an image in turn, side by side, or at where they disagree."""
+    """Compare two predictions of an image.
+
+    One after the other, side by side, or where they disagree.
+    """
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "run")
@@ -80,7 +83,10 @@ class CompareWidget(DockedWidget):
 
     # ---- what the user does --------------------------------------------------------------------------------------
     def show_only(self, which: str) -> None:
-        """Show ``"first"``, ``"second"`` or the ``"difference"``, and hide the other two; or both ``"beside"`` the image."""
+        """Show one of the two, the ``"difference"``, or both ``"beside"``.
+
+        `which` is ``"first"``, ``"second"``, ``"difference"`` or ``"beside"`` the image; the others are hidden.
+        """
         self.boxes.end()
         try:
             layers = {"first": self.first.value, "second": self.second.value, "difference": self.difference}
@@ -100,7 +106,7 @@ class CompareWidget(DockedWidget):
         self._count_again.start()
 
     def keep(self, layer: Labels | None) -> None:
-        """Let the next prediction of this image leave a layer as it is."""
+        """Let the next prediction leave a layer as it is."""
         if layer is not None:
             keep(layer)
             self.reset_choices()
@@ -125,7 +131,10 @@ class CompareWidget(DockedWidget):
 
     # ---- following the layers ------------------------------------------------------------------------------------
     def reset_choices(self, event: Any = None) -> None:
-        """Offer the predictions that are there now; napari calls this when layers come, go or are renamed."""
+        """Offer the predictions that are there now.
+
+        napari calls this when layers come, go or are renamed.
+        """
         if being_renamed(self.viewer):
             return
         layers = predicted_layers(self.viewer)
@@ -165,7 +174,7 @@ class CompareWidget(DockedWidget):
         self._count_again.start()
 
     def _on_pair(self, event: Any = None) -> None:
-        """React to another pair, or to one that is gone: its difference goes."""
+        """React to another pair: the difference of the last goes."""
         first, second = self.first.value, self.second.value
         pair = None if first is None or second is None or first is second else (first, second)
         data = [layer.data for layer in pair or ()]

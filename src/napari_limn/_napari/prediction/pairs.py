@@ -1,4 +1,4 @@
-"""Two predictions of an image: their difference as a layer, and how much of the view differs."""
+"""Two predictions of an image: their difference, and how large it is."""
 
 from __future__ import annotations
 
@@ -31,20 +31,26 @@ _PLACEMENT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_
 
 
 def keep(layer: Labels) -> None:
-    """Name a prediction after its model, so that the next prediction of its image does not replace it."""
+    """Name a prediction after its model.
+
+    So the next prediction of its image does not replace it.
+    """
     if is_untouched(layer):
         facts = facts_of(layer)
         layer.name = f"{facts.image} {facts.kind} ({facts.model})"
 
 
 def image_of(viewer: ViewerModel, prediction: Labels) -> list[Image]:
-    """Return the image that a prediction was made of, if it is still there."""
+    """Return the image of a prediction, if it is still there."""
     name = _name_of_image(prediction)
     return [layer for layer in viewer.layers if layer.name == name and isinstance(layer, Image)]
 
 
 def _name_of_image(prediction: Labels) -> str:
-    """Return the name of the image that a prediction was made of; its own if it was painted on meanwhile."""
+    """Return the name of the image of a prediction.
+
+    Its own if it was painted on meanwhile.
+    """
     facts = facts_of(prediction)
     return facts.image if facts.is_prediction and facts.image is not None else prediction.name
 
@@ -52,7 +58,10 @@ def _name_of_image(prediction: Labels) -> str:
 def pair_among(
     layers: list[Labels], first: Labels | None, second: Labels | None
 ) -> tuple[Labels | None, Labels | None]:
-    """Return two different predictions, those chosen if they are still there; the newest is the second."""
+    """Return two different predictions.
+
+    Those chosen if they are still there; the newest is the second.
+    """
     newest = layers[0] if layers else None
     if second not in layers or second is first:
         second = newest
@@ -77,7 +86,9 @@ def pair_of(first: Labels | None, second: Labels | None) -> Pair:
 
 
 def difference_layer(first: Labels, second: Labels) -> Labels:
-    """Return a layer of where two predictions disagree, in the look of the second; nothing is read.
+    """Return a layer of where two predictions disagree.
+
+    It looks like the second; nothing is read.
 
     Raises
     ------
@@ -98,7 +109,9 @@ def difference_layer(first: Labels, second: Labels) -> Labels:
 
 
 def disagreement(viewer: ViewerModel, first: Labels, second: Labels) -> str:
-    """Say how much of the visible slice differs; of a large one, what can be read at once.
+    """Say how much of the visible slice differs.
+
+    Of a large one, what can be read at once.
 
     Raises
     ------

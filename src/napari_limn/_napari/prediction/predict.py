@@ -115,11 +115,14 @@ class PredictWidget(DockedWidget):
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
     def reset_choices(self, event: Any = None) -> None:
-        """Offer the layers that are there now; napari calls this when they change."""
+        """Offer the layers that are there now.
+
+        napari calls this when they change.
+        """
         self.form.reset_choices()
 
     def showEvent(self, event: Any) -> None:
-        """Offer the layers that came before the widget, and get PyTorch ready before it is needed."""
+        """Offer the layers of now, and get PyTorch ready."""
         super().showEvent(event)
         self.reset_choices()
         warm_up()
@@ -171,7 +174,7 @@ class PredictWidget(DockedWidget):
         self.layer = self._refresher = None
 
     def refuse(self, path: Path, *, overwrite: bool) -> None:
-        """Refuse to write over an image, or over a file of which a layer was kept."""
+        """Refuse to write over an image, or over what was kept."""
         if overwrite:
             refuse_kept(self.viewer, path)
         for layer in self._images():
@@ -182,7 +185,7 @@ class PredictWidget(DockedWidget):
         return empty_labels(volume, model.spec.classes.dtype)
 
     def take_over(self, volume: Volume, model: Model, data: Any) -> list[Box]:
-        """Copy into `data` what live mode predicted with this model; return its boxes."""
+        """Copy what live mode predicted into `data`; return its boxes."""
         return take_over(self.viewer, self.session, self._images(), volume, model, data)
 
     @property
@@ -191,7 +194,10 @@ class PredictWidget(DockedWidget):
         return self.layer is not None
 
     def show_in_memory(self, data: Any) -> None:
-        """Show an array that is being filled, in the place of what was shown before."""
+        """Show an array that is being filled.
+
+        In the place of what was shown before.
+        """
         put_away(self.viewer, self.session, self._images_of_run)
         self._show(data=data).editable = False  # a later block would cover paint
 
@@ -206,7 +212,7 @@ class PredictWidget(DockedWidget):
         note_file(self._show(**file_data(path, self._names)), path)
 
     def file_finished(self, path: Path) -> None:
-        """Let layers that showed a file while it was being written show the finished one.
+        """Let layers of a file in the making show the finished one.
 
         Among them one of an earlier run that was cancelled, and that the user kept.
         """

@@ -1,4 +1,6 @@
-"""What the Predict widget decides. No Qt: the widget shows it, tests run it without a window.
+"""What the Predict widget decides.
+
+No Qt: the widget shows it, tests run it without a window.
 
 What is predicted with which spec and into which file, what is refused in which sentence, when a layer is shown and replaced,
 and what is said when a run is over.
@@ -103,13 +105,19 @@ class PredictController:
         )
 
     def on_error(self, error: Exception) -> None:
-        """Show an error; the blocks that were done stay, and may be corrected where no file holds them."""
+        """Show an error; the blocks that were done stay.
+
+        They may be corrected where no file holds them.
+        """
         if self._planned is not None:
             self.view.allow_painting()
         self.box.report(error)
 
     def _written(self, result: Path | None) -> None:
-        """Show the finished file; a run that was cancelled when all was done has one, too."""
+        """Show the finished file.
+
+        A run that was cancelled when all was done has one, too.
+        """
         partial = unfinished(self._path)
         if result is None and (not self.view.showing or partial.exists()):
             self.view.refresh()

@@ -1,4 +1,7 @@
-"""What the Predict widget tells its controller, and what the controller asks of it. No Qt."""
+"""What Predict's widget and its controller ask of each other.
+
+No Qt.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,10 @@ class PredictView(Protocol):
         ...
 
     def begin(self, volume: Volume, model: Model, name: str) -> None:
-        """Show from now on predictions of this image by this model; nothing is shown yet."""
+        """Predict this image by this model from now on.
+
+        Nothing is shown yet.
+        """
 
     def refuse(self, path: Path, *, overwrite: bool) -> None:
         """Raise a LimnError if a layer forbids writing this file."""
@@ -74,11 +80,14 @@ class PredictView(Protocol):
         """Return an array of zeros for the labels."""
 
     def take_over(self, volume: Volume, model: Model, data: Any) -> list[Box]:
-        """Copy into `data` what live mode predicted with this model; return its boxes."""
+        """Copy what live mode predicted into `data`; return its boxes."""
         ...
 
     def show_in_memory(self, data: Any) -> None:
-        """Show an array that is being filled, in the place of what was shown before."""
+        """Show an array that is being filled.
+
+        In the place of what was shown before.
+        """
 
     def show_written(self, levels: Sequence[Any], path: Path) -> None:
         """Show the levels of a file that is being written."""
@@ -87,7 +96,7 @@ class PredictView(Protocol):
         """Show a file in a layer of its own."""
 
     def file_finished(self, path: Path) -> None:
-        """Let layers that showed a file while it was being written show the finished one."""
+        """Let layers of a file in the making show the finished one."""
 
     def block_done(self, box: Box) -> None:
         """Show a block that is done."""
@@ -99,7 +108,7 @@ class PredictView(Protocol):
         """Note that the layer of the run is complete."""
 
     def allow_painting(self) -> None:
-        """Let the user paint on the layer of the run: no block will come."""
+        """Let the user paint: no block will come."""
 
     def show_seams(self, text: str) -> None:
         """Show what the check of seams found."""

@@ -1,4 +1,4 @@
-"""The Review widget: where to paint next, and how good a prediction is as a whole."""
+"""The Review widget: where to paint next, how good a prediction is."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _TIPS = {
 
 
 class ReviewWidget(DockedWidget):
-    """Show where a model is unsure and move there; audit a prediction patch by patch."""
+    """Show where a model is unsure; audit a prediction."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "run")
@@ -121,17 +121,23 @@ class ReviewWidget(DockedWidget):
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
     def reset_choices(self, event: Any = None) -> None:
-        """Offer the layers that are there now; napari calls this when they change."""
+        """Offer the layers that are there now.
+
+        napari calls this when they change.
+        """
         self.form.reset_choices()
 
     def showEvent(self, event: Any) -> None:
-        """Offer the layers that came before the widget, and get PyTorch ready before it is needed."""
+        """Offer the layers of now, and get PyTorch ready."""
         super().showEvent(event)
         self.reset_choices()
         warm_up()
 
     def closed(self) -> None:
-        """End the run, and take the box of an audit away; a new panel goes on with that audit."""
+        """End the run, and take the box of an audit away.
+
+        A new panel goes on with that audit.
+        """
         self.run_box.stop()
         self.controller.end_audit()
 
@@ -157,26 +163,32 @@ class ReviewWidget(DockedWidget):
         return image_volume(self._images())
 
     def strokes(self, volume: Volume) -> Volume | None:
-        """Return the strokes chosen; of a prediction every voxel would pass for paint."""
+        """Return the strokes chosen, None if there are none.
+
+        Of a prediction every voxel would pass for paint.
+        """
         layer = self.labels.value
         if layer is None or not is_painted(layer):
             return None
         return open_labels(volume_of(layer), volume)
 
     def begin_map(self, volume: Volume) -> Any:
-        """Remember the image chosen, and return an array of zeros for its map."""
+        """Remember the image chosen; return zeros for its map."""
         self._image_of_map = self._images()[0]
         return empty_labels(volume, "uint8")
 
     @property
     def map_axes(self) -> str | None:
-        """Return the axes of the map; None if it is not in the window."""
+        """Return the axes of the map, None if it is gone."""
         if self.map is None or self.map not in self.viewer.layers:
             return None
         return volume_of(self.map).axes.names
 
     def show_map(self, model: str, volume: Volume, data: Any) -> None:
-        """Show the doubts, above what was predicted and below the paint; the map shown before is replaced."""
+        """Show the doubts in the place of the last map.
+
+        Above what was predicted and below the paint.
+        """
         image = self._image_of_map
         remove_earlier(self.viewer, image, "uncertainty")
         self.map = Image(
@@ -199,7 +211,7 @@ class ReviewWidget(DockedWidget):
             self._refresher.refresh()
 
     def look_at(self, box: Box) -> None:
-        """Move the view to a box, with a layer of strokes as the active one."""
+        """Move the view to a box, ready to paint strokes."""
         look_at(self.viewer, self.map, self.map_axes or "", box)
         strokes = self.labels.value
         if strokes is None or not is_painted(strokes):  # paint on a prediction would make it the user's own
@@ -257,7 +269,10 @@ class ReviewWidget(DockedWidget):
         return predicted + [x for x in self.form.layers(Labels) if is_painted(x)]
 
     def _beside(self, layer: Labels) -> Path | None:
-        """Return the file that an audit is kept beside: that of the image predicted, else of the one chosen."""
+        """Return the file that an audit is kept beside.
+
+        That of the image predicted, else of the one chosen.
+        """
         name = name_of_image(layer)
         image = next((x for x in self.form.layers(Image) if x.name == name), self.image.value)
         path = None if image is None else path_of(image)

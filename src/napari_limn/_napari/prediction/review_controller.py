@@ -1,4 +1,6 @@
-"""What the Review widget decides. No Qt: the widget shows it, tests run it without a window.
+"""What the Review widget decides.
+
+No Qt: the widget shows it, tests run it without a window.
 
 Where to look next and what is said there, what may be audited, which patch is asked about, and which buttons are lit.
 """
@@ -72,7 +74,7 @@ class ReviewController:
             self.box.note(note)  # after `run`, which forgets what was noted before
 
     def _begin(self, model: str, volume: Volume, data: Any) -> None:
-        """Replace the map that was shown before, now that the run can begin."""
+        """Replace the last map, now that the run can begin."""
         self._planned = None
         self._pool, self._visited, self._spacing = None, [], volume.axes.spacing
         self.light_buttons()
@@ -90,7 +92,7 @@ class ReviewController:
         self.box.say("Done. Bright is unsure; press Take me there.")
 
     def take_me_there(self) -> None:
-        """Move the view to the most useful place that was not visited yet."""
+        """Move the view to the most useful place not visited yet."""
         axes = self.view.map_axes
         if self._pool is None or axes is None:
             raise LimnError("there is no map of doubts; press Where next first.")
@@ -135,7 +137,7 @@ class ReviewController:
         self._ask(f"Going on after {went_on} patches. " if went_on else "")
 
     def accept(self) -> None:
-        """Take the patch as right, as it is or as it was corrected."""
+        """Take the patch as right, perhaps as it was corrected."""
         audit = self._current()
         try:
             wrong = audit.accept()
@@ -178,14 +180,19 @@ class ReviewController:
         return self.audit
 
     def end_audit(self) -> None:
-        """Take the box of an audit away; what was judged is kept, and a new audit goes on from there."""
+        """Take the box of an audit away.
+
+        What was judged is kept, and a new audit goes on from there.
+        """
         if self.audit is not None:
             self.audit.close()
         self.audit = None
         self.light_buttons()
 
     def values(self, labels: AuditedLabels) -> tuple[int, ...] | None:
-        """Return the values of the classes of a prediction; None where nobody knows.
+        """Return the values of the classes of a prediction.
+
+        None where nobody knows.
 
         Those that it names come before those of its model: a model of that name may have others meanwhile.
         """
@@ -210,7 +217,7 @@ class ReviewController:
                 self.view.block_done(event.box)
 
     def on_result(self, result: Any) -> None:
-        """Take nothing: each run here has a method of its own for its result."""
+        """Take nothing: each run here has its own method."""
 
     def on_error(self, error: Exception) -> None:
         """Show an error."""
@@ -233,7 +240,10 @@ class ReviewController:
 def _uncertainty(
     model: Model, volume: Volume, data: Any, strokes: Volume | None
 ) -> Generator[Event, None, tuple[Pool, NDArray[Any] | None]]:
-    """Do as a run what ``napari-limn next`` does; PyTorch is imported in the thread of the run."""
+    """Do as a run what ``napari-limn next`` does.
+
+    PyTorch is imported in the thread of the run.
+    """
     from napari_limn.inference.uncertainty import uncertainty_events
 
     pool = yield from uncertainty_events(model, volume, data)

@@ -1,4 +1,7 @@
-"""What the Review widget tells its controller, and what the controller asks of it. No Qt."""
+"""What Review's widget and its controller ask of each other.
+
+No Qt.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ class AuditShown(Protocol):
         ...
 
     def accept(self) -> int:
-        """Take the patch as it is, or as it was corrected; return how many pixels were."""
+        """Take the patch as right; return how many pixels were corrected."""
         ...
 
     def correct(self) -> None:
@@ -81,7 +84,7 @@ class ReviewView(Protocol):
 
     @property
     def map_axes(self) -> str | None:
-        """Return the axes of the map; None if it is not in the window."""
+        """Return the axes of the map, None if it is gone."""
         ...
 
     def model_name(self) -> str:
@@ -89,7 +92,10 @@ class ReviewView(Protocol):
         ...
 
     def image_names(self) -> tuple[str, ...]:
-        """Return the names of the image layers, channel by channel; a LimnError if there is none."""
+        """Return the names of the image layers, channel by channel.
+
+        A LimnError if there is none.
+        """
         ...
 
     def volume(self) -> Volume:
@@ -97,14 +103,20 @@ class ReviewView(Protocol):
         ...
 
     def strokes(self, volume: Volume) -> Volume | None:
-        """Return the strokes chosen, on the grid of the image; None if those are none that a user painted."""
+        """Return the strokes chosen, on the grid of the image.
+
+        None if a user painted none of them.
+        """
         ...
 
     def begin_map(self, volume: Volume) -> Any:
-        """Remember the image chosen, and return an array of zeros for its map."""
+        """Remember the image chosen; return zeros for its map."""
 
     def show_map(self, model: str, volume: Volume, data: Any) -> None:
-        """Show a map that is being filled, in the place of the one before."""
+        """Show a map that is being filled.
+
+        In the place of the one before.
+        """
 
     def block_done(self, box: Box) -> None:
         """Show a block that is done."""
@@ -113,7 +125,7 @@ class ReviewView(Protocol):
         """Show all blocks that are done."""
 
     def look_at(self, box: Box) -> None:
-        """Move the view to a box, with a layer of strokes as the active one."""
+        """Move the view to a box, ready to paint strokes."""
 
     def audited(self) -> AuditedLabels | None:
         """Return what is chosen to be audited."""

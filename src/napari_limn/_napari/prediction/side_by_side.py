@@ -1,4 +1,7 @@
-"""An image and two predictions of it in boxes beside each other, by napari's grid."""
+"""An image and two predictions in boxes beside each other.
+
+They are shown by napari's grid.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ _SPACING = 4.0  # pixels between two boxes
 
 
 class SideBySide:
-    """Show layers in a box each, in the order given, with their names; they move and zoom together.
+    """Show layers in a box each, with their names.
+
+    They have the order given, and move and zoom together.
 
     What it changes in the window (the grid, which layers are visible and how far, their names on the canvas and their order) it puts back
     at the end, except where it was changed by others meanwhile. It ends by itself when the grid is switched off.
@@ -75,7 +80,10 @@ class SideBySide:
             self._undo.append(partial(_put_back, thing, name, value, before))
 
     def _in_order(self, layers: Sequence[Layer]) -> None:
-        """Move layers that come too early behind the one before them: the grid goes by the layer list."""
+        """Move layers that come too early behind the one before.
+
+        The grid goes by the layer list.
+        """
         listed = self.viewer.layers
         for one, other in pairwise(layers):
             if (at := listed.index(other)) < listed.index(one):
@@ -88,13 +96,16 @@ class SideBySide:
 
 
 def _put_back(thing: Any, name: str, value: object, before: object) -> None:
-    """Give something the value it had before, if it still has the one that it was given."""
+    """Give something back the value it had before.
+
+    Only if it still has the one that it was given.
+    """
     if getattr(thing, name) == value:
         setattr(thing, name, before)
 
 
 def arranged(count: int, canvas: tuple[float, float], image: tuple[float, float]) -> tuple[int, int]:
-    """Return the rows and columns of boxes in which an image is shown largest.
+    """Return the rows and columns that show an image largest.
 
     Parameters
     ----------
@@ -111,7 +122,7 @@ def arranged(count: int, canvas: tuple[float, float], image: tuple[float, float]
 
 
 def _extent(viewer: ViewerModel) -> tuple[float, float]:
-    """Return height and width of all layers on the canvas, in the world."""
+    """Return height and width of all layers, in the world."""
     low, high = viewer.layers.extent.world[:, list(viewer.dims.displayed)[-2:]]
     height, width = (max(float(x), 1e-9) for x in high - low)
     return height, width

@@ -1,4 +1,4 @@
-"""A live curve of loss and score, drawn in the colours of the window's theme."""
+"""A live curve of loss and score."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ _MOST = 600  # points of a curve; every second one is dropped beyond that
 
 
 class Curve(QWidget):
-    """Draw loss (left, scaled to its largest) and held-out score (right, 0–1) over seconds.
+    """Draw loss and held-out score over seconds.
+
+    Loss is on the left, scaled to its largest; the score on the right, 0–1.
 
     Points that are added are seen at its next ``update()``: who adds them says when, since all of the window is drawn then.
     """
@@ -75,7 +77,10 @@ class Curve(QWidget):
         top: float,
         color: QColor,
     ) -> None:
-        """Draw one polyline with x from 0 to `right` and y from 0 to `top`."""
+        """Draw one polyline.
+
+        x goes from 0 to `right`, y from 0 to `top`.
+        """
         painter.setPen(QPen(color, 1.6))
         line = [
             QPointF(

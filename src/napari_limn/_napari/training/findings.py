@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxL
 
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.training.remedies import caption
-from napari_limn.annotation.checkup import check_image
+from napari_limn.annotation.checkup import check_pair
 from napari_limn.runs import Event, Working
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ _MOMENT = 400  # milliseconds
 
 
 class Findings(QWidget):
-    """Show a row for each finding: its sentence, and a button for each remedy.
+    """Show a row for each finding.
+
+    It has its sentence, and a button for each remedy.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ class Findings(QWidget):
         return tuple(self._rows)
 
     def stops(self, sentence: str) -> bool:
-        """Return whether a sentence is that of a listed finding that stops training."""
+        """Return whether a listed finding with this sentence stops training."""
         return any(finding.stops and finding.sentence == sentence for finding in self._rows)
 
     def show_all(self, findings: list[Finding]) -> None:
@@ -94,13 +96,18 @@ class Findings(QWidget):
 
 # ---- checking --------------------------------------------------------------------------------------------------------
 def layer_check(image: Volume, labels: Volume | None, dims: int) -> Generator[Event, None, list[Finding]]:
-    """Check image and labels, whatever is painted; a run for the thread of jobs."""
+    """Check image and labels, whatever is painted.
+
+    A run for the thread of jobs.
+    """
     yield Working()
-    return check_image(image, labels, dims=dims, shown=True)
+    return check_pair(image, labels, dims=dims, shown=True)
 
 
 class LayerCheck(QObject):
-    """Check the layers of a panel in a thread, a moment after they changed, unless a run is under way.
+    """Check the layers of a panel, a moment after they changed.
+
+    In a thread, and only while no run is under way.
 
     Parameters
     ----------

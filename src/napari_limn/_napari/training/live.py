@@ -1,4 +1,4 @@
-"""Live mode in the window: notes what is painted and looked at, and shows the preview that comes of it."""
+"""Live mode in the window: what is painted, and its preview."""
 
 from __future__ import annotations
 
@@ -125,7 +125,10 @@ class LiveRun:
         return self.controller.events()
 
     def close(self) -> None:
-        """Look no more; the preview stays as it is, unless nothing came of it."""
+        """Look no more.
+
+        The preview stays as it is, unless nothing came of it.
+        """
         self._timer.stop()
         call_all(self._listening)
         self._naming.stop()
@@ -159,7 +162,10 @@ class LiveRun:
     # ---- what is shown -------------------------------------------------------------------------------------------
     @property
     def legend(self) -> Legend:
-        """Return what the layer says of its classes; the run's thread asks for it."""
+        """Return what the layer says of its classes.
+
+        The run's thread asks for it.
+        """
         return self._naming.legend or Legend()
 
     def remember(self, predictor: ViewPredictor) -> None:
@@ -179,7 +185,10 @@ class LiveRun:
         self.refresher.block_done(box)
 
     def _preview(self, array: Any) -> Labels:
-        """Add the layer of the preview, below the paint; the user goes on with the layer that was chosen."""
+        """Add the layer of the preview, below the paint.
+
+        The user goes on with the layer that was chosen.
+        """
         chosen = active_layer(self.viewer)
         # until it is known what there is; colours that change later make napari compile a shader
         classes = Classes(tuple(range(1, MOST + 1))).with_legend(self.legend.names, self.legend.colors)
@@ -202,7 +211,10 @@ class LiveRun:
 def take_over(
     viewer: ViewerModel, session: Session, images: Sequence[Image], volume: Volume, model: Model, data: Any
 ) -> list[Box]:
-    """Copy into `data` what live mode predicted of these image layers with this very model; return its boxes."""
+    """Copy what live mode predicted into `data`; return its boxes.
+
+    Only of these image layers, and with this very model.
+    """
     for _, predictor in _previews(viewer, session, images):
         array, boxes = predictor.computed(model)
         output = ArrayOutput(volume, data)
@@ -214,7 +226,10 @@ def take_over(
 
 
 def put_away(viewer: ViewerModel, session: Session, images: Sequence[Image]) -> None:
-    """Remove previews of these image layers whose run is over: a prediction takes their place."""
+    """Remove previews whose run is over.
+
+    A prediction of these image layers takes their place.
+    """
     for layer, predictor in _previews(viewer, session, images):
         if predictor.resting:
             viewer.layers.remove(layer)
@@ -223,6 +238,9 @@ def put_away(viewer: ViewerModel, session: Session, images: Sequence[Image]) -> 
 def _previews(
     viewer: ViewerModel, session: Session, images: Sequence[Image]
 ) -> list[tuple[Labels, ViewPredictor]]:
-    """Return the previews of these image layers that nobody kept, and what predicts them."""
+    """Return the previews of these image layers, with their predictors.
+
+    Those that a user kept are left out.
+    """
     known = [(layer, session.previews.predictor(layer, images)) for layer in viewer.layers]
     return [(layer, predictor) for layer, predictor in known if predictor is not None and is_untouched(layer)]

@@ -1,4 +1,7 @@
-"""What live mode decides. No Qt: the preview shows it, tests run it without a window."""
+"""What live mode decides.
+
+No Qt: the preview shows it, tests run it without a window.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ class LiveView(Protocol):
 
     @property
     def legend(self) -> Legend:
-        """Return what the user says of the classes that are painted; asked in the run's thread, too."""
+        """Return what the user says of the classes painted.
+
+        It is asked for in the run's thread, too.
+        """
         ...
 
     def remember(self, predictor: ViewPredictor) -> None:
@@ -54,7 +60,9 @@ class LiveView(Protocol):
 
 
 class LiveController:
-    """Decides for one live run: from the moment when the switch is turned on to that when it is turned off.
+    """Decides for one live run.
+
+    It lasts from the moment when the switch is turned on to that when it is turned off.
 
     Parameters
     ----------
@@ -117,7 +125,10 @@ class LiveController:
             predictor.rest()
 
     def _array_of(self, array: Any, dtype: np.dtype[Any]) -> Any:
-        """Return the array that is shown already, if it holds labels of that type."""
+        """Return the array that is shown, if its type is right.
+
+        Else a new one.
+        """
         return array if array.dtype == dtype else self._empty(self.image, dtype)
 
     def _look(self) -> View:
@@ -156,11 +167,14 @@ class LiveController:
             self.paint.mark(box)
 
     def replaced(self, labels: Any) -> None:
-        """Take note of another array, or of the same one painted by a program."""
+        """Take note of another array, or one painted by a program."""
         self.paint.replace(labels)
 
     def shown_anew(self, field: Box) -> None:
-        """Take note that what is on the screen was drawn anew: perhaps since something was written into the array."""
+        """Take note that the screen was drawn anew.
+
+        Perhaps since something was written into the array.
+        """
         spans = dict(zip(GRID, clipped(field, self.image.grid), strict=True))
         box = tuple(spans[name] for name in self.image.axes.without("C").names)
         if size_of(box) <= _COMPARED:
@@ -173,7 +187,9 @@ def removed_note(name: str) -> str:
 
 
 def refuse_other_axes(labels: Volume, image: Volume) -> None:
-    """Refuse labels that are a plane of a stack, or the like: paint is noted by the axes of the image.
+    """Refuse labels that are a plane of a stack, or the like.
+
+    Paint is noted by the axes of the image.
 
     Raises
     ------
@@ -190,7 +206,10 @@ def refuse_other_axes(labels: Volume, image: Volume) -> None:
 
 
 def painted_box(atom: Any, shape: tuple[int, ...]) -> Box:
-    """Return where an atom of napari's history of paint lies: a mask in a box, or indices and values."""
+    """Return where an atom of napari's history of paint lies.
+
+    It is a mask in a box, or indices and values.
+    """
     if (key := getattr(atom, "slice_key", None)) is not None:
         return tuple(part.indices(n)[:2] for part, n in zip(key, shape, strict=True))
     where = atom[0]

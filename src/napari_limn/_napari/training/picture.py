@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class NetworkPicture(QLabel):
-    """Draw a network for the tile that it is trained on, in its proportions at any width."""
+    """Draw a network for its training tile, at any width.
+
+    Its proportions stay.
+    """
 
     def __init__(self) -> None:
         super().__init__()

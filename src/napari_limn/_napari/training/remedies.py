@@ -33,9 +33,9 @@ def caption(remedy: Remedy) -> str:
 def fix_layers(
     remedy: Remedy, viewer: ViewerModel, image: Image, labels: Labels | None
 ) -> list[Labels] | list[Image]:
-    """Do to the layers what a remedy says; return new ones to go on with.
+    """Do to the layers what a remedy says.
 
-    That is one to paint on, or an image and its further channels.
+    Returns new ones to go on with: one to paint on, or an image and its further channels.
     """
     if remedy.action == "layer":
         return [_new_labels(viewer, image)]
@@ -55,7 +55,10 @@ def fix_layers(
 
 
 def _new_labels(viewer: ViewerModel, image: Image) -> Labels:
-    """Add an empty layer to paint on, as large as the image and in its place; it is journalled."""
+    """Add an empty layer to paint on, like the image.
+
+    It is as large, in its place, and journalled.
+    """
     layer = new_strokes(image)
     viewer.add_layer(layer)
     layer.mode = "paint"
@@ -79,7 +82,7 @@ def _name_axes(layers: Iterable[Layer | None], axes: str) -> None:
 
 
 def _split(viewer: ViewerModel, image: Image, axes: str) -> list[Image]:
-    """Make a layer of each channel, in the place of the image, which is hidden."""
+    """Make a layer of each channel, and hide the image."""
     _name_axes([image], axes)
     at = axes.index("C")
     channels: list[Image] = viewer.add_image(

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 def training(
     image: Volume, labels: Volume, legend: Legend, spec: TrainSpec, origin: Model | None
 ) -> Generator[Event, None, Any]:
-    """Train; PyTorch is imported in the thread of the run, so the window opens and answers without it."""
+    """Train.
+
+    PyTorch is imported in the thread of the run, so the window opens and answers without it.
+    """
     from napari_limn.training.trainer import training_events
 
     try:
@@ -43,7 +46,9 @@ def training(
 
 
 def labels_on(image: Volume, labels: Volume) -> Volume:
-    """Give the labels of a layer the axes of an image, or leave them if they have fewer or more.
+    """Give labels the axes of an image, if they have as many.
+
+    Others are opened as labels of a file are.
 
     Raises
     ------
@@ -66,7 +71,10 @@ def diagnosing(device: DeviceName) -> Generator[Event, None, str]:
 def stopping(
     image: Volume, labels: Volume, spec: TrainSpec, model: Model | None = None
 ) -> Generator[Event, None, None]:
-    """Report what stops a training, in the words of the error, with its remedies."""
+    """Report what stops a training, with its remedies.
+
+    The words are those of the error.
+    """
     known, dims = (model.spec.classes.values, model.spec.network.ndim) if model else ((), spec.dims)
     findings = checkup(
         image, labels, zero=spec.zero, dims=dims, objects=spec.objects, known=known, shown=True

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class TrainWidget(DockedWidget):
-    """Train a U-Net on the strokes of a labels layer, or train a model further."""
+    """Train a U-Net on strokes, or train a model further."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "run")
@@ -135,7 +135,10 @@ class TrainWidget(DockedWidget):
         self.form.more.addRow(self.diagnose_button)
 
     def _listen(self) -> None:
-        """React to what is chosen; where one choice has several consequences, they come in this order."""
+        """React to what is chosen.
+
+        Where one choice has several consequences, they come in this order.
+        """
         image, labels, origin = self.image.changed, self.labels.changed, self.origin.changed
         image.connect(lambda _: self.offer.look(self.image.value))
         self.live.changed.connect(self._switch_live)
@@ -154,7 +157,10 @@ class TrainWidget(DockedWidget):
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
     def reset_choices(self, event: Any = None) -> None:
-        """Offer the layers that are there now; napari calls this when they change."""
+        """Offer the layers that are there now.
+
+        napari calls this when they change.
+        """
         self.form.reset_choices()
         self.check_soon()
         self.offer.look(self.image.value)
@@ -162,7 +168,7 @@ class TrainWidget(DockedWidget):
             self._draw_network()
 
     def showEvent(self, event: Any) -> None:
-        """Offer the layers that came before the widget, and get PyTorch ready before it is needed."""
+        """Offer the layers of now, and get PyTorch ready."""
         super().showEvent(event)
         self.reset_choices()
         warm_up()
@@ -263,11 +269,11 @@ class TrainWidget(DockedWidget):
 
     @property
     def legend(self) -> Legend | None:
-        """Return what the user says of the classes of the layer that was trained on."""
+        """Return what the user says of the classes trained on."""
         return self._naming.legend
 
     def follow_classes(self) -> None:
-        """Follow what the user says of the classes of the layer that is trained on."""
+        """Follow what the user says of the classes trained on."""
         if self._strokes is not None and (strokes := self._strokes()) is not None:
             self._naming.follow(strokes)
 
@@ -281,7 +287,7 @@ class TrainWidget(DockedWidget):
             getattr(self, name).value = value
 
     def fix_layers(self, remedy: Remedy) -> None:
-        """Do to the layers what a remedy says, and choose what it made."""
+        """Do what a remedy says, and choose what it made."""
         if self.image.value is None:
             return
         new = fix_layers(remedy, self.viewer, self.image.value, self.labels.value)
@@ -297,7 +303,10 @@ class TrainWidget(DockedWidget):
         self._layer_check.soon()
 
     def in_sight(self) -> Generator[Event, None, list[Finding]] | None:
-        """Return a check of the layers chosen; None without an image that can be trained on."""
+        """Return a check of the layers chosen.
+
+        None without an image that can be trained on.
+        """
         with suppress(LimnError):
             if self.image.value is not None:
                 labels = None if self.labels.value is None else volume_of(self.labels.value)
@@ -310,7 +319,10 @@ class TrainWidget(DockedWidget):
         self.run_box.guarded(self.controller.go_live if on else self.run_box.stop)
 
     def _note_zero(self) -> None:
-        """Let the layer say what its 0 means, so that the legend of its classes does."""
+        """Let the layer say what its 0 means.
+
+        The legend of its classes says so then.
+        """
         if self.labels.value is not None:
             set_zero(self.labels.value, "background" if self.objects.value else self.zero.value)
 
@@ -327,7 +339,10 @@ class TrainWidget(DockedWidget):
         self.labels.value = layer
 
     def _restore(self) -> None:
-        """Give the strokes the names and colours of the model that is trained further, if nobody named them."""
+        """Give strokes the classes of the model trained further.
+
+        Their names and colours, if nobody named them.
+        """
         model = self.controller.origin(self.origin.value)
         if self.labels.value is None or model is None:
             return

@@ -1,4 +1,6 @@
-"""What the Train widget decides. No Qt: the widget shows it, tests run it without a window.
+"""What the Train widget decides.
+
+No Qt: the widget shows it, tests run it without a window.
 
 What is trained with which spec and from which model on, what is refused in which sentence, what follows an event, and under
 which name a model is kept.
@@ -65,7 +67,7 @@ class TrainController:
         self.box.run(self.view.training(spec, origin))
 
     def go_live(self) -> None:
-        """Train on the layers chosen while the user paints, and predict what they look at."""
+        """Train while the user paints, and predict what is looked at."""
         if self.box.running:
             self.view.set_live(on=False)
             raise LimnError("a run is under way here; stop it first, then turn Live on.")
@@ -79,7 +81,9 @@ class TrainController:
         self.box.run(events)
 
     def begin(self) -> tuple[TrainSpec, Model | None]:
-        """Return how to train and from which model on; the widget is made ready for the run.
+        """Return how to train and from which model on.
+
+        The widget is made ready for the run.
 
         Raises
         ------
@@ -140,7 +144,7 @@ class TrainController:
         )
 
     def on_error(self, error: Exception) -> None:
-        """Show an error, or point to the row that says the same with a button that fixes it."""
+        """Show an error, or point to the row that fixes it."""
         self.box.report(error)
         if self.view.findings.stops(str(error)):
             self.box.offer("")
@@ -162,11 +166,17 @@ class TrainController:
 
     # ---- models --------------------------------------------------------------------------------------------------
     def origin(self, name: str) -> Model | None:
-        """Return the model that is trained further; None where that is a new one."""
+        """Return the model that is trained further.
+
+        None where that is a new one.
+        """
         return self.session.models.get(name)
 
     def keep(self, model: Model) -> None:
-        """Offer a model, under the name of its run and with the classes as the user calls them now."""
+        """Offer a model under the name of its run.
+
+        Its classes are called as the user calls them now.
+        """
         models = self.session.models
         if self._coming:  # another may have come by the name meanwhile
             self.name, self._coming = models.free_name(self._coming), ""
@@ -201,7 +211,10 @@ class TrainController:
     def network(
         self, origin: str, preset: Preset, dims: Literal[2, 3], image: Volume | None
     ) -> UNetSpec | None:
-        """Return the network that would be trained; None as long as there is neither a model nor an image."""
+        """Return the network that would be trained.
+
+        None as long as there is neither a model nor an image.
+        """
         if model := self.origin(origin):
             return model.spec.network
         if image is None:
@@ -211,7 +224,7 @@ class TrainController:
 
     # ---- what the form says, and what there is to fix ------------------------------------------------------------
     def zero_to_show(self, said: ZeroMeaning | None) -> ZeroMeaning | None:
-        """Return what the form is to say of 0 for the layer that is chosen now; None leaves it as it is.
+        """Return what the form is to say of 0, if anything.
 
         Of the first layer nothing may have been said but in the form.
 
@@ -224,7 +237,7 @@ class TrainController:
         return said if before or said == "background" else None
 
     def dims_to_check(self, origin: str, dims: Literal[2, 3]) -> int:
-        """Return the number of axes of the network that the layers are checked for."""
+        """Return the axes of the network that the layers must fit."""
         model = self.origin(origin)
         return model.spec.network.ndim if model else dims
 
@@ -251,7 +264,10 @@ class TrainController:
         self.view.check_soon()
 
     def checked(self, findings: list[Finding]) -> None:
-        """List what a check of the layers found, and what was said of the paint before."""
+        """List what a check of the layers found.
+
+        What was said of the paint stays.
+        """
         shown = self.view.findings.shown
         self.view.findings.show_all([*findings, *(f for f in shown if f.of_paint and f not in findings)])
 

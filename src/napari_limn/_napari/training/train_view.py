@@ -1,4 +1,7 @@
-"""What the Train widget tells its controller, and what the controller asks of it. No Qt."""
+"""What Train's widget and its controller ask of each other.
+
+No Qt.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +85,7 @@ class FindingsView(Protocol):
         """List one more."""
 
     def stops(self, sentence: str) -> bool:
-        """Return whether a sentence is that of a listed finding that stops training."""
+        """Return whether a listed finding with this sentence stops training."""
         ...
 
 
@@ -111,7 +114,10 @@ class TrainView(Protocol):
 
     @property
     def legend(self) -> Legend | None:
-        """Return what the user says of the classes of the layer followed; None before there is one."""
+        """Return what the user says of the classes followed.
+
+        None before there is a layer.
+        """
         ...
 
     def choices(self) -> TrainChoices:
@@ -119,7 +125,10 @@ class TrainView(Protocol):
         ...
 
     def begin(self, zero: ZeroMeaning) -> None:
-        """Make ready for a run on the labels layer chosen, whose 0 means `zero`."""
+        """Make ready for a run on the labels layer chosen.
+
+        Its 0 means `zero`.
+        """
 
     def training(self, spec: TrainSpec, origin: Model | None) -> Generator[Event, None, Model | None]:
         """Return a run that trains on the layers chosen."""
@@ -130,7 +139,7 @@ class TrainView(Protocol):
         ...
 
     def live_event(self, event: Event) -> None:
-        """Show an event in the preview of live mode, if it is on."""
+        """Show an event in the preview, if live mode is on."""
 
     def live_ended(self) -> None:
         """Let go of live mode, if it was on."""
@@ -139,7 +148,7 @@ class TrainView(Protocol):
         """Show whether live mode is on; start or stop nothing."""
 
     def follow_classes(self) -> None:
-        """Follow what the user says of the classes of the layer that is trained on."""
+        """Follow what the user says of the classes trained on."""
 
     def model_kept(self) -> None:
         """Take note that another model would be saved."""

@@ -156,9 +156,9 @@ def plan_output(
     classes: int = 0,
     order: str = GRID,
 ) -> Layout:
-    """Decide how an output is cut up, and how much memory that takes.
+    """Decide how an output is cut up; nothing is written.
 
-    Nothing is written.
+    And how much memory that takes.
 
     Parameters
     ----------
