@@ -145,7 +145,8 @@ def test_a_single_tile_is_one_pass():
 def test_labels_are_the_painted_values_of_the_likeliest_class():
     ready, grid = ready_for(PLANES, image_of((2, 2, 30, 41))), (2, 2, 30, 41)
     engine = BlendEngine(ready, (1, 2, 16, 16))
-    found = together(((box, values[None]) for box, values in engine.labels()), grid, 1)[0]
+    labels = ((box, engine.to_labels(scores)[None]) for box, scores in engine.batches())
+    found = together(labels, grid, 1)[0]
     likeliest = together(engine.blended(), grid).argmax(0)
     assert np.array_equal(found, np.array((3, 7, 9))[likeliest])
     assert len(np.unique(found)) >= 2
