@@ -36,10 +36,10 @@ def missing() -> list[str]:
     """
     if sys.platform != "linux":
         return []
-    missing = [package for library, package in PACKAGES.items() if not _loads(library)]
+    packages = [package for library, package in PACKAGES.items() if not _loads(library)]
     if not os.environ.get("DISPLAY") and not (shutil.which("Xvfb") and shutil.which("xvfb-run")):
-        missing += ["xvfb", "xauth"]
-    return missing
+        packages += ["xvfb", "xauth"]
+    return packages
 
 
 def _loads(library: str) -> bool:
