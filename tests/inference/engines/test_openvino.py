@@ -322,7 +322,7 @@ import sys
 import numpy as np
 import napari_limn as limn
 from napari_limn.network.unet import UNet
-from napari_limn.inference import runtime
+from napari_limn.inference.measured import runtime
 spec = limn.ModelSpec(network=limn.UNetSpec(width=2), classes=limn.Classes((3, 7)))
 limn.predict(limn.Model(spec, UNet(spec.network)), np.zeros((64, 64), np.uint8))
 assert not {"openvino", "openvino_telemetry"} & set(sys.modules), "loaded for a small image"
