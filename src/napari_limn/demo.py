@@ -73,13 +73,8 @@ def run_demo(
     for what, sample in (("painted", samples.PAINTED), ("unseen", samples.UNSEEN)):
         labels = out / f"{sample.image.stem}_labels.tif"
         watch(prediction_events(model, sample.image, labels, overwrite=True))
-        scored = score(labels, sample.truth)
-        scores[what] = {
-            "mean_iou": scored.mean_iou,
-            "iou": {samples.NAMES[v]: x for v, x in scored.iou.items()},
-        }
-        each = ", ".join(f"{samples.NAMES[v]} {x:.3f}" for v, x in scored.iou.items())
-        say(f"{sample.image.name} ({what}): mean IoU {scored.mean_iou:.3f} ({each}) -> {labels}")
+        scores[what], each = _scores_of(labels, sample)
+        say(f"{sample.image.name} ({what}): {each} -> {labels}")
     result: dict[str, Any] = {
         "painted_share": painted,
         "scores": scores,
@@ -91,6 +86,14 @@ def run_demo(
     result["seconds"] = round(time.perf_counter() - began, 1)
     (out / "scores.json").write_text(json.dumps(result, indent=2) + "\n")
     return result | {"text": f"Done in {result['seconds']} s; everything is in {out}."}
+
+
+def _scores_of(labels: Path, sample: samples.SampleImage) -> tuple[dict[str, Any], str]:
+    """Score the labels of a sample; returns the scores, and a line of them."""
+    result = score(labels, sample.truth)
+    by_name = {samples.NAMES[value]: iou for value, iou in result.iou.items()}
+    each = ", ".join(f"{name} {iou:.3f}" for name, iou in by_name.items())
+    return {"mean_iou": result.mean_iou, "iou": by_name}, f"mean IoU {result.mean_iou:.3f} ({each})"
 
 
 def _screenshot(out: Path, say: Callable[[str], object]) -> str | None:

@@ -77,12 +77,10 @@ def checkup(
     """
     pairs = list(zip(_listed(images), _listed(labels), strict=True))
     given = paints if paints is not None else [None] * len(pairs)
-    findings: list[Finding] = []
     fitting: list[tuple[Volume, Paint]] = []
-    complete = True
+    findings, complete = list[Finding](), True
     for (image, own), paint in zip(pairs, given, strict=True):
-        about = check_pair(image, own, dims=dims, shown=shown)
-        findings += about
+        findings += (about := check_pair(image, own, dims=dims, shown=shown))
         if any(finding.kind == "shape" for finding in about):
             continue
         fitted = open_labels(own, image)
