@@ -14,6 +14,7 @@ from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Working
 from napari_limn.inference import run as run_module
 from napari_limn.inference.engines.evaluator import footprints_on_grid
+from napari_limn.inference.pipeline import predict
 from napari_limn.inference.planning.memory import MemoryBudget
 from napari_limn.inference.planning.plan import Plan
 from napari_limn.inference.spec import PredictSpec
@@ -21,12 +22,15 @@ from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import count_blocks
+from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
 from napari_limn.volume.writing import layout as shards
 from napari_limn.volume.writing import output
 from napari_limn.volume.writing.output import in_memory
 
 PLANES, VOLUMES = ((2, 2), (2, 2)), ((1, 2, 2), (2, 2, 2))
+SUFFIXES = [".ome.zarr", ".tif"]
+FULL = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes."
 
 # axes of the image, its extent, factors of the network, kind of plan, and its extents
 RUNS = {
@@ -146,3 +150,42 @@ def interrupted(run, count):
 
 def blocks_in(events):
     return [event for event in events if isinstance(event, BlockDone)]
+
+
+def undisturbed(model, volume, folder, suffix, **more):
+    """The path of what a run writes into a folder of its own if nothing happens."""
+    folder.mkdir()
+    return predict(model, volume, folder / f"labels{suffix}", **more)
+
+
+def failing_at(patch, owner, name, count, error):
+    """Have a method raise at its `count`-th call; returns the calls so far."""
+    calls, real = [], getattr(owner, name)
+
+    def method(*args, **kwargs):
+        calls.append(name)
+        if len(calls) == count:
+            raise error
+        return real(*args, **kwargs)
+
+    patch(owner, name, method)
+    return calls
+
+
+class Armed:
+    """An image that raises at the `count`-th time that it is read from once it is armed."""
+
+    def __init__(self, data, error, count=3):
+        self._data, self._error, self._left, self.armed = data, error, count, False
+        self.shape, self.dtype = data.shape, data.dtype
+
+    def __getitem__(self, index):
+        self._left -= self.armed
+        if self.armed and self._left == 0:
+            raise self._error
+        return self._data[index]
+
+
+def labels_of(result):
+    """The labels of a run: its array, or what is in its file."""
+    return result if isinstance(result, np.ndarray) else np.asarray(open_volume(result).data[...])

@@ -1,1 +1,1 @@
-"""From a model and a volume to a label volume: planned, exact, block by block."""
+"""From a model and a volume to labels, block by block."""

@@ -1,4 +1,7 @@
-"""A prediction from end to end: check, plan, then read, compute and write side by side."""
+"""A prediction from end to end.
+
+Check, plan, then read, compute and write side by side.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from napari_limn.volume.volume import Volume
     from napari_limn.volume.writing.layout import Layout
 
-__all__ = ["PredictSpec", "check_image", "plan", "predict", "prediction_events"]
+__all__ = ["PredictSpec", "check_fit", "plan", "predict", "prediction_events"]
 
 
 def predict(
@@ -102,7 +105,7 @@ def prediction_events(
     if isinstance(target, Path):
         refuse_misplaced(target, volume)
     model = _opened(model, spec.prune)
-    yield from (Warned(text) for text in check_image(model, volume))
+    yield from (Warned(text) for text in check_fit(model, volume))
     output = in_memory(volume, model.spec.classes.dtype) if target is None else target
     recorded = {}
     if isinstance(target, Path) and not _starts_new(target, overwrite=overwrite):
@@ -134,7 +137,7 @@ def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | 
     """
     volume, spec = open_volume(image), spec or PredictSpec()
     model = _opened(model, spec.prune)
-    check_image(model, volume)
+    check_fit(model, volume)
     run = PredictionRun.prepared(model, volume, spec, Path("labels.ome.zarr"), {})
     return with_time(run.plan, run.seconds())
 
@@ -211,7 +214,7 @@ def _blending(run: PredictionRun) -> Iterator[Event]:
         )
 
 
-def check_image(model: Model, volume: Volume) -> list[str]:
+def check_fit(model: Model, volume: Volume) -> list[str]:
     """Refuse an image that the model cannot take; return doubts.
 
     One sentence each.
@@ -256,7 +259,7 @@ def certificate(model: Model, volume: Volume, device: DeviceName = "auto") -> Ce
     LimnError
         If model and volume do not fit, or the device is not there.
     """
-    check_image(model, volume)
+    check_fit(model, volume)
     chosen = choose_device(device)
     scaling = fit_scaling(volume, model.spec.intensity)
     return certify(model, volume, scaling, chosen, choose_precision("auto", chosen))

@@ -60,7 +60,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A block that is to be computed next, and how near it is.
+    """A block to be computed next, and how near it is.
 
     0 on screen, 1 on screen far from its middle, 2 beside it.
     """

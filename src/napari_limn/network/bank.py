@@ -198,7 +198,7 @@ def _jet(x: Tensor, inside: list[Tensor], sigma: Sequence[float]) -> dict[tuple[
 
 
 def _invariants(jet: dict[tuple[int, ...], Tensor], inside: list[Tensor], sigma: Sequence[float]) -> Tensor:
-    """Compute what does not depend on direction, (N, 3 + 2 ndim, …).
+    """Compute what is independent of direction: (N, 3 + 2 ndim, …).
 
     Smaller by the radius of the integration scale.
     """
@@ -236,7 +236,7 @@ def _invariants(jet: dict[tuple[int, ...], Tensor], inside: list[Tensor], sigma:
 
 
 def _sorted(values: Sequence[Tensor], places: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pair places with what to add there, so that they are in order.
+    """Pair places with what to add there, so in order.
 
     `values` come largest first; there are zeros for the places beyond them.
     """
@@ -250,7 +250,9 @@ def _sorted(values: Sequence[Tensor], places: Sequence[Tensor]) -> Iterator[tupl
 
 
 def _piecewise(function: Callable[[list[Tensor]], list[Tensor]], entries: list[Tensor]) -> list[Tensor]:
-    """Apply a function of matrices to as many voxels as a cache holds.
+    """Apply a function of matrices, piece by piece.
+
+    To as many voxels at a time as a cache holds.
 
     The result is in float32.
     """
@@ -310,7 +312,7 @@ def eigenvalues(entries: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _inside(ones: Tensor) -> list[Tensor]:
-    """Return 1 where there is image and 0 beyond it, along each axis."""
+    """Return 1 where there is image, 0 beyond, along each axis."""
     axes = range(ones.ndim)
     return [ones.amax([b for b in axes if b != a]) if ones.ndim > 1 else ones for a in axes]
 

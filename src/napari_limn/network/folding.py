@@ -1,4 +1,4 @@
-"""A network as it is computed: what training needs only is folded away."""
+"""A network without what only training needs."""
 
 from __future__ import annotations
 

@@ -152,7 +152,10 @@ class PixelClassifier(nn.Module):
 
     @torch.no_grad()
     def begin(self, random: torch.Generator) -> None:
-        """Forget what the perceptron has learnt: weights from N(0, 2 / inputs) (He 2015, arXiv:1502.01852), biases 0."""
+        """Forget what the perceptron has learnt.
+
+        Weights from N(0, 2 / inputs) (He 2015, arXiv:1502.01852), biases 0.
+        """
         for name, value in self.layers.named_parameters():
             if name.endswith("weight"):
                 value.normal_(std=(2 / value.shape[1]) ** 0.5, generator=random)

@@ -1,4 +1,7 @@
-"""What a U-Net is made of, as a frozen record: enough to rebuild it. No torch."""
+"""What a U-Net is made of, as a frozen record. No torch.
+
+Enough to rebuild it.
+"""
 
 from __future__ import annotations
 

@@ -34,9 +34,9 @@ _LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
 def channel_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float = 1e-5) -> Tensor:
-    """Apply layer norm over the channels of each voxel of (N, C, …).
+    """Apply layer norm over the channels of each voxel.
 
-    By the root mean square where there is no bias.
+    Of (N, C, …); by the root mean square where there is no bias.
     """
     if has_torch_function_unary(x):  # so that tracing sees one local operation
         return handle_torch_function(channel_norm, (x,), x, weight, bias, eps)
@@ -303,7 +303,7 @@ class UNet(nn.Module):
         return x
 
     def _filled_up(self, x: Tensor) -> Tensor:
-        """Repeat the last voxel until each extent is a multiple of the stride.
+        """Repeat the last voxel until the stride divides every extent.
 
         Only at the lower end of each axis: tiles begin on the grid of the stride and end where the image ends, and that
         is all that exactness at borders needs.

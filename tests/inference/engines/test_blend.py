@@ -19,7 +19,7 @@ from napari_limn.errors import LimnError
 from napari_limn.inference.engines.blend import BlendEngine
 from napari_limn.inference.engines.blocks import BlockEngine
 from napari_limn.inference.engines.evaluator import Evaluator
-from napari_limn.inference.engines.overlap import Line, kept_bytes, lines_of, order
+from napari_limn.inference.engines.overlap import kept_bytes, lines_of
 from napari_limn.inference.pipeline import PredictSpec, predict
 from napari_limn.inference.planning.plan import choose_plan, footprints_on_grid, make_blend, make_plan
 from napari_limn.model import Model, ModelSpec
@@ -97,30 +97,6 @@ def cases(draw):
 # ---- geometry ----------------------------------------------------------------------------------------------------
 
 
-@given(extent=st.integers(1, 200), step=st.integers(1, 8), many=st.integers(2, 9))
-@settings(max_examples=200, deadline=None)
-def test_tiles_begin_on_the_stride_and_their_shares_add_up_to_one(extent, step, many):
-    line = Line(extent, many * step, step, overlapped=True)
-    total = np.zeros(extent)
-    for (start, stop), share in zip(line.spans(), line.shares(), strict=True):
-        assert start % step == 0
-        assert 0 < stop - start <= line.tile
-        assert stop - start > line.tile - step or extent < line.tile
-        assert (share > 0).all()
-        total[start:stop] += share
-    assert total == pytest.approx(1, abs=1e-6)
-    assert line.spans()[-1][1] == extent
-    assert len(line.spans()) == 1 if extent <= line.tile else len(line.spans()) >= 2
-
-
-def test_tiles_overlap_by_half_and_a_single_one_counts_fully():
-    assert Line(32, 8, 4, overlapped=True).spans() == [(start, start + 8) for start in range(0, 25, 4)]
-    assert Line(30, 8, 2, overlapped=True).spans()[-2:] == [(20, 28), (22, 30)]
-    [share] = Line(7, 8, 4, overlapped=True).shares()
-    assert (share == 1).all()
-    assert Line(7, 3, 1, overlapped=False).spans() == [(0, 3), (3, 6), (6, 7)]
-
-
 @pytest.mark.parametrize("tile", [(1, 1, 6, 8), (1, 1, 4, 8)])
 def test_tiles_off_the_stride_or_too_short_to_overlap_are_refused_with_numbers(tile):
     with pytest.raises(LimnError, match=rf"tiles of {tile[2]} voxels along Y.* stride of 4, at least 8"):
@@ -169,7 +145,8 @@ def test_a_single_tile_is_one_pass():
 def test_labels_are_the_painted_values_of_the_likeliest_class():
     ready, grid = ready_for(PLANES, image_of((2, 2, 30, 41))), (2, 2, 30, 41)
     engine = BlendEngine(ready, (1, 2, 16, 16))
-    found = together(((box, values[None]) for box, values in engine.labels()), grid, 1)[0]
+    labels = ((box, engine.to_labels(scores)[None]) for box, scores in engine.batches())
+    found = together(labels, grid, 1)[0]
     likeliest = together(engine.blended(), grid).argmax(0)
     assert np.array_equal(found, np.array((3, 7, 9))[likeliest])
     assert len(np.unique(found)) >= 2
@@ -276,12 +253,6 @@ def test_a_tile_is_gone_when_the_next_is_computed():
         engine.to_labels(scores)
     assert len(network.alive) == 4 * 6
     assert network.most == 0
-
-
-def test_the_longest_axis_is_outermost():
-    lines = lines_of((2, 9, 40, 64), (1, 4, 8, 8), footprints_on_grid(VOLUMES), 3)
-    assert order(lines) == [0, 3, 2, 1]
-    assert order(lines_of((2, 9, 40, 64), (1, 4, 8, 8), footprints_on_grid(PLANES), 2)) == [0, 1, 3, 2]
 
 
 # ---- what it is for ------------------------------------------------------------------------------------------------

@@ -49,11 +49,11 @@ class PredictController:
 
     def start(self) -> None:
         """Label the image chosen, in memory or into a file."""
-        from napari_limn.inference.pipeline import check_image
+        from napari_limn.inference.pipeline import check_fit
 
         choices = self.view.choices()
         model, volume = self.session.models[choices.model], self.view.volume()
-        check_image(model, volume)
+        check_fit(model, volume)
         spec = choices.spec()
         self.view.begin(volume, model, choices.model)
         self._planned = None

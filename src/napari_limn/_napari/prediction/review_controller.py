@@ -61,11 +61,11 @@ class ReviewController:
     # ---- where next ----------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Compute how unsure the model is of every voxel."""
-        from napari_limn.inference.pipeline import check_image
+        from napari_limn.inference.pipeline import check_fit
 
         names, name = self.view.image_names(), self.view.model_name()
         model, volume = self.session.models[name], self.view.volume()
-        check_image(model, volume)
+        check_fit(model, volume)
         strokes, data = self.view.strokes(volume), self.view.begin_map(volume)
         self._planned = lambda: self._begin(name, volume, data)
         self.box.say("Planning …")

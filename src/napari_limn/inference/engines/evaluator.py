@@ -70,9 +70,9 @@ class Evaluator:
             module.register_forward_pre_hook(checked)
 
     def scaled(self, part: NDArray[Any]) -> NDArray[np.float32]:
-        """Scale what was read, as a batch of the network (N, C, …).
+        """Scale what was read, as a batch of the network.
 
-        It was read as (C, T, Z, Y, X).
+        (N, C, …) of (C, T, Z, Y, X).
         """
         scaled = self.scaling.apply(part)
         batch = scaled[:, 0][None] if self.spec.ndim == 3 else np.moveaxis(scaled[:, 0], 0, 1)
@@ -93,7 +93,10 @@ class Evaluator:
         return self.on_device(self.scaled(part))
 
     def labels(self, logits: torch.Tensor) -> NDArray[Any]:
-        """Return the paint values (T, Z, Y, X) of a batch of scores."""
+        """Return the paint values of a batch of scores.
+
+        Of shape (T, Z, Y, X).
+        """
         indices = most_likely(logits).cpu().numpy()
         return self._classes.to_values(indices if self.spec.ndim == 3 else indices[None])
 
@@ -108,9 +111,9 @@ class Evaluator:
 
 
 def most_likely(logits: torch.Tensor) -> torch.Tensor:
-    """Return the index (N, …) of the largest of the logits (N, K, …).
+    """Return the index of the largest of the logits.
 
-    The first of equal ones, in as few bytes as hold it.
+    (N, …) of (N, K, …): the first of equal ones, in as few bytes as hold it.
 
     A few classes are compared one after the other: on a CPU that takes a third of the time of an argmax.
     """

@@ -106,7 +106,10 @@ class CompiledNetwork:
         self._out = tuple(compiled.output(0).shape)
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        """Compute the logits (N, K, …) of a batch (N, C, …), in float32."""
+        """Compute the logits of a batch, in float32.
+
+        (N, K, …) of (N, C, …).
+        """
         if tuple(batch.shape[1:]) != self._shape:
             logits: torch.Tensor = self._network(batch)
             return logits

@@ -62,7 +62,7 @@ class Engine(Protocol):
 
 
 class BlockLabeller(Protocol):
-    """Labels one block at a time, in any order, as live mode asks."""
+    """Labels one block at a time, in any order: for live mode."""
 
     def labels(self, box: Box) -> NDArray[Any]:
         """Return the paint values (T, Z, Y, X) of a block.

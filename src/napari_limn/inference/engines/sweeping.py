@@ -1,4 +1,4 @@
-"""A model over a whole volume in a sweep that computes every activation once."""
+"""A sweep over a whole volume, which computes every activation once."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _PIECE = {2: (1, 1, 512, 512), 3: (1, 32, 96, 96)}  # voxels at most along T, Z,
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """How far blocks are from one pass, on a piece of an image.
+    """How far blocks are from one pass on a piece.
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""How much memory a prediction may use, and the plan that fits into it."""
+"""How much memory a prediction may use.
+
+And the plan that fits into it.
+"""
 
 from __future__ import annotations
 

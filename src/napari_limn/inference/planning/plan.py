@@ -1,4 +1,7 @@
-"""What a prediction will cost, and in which blocks it runs: decided before anything does."""
+"""What a prediction will cost, and in which blocks it runs.
+
+Decided before anything runs.
+"""
 
 from __future__ import annotations
 

@@ -53,7 +53,10 @@ class Kernel:
             self._weight = ops._reorder_convolution_weight(weight, none, self._stride, self._dilation)
 
     def __call__(self, x: Tensor, padding: Sequence[int], *, relu: bool = False) -> Tensor:
-        """Compute (N, K, …) from (N, C, …); `relu` sets negatives to 0."""
+        """Convolve; with `relu`, set negative values to 0.
+
+        (N, K, …) of (N, C, …).
+        """
         ops: Any = torch.ops.mkldnn
         rest: tuple[Any, ...] = self._stride, self._dilation, 1, "relu" if relu else "none", [], ""
         if self._transposed:

@@ -1,4 +1,4 @@
-"""Pieces of a layer's output that a sweep keeps from one block to the next."""
+"""Pieces of a layer's output that a sweep keeps between blocks."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Piece:
     data: Tensor
 
     def along(self, axis: int, low: int, high: int) -> Piece:
-        """Return what of it lies in [low, high) along an axis, as a view."""
+        """View what of it lies in [low, high) along an axis."""
         start = self.spans[axis][0]
         spans = (*self.spans[:axis], (low, high), *self.spans[axis + 1 :])
         return Piece(spans, self.data.narrow(axis + 2, low - start, high - low))
 
     def within(self, spans: Spans) -> Piece | None:
-        """Return what of it lies in `spans`, as a view; None for nothing."""
+        """View what of it lies in `spans`; None for nothing."""
         piece = self
         for axis, ((a, b), (c, d)) in enumerate(zip(self.spans, spans, strict=True)):
             if a >= d or b <= c:
@@ -39,14 +39,19 @@ class Piece:
         return piece
 
     def owned(self) -> Piece:
-        """Copy it into memory of its own: a view would keep all of its tensor alive."""
+        """Copy it into memory of its own.
+
+        A view would keep all of its tensor alive.
+        """
         return Piece(self.spans, self.data.clone(memory_format=torch.preserve_format))
 
 
 def remaining(
     pieces: Iterable[Piece], starts: Sequence[Sequence[int]], block: tuple[int, ...], order: Sequence[int]
 ) -> list[Piece]:
-    """Keep what later blocks need: of each axis the margin, and behind it nothing.
+    """Keep what later blocks need: of each axis the margin.
+
+    Behind it nothing.
 
     Parameters
     ----------

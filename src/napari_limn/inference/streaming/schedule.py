@@ -67,13 +67,19 @@ class AxisSchedule:
         return [*(self._first(stage, edge, ends[stage]) for ends in self.ends[:-1]), FAR]
 
     def margin(self, edge: Edge) -> int:
-        """Return how many samples of an edge are kept between blocks, at most."""
+        """Return how many samples of an edge are kept between blocks.
+
+        At most.
+        """
         reached = (ends[edge.source] for ends in self.ends[1:-1])
         starts = edge.starts[self._axis][1:-1]
         return max([0, *(a - b for a, b in zip(reached, starts, strict=True))])
 
     def longest(self, edge: Edge) -> int:
-        """Return how many samples of an edge one block uses up, at most."""
+        """Return how many samples of an edge one block uses up.
+
+        At most.
+        """
         begin, end = self.ends[0][edge.source], self.ends[-1][edge.source]
         firsts = [*edge.starts[self._axis][:-1], end]
         return max(b - max(a, begin) for a, b in pairwise(firsts))
@@ -128,8 +134,6 @@ class AxisSchedule:
         """Return the first sample of an edge that `sample` needs.
 
         It may lie before the border.
-
-        It may lie before the border.
         """
         return (
             self._stages[stage].op.intervals[self._axis].need(sample, sample + 1)[0] + edge.shift[self._axis]
@@ -137,7 +141,7 @@ class AxisSchedule:
 
 
 class SweepSchedule:
-    """What every layer of a network computes in every block of a sweep.
+    """What every layer computes in every block of a sweep.
 
     Attributes
     ----------

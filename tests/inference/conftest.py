@@ -1,0 +1,22 @@
+"""What the tests of whole runs share."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from napari_limn.inference import pipeline
+
+
+@pytest.fixture
+def no_thread_survives():
+    yield
+    assert not [thread for thread in threading.enumerate() if thread.name == "limn"]
+
+
+@pytest.fixture
+def patch(monkeypatch):
+    """Sets attributes for the time of a test; certificates, which are costly, say a word."""
+    monkeypatch.setattr(pipeline, "certify", lambda *_: "measured")
+    return monkeypatch.setattr
