@@ -19,7 +19,9 @@ WORKERS = min(8, os.cpu_count() or 1)
 SPREAD = ["pytest", f"-n{WORKERS}", "--dist=worksteal"]
 STYLE = (["ruff", "check", "."], ["ruff", "format", "--check", "."])
 STATIC = (["mypy"], ["lint-imports"], ["npe2", "validate", "napari-limn"])
-TESTS = [*SPREAD, "--cov", "--cov-report=term:skip-covered"]
+TESTS = [*SPREAD, "-m", "not alone", "--cov", "--cov-report="]
+# what a window does while something computes is a matter of time
+ALONE = ["pytest", "tests/window", "-m", "alone", "--cov", "--cov-append", "--cov-report=term:skip-covered"]
 LEFT_OUT = [*SPREAD, "-m", "exhaustive or hypothesis"]
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL")}  # workers share the cores already
 
@@ -57,7 +59,7 @@ def exhaustive() -> int:
 
 
 def everything() -> int:
-    return in_turn(STYLE) or tests_beside_static()
+    return in_turn(STYLE) or tests_beside_static() or run(ALONE)
 
 
 PARTS = {"": everything, "static": lambda: in_turn(STATIC), "exhaustive": exhaustive}

@@ -46,6 +46,7 @@ def writing(hand, model, tmp_path):
     return prepare
 
 
+@pytest.mark.alone
 def test_a_file_is_shown_while_it_is_written_and_stays_when_done(hand, writing, model, tmp_path):
     image, widget = writing((3, 1500, 1400))
     seen = []
@@ -100,6 +101,7 @@ def test_a_corrected_file_is_written_over_and_the_corrections_stay(hand, model, 
     assert "2 strokes" in hand.find("limn-strokes-journal").text()
 
 
+@pytest.mark.alone
 def test_a_cancelled_file_goes_on_from_where_it_was(hand, writing, tmp_path):
     _, widget = writing((5, 1100, 1000))
     hand.press("limn-predict-start")

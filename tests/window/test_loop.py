@@ -34,6 +34,7 @@ def open_sample(hand) -> None:
         getattr(hand.viewer, f"add_{kind}")(data, **look)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("seconds", [(20, 6), pytest.param((40, 12), marks=pytest.mark.exhaustive)], ids=str)
 def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path, seconds):
     hand.drop(samples.PAINTED.image)
@@ -92,6 +93,7 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path, seconds):
     assert len(heartbeat.gaps) > 100
 
 
+@pytest.mark.alone
 def test_stop_answers_at_once_and_keeps_the_best_model(hand):
     open_sample(hand)
     train = hand.open_widget("Train")
@@ -124,6 +126,7 @@ def test_a_panel_does_not_scroll_when_a_run_begins_and_ends(hand):
     assert area.verticalScrollBar().value() == 0
 
 
+@pytest.mark.alone
 def test_cancel_keeps_finished_blocks(hand, big_prediction):
     predict = hand.open_widget("Predict")
     big_prediction(hand, predict)

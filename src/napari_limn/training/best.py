@@ -90,7 +90,7 @@ class BestModel:
         They decide from now on.
         """
         sample, device = self._answer.sample, self._resolved.device
-        windows = [(image.to(device), target) for image, target in data.regions.windows()]
+        windows = [(image.to(device), target) for image, target in data.regions.held_out_windows()]
         proven = self.share < 1
         selector, selection = ModelSelector(windows, self._resolved.selection, proven=proven), None
         held_out = (yield from self._answer.fit_held_out(sample)) if windows else None

@@ -88,7 +88,7 @@ def test_held_out_strokes_are_scored_with_more_around_them_and_a_card_gets_large
     labels = striped((300, 300))
     small = data_for(noise((300, 300)), labels, patch=None, held_out=0.3, device="cpu")
     assert small.regions.patch == (1, 1, 64, 64)
-    assert {image.shape[-2:] for image, _ in small.regions.windows()} == {(160, 160)}
+    assert {image.shape[-2:] for image, _ in small.regions.held_out_windows()} == {(160, 160)}
     monkeypatch.setattr("napari_limn.training.resolve.choose_device", lambda _: torch.device("cuda"))
     assert data_for(noise((300, 300)), labels, patch=None).regions.patch == (1, 1, 160, 160)
 
@@ -143,7 +143,7 @@ def test_batches_and_windows_have_the_shapes_that_the_network_takes(network, sha
     assert images.shape == (3, network.in_channels, *seen)
     assert targets.shape == (3, *out)
     assert (images.dtype, targets.dtype) == (torch.float32, torch.int64)
-    windows = data.regions.windows()
+    windows = data.regions.held_out_windows()
     assert windows
     for x, y in windows:
         assert x.shape == (1, network.in_channels, *seen)
@@ -192,7 +192,7 @@ def test_windows_are_labelled_inside_held_out_regions_and_nothing_else_is():
     labels = striped((200, 200), length=22)
     data = data_for(image_of_labels(labels), labels)
     regions = data.regions.held[0].boxes
-    windows = data.regions.windows()
+    windows = data.regions.held_out_windows()
     assert len(windows) == len(regions)
     for (_, target), region in zip(windows, regions, strict=True):
         inside = labels[tuple(slice(a, b) for a, b in region[2:])]
@@ -205,7 +205,11 @@ def test_what_scores_is_never_trained_on():
     labels = striped((200, 200), length=22)
     marks = np.arange(labels.size, dtype=np.float64).reshape(labels.shape)
     data = data_for(marks, labels, batch=8)
-    held = {round(float(v)) for x, y in data.regions.windows() for v in unscaled(data, x[:, 0])[y != IGNORE]}
+    held = {
+        round(float(v))
+        for x, y in data.regions.held_out_windows()
+        for v in unscaled(data, x[:, 0])[y != IGNORE]
+    }
     trained = set()
     for _ in range(60):
         batch = data.batch()
@@ -270,13 +274,13 @@ def test_the_same_seed_gives_the_same_batches():
 
 def test_nothing_is_held_out_if_so_asked():
     data = data_for(noise((128, 128)), striped(), held_out=0.0)
-    assert data.regions.windows() == []
+    assert data.regions.held_out_windows() == []
 
 
 @pytest.mark.parametrize("network", [PLANES, VALID])
 def test_strokes_longer_than_the_patch_score_in_windows_as_large_as_it_takes(network):
     data = data_for(noise((128, 128)), striped(length=60), network, patch=(32, 32))
-    windows = data.regions.windows()
+    windows = data.regions.held_out_windows()
     assert windows
     assert sum(int((y != IGNORE).sum()) for _, y in windows) == 60 * len(windows)
     for x, y in windows:
@@ -288,13 +292,13 @@ def test_strokes_over_two_planes_score_with_all_of_their_paint():
     labels[1] = labels[2] = striped()
     data = data_for(Volume.of(noise((4, 128, 128)), "ZYX"), labels)
     held = data.regions.held[0].held(np.argwhere(labels[None])).sum()
-    assert sum(int((y != IGNORE).sum()) for _, y in data.regions.windows()) == held > 0
+    assert sum(int((y != IGNORE).sum()) for _, y in data.regions.held_out_windows()) == held > 0
 
 
 def test_one_of_several_images_may_be_without_paint():
     labels = striped()
     data = data_for([noise((128, 128))] * 2, [labels, np.zeros_like(labels)])
-    assert data.regions.windows()
+    assert data.regions.held_out_windows()
 
 
 @pytest.mark.parametrize("network", [PLANES, VOLUMES])

@@ -46,7 +46,7 @@ _FORMATS = "OME-TIFF (*.tif);;OME-Zarr (*.ome.zarr)"
 
 
 class StrokesWidget(DockedWidget):
-    """Make a layer for strokes on an image of any size, see that they are kept, undo them, save them."""
+    """Make a layer for strokes; see them kept, undo and save them."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "paint")
@@ -66,14 +66,7 @@ class StrokesWidget(DockedWidget):
         self.form.rows.addRow(self.offer)
         self.journal = sentence_label("limn-strokes-journal")
         self.form.rows.addRow(self.journal)
-        self.undo_button = self.run_box.button("Undo", "undo", lambda: self.turn("undo"))
-        self.undo_button.setToolTip("Take the latest stroke back, of earlier sessions too")
-        self.redo_button = self.run_box.button("Redo", "redo", lambda: self.turn("redo"))
-        self.redo_button.setToolTip("Paint again what was taken back")
-        turns = QHBoxLayout()
-        turns.addWidget(self.undo_button)
-        turns.addWidget(self.redo_button)
-        self.form.rows.addRow(turns)
+        self._add_turns()
         self.run_box.start_button.setToolTip(
             "Write the labels into a file of their own, with the voxel size of the image"
         )
@@ -88,9 +81,20 @@ class StrokesWidget(DockedWidget):
         self.reset_choices()
         self.run_box.say("Choose an image, press New strokes layer, and paint.")
 
+    def _add_turns(self) -> None:
+        """Add the buttons to undo and redo."""
+        self.undo_button = self.run_box.button("Undo", "undo", lambda: self.turn("undo"))
+        self.undo_button.setToolTip("Take the latest stroke back, of earlier sessions too")
+        self.redo_button = self.run_box.button("Redo", "redo", lambda: self.turn("redo"))
+        self.redo_button.setToolTip("Paint again what was taken back")
+        turns = QHBoxLayout()
+        turns.addWidget(self.undo_button)
+        turns.addWidget(self.redo_button)
+        self.form.rows.addRow(turns)
+
     # ---- layers --------------------------------------------------------------------------------------------------
     def new_layer(self) -> None:
-        """Add a strokes layer for the image chosen, ready to be painted on."""
+        """Add a strokes layer for the image, ready to be painted on."""
         if self.image.value is None:
             raise LimnError("there is no image layer; drag an image onto the window first.")
         journals = self._connected()
@@ -112,14 +116,14 @@ class StrokesWidget(DockedWidget):
         self._show()
 
     def showEvent(self, event: Any) -> None:
-        """Look after the journals from now on."""
+        """Show the state of the journals from now on."""
         super().showEvent(event)
         self.reset_choices()
         warm_up()
         self._timer.start()
 
     def hideEvent(self, event: Any) -> None:
-        """Nobody reads the status."""
+        """Stop looking: the status is out of sight."""
         super().hideEvent(event)
         self._timer.stop()
 
@@ -133,7 +137,7 @@ class StrokesWidget(DockedWidget):
         return self.run_box.job
 
     def _choose(self, layer: Labels) -> None:
-        """Let the person paint on this layer."""
+        """Let the user paint on this layer."""
         self.form.reset_choices()
         self.labels.value = layer
         self.viewer.layers.selection.active = layer
@@ -178,20 +182,23 @@ class StrokesWidget(DockedWidget):
             self.save(Path(name))
 
     def save(self, path: Path) -> None:
-        """Save the labels chosen to a TIFF or OME-Zarr, over what is there: the file dialog has asked."""
+        """Save the labels chosen to a TIFF or OME-Zarr.
+
+        What is there is replaced: the file dialog has asked.
+        """
         layer, recorder = self.labels.value, self._recorder()
         self._saving = (recorder, 0 if recorder is None else recorder.recording.count)
         for image in self.form.layers(Image):
             refuse_replacing(path, volume_on_disk(image))
-        found = volume_of(layer)
-        if isinstance(data := found.data, (np.ndarray, PaintStore)):
+        volume = volume_of(layer)
+        if isinstance(data := volume.data, (np.ndarray, PaintStore)):
             data = data.copy()
         elif path.exists() and path_of(layer) in (None, path.absolute()):
             raise LimnError(
                 f"{path}: the layer “{layer.name}” reads its labels from a file piece by piece, perhaps from this one, which would be "
                 "replaced; choose another name."
             )
-        labels = Volume(data, found.axes, layer.name)
+        labels = Volume(data, volume.axes, layer.name)
         self.run_box.say("Saving …")
         self.run_box.run(_saving(labels, path, painted_look(layer), names_of(layer)))
 
@@ -201,7 +208,10 @@ class StrokesWidget(DockedWidget):
             self.run_box.advance(event.done / event.total)
 
     def on_result(self, result: Path | None) -> None:
-        """Say where it is; the journal notes it, unless something was painted meanwhile."""
+        """Say where the file is, and note that in the journal.
+
+        It is not noted where something was painted meanwhile.
+        """
         if result is None:
             self.run_box.say("Cancelled; nothing was saved.")
             return

@@ -12,7 +12,7 @@ from napari import current_viewer
 from napari.utils.notifications import show_error, show_info
 
 from napari_limn._napari.layers.class_table import chosen_strokes, names_of, restore
-from napari_limn._napari.panel.models import SUFFIX
+from napari_limn._napari.panel.models import MODEL_SUFFIX
 from napari_limn._napari.panel.session import shared_models
 from napari_limn.errors import LimnError
 
@@ -29,7 +29,7 @@ def get_model_reader(path: str | list[str]) -> Callable[[str | list[str]], list[
     None if one of the paths is something else.
     """
     paths = [path] if isinstance(path, str) else path
-    return read_models if paths and all(Path(p).suffix.lower() == SUFFIX for p in paths) else None
+    return read_models if paths and all(Path(p).suffix.lower() == MODEL_SUFFIX for p in paths) else None
 
 
 def read_models(path: str | list[str]) -> list[tuple[Any, ...]]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog
 
-from napari_limn._napari.panel.models import SUFFIX
+from napari_limn._napari.panel.models import MODEL_SUFFIX
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
-_FILTER = f"Limn models (*{SUFFIX})"
+_FILTER = f"Limn models (*{MODEL_SUFFIX})"
 
 
 def ask_for_model(parent: QWidget) -> Path | None:
@@ -25,8 +25,8 @@ def ask_where_to_save(parent: QWidget, name: str) -> Path | None:
     """Ask for a file for a model of that name."""
     dialog = QFileDialog(parent, "Save the model", "", _FILTER)
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-    dialog.setDefaultSuffix(SUFFIX.removeprefix("."))  # so that it asks before that file is replaced
-    dialog.selectFile(f"{name}{SUFFIX}")
+    dialog.setDefaultSuffix(MODEL_SUFFIX.removeprefix("."))  # so that it asks before that file is replaced
+    dialog.selectFile(f"{name}{MODEL_SUFFIX}")
     chosen = dialog.selectedFiles() if dialog.exec() else []
     dialog.deleteLater()
     return Path(chosen[0]) if chosen else None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_limn.model import Model
 
-SUFFIX = ".limn"
+MODEL_SUFFIX = ".limn"
 
 
 class ModelRegistry:
@@ -132,9 +132,9 @@ def model_path(path: Path) -> Path:
     """
     if not path.parent.is_dir():
         raise LimnError(f"{path.parent}: there is no such folder; make it, or choose another.")
-    if path.suffix.lower() == SUFFIX:
+    if path.suffix.lower() == MODEL_SUFFIX:
         return path
-    full = path.with_name(path.name + SUFFIX)
+    full = path.with_name(path.name + MODEL_SUFFIX)
     if full.exists():
         raise LimnError(
             f"{full.name}: found a file of that name, expected none; choose {full.name} itself to replace it."

@@ -54,7 +54,7 @@ def augmented(batch: Batch, rng: np.random.Generator, spec: AugmentSpec) -> Batc
     interpolated; what comes in from outside is ignored, and nothing is known of it.
     """
     ndim = batch.targets.ndim - 1
-    moves = _moves(len(batch.images), ndim, rng, spec)
+    moves = _linear_maps(len(batch.images), ndim, rng, spec)
     bends = _bends(batch.images, rng, spec.elastic) if spec.elastic else None
     extent, less = batch.images.shape[2:], batch.targets.shape[1:]
     whole = _places(extent, moves, bends)
@@ -73,7 +73,7 @@ def augmented(batch: Batch, rng: np.random.Generator, spec: AugmentSpec) -> Batc
     )
 
 
-def _moves(count: int, ndim: int, rng: np.random.Generator, spec: AugmentSpec) -> NDArray[np.float64]:
+def _linear_maps(count: int, ndim: int, rng: np.random.Generator, spec: AugmentSpec) -> NDArray[np.float64]:
     """Draw linear maps of patches about their centres.
 
     Of shape (N, axes, axes), in voxels, axes in the order of the patch.

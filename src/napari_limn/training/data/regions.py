@@ -112,7 +112,7 @@ class RegionReader:
                 left -= set(paint.value[HoldOut((box,)).held(paint.where)].tolist())
         return [self._classes.name_of[value] for value in sorted(left)]
 
-    def windows(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def held_out_windows(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Read one batch of 1 for every held-out region.
 
         It is labelled only inside the region.
@@ -136,7 +136,7 @@ class RegionReader:
         return self.scalings[source].apply(self._channels_first(part))
 
     def features_of(self, source: int, box: Box, classifier: PixelClassifier) -> NDArray[np.float32]:
-        """Compute the features (F, [Z,] Y, X) of a box in an image."""
+        """Compute the features (F, [Z,] Y, X) of a box."""
         seen = clipped(grown(box, on_tzyx(classifier.margin, 0)), self.grid(source))
         part = self.scalings[source].apply(self._images[source].read(seen))
         with torch.inference_mode():
@@ -234,7 +234,7 @@ class RegionReader:
 
     @cached_property
     def _painted_planes(self) -> list[NDArray[np.intp]]:
-        """Find the T and Z (N, 2) of planes with paint, image by image."""
+        """Find T and Z (N, 2) of planes with paint, by image."""
         planes = []
         for source, paint in enumerate(self.paints):
             series = self.grid(source)[:2]
