@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 _EXTENT = 1500, 950  # of the window, in pixels
 
 
+def main(out: Path, picture: Path) -> None:
     """Show image, strokes and prediction of the demo.
 
     They come from `out`; a screenshot is written to `picture`.
     """
-    """Show image, strokes and prediction of the demo in `out`; write a screenshot to `picture`."""
     viewer = napari.Viewer(title="Limn")
     viewer.window.resize(*_EXTENT)  # before the widgets: they keep the window as high as they found it
     for data, look, kind in painted_sem():
@@ -53,7 +53,7 @@ _EXTENT = 1500, 950  # of the window, in pixels
 
 
 def dock(viewer: Viewer, train: TrainWidget, predict: PredictWidget) -> None:
-    """Put both widgets on the right, with the layers chosen that a user would choose."""
+    """Put both widgets on the right, as a user would fill them."""
     viewer.window.add_dock_widget(train, name="Train", area="right")
     viewer.window.add_dock_widget(predict, name="Predict", area="right")
     train.labels.value = next(layer for layer in viewer.layers if layer.name == "strokes")

@@ -1,4 +1,6 @@
-"""The system libraries that a Qt window needs on Linux: say which are missing, or install them where that is allowed.
+"""The system libraries that a Qt window needs on Linux.
+
+Say which are missing, or install them where that is allowed.
 
 ``python -m napari_limn._napari.system_libraries [--install]``; needs nothing but the standard library.
 """
@@ -28,13 +30,16 @@ PACKAGES = {
 
 
 def missing() -> list[str]:
-    """Debian packages whose library cannot be loaded, and those of a virtual display where there is no real one."""
+    """Name the Debian packages whose library cannot be loaded.
+
+    And those of a virtual display where there is no real one.
+    """
     if sys.platform != "linux":
         return []
-    found = [package for library, package in PACKAGES.items() if not _loads(library)]
+    missing = [package for library, package in PACKAGES.items() if not _loads(library)]
     if not os.environ.get("DISPLAY") and not (shutil.which("Xvfb") and shutil.which("xvfb-run")):
-        found += ["xvfb", "xauth"]
-    return found
+        missing += ["xvfb", "xauth"]
+    return missing
 
 
 def _loads(library: str) -> bool:
@@ -61,7 +66,10 @@ def install(packages: list[str]) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Report, or install with ``--install``; returns 0: a missing window must not stop what needs none."""
+    """Report, or install with ``--install``; return 0.
+
+    A missing window must not stop what needs none.
+    """
     wanted = missing()
     if not wanted:
         sys.stdout.write("The libraries that a napari window needs are there.\n")

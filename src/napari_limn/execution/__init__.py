@@ -1,1 +1,1 @@
-"""What runs elsewhere: events that travel between processes; folders, cluster and server come here."""
+"""What runs elsewhere: events that travel between processes."""
