@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 _EXTENT = 1500, 950  # of the window, in pixels
 
 
+def main(out: Path, picture: Path) -> None:
     """Show image, strokes and prediction of the demo.
 
     They come from `out`; a screenshot is written to `picture`.
     """
-    """Show image, strokes and prediction of the demo in `out`; write a screenshot to `picture`."""
     viewer = napari.Viewer(title="Limn")
     viewer.window.resize(*_EXTENT)  # before the widgets: they keep the window as high as they found it
     for data, look, kind in painted_sem():
