@@ -31,8 +31,8 @@ def described(kind: type[Any]) -> dict[str, str]:
     Examples
     --------
     >>> from napari_limn.training.spec import TrainSpec
-    >>> described(TrainSpec)["rate"]
-    'Peak learning rate of AdamW.'
+    >>> described(TrainSpec)["batch"]
+    'Patches a step.'
     """
     texts: dict[str, list[str]] = {}
     names = {f.name for f in fields(cast("Any", kind))}

@@ -38,8 +38,8 @@ def model_info(path: Path, memory: int | str = "2GB") -> dict[str, Any]:
     not_local = graph_of(spec.network).not_local
     footprints = footprint(spec.network)
     weights = sum(p.numel() for p in model.network.parameters())
-    limit = parse_bytes(memory)
-    example, planned = _example_plan(spec.network, limit)
+    memory = parse_bytes(memory)
+    example, planned = _example_plan(spec.network, memory)
     lines = [
         f"{path.name}: {model!r}, {weights:,} weights, {spec.network.in_channels} input channels",
         f"trained for {spec.steps} steps in {spec.seconds:.0f} s, held-out IoU {spec.score if spec.score is None else round(spec.score, 3)}",
@@ -49,7 +49,7 @@ def model_info(path: Path, memory: int | str = "2GB") -> dict[str, Any]:
         "tile-exact: tiles equal one pass over the whole image"
         if not not_local
         else f"not tile-exact: {not_local[0]} and {len(not_local) - 1} more look at the whole tile",
-        f"plan for {' × '.join(map(str, _EXAMPLE[spec.network.ndim]))} voxels in {limit / 1e9:g} GB: {planned}",
+        f"plan for {' × '.join(map(str, _EXAMPLE[spec.network.ndim]))} voxels in {memory / 1e9:g} GB: {planned}",
     ]
     return {
         "text": "\n".join(lines), "kind": "model", "weights": weights, "spec": to_json(spec),
@@ -57,15 +57,15 @@ def model_info(path: Path, memory: int | str = "2GB") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _example_plan(network: UNetSpec, limit: int) -> tuple[Plan | None, str]:
-    """Plan for an image of usual extent in `limit` bytes.
+def _example_plan(network: UNetSpec, memory: int) -> tuple[Plan | None, str]:
+    """Plan for an image of usual extent in `memory` bytes.
 
     Returns the plan or None, and what is to be said of it.
     """
     from napari_limn.inference.planning.plan import choose_plan
 
     try:
-        plan = choose_plan(network, _EXAMPLE[network.ndim], limit)
+        plan = choose_plan(network, _EXAMPLE[network.ndim], memory)
     except LimnError as error:
         return None, str(error)
     return plan, str(plan)

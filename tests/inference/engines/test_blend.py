@@ -206,7 +206,7 @@ def kept_at_once(spec, grid, tile):
         most = max(most, sum(total.nbytes for total in sums.values()))
 
     engine._add = watched
-    for _ in engine.labels():
+    for _ in engine.batches():
         pass
     [left] = alive.values()
     assert not left

@@ -615,7 +615,10 @@ def test_an_output_is_valid_wherever_it_is_opened(tmp_path, names, kind):
 def test_a_tiff_is_tiled_and_compressed(tmp_path, names, shape):
     image = Volume.of(np.zeros(shape), names)
     labels = np.random.default_rng(0).integers(0, 4, image.grid).astype(np.uint16)
-    path = write_blocks(create(tmp_path / "a.tif", image, "u2"), labels, (1, 2, 100, 90), order=-1).finish()
+    block = (1, 2, 100, 90)
+    path = write_blocks(
+        create(tmp_path / "a.tif", image, "u2", block=block), labels, block, order=-1
+    ).finish()
     with tifffile.TiffFile(path) as tif:
         page = tif.pages.first
         assert (page.is_tiled, page.compression.name, page.predictor) == (True, "ADOBE_DEFLATE", 1)
@@ -659,7 +662,10 @@ def test_labels_of_a_real_stack_come_back_with_its_voxel_size(tmp_path, real_dat
     image = open_volume(real_data / "files/tiff/neubias/xyz_8bit__mitotic_plate_calibrated.tif")
     labels = (image.read(tuple((0, n) for n in image.grid))[0] > 100).astype(np.uint8)
     for name in ("labels.tif", "labels.ome.zarr"):
-        volume = open_volume(write_blocks(create(tmp_path / name, image), labels, (1, 16, 128, 128)).finish())
+        block = (1, 16, 128, 128)
+        volume = open_volume(
+            write_blocks(create(tmp_path / name, image, block=block), labels, block).finish()
+        )
         assert volume.axes.names == image.axes.names
         assert volume.axes.units == image.axes.units
         assert volume.axes.scale == pytest.approx(image.axes.scale)
