@@ -165,7 +165,7 @@ def test_no_class_of_events_is_without_a_form():
     importlib.import_module("napari_limn.demo")  # and with it whatever else might define one
     names = {kind.__name__ for kind in MADE}
     assert {kind.__name__ for kind in all_events()} == names
-    assert set(events.__all__) - {"Event", "Repainted", "drain"} == names
+    assert set(events.__all__) - {"Event", "drain"} == names
     assert all(getattr(events, name) in MADE for name in names)
 
 
@@ -236,10 +236,11 @@ def test_an_array_does_not_grow_beyond_what_it_says():
 
 @pytest.mark.parametrize("name", ["a.ome.zarr", "a.tif"])
 def test_an_output_can_be_watched_from_elsewhere_while_it_is_written(tmp_path, name):
-    from napari_limn.volume.writing.output import create_output
+    from napari_limn.volume.writing.output import create_output, plan_output
 
     image = Volume.of(np.zeros((6, 700, 900), np.uint8), "ZYX")
-    output = create_output(tmp_path / name, image, "uint8", (1, 1, 256, 256), {}, {})
+    path = tmp_path / name
+    output = create_output(plan_output(path, image, "uint8", (1, 1, 256, 256)), path, image, {}, {})
     arrived = sent(Writing(output)).output
     assert arrived.path == output.path
     assert [(level.shape, level.dtype, level.chunks) for level in arrived.levels] == [
@@ -257,10 +258,11 @@ def test_an_output_can_be_watched_from_elsewhere_while_it_is_written(tmp_path, n
 
 
 def test_a_view_of_labels_with_time_and_depth_in_another_order(tmp_path):
-    from napari_limn.volume.writing.output import create_output
+    from napari_limn.volume.writing.output import create_output, plan_output
 
     image = Volume.of(np.zeros((40, 3, 50), np.uint8), "YTX")
-    output = create_output(tmp_path / "a.ome.zarr", image, "uint8", (1, 1, 64, 64), {}, {})
+    path = tmp_path / "a.ome.zarr"
+    output = create_output(plan_output(path, image, "uint8", (1, 1, 64, 64)), path, image, {}, {})
     arrived = sent(Writing(output)).output
     truth = np.random.default_rng(0).integers(1, 9, (3, 1, 40, 50)).astype(np.uint8)
     output.write(whole(truth.shape), truth)

@@ -37,7 +37,7 @@ class Journal:
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
     >>> from napari_limn.annotation.journal.changes import Change
-    >>> from napari_limn.annotation.journal.format import Record, read_journal, replay
+    >>> from napari_limn.annotation.journal.format import Header, Record, read_journal, replay
     >>> from napari_limn.volume.axes import Axes
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder) / "cells.tif.strokes.jsonl"
