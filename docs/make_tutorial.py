@@ -30,6 +30,7 @@ from qtpy.QtWidgets import QDialogButtonBox, QLineEdit, QRadioButton, QWidget
 from scipy import ndimage
 
 from napari_limn import Model, samples
+from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.painting.recorder import journals_of
 from napari_limn._napari.panel.session import shared_models
 from napari_limn.volume.boxes import whole
@@ -153,7 +154,7 @@ class Tutorial:
             QTest.keyClicks(field, name)
             QTest.keyClick(field, Qt.Key.Key_Return)
             self.hand.pump(0.1)
-        named = self.strokes_layer.metadata["napari-limn classes"]
+        named = facts_of(self.strokes_layer).class_names
         check(named == samples.NAMES, f"the classes are called {samples.NAMES}, found {named}")
         return ["limn-classes-table", "limn-classes-add"]
 
