@@ -89,11 +89,7 @@ def run_demo(
 
 
 def _scores_of(labels: Path, sample: samples.SampleImage) -> tuple[dict[str, Any], str]:
-<<<<<<< HEAD
-    """Score the labels of a sample; return scores and a line of them."""
-=======
     """Score the labels of a sample: the scores, and a line."""
->>>>>>> volume
     result = score(labels, sample.truth)
     by_name = {samples.NAMES[value]: iou for value, iou in result.iou.items()}
     each = ", ".join(f"{name} {iou:.3f}" for name, iou in by_name.items())
