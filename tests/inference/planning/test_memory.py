@@ -31,7 +31,7 @@ def of_block(plan):
     output=st.sampled_from([lambda plan: 0, lambda plan: 30_000_000, of_block]),
     itemsize=st.sampled_from([2, 4]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_computing_output_and_runtime_fit_into_the_limit_together(limit, runtime, output, itemsize):
     memory = MemoryBudget(limit, output, runtime)
     try:

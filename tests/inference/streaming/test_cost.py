@@ -49,7 +49,7 @@ def sweeps(draw):
 
 
 @given(case=sweeps(), part=st.floats(0, 0.99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_a_sweep_reads_gives_computes_and_keeps_what_its_cost_says(case, part):
     spec, extent, block, window = case
     graph, weights = network_of(spec)
