@@ -44,9 +44,7 @@ def checkup(
     shown: bool = False,
     paints: Sequence[Paint] | None = None,
 ) -> tuple[Finding, ...]:
-    """Look at images and their paint, as training would.
-
-    From samples, so that it takes a moment for any size.
+    """Look at samples of images and their paint, as training would.
 
     Parameters
     ----------
