@@ -98,6 +98,11 @@ def test_a_model_comes_back_from_json(spec):
     assert hash(found) == hash(spec)
 
 
+def test_a_prediction_comes_back_from_json():
+    spec = PredictSpec(memory="1GB", precision="bfloat16", probabilities="uint8")
+    assert from_json(PredictSpec, through_text(spec)) == spec
+
+
 def test_what_is_left_out_takes_its_default():
     assert from_json(TrainSpec, {"batch": 2}) == TrainSpec(batch=2)
     assert from_json(UNetSpec, {}) == UNetSpec()

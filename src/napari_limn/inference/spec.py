@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from napari_limn.specs import DeviceName, Precision
-    from napari_limn.volume.writing.output import Probabilities
+from napari_limn.specs import DeviceName, Precision, Probabilities  # noqa: TC001 from_json evaluates annotations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
