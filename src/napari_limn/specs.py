@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
+from contextlib import suppress
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from typing import Any, Literal, TypeVar, cast
 
@@ -103,8 +104,12 @@ def _revived(hint: Any, value: Any, where: str) -> Any:
     """
     options = typing.get_args(hint)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        inner = next(option for option in options if option is not type(None))
-        return None if value is None else _revived(inner, value, where)
+        inner = [option for option in options if option is not type(None)]
+        if value is None or len(inner) == 1:
+            return None if value is None else _revived(inner[0], value, where)
+        for option in inner:
+            with suppress(LimnError):
+                return _revived(option, value, where)
     if is_dataclass(hint) and isinstance(value, dict):
         return from_json(cast("type[Any]", hint), value)
     if typing.get_origin(hint) is tuple and isinstance(value, (list, tuple)):
