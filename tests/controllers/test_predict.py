@@ -149,7 +149,7 @@ def test_a_prediction_that_breaks_can_be_painted_on_afterwards(predict, view, bo
         raise LimnError("the image is gone.")
 
     predict.start()
-    monkeypatch.setattr("napari_limn.volume.writing.output.ArrayOutput.write", breaking)
+    monkeypatch.setattr("napari_limn.volume.writing.array_output.ArrayOutput.write", breaking)
     assert view.layer is None
     shown = []
     before, predict.on_event = predict.on_event, lambda event: (before(event), shown.append(view.layer))

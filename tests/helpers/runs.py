@@ -26,7 +26,7 @@ from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
 from napari_limn.volume.writing import layout as shards
 from napari_limn.volume.writing import output
-from napari_limn.volume.writing.output import in_memory
+from napari_limn.volume.writing.array_output import in_memory
 
 PLANES, VOLUMES = ((2, 2), (2, 2)), ((1, 2, 2), (2, 2, 2))
 SUFFIXES = [".ome.zarr", ".tif"]

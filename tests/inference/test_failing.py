@@ -34,7 +34,8 @@ from napari_limn.inference.pipeline import predict, prediction_events
 from napari_limn.inference.streaming.kernels import Convolution
 from napari_limn.inference.streaming.sweep import Sweep
 from napari_limn.volume.volume import Volume
-from napari_limn.volume.writing.output import ArrayOutput, FileOutput
+from napari_limn.volume.writing.array_output import ArrayOutput
+from napari_limn.volume.writing.output import FileOutput
 from napari_limn.volume.writing.pyramid import Target
 
 torch.set_num_threads(1)

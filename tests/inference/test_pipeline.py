@@ -33,7 +33,7 @@ from napari_limn.volume.boxes import slices
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
-from napari_limn.volume.writing.output import in_memory
+from napari_limn.volume.writing.array_output import in_memory
 
 torch.set_num_threads(1)
 

@@ -18,7 +18,7 @@ from napari_limn.inference.view import View, ViewPredictor, same_labels, view_bl
 from napari_limn.model import Model
 from napari_limn.network.spec import UNetSpec
 from napari_limn.volume.boxes import blocks, overlap, shape_of, size_of, slices, whole
-from napari_limn.volume.writing.output import ArrayOutput, labels_shape
+from napari_limn.volume.writing.array_output import ArrayOutput, labels_shape
 
 torch.set_num_threads(1)
 

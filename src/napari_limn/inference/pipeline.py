@@ -23,8 +23,9 @@ from napari_limn.model import Model
 from napari_limn.runs import Event, Noted, Warned, drain
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.reading.open import open_volume
+from napari_limn.volume.writing.array_output import LabelOutput, in_memory
 from napari_limn.volume.writing.destination import clear_up, make_folder, refuse_existing, refuse_misplaced
-from napari_limn.volume.writing.output import LabelOutput, create_output, in_memory
+from napari_limn.volume.writing.output import create_output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

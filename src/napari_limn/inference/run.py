@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from napari_limn.inference.planning.plan import Plan
     from napari_limn.inference.spec import PredictSpec
     from napari_limn.model import Model
-    from napari_limn.specs import Precision
+    from napari_limn.specs import Precision, Probabilities
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
+    from napari_limn.volume.writing.array_output import LabelOutput
     from napari_limn.volume.writing.layout import Layout
-    from napari_limn.volume.writing.output import LabelOutput, Probabilities
 
 # of what was planned, after it did not suffice; the first that there are blocks for
 _SHRINK = (0.6, 0.8, 0.95)

@@ -13,7 +13,7 @@ import numpy as np
 from napari_limn.evaluation.where_next import Pool
 from napari_limn.inference.pipeline import PredictSpec, prediction_events
 from napari_limn.volume.reading.open import open_volume
-from napari_limn.volume.writing.output import ArrayOutput
+from napari_limn.volume.writing.array_output import ArrayOutput
 
 if TYPE_CHECKING:
     import os

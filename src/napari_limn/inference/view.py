@@ -22,7 +22,7 @@ from napari_limn.network.graph import graph_of, trace
 from napari_limn.runs import BlockDone, Event
 from napari_limn.volume.boxes import clipped, overlap, size_of
 from napari_limn.volume.intensity import fit_scaling
-from napari_limn.volume.writing.output import ArrayOutput
+from napari_limn.volume.writing.array_output import ArrayOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

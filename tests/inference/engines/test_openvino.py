@@ -35,7 +35,7 @@ from napari_limn.network.spec import CHOICES, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import blocks
 from napari_limn.volume.intensity import fit_scaling
-from napari_limn.volume.writing.output import in_memory
+from napari_limn.volume.writing.array_output import in_memory
 
 if not vino.version():  # not pytest.importorskip, which would import it with its telemetry
     pytest.skip("OpenVINO is not installed", allow_module_level=True)

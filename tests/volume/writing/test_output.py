@@ -23,7 +23,8 @@ from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.reading.tiff import open_tiff
 from napari_limn.volume.volume import Volume
 from napari_limn.volume.writing import pyramid
-from napari_limn.volume.writing.output import ArrayOutput, in_memory, labels_shape, plan_output
+from napari_limn.volume.writing.array_output import ArrayOutput, in_memory, labels_shape
+from napari_limn.volume.writing.output import plan_output
 
 COLORS = {1: (1.0, 0.0, 0.2, 1.0), 3: (0.0, 0.999, 0.4, 0.8)}
 NAMES = {1: "cell", 3: "wall"}

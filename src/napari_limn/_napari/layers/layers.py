@@ -19,7 +19,7 @@ from napari_limn.annotation.classes import Classes, default_color
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import NAMES, Axes, default_names, unit_name
 from napari_limn.volume.volume import Volume, size_in_bytes, stack_channels
-from napari_limn.volume.writing.output import labels_shape
+from napari_limn.volume.writing.array_output import labels_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

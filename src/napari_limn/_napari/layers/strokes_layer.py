@@ -15,7 +15,7 @@ from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
 from napari_limn.volume.volume import size_in_bytes
-from napari_limn.volume.writing.output import labels_shape
+from napari_limn.volume.writing.array_output import labels_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

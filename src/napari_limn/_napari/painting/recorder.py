@@ -40,7 +40,7 @@ from napari_limn.annotation.journal.writer import Journal
 from napari_limn.annotation.legend import painted_values
 from napari_limn.durable import on_failure
 from napari_limn.errors import LimnError
-from napari_limn.volume.writing.output import labels_shape
+from napari_limn.volume.writing.array_output import labels_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable

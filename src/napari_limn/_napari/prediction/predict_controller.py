@@ -152,7 +152,7 @@ def _predicting(
     model: Model, volume: Volume, data: Any, spec: PredictSpec, there: list[Box]
 ) -> Generator[Event, None, Any]:
     from napari_limn.inference.pipeline import prediction_events
-    from napari_limn.volume.writing.output import ArrayOutput
+    from napari_limn.volume.writing.array_output import ArrayOutput
 
     return prediction_events(model, volume, ArrayOutput(volume, data, there), spec)
 

@@ -29,7 +29,7 @@ from napari_limn._napari.training.live_controller import (
 )
 from napari_limn.annotation.classes import MOST, Classes
 from napari_limn.annotation.legend import Legend
-from napari_limn.volume.writing.output import ArrayOutput
+from napari_limn.volume.writing.array_output import ArrayOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

@@ -18,7 +18,7 @@ from napari_limn.annotation.journal.format import SUFFIX, Contents, Header, read
 from napari_limn.annotation.journal.writer import Journal
 from napari_limn.errors import LimnError
 from napari_limn.volume.reading.open import identity
-from napari_limn.volume.writing.output import labels_shape
+from napari_limn.volume.writing.array_output import labels_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

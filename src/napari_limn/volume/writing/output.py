@@ -14,14 +14,9 @@ import numpy as np
 
 from napari_limn.durable import disk_faults, remove, sync_up, unfinished
 from napari_limn.errors import LimnError
-from napari_limn.specs import Probabilities as Probabilities  # noqa: TC001 - others take it from here
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import shape_of, whole
 from napari_limn.volume.reading.lazy import LazyLabels
-from napari_limn.volume.writing.array_output import ArrayOutput as ArrayOutput
-from napari_limn.volume.writing.array_output import LabelOutput as LabelOutput
-from napari_limn.volume.writing.array_output import in_memory as in_memory
-from napari_limn.volume.writing.array_output import labels_shape as labels_shape
 from napari_limn.volume.writing.destination import destination_of, refuse_existing, refuse_misplaced
 from napari_limn.volume.writing.layout import Layout, make_layout
 from napari_limn.volume.writing.pyramid import Pyramid
@@ -42,6 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_limn.specs import Probabilities
     from napari_limn.volume.axes import Axes
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import RGBA, Volume
