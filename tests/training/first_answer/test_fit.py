@@ -112,6 +112,7 @@ def test_a_sample_knows_every_stroke_and_which_are_held_out():
     assert np.array_equal(rest.target[~sample.held], sample.target[~sample.held])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("small_classifier")
 def test_of_a_large_image_a_few_tiles_answer_first_and_change_nothing_for_the_rest(monkeypatch):
     monkeypatch.setitem(drawn.TILE, 2, (1, 1, 32, 32))
@@ -283,6 +284,7 @@ def test_several_threads_say_the_same_to_the_last_bit():
     assert np.allclose(found[0], trees.predict_proba(sample.features), atol=1e-6)
 
 
+@pytest.mark.usefixtures("small_classifier")
 def test_a_model_that_was_stopped_before_its_first_step_is_corrected_like_any_other():
     events = training_events(IMAGE, strokes(), SPEC)
     first = [e.model for e, _ in zip((e for e in events if isinstance(e, Improved)), range(3), strict=False)][
@@ -295,6 +297,7 @@ def test_a_model_that_was_stopped_before_its_first_step_is_corrected_like_any_ot
     assert score(predict(after, IMAGE), TRUTH).mean_iou > 0.9
 
 
+@pytest.mark.usefixtures("small_classifier")
 def test_a_class_that_is_about_to_be_forgotten_is_named():
     model = learnt()
     noise = IMAGE[:, :64]
@@ -322,6 +325,7 @@ def test_of_filled_areas_some_of_each_class_are_looked_at_and_more_paint_changes
     assert set(few[target[few] == 0]) == set(more[target[more] == 0])
 
 
+@pytest.mark.usefixtures("small_classifier")
 @pytest.mark.usefixtures("small_classifier")
 def test_a_held_out_classifier_of_corrections_knows_the_class_that_was_not_corrected_from_before():
     truth, image = TRUTH.copy(), IMAGE.copy()
@@ -400,6 +404,7 @@ def test_the_same_seed_fits_the_same_whatever_the_state_of_the_process():
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
+@pytest.mark.exhaustive
 def test_the_largest_seed_is_one_like_any_other():
     model = train(IMAGE, strokes(), replace(SPEC, seed=(1 << 32) - 1))
     assert score(predict(model, IMAGE), TRUTH).mean_iou > 0.85
@@ -472,6 +477,7 @@ def test_further_training_does_not_fall_back_on_a_classifier_that_is_surely_wors
     assert all(e.model.spec.network.share < 1 for e in events if isinstance(e, Improved))
 
 
+@pytest.mark.exhaustive
 def test_a_network_that_is_surely_worse_gives_way_to_the_classifier():
     spec, rows = replace(SPEC, steps=2, held_out=0.3), range(6, 124, 6)
     model = shown_together(rows, spec)
@@ -509,6 +515,7 @@ def test_a_model_with_a_classifier_survives_its_file(tmp_path):
     assert np.array_equal(predict(loaded, IMAGE), predict(model, IMAGE))
 
 
+@pytest.mark.usefixtures("small_classifier")
 def test_three_classes_volumes_and_a_new_class():
     rng = np.random.default_rng(0)
     truth = np.zeros((8, 40, 60), np.uint8)
