@@ -16,6 +16,8 @@ from napari_limn.annotation.findings import Finding, Remedy, attempt
 from napari_limn.annotation.objects import foreground
 from napari_limn.annotation.paint_checks import SCANNED, check_paint, quick_paint
 from napari_limn.errors import LimnError
+from napari_limn.volume.intensity import refuse_no_intensities
+from napari_limn.volume.reading.contents import share
 from napari_limn.volume.reading.open import open_labels
 from napari_limn.volume.reading.sampling import sample_values
 from napari_limn.volume.volume import Volume
@@ -102,6 +104,10 @@ def check_pair(
     """
     findings: list[Finding] = []
     attempt(findings, "depth", partial(refuse_flat, image, dims), Remedy(action="dims", value=2))
+    attempt(findings, "numbers", partial(refuse_no_intensities, image))
+    findings += [
+        Finding("file", False, note) for note in (*image.notes, *(labels.notes if labels is not None else ()))
+    ]
     findings += [*_axes(image, dims), *_intensities(image)]
     if labels is not None:
         fits = attempt(findings, "shape", partial(open_labels, labels, image), Remedy(action="layer"))
@@ -191,6 +197,13 @@ def _intensities(image: Volume) -> Iterator[Finding]:
         return
     for number, channel in enumerate(sample_values(image)):
         name = image.name + (f", channel {number}" if image.channels > 1 else "")
+        if no_numbers := channel.size - np.count_nonzero(np.isfinite(channel)):
+            yield Finding(
+                "numbers",
+                False,
+                f"{name}: found {share(no_numbers / channel.size)} of the voxels without a finite number (NaN or infinite), expected "
+                "intensities everywhere; they count as 0, like the darkest: fill them if that is wrong.",
+            )
         values, counts = np.unique(channel[np.isfinite(channel)], return_counts=True)
         if len(values) < 2:
             only = f"nothing but {values[0]:g}" if len(values) else "no number at all"

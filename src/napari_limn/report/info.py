@@ -141,7 +141,7 @@ def volume_info(path: Path, axes: str | None = None) -> dict[str, Any]:
         "kind": "image" if volume.colors is None else "labels",
         "shape": shape, "dtype": str(volume.dtype), "axes": volume.axes.names,
         "scale": list(volume.axes.scale), "units": list(volume.axes.units), "levels": 1 + len(volume.levels),
-        "bytes": volume.nbytes,
+        "bytes": volume.nbytes, "notes": list(volume.notes),
     }  # fmt: skip
     lines = [
         f"{path.name}: {facts['kind']}, {volume.axes.names} {' × '.join(map(str, shape))}, {volume.dtype}, {volume.nbytes / 1e6:.1f} MB",
@@ -151,6 +151,7 @@ def volume_info(path: Path, axes: str | None = None) -> dict[str, Any]:
             for a, s, u in zip(volume.axes.names, volume.axes.scale, volume.axes.units, strict=True)
         ),
     ]
+    lines += volume.notes
     if volume.channels == 1 and volume.dtype.kind in "bu" and volume.dtype.itemsize <= 2:
         counts = count_values(volume, _FEW_VALUES)  # an image is not read to its end
         if len(counts) <= _FEW_VALUES:
