@@ -19,6 +19,7 @@ from napari_limn.durable import disk_faults, unfinished
 from napari_limn.errors import LimnError
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
 from napari_limn.network.unet import UNet
+from napari_limn.paths import refuse_no_file
 from napari_limn.specs import from_json, to_json
 from napari_limn.version import __version__
 from napari_limn.volume.axes import CENTIMETRES
@@ -224,7 +225,7 @@ def _read(path: Path) -> dict[str, Any]:
 
     Or say in one sentence what it is instead.
     """
-    if not path.is_file():
+    if not refuse_no_file(path).is_file():
         raise LimnError(f"{path}: there is no such model file; check the spelling.")
     expected = f"expected a {MODEL_SUFFIX} model file written by napari-limn"
     try:

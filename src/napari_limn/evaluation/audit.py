@@ -20,6 +20,7 @@ from napari_limn.annotation.strokes import tally
 from napari_limn.durable import disk_faults, fingerprint, unfinished
 from napari_limn.errors import LimnError
 from napari_limn.evaluation.where_next import Pool
+from napari_limn.paths import refuse_no_file
 from napari_limn.runs import BlockDone, Event, drain
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.boxes import Box, blocks, count_blocks
@@ -228,7 +229,7 @@ class Audit:
         if not path.exists():
             return Audit(frame.digest)
         try:
-            audit = from_json(Audit, json.loads(path.read_text()))
+            audit = from_json(Audit, json.loads(refuse_no_file(path).read_text()))
         except ValueError as error:
             raise LimnError(f"{path}: found no valid audit ({error}); remove it to begin anew.") from error
         if audit.labels != frame.digest:
