@@ -19,9 +19,9 @@ from napari_limn import samples
 from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.losses import masked_loss
-from napari_limn.training.resolve import resolve
+from napari_limn.training.planning.initial_model import initial_model
+from napari_limn.training.planning.resolve import resolve
 from napari_limn.training.run import TrainingRun
-from napari_limn.training.trainer import initial_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

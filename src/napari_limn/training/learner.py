@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
     from napari_limn.training.budget import Budget
     from napari_limn.training.data.augment import Batch
-    from napari_limn.training.resolve import Resolved
+    from napari_limn.training.planning.resolve import Resolved
 
 _EMA = 0.98
 _FUSED = ("cpu", "cuda")  # devices for which there is an optimiser that goes over all weights at once

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_limn.model import Model
     from napari_limn.runs import Event
     from napari_limn.training.data.training_set import TrainingSet
-    from napari_limn.training.resolve import Resolved
+    from napari_limn.training.planning.resolve import Resolved
 
 
 class TrainingRun:
@@ -37,10 +37,10 @@ class TrainingRun:
     ) -> None:
         self.start, self.resolved, self.data = start, resolved, data
         self.budget = Budget(resolved.spec.steps, resolved.spec.seconds)
+        self._schedule = ScoreSchedule(self.budget)
         self.learner = Learner(start, resolved, self.budget)
         self.answer: FirstAnswer = FirstAnswer(start, resolved, after.answer if after else None)
         self.best = BestModel(start, resolved, self.learner, self.answer, self.budget)
-        self._schedule = ScoreSchedule(self.budget)
         self._due = True  # a score is
         self._scoring: Generator[Event, None, None] | None = None  # goes on when the data are exchanged
 

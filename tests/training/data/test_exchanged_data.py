@@ -18,10 +18,10 @@ from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer import answer as module
 from napari_limn.training.first_answer import fit as instant
-from napari_limn.training.resolve import resolve
+from napari_limn.training.planning.initial_model import initial_model
+from napari_limn.training.planning.resolve import resolve
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
-from napari_limn.training.trainer import initial_model
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.usefixtures("small_classifier")
