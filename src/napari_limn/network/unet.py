@@ -20,7 +20,7 @@ from napari_limn.errors import LimnError
 from napari_limn.network.pixels import PixelClassifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from napari_limn.network.spec import UNetSpec
 
@@ -316,6 +316,21 @@ class UNet(nn.Module):
         if not any(missing):
             return x
         return F.pad(x, [pad for m in reversed(missing) for pad in (0, m)], mode="replicate")
+
+
+def with_weights(spec: UNetSpec, weights: Mapping[str, Tensor]) -> UNet:
+    """Build a network that has these weights; nothing random is drawn.
+
+    Raises
+    ------
+    RuntimeError
+        If the weights are those of another network.
+    """
+    with torch.device("meta"):
+        network = UNet(spec)
+    network = network.to_empty(device="cpu")
+    network.load_state_dict(weights)
+    return network
 
 
 def _he_normal(module: nn.Module) -> None:

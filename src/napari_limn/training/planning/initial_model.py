@@ -14,10 +14,13 @@ from napari_limn.training.planning.resolve import network_with
 if TYPE_CHECKING:
     from napari_limn.annotation.classes import Classes
     from napari_limn.training.planning.resolve import Resolved
+    from napari_limn.training.random_stream import RandomStream
     from napari_limn.volume.volume import Volume
 
 
-def initial_model(resolved: Resolved, image: Volume, classes: Classes, model: Model | None) -> Model:
+def initial_model(
+    resolved: Resolved, image: Volume, classes: Classes, model: Model | None, random: RandomStream
+) -> Model:
     """Make the model that training begins with.
 
     A new one, or `model` with room for classes that it did not know.
@@ -32,10 +35,12 @@ def initial_model(resolved: Resolved, image: Volume, classes: Classes, model: Mo
         Those of the data.
     model
         To train further.
+    random
+        That weights are drawn from.
     """
-    torch.manual_seed(resolved.spec.seed)
     if model is not None:
-        return with_classes(model, classes)
+        with random.drawing():
+            return with_classes(model, classes)
     spec = ModelSpec(
         network=resolved.network,
         classes=classes,
@@ -43,7 +48,8 @@ def initial_model(resolved: Resolved, image: Volume, classes: Classes, model: Mo
         spacing=image.axes.spacing,
         unit=image.axes.units[image.axes.names.index("X")],
     )
-    return Model(spec, UNet(resolved.network))
+    with random.drawing():
+        return Model(spec, UNet(resolved.network))
 
 
 def with_classes(model: Model, classes: Classes) -> Model:
