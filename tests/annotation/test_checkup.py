@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_limn import samples
-from napari_limn.annotation.checkup import check_place, checkup
+from napari_limn.annotation.checkup import checkup
 from napari_limn.annotation.classes import find_classes
 from napari_limn.annotation.findings import Finding, Remedy, findings_json
+from napari_limn.annotation.image_checks import check_place
 from napari_limn.annotation.paint_checks import ENOUGH, quick_paint
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes

@@ -18,9 +18,10 @@ from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training import trainer
 from napari_limn.training.data.training_set import TrainingSet
-from napari_limn.training.presets import preset_network
+from napari_limn.training.planning.initial_model import with_classes
+from napari_limn.training.planning.presets import preset_network
 from napari_limn.training.spec import AugmentSpec, TrainSpec
-from napari_limn.training.trainer import train, training_events, with_classes
+from napari_limn.training.trainer import train, training_events
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.volume import Volume

@@ -30,7 +30,8 @@ def model_info(path: Path, memory: int | str = "2GB") -> dict[str, Any]:
     """
     from napari_limn.device import parse_bytes
     from napari_limn.model import Model
-    from napari_limn.network.graph import footprint, graph_of
+    from napari_limn.network.footprint import footprint
+    from napari_limn.network.graph import graph_of
     from napari_limn.specs import to_json
 
     model = Model.load(path)

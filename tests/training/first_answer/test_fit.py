@@ -22,8 +22,9 @@ from napari_limn.training.first_answer import sample as drawn
 from napari_limn.training.first_answer.answer import FirstAnswer
 from napari_limn.training.first_answer.fit import fit_classifier
 from napari_limn.training.first_answer.sample import sample_voxels
-from napari_limn.training.presets import pixel_features
-from napari_limn.training.resolve import resolve
+from napari_limn.training.planning.presets import pixel_features
+from napari_limn.training.planning.resolve import resolve
+from napari_limn.training.random_stream import RandomStream
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.selection import maturity, share_beside
 from napari_limn.training.spec import TrainSpec
@@ -336,13 +337,11 @@ def test_a_held_out_classifier_of_corrections_knows_the_class_that_was_not_corre
             painted[y, low:high] = truth[y, low:high]
     spec = replace(SPEC, network=None, steps=4, held_out=0.3)
     model = train(image, painted, spec)
-    corrected = collect_training_data(
-        image, np.where(painted > 1, painted, 0), spec, model.spec.classes, {}, {}
-    )
+    corrected = collect_training_data(image, np.where(painted > 1, painted, 0), spec, model.spec, {}, {})
     resolved = resolve(spec, corrected.images[0], corrected.classes, model)
     data = TrainingSet(corrected, resolved)
     assert data.regions.holds_out
-    run = TrainingRun(model, resolved, data)
+    run = TrainingRun(model, resolved, data, RandomStream(0, resolved.device))
     drain(run.learning())
     classifier = run.answer._held_out_classifier
     bank = data.regions.features_of(0, ((0, 1), (0, 1), (0, 128), (0, 128)), classifier)

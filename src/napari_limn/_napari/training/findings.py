@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxL
 
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.training.remedies import caption
-from napari_limn.annotation.checkup import check_pair
+from napari_limn.annotation.image_checks import check_pair
 from napari_limn.runs import Event, Working
 
 if TYPE_CHECKING:
