@@ -100,7 +100,7 @@ def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
     Before the time to train one is spent.
     """
     from napari_limn.durable import disk_faults
-    from napari_limn.volume.writing.destination import refuse_existing
+    from napari_limn.volume.writing.replacing import refuse_existing
 
     if out.suffix.lower() != ".limn":
         raise LimnError(f"{out}: found suffix {out.suffix or '(none)'!r}, expected .limn for a model.")
