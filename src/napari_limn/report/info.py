@@ -105,7 +105,9 @@ def plan_model(path: Path, image: Path, memory: str | None = None, axes: str | N
     return {"text": str(costs), **asdict(costs)}
 
 
-def draw_model(path: Path, out: Path, size: Sequence[int] | None = None) -> dict[str, Any]:
+def draw_model(
+    path: Path, out: Path, size: Sequence[int] | None = None, *, overwrite: bool = False
+) -> dict[str, Any]:
     """Draw the network of a model.
 
     For a tile of `size` ([Z,] Y, X), or for the tile that it is trained on.
@@ -120,7 +122,7 @@ def draw_model(path: Path, out: Path, size: Sequence[int] | None = None) -> dict
 
     network = Model.load(path).spec.network
     tile = tuple(size) if size else usual_tile(network)
-    save_figure(network, tile, out)
+    save_figure(network, tile, out, overwrite=overwrite)
     return {
         "text": f"{out}: drawn for a tile of {' × '.join(map(str, tile))} voxels",
         "figure": str(out),

@@ -38,6 +38,8 @@ VERSION = 1
 
 SUFFIX = ".strokes.jsonl"
 
+_START = b'{"limn strokes":'
+
 RecordKind = Literal["base", "stroke", "undo", "redo", "edit", "replace", "saved", "classes"]
 """What the user did: `base` is what a layer held before its first stroke, `replace` a whole new array, `edit` anything else."""
 
@@ -194,6 +196,14 @@ def sealed_header(header: Header) -> tuple[bytes, int]:
     Returns its bytes with their checksum, and that checksum.
     """
     return sealed({"limn strokes": VERSION} | to_json(header), 0)
+
+
+def is_torn_header(data: bytes) -> bool:
+    """Say whether this is all that a crash left of a header.
+
+    Nothing, or the first part of a line that begins as headers do.
+    """
+    return b"\n" not in data and _START.startswith(data[: len(_START)])
 
 
 def sealed(line: Mapping[str, Any], crc: int) -> tuple[bytes, int]:
