@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from napari_limn.cli.journal import add_journal
 from napari_limn.cli.next import add_next
 from napari_limn.cli.options import INTERRUPTED, add_quiet_and_json
 from napari_limn.cli.predict import add_predict
+from napari_limn.cli.progress import telling
 from napari_limn.cli.score import add_score
 from napari_limn.cli.train import add_train
 from napari_limn.errors import LimnError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+@telling
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -37,8 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     0 when done, 1 for an error of the user's (one sentence on stderr), 2 for wrong usage, 130 when interrupted.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that the console does not
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args = _parser().parse_args(argv)
     except SystemExit as stop:
