@@ -170,4 +170,4 @@ def _lead_nowhere(stream: TextIO) -> None:
 
 
 def _nowhere() -> TextIO:
-    return open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (it lives as long as its outlet)
+    return open(os.devnull, "w", encoding="utf-8")

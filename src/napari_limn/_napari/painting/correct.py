@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_limn._napari.layers.class_table import names_of
 from napari_limn._napari.layers.facts import facts_of
-from napari_limn._napari.layers.layers import finest
+from napari_limn._napari.layers.layers import finest, lies_on
 from napari_limn._napari.painting.click import (
     Plane,
     is_click,
@@ -82,7 +82,8 @@ class ClickCorrector(QWidget):
         region = region_in(prediction.name, finest(prediction), plane, _in_view(prediction, axes))
         value = region.value if confirm else self.legend.value
         count = paint_region(strokes, region, plane, value, only_unlabelled=confirm)
-        self.status.setText(sentence_of(count, value, names_of(strokes), cut=region.cut))
+        there = lies_on(strokes, prediction)
+        self.status.setText(sentence_of(count, value, names_of(strokes), cut=region.cut, there=there))
 
     # ---- the mode ------------------------------------------------------------------------------------------------
     def hideEvent(self, event: Any) -> None:

@@ -35,7 +35,10 @@ from napari_limn._napari.prediction.audit_progress import AuditProgress
 from napari_limn._napari.prediction.auditing import AuditView
 from napari_limn._napari.prediction.review_controller import ReviewController
 from napari_limn._napari.prediction.review_view import AuditedLabels, ReviewButtons
+from napari_limn._napari.training.run import labels_on
+from napari_limn.annotation.checkup import check_place
 from napari_limn.annotation.journal.files import writable
+from napari_limn.errors import LimnError
 from napari_limn.volume.reading.open import open_labels
 
 if TYPE_CHECKING:
@@ -170,7 +173,10 @@ class ReviewWidget(DockedWidget):
         layer = self.labels.value
         if layer is None or not is_painted(layer):
             return None
-        return open_labels(volume_of(layer), volume)
+        strokes = labels_on(volume, volume_of(layer))
+        for finding in check_place(volume, strokes, shown=True):
+            raise LimnError(finding.sentence)
+        return open_labels(strokes, volume)
 
     def begin_map(self, volume: Volume) -> Any:
         """Remember the image chosen; return zeros for its map."""

@@ -9,7 +9,8 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxL
 
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.training.remedies import caption
-from napari_limn.annotation.checkup import check_pair
+from napari_limn._napari.training.run import axis_by_axis
+from napari_limn.annotation.checkup import check_pair, check_place
 from napari_limn.runs import Event, Working
 
 if TYPE_CHECKING:
@@ -101,7 +102,13 @@ def layer_check(image: Volume, labels: Volume | None, dims: int) -> Generator[Ev
     A run for the thread of jobs.
     """
     yield Working()
-    return check_pair(image, labels, dims=dims, shown=True)
+    return check_pair(image, labels and (axis_by_axis(image, labels) or labels), dims=dims, shown=True)
+
+
+def place_check(image: Volume, labels: Volume) -> list[Finding]:
+    """Check where labels of the same extent lie; nothing is read."""
+    matched = axis_by_axis(image, labels) or labels
+    return check_place(image, matched, shown=True) if matched.grid == image.grid else []
 
 
 class LayerCheck(QObject):
