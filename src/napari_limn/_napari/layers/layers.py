@@ -15,6 +15,7 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_limn._napari.layers.facts import LayerFacts, facts_of, note, set_facts
+from napari_limn._napari.layers.plain_text import literal
 from napari_limn.annotation.classes import Classes, default_color
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import NAMES, Axes, default_names, unit_name
@@ -334,12 +335,12 @@ def named(names: Mapping[int, str], facts: LayerFacts | None = None) -> dict[str
 
 
 def class_features(names: Mapping[int, str], zero: str = "not labelled") -> dict[str, list[Any]]:
-    """Give features for a labels layer: the name of each value.
+    """Give features for a labels layer: the name of each value, for napari to show.
 
     `zero` is that of 0 where `names` has none.
     """
     known = {0: zero, **names}
-    return {"index": sorted(known), "class": [known[value] for value in sorted(known)]}
+    return {"index": sorted(known), "class": [literal(known[value]) for value in sorted(known)]}
 
 
 def layer_axes(image: Image, volume: Volume) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 import zarr
 
 from napari_limn._napari.layers.layers import PLAIN, colormap, named
+from napari_limn._napari.layers.plain_text import literal
+from napari_limn.errors import LimnError
 from napari_limn.volume.reading.lazy import lazy_levels
 from napari_limn.volume.reading.mapped import MappedArray
 from napari_limn.volume.reading.omezarr import channel_looks
@@ -40,7 +42,10 @@ def read(path: str | list[str]) -> list[LayerData]:
     Only headers are read now, and small labels, since they may be painted on.
     """
     paths = [path] if isinstance(path, str) else path
-    return [layer for p in paths for layer in _layers_at(Path(p))]
+    try:
+        return [layer for p in paths for layer in _layers_at(Path(p))]
+    except LimnError as error:
+        raise LimnError(literal(str(error))) from error  # napari shows it
 
 
 def _layers_at(path: Path) -> list[LayerData]:

@@ -25,6 +25,7 @@ from napari_limn._napari.layers.layers import (
     under,
     volume_of,
 )
+from napari_limn._napari.layers.plain_text import set_tip
 from napari_limn._napari.layers.refresh import LayerRefresher
 from napari_limn._napari.panel.docking import DockedWidget
 from napari_limn._napari.panel.form import Form, lay_out
@@ -118,9 +119,9 @@ class ReviewWidget(DockedWidget):
         self.correct_button = button("Correct", "correct", act.correct)
         self.skip_button = button("Skip", "skip", act.skip)
         self.run_box.starters.append(self.audit_button)
-        self.run_box.start_button.setToolTip(_TIPS["start"])
+        set_tip(self.run_box.start_button, _TIPS["start"])
         for name in ("take", "audit", "accept", "correct", "skip"):
-            getattr(self, f"{name}_button").setToolTip(_TIPS[name])
+            set_tip(getattr(self, f"{name}_button"), _TIPS[name])
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
     def reset_choices(self, event: Any = None) -> None:

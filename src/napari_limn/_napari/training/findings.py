@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_limn._napari.layers.plain_text import PlainLabel
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.training.remedies import caption
 from napari_limn._napari.training.run import axis_by_axis
@@ -69,7 +70,7 @@ class Findings(QWidget):
         row = QWidget()
         column = QVBoxLayout(row)
         column.setContentsMargins(0, 2, 0, 2)
-        sentence = QLabel(f"{'✖' if finding.stops else '•'} {finding.sentence}")
+        sentence = PlainLabel(f"{'✖' if finding.stops else '•'} {finding.sentence}")
         sentence.setWordWrap(True)
         sentence.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         column.addWidget(sentence)
