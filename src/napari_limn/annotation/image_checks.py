@@ -13,13 +13,16 @@ import numpy as np
 from napari_limn.annotation.findings import Finding, Remedy, attempt
 from napari_limn.errors import LimnError
 from napari_limn.volume.intensity import refuse_no_intensities
+from napari_limn.volume.placement import NEAR
 from napari_limn.volume.reading.contents import share
 from napari_limn.volume.reading.open import open_labels
 from napari_limn.volume.reading.sampling import sample_values
+from napari_limn.volume.volume import voxels_apart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
+    from napari_limn.volume.placement import Placement
     from napari_limn.volume.volume import Volume
 
 _PILED = (
@@ -61,29 +64,34 @@ def refuse_flat(image: Volume, dims: int) -> None:
 def check_place(image: Volume, labels: Volume, *, shown: bool = False) -> list[Finding]:
     """Check whether labels lie where their image lies.
 
-    By scale and origin; voxels are what counts in training.
+    By the corners of their grids; voxels are what counts in training.
     """
-    ours, theirs = labels.axes.without("C"), image.axes.without("C")
-    silent = [all(s == 1 for s in a.scale) and set(a.units) == {"pixel"} for a in (ours, theirs)]
-    if len(ours.names) != len(theirs.names) or (any(silent) and not shown):
+    if (far := voxels_apart(labels, image, shown=shown)) <= NEAR:
         return []
-    rows = zip(ours.scale, theirs.scale, ours.translate, theirs.translate, strict=True)
-    if all(np.isclose(s, size, rtol=1e-3) and abs(o - origin) <= 0.5 * size for s, size, o, origin in rows):
-        return []
-    size = ours.scale != theirs.scale
-    what = "voxels of" if size else "the first voxel at"
-    where, expected = (
-        _plain(a.scale if size else a.translate, " × " if size else ", ") for a in (ours, theirs)
-    )
+    found, expected = _places(labels.placement, image.placement, far)
+    seen = shown or labels.placement.shown
+    fix = "press “Copy the image's position” in Train" if seen else "copy the scale and position of the image"
     return [
         Finding(
             "place",
             False,
-            f"{labels.name}: found {what} {where}, expected {expected} as in {image.name}; strokes count voxel by voxel, wherever "
-            "they are shown: copy the scale of the image, and see whether they still lie right.",
+            f"{labels.name}: found {found}, expected {expected} {image.name}; strokes count voxel by voxel, wherever they are shown: "
+            f"{fix}, and see whether they still lie right.",
             (Remedy(action="place"),),
         )
     ]
+
+
+def _places(ours: Placement, theirs: Placement, far: float) -> tuple[str, str]:
+    """Say where labels lie, and where they are expected."""
+    if ours.is_plain and theirs.is_plain and len(ours.names) == len(theirs.names):
+        ours = ours.along(theirs.names) if set(ours.names) == set(theirs.names) else ours
+        size, expected = np.diag(ours.matrix), np.diag(theirs.matrix)
+        if not np.allclose(size, expected, rtol=1e-6):
+            return f"voxels of {_plain(size, ' × ')}", f"{_plain(expected, ' × ')} as in"
+        if not np.allclose(ours.offset, theirs.offset):
+            return f"the first voxel at {_plain(ours.offset, ', ')}", f"{_plain(theirs.offset, ', ')} as in"
+    return f"corners {far:.3g} voxels away", "them in the place of those of"
 
 
 def _axes(image: Volume, dims: int) -> Iterator[Finding]:
@@ -152,5 +160,5 @@ def _intensities(image: Volume) -> Iterator[Finding]:
             )
 
 
-def _plain(numbers: Sequence[float], between: str) -> str:
+def _plain(numbers: Iterable[float], between: str) -> str:
     return between.join(f"{n:g}" for n in numbers)

@@ -11,6 +11,7 @@ from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes, default_names
 from napari_limn.volume.boxes import Box, contains, shape_of, slices, whole
 from napari_limn.volume.foreign import foreign
+from napari_limn.volume.placement import NEAR, Placement, distance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,6 +64,8 @@ class Volume:
         For a label volume: name of each label value, as far as the file says.
     notes
         What the file holds besides, and what is not known of it: a sentence each, to be shown once.
+    place
+        Where its voxels lie, where scale and origin do not say it all; of a layer, where it is seen.
 
     Examples
     --------
@@ -78,6 +81,7 @@ class Volume:
     path: Path | None = None
     names: Mapping[int, str] | None = None
     notes: tuple[str, ...] = ()
+    place: Placement | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         shape = tuple(self.data.shape)
@@ -111,6 +115,16 @@ class Volume:
         sizes = dict(zip(self.axes.names, self.data.shape, strict=True))
         t, z, y, x = (int(sizes.get(a, 1)) for a in GRID)
         return t, z, y, x
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Return the extent along its own axes, without channels."""
+        return tuple(int(n) for n, a in zip(self.data.shape, self.axes.names, strict=True) if a != "C")
+
+    @property
+    def placement(self) -> Placement:
+        """Return where its voxels lie."""
+        return Placement.of(self.axes) if self.place is None else self.place
 
     @property
     def channels(self) -> int:
@@ -208,6 +222,22 @@ class _Stacked:
         return np.stack([self._first.squeezed(channel) for channel in part])
 
 
+def voxels_apart(one: Volume, other: Volume, *, shown: bool = False) -> float:
+    """Return how far two volumes lie apart, in voxels of the other.
+
+    Voxel is compared with voxel as :func:`~napari_limn.volume.reading.open.open_labels` matches them: one by one where the
+    extents are the same, or else by the names of axes. A volume that says nothing of its place lies anywhere, unless it is `shown`.
+    """
+    ours, theirs = one.placement, other.placement
+    if (ours.says_nothing or theirs.says_nothing) and not (shown or ours.shown or theirs.shown):
+        return 0.0
+    if one.extent == other.extent:
+        return distance(ours, theirs, other.extent)
+    both = "".join(a for a in theirs.names if a in ours.names)
+    sizes = dict(zip(theirs.names, other.extent, strict=True))
+    return distance(ours.along(both), theirs.along(both), [sizes[a] for a in both])
+
+
 _PLAIN = (1.0, "pixel", 0.0)
 
 
@@ -219,7 +249,7 @@ def stack_channels(volumes: Sequence[Volume]) -> Volume:
     Raises
     ------
     LimnError
-        If their grids differ.
+        If their grids differ, or lie in other places.
     """
     first = volumes[0]
     if len(volumes) == 1:
@@ -229,6 +259,11 @@ def stack_channels(volumes: Sequence[Volume]) -> Volume:
             raise LimnError(
                 f"channels {first.name} and {other.name} differ in {GRID} size: found {first.grid} and {other.grid}, "
                 "expected the same; choose channels of one image."
+            )
+        if (far := voxels_apart(other, first)) > NEAR:
+            raise LimnError(
+                f"channels {first.name} and {other.name}: found them {far:.3g} voxels apart, expected them in one place, since channels "
+                f"count voxel by voxel; choose channels of one image, or give {other.name} the scale and position of {first.name}."
             )
     own = {a: i for i, a in enumerate(first.axes.names)}
     names = "C" + first.axes.without("C").names
@@ -241,4 +276,6 @@ def stack_channels(volumes: Sequence[Volume]) -> Volume:
     scale, units, translate = (tuple(column) for column in zip(*rows, strict=True))
     axes = Axes(names, scale, units, translate)
     notes = tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))
-    return Volume(_Stacked(volumes), axes, name=" + ".join(v.name for v in volumes), notes=notes)
+    return Volume(
+        _Stacked(volumes), axes, name=" + ".join(v.name for v in volumes), place=first.place, notes=notes
+    )

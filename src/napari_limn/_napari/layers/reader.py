@@ -11,6 +11,8 @@ import zarr
 from napari.utils.notifications import show_warning
 
 from napari_limn._napari.layers.layers import PLAIN, colormap, named
+from napari_limn._napari.layers.plain_text import literal
+from napari_limn.errors import LimnError
 from napari_limn.paths import is_address
 from napari_limn.volume.reading.lazy import lazy_levels
 from napari_limn.volume.reading.mapped import MappedArray
@@ -48,14 +50,17 @@ def read(path: str | list[str]) -> list[LayerData]:
     Only headers are read now, and small labels, since they may be painted on.
     """
     paths = [path] if isinstance(path, str) else path
-    return [layer for p in paths for layer in _layers_at(Path(p))]
+    try:
+        return [layer for p in paths for layer in _layers_at(Path(p))]
+    except LimnError as error:
+        raise LimnError(literal(str(error))) from error  # napari shows it
 
 
 def _layers_at(path: Path) -> list[LayerData]:
     """Read the layers of a file; labels come above their probabilities."""
     volume, name = open_volume(path), path.name.split(".")[0]
     for note in volume.notes:
-        show_warning(note)
+        show_warning(literal(note))
     below: list[LayerData] = []
     if volume.colors is not None and (chances := path / PROBABILITIES).is_dir():
         probabilities = open_volume(chances)

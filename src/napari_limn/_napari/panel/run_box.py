@@ -8,10 +8,10 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QProgressBar, QPushButton
 
+from napari_limn._napari.layers.plain_text import notify_error
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.panel.preferences import preferred
 from napari_limn._napari.panel.status import Message, RunState, sentence_label
@@ -275,7 +275,7 @@ class RunBox(QObject):
             self.say(str(error))
         else:
             self.say(f"Something went wrong inside Limn: {type(error).__name__}: {error}")
-            show_error(f"{type(error).__name__}: {error}")
+            notify_error(f"{type(error).__name__}: {error}")
 
     def offer(self, details: str) -> None:
         """Offer a text to copy; none if it is empty."""

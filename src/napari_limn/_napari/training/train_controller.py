@@ -271,6 +271,11 @@ class TrainController:
         shown = self.view.findings.shown
         self.view.findings.show_all([*findings, *(f for f in shown if f.of_paint and f not in findings)])
 
+    def placed(self, findings: list[Finding]) -> None:
+        """List whether the layers lie in one place, and what else is listed."""
+        shown = self.view.findings.shown
+        self.view.findings.show_all([*findings, *(f for f in shown if f.kind != "place")])
+
     def forget_paint_findings(self) -> None:
         """List nothing about what is painted any more."""
         self.view.findings.show_all([f for f in self.view.findings.shown if not f.of_paint])

@@ -157,7 +157,9 @@ def _labels_with_axes_of(image: Volume, source: Any) -> Volume:
         return Volume.of(source, axes if getattr(source, "ndim", 0) == len(axes.names) else None, "labels")
     labels = open_volume(source)
     expected = tuple(n for n, a in zip(image.data.shape, image.axes.names, strict=True) if a != "C")
-    return replace(labels, axes=axes) if tuple(labels.data.shape) == expected else labels
+    return (
+        replace(labels, axes=axes, place=labels.placement) if tuple(labels.data.shape) == expected else labels
+    )
 
 
 def _renamed(volume: Volume, axes: str | Axes) -> Volume:
