@@ -1,4 +1,4 @@
-"""What can be said of an image, and of labels beside it, before paint is.
+"""Checks of an image, and of labels beside it, whatever is painted.
 
 Their axes, their place, their intensities.
 """
