@@ -10,14 +10,11 @@ from locks import windows_locks
 from napari_limn import durable
 from napari_limn.durable import (
     append_line,
-    aside,
     disk_faults,
     is_at,
     lock_byte,
     on_failure,
     open_alone,
-    put_in_place,
-    remove,
     sync_file,
     sync_up,
 )
@@ -75,12 +72,35 @@ def test_a_fault_of_the_disk_is_one_sentence(tmp_path, number, words):
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(errno.EIO, "Input/output error"), KeyError("x"), KeyboardInterrupt()]
+    "error",
+    [OSError(errno.EIO, "Input/output error"), OSError("no number"), KeyError("x"), KeyboardInterrupt()],
 )
 def test_any_other_error_passes_through(tmp_path, error):
-    with pytest.raises(type(error)) as caught, disk_faults(tmp_path):
+    with pytest.raises(type(error)) as caught, disk_faults(tmp_path / "labels.tif"):
         raise error
     assert caught.value is error
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize("kind", [RuntimeError, OSError, ValueError])
+def test_a_full_disk_is_known_behind_an_error_of_another_kind(tmp_path, number, kind):
+    with (
+        pytest.raises(LimnError, match="nothing more") as caught,
+        disk_faults(tmp_path / "m.limn", "nothing more"),
+    ):
+        raise kind("unexpected pos 89984 vs 89880") from OSError(number, os.strerror(number))
+    assert isinstance(caught.value.__cause__, kind)
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, OSError])
+def test_an_error_that_says_nothing_has_the_disk_asked(tmp_path, monkeypatch, kind):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(durable.os, "fsync", full)
+    with pytest.raises(LimnError, match="the disk is full"), disk_faults(tmp_path / "m.limn"):
+        raise kind("99840 requested and 0 written")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt(), GeneratorExit()])
@@ -247,52 +267,6 @@ def test_a_file_that_is_not_there_is_not_waited_for(tmp_path, synced):
     (tmp_path / "some").touch()
     sync_file(tmp_path / "some")
     assert synced == ["some"]
-
-
-# ---- names -----------------------------------------------------------------------------------------------------------
-def tree(path):
-    """Content of a file, or of a folder by name; None where there is nothing."""
-    if path.is_dir():
-        return {one.name: tree(one) for one in path.iterdir()}
-    return path.read_text() if path.exists() else None
-
-
-def made(path, content):
-    """A file, or a folder of files, with this content."""
-    if isinstance(content, dict):
-        path.mkdir()
-        for name, text in content.items():
-            made(path / name, text)
-    elif content is not None:
-        path.write_text(content)
-    return path
-
-
-FORMS = [None, "file", {"0": "chunk", "deeper": {"1": "chunk"}}]
-
-
-@pytest.mark.parametrize("old", FORMS)
-@pytest.mark.parametrize("new", FORMS[1:])
-@pytest.mark.parametrize("left", FORMS, ids=lambda form: f"left-{form}")
-def test_what_is_new_takes_the_name_of_what_was(tmp_path, old, new, left):
-    path = made(tmp_path / "labels", old)
-    made(aside(path), left)  # by a run that was killed
-    put_in_place(made(tmp_path / "new", new), path)
-    assert tree(tmp_path) == {"labels": new}
-
-
-@pytest.mark.parametrize("content", FORMS)
-def test_whatever_is_there_is_removed(tmp_path, content):
-    remove(made(tmp_path / "labels", content))
-    assert tree(tmp_path) == {}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="links need a permission there")
-def test_of_a_linked_folder_only_the_link_is_removed(tmp_path):
-    folder = made(tmp_path / "data", {"0": "chunk"})
-    (tmp_path / "labels").symlink_to(folder)
-    remove(tmp_path / "labels")
-    assert tree(tmp_path) == {"data": {"0": "chunk"}}
 
 
 def test_where_a_disk_does_not_say_an_open_file_counts_as_there(tmp_path):

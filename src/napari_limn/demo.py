@@ -14,11 +14,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from napari_limn import samples
+from napari_limn.durable import disk_faults
+from napari_limn.errors import LimnError
 from napari_limn.evaluation.scores import score
 from napari_limn.inference.pipeline import prediction_events
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import training_events
 from napari_limn.volume.reading.open import open_volume
+from napari_limn.working import is_there, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from napari_limn.runs import Event
 
 _WINDOW_SECONDS = 120
+_MARK = ".limn-demo"  # in a folder whose results may be written over
+_MODEL, _SCORES, _PICTURE = "demo.limn", "scores.json", "window.png"
 
 
 def run_demo(
@@ -54,12 +59,19 @@ def run_demo(
     say
         Shows one line.
 
+    Raises
+    ------
+    LimnError
+        If files that are not of an earlier demo have the names of its results.
+
     Returns
     -------
     Scores by image (IoU by paint value, mean), paths, and the time everything took in seconds.
     """
     began = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
+    _refuse_foreign(out)
+    (out / _MARK).touch()
     strokes = open_volume(samples.PAINTED.strokes)
     painted = float((strokes.read(tuple((0, n) for n in strokes.grid)) > 0).mean())
     say(
@@ -68,24 +80,48 @@ def run_demo(
     spec = TrainSpec(seconds=seconds)
     run = training_events(samples.PAINTED.image, strokes, spec, colors=samples.COLORS, names=samples.NAMES)
     model = watch(run)
-    model.save(out / "demo.limn")
+    model.save(out / _MODEL)
     scores = {}
     for what, sample in (("painted", samples.PAINTED), ("unseen", samples.UNSEEN)):
-        labels = out / f"{sample.image.stem}_labels.tif"
+        labels = out / _labels_name(sample)
         watch(prediction_events(model, sample.image, labels, overwrite=True))
         scores[what], each = _scores_of(labels, sample)
         say(f"{sample.image.name} ({what}): {each} -> {labels}")
     result: dict[str, Any] = {
         "painted_share": painted,
         "scores": scores,
-        "model": str(out / "demo.limn"),
+        "model": str(out / _MODEL),
         "screenshot": None,
     }
     if window:
         result["screenshot"] = _screenshot(out, say)
     result["seconds"] = round(time.perf_counter() - began, 1)
-    (out / "scores.json").write_text(json.dumps(result, indent=2) + "\n")
+    with disk_faults(out / _SCORES, "the rest is there"), whole_file(out / _SCORES) as file:
+        file.write((json.dumps(result, indent=2) + "\n").encode())
     return result | {"text": f"Done in {result['seconds']} s; everything is in {out}."}
+
+
+def _labels_name(sample: samples.SampleImage) -> str:
+    return f"{sample.image.stem}_labels.tif"
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Refuse a folder where results would take the names of other files."""
+    names = (_MODEL, _SCORES, _PICTURE, *map(_labels_name, (samples.PAINTED, samples.UNSEEN)))
+    if not (out / _MARK).is_file() and not _is_demo(out):
+        for name in names:
+            if is_there(out / name):
+                raise LimnError(
+                    f"{out / name}: found a file that no demo made, under the name of a result; choose another folder with --out."
+                )
+
+
+def _is_demo(out: Path) -> bool:
+    """Say whether a demo of an earlier version, which left no mark, ended here."""
+    try:
+        return "painted_share" in json.loads((out / _SCORES).read_text())
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _scores_of(labels: Path, sample: samples.SampleImage) -> tuple[dict[str, Any], str]:
@@ -101,7 +137,7 @@ def _screenshot(out: Path, say: Callable[[str], object]) -> str | None:
 
     A missing system library would abort this one.
     """
-    picture = out / "window.png"
+    picture = out / _PICTURE
     picture.unlink(missing_ok=True)
     command = [sys.executable, "-m", "napari_limn._napari.demo_window", str(out), str(picture)]
     headless = (

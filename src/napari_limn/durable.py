@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import sys
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from napari_limn.errors import LimnError
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 _LOCKED_AT = (1 << 31) - (1 << 16)  # as far as the C library of Windows can name a place
 _TAKEN = (errno.EACCES, errno.EDEADLK, errno.EAGAIN)
 _RESUME = "what was finished stays, and the same command goes on from there"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PROBE = 1 << 20  # bytes that a disk is asked to take after an error that says nothing
 _FIXES = {
+    errno.EFBIG: "the file is larger than the disk or your limits allow; choose another disk, or raise the limit",
     errno.ENOSPC: "the disk is full; make room",
     errno.EDQUOT: "your quota on this disk is used up; make room",
     errno.EROFS: "the disk is read-only; make it writable",
@@ -41,7 +44,8 @@ _FIXES = {
 def disk_faults(path: Path, then: str = _RESUME) -> Iterator[None]:
     """Turn a disk's fault into one sentence about `path`.
 
-    A disk that is full, read-only or forbidden; `then` says what becomes of the work.
+    A disk that is full, read-only or forbidden; `then` says what becomes of the work. Libraries report such faults as errors of any
+    type, so what they were raised from counts, and if that says nothing, whether the disk still takes a file.
 
     Raises
     ------
@@ -50,10 +54,38 @@ def disk_faults(path: Path, then: str = _RESUME) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno not in _FIXES:
+    except LimnError:
+        raise
+    except Exception as error:
+        if (number := _fault_of(error, path)) is None:
             raise
-        raise LimnError(f"{path}: {_FIXES[error.errno]}: {then}.") from error
+        raise LimnError(f"{path}: {_FIXES[number]}: {then}.") from error
+
+
+def _fault_of(error: Exception, path: Path) -> int | None:
+    """Return the number of the disk's fault behind an error, if one is."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno if error.errno in _FIXES else None
+    behind: BaseException | None = error
+    seen = set[int]()
+    while behind is not None and id(behind) not in seen:
+        if isinstance(behind, OSError) and behind.errno in _FULL:
+            return behind.errno
+        seen.add(id(behind))
+        behind = behind.__cause__ or behind.__context__
+    return _probed(path.parent)
+
+
+def _probed(folder: Path) -> int | None:
+    """Return why a disk takes no file of some size; None if it does."""
+    try:
+        with TemporaryFile(dir=folder) as file:
+            file.write(bytes(_PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.errno if error.errno in _FULL else None
+    return None
 
 
 @contextmanager
@@ -224,38 +256,3 @@ def sync_up(folder: Path, top: Path) -> None:
         sync_folder(above)
         if above == top:
             return
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def unfinished(path: Path) -> Path:
-    """Return where `path` is written until it is whole."""
-    return path.with_name(path.name + ".partial")
-
-
-def aside(path: Path) -> Path:
-    """Return where what `path` replaces waits to be removed.
-
-    Its own name is gone in one step.
-    """
-    return path.with_name(path.name + ".replaced")
-
-
-def put_in_place(new: Path, path: Path) -> None:
-    """Give `new` the name `path`, durably.
-
-    A file or folder of that name goes only when the new one is there.
-    """
-    old = aside(path)
-    remove(old)
-    if path.is_dir() or (new.is_dir() and path.exists()):
-        path.rename(old)  # only a file takes the place of a file in one step
-    new.replace(path)
-    sync_folder(path.parent)
-    remove(old)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import os
 import pickle
 import zipfile
 from copy import deepcopy
@@ -15,16 +15,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_limn.annotation.classes import Classes  # noqa: TC001 from_json evaluates annotations
-from napari_limn.durable import disk_faults, unfinished
+from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
-from napari_limn.network.unet import UNet
+from napari_limn.network.unet import UNet, with_weights
+from napari_limn.paths import refuse_no_file
 from napari_limn.specs import from_json, to_json
 from napari_limn.version import __version__
 from napari_limn.volume.axes import CENTIMETRES
 from napari_limn.volume.intensity import IntensitySpec
+from napari_limn.working import whole_file
 
 if TYPE_CHECKING:
+    import os
+
     from napari_limn.annotation.legend import Legend
     from napari_limn.volume.volume import Volume
 
@@ -110,7 +114,7 @@ class Model:
         net = self.spec.network
         return f"Model({net.ndim}D U-Net, width {net.width}, depth {net.depth}, classes {self.spec.classes.values})"
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
         """Write the model to one file, completely or not at all.
 
         The file is a ``torch.save`` archive of plain values and tensors, so ``weights_only=True`` loads it.
@@ -118,7 +122,7 @@ class Model:
         Raises
         ------
         LimnError
-            If the disk is full, read-only or not permitted.
+            If the disk is full, read-only or not permitted, or a file of that name is there and `overwrite` is not set.
         """
         path = Path(path)
         weights = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
@@ -129,16 +133,10 @@ class Model:
             "weights": weights,
             "sha256": _digest(weights, to_json(self.spec)),
         }
-        partial = unfinished(path)
-        with disk_faults(path, "the model was not saved"):
-            try:
-                with partial.open("wb") as file:
-                    torch.save(content, file)
-                    file.flush()
-                    os.fsync(file.fileno())
-                partial.replace(path)
-            finally:
-                partial.unlink(missing_ok=True)
+        archive = io.BytesIO()  # torch reports a full disk as a fault of its own
+        torch.save(content, archive)
+        with disk_faults(path, "the model was not saved"), whole_file(path, replace=overwrite) as file:
+            file.write(archive.getbuffer())
         return path
 
     @staticmethod
@@ -164,9 +162,8 @@ class Model:
                 "copy it again."
             )
         spec = from_json(ModelSpec, described)
-        network = UNet(spec.network)
         try:
-            network.load_state_dict(weights)
+            network = with_weights(spec.network, weights)
         except RuntimeError as error:
             raise LimnError(
                 f"{path.name}: the weights do not fit the network that the file describes."
@@ -192,13 +189,15 @@ class Model:
         spec = self.spec.network
         if depth > spec.depth:
             raise LimnError(f"found a network of depth {spec.depth}, which cannot be pruned to {depth}.")
-        smaller = UNet(replace(spec, pruned=depth))
+        network = replace(spec, pruned=depth)
         state = self.network.state_dict()
         heads = [*(f"side.{i}" for i in range(spec.depth - 1)), "head"]
         for kind in ("weight", "bias"):
             state[f"head.{kind}"] = state[f"{heads[depth - 1]}.{kind}"]
-        smaller.load_state_dict({name: state[name] for name in smaller.state_dict()})
-        return Model(replace(self.spec, network=smaller.spec), smaller.train(self.network.training))
+        with torch.device("meta"):
+            names = UNet(network).state_dict()
+        smaller = with_weights(network, {name: state[name] for name in names})
+        return Model(replace(self.spec, network=network), smaller.train(self.network.training))
 
     def with_legend(self, legend: Legend) -> Model:
         """Give the model with the names and colours of a legend."""
@@ -224,7 +223,7 @@ def _read(path: Path) -> dict[str, Any]:
 
     Or say in one sentence what it is instead.
     """
-    if not path.is_file():
+    if not refuse_no_file(path).is_file():
         raise LimnError(f"{path}: there is no such model file; check the spelling.")
     expected = f"expected a {MODEL_SUFFIX} model file written by napari-limn"
     try:

@@ -26,6 +26,7 @@ from runs import (
     undisturbed,
 )  # fmt: skip
 
+from napari_limn import working
 from napari_limn.events import drain
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.sweeping import SweepEngine
@@ -149,7 +150,14 @@ def killable(path):
 
 
 @pairwise(
-    suffix_and_step=[(".tif", "remove"), (".tif", "put_in_place"), (".ome.zarr", "put_in_place")],
+    suffix_and_step=[
+        (".tif", "volume.writing.tiff_output.give_name"),
+        (".tif", "volume.writing.tiff_output.discard"),
+        (".tif", "working.remove"),
+        (".ome.zarr", "working.give_name"),
+        (".ome.zarr", "working.clear_aside"),
+        (".ome.zarr", "working.unmark"),
+    ],
     when=["before", "after"],
     overwrite=[False, True],
 )
@@ -163,13 +171,13 @@ def test_a_run_killed_while_it_gives_the_file_its_name_ends_it_the_next_time(
     path = tmp_path / "again" / whole.name
     if overwrite:
         predict(model_of(PLANES, seed=5), volume, path)
-    module = f"napari_limn.volume.writing.{'tiff' if suffix == '.tif' else 'zarr'}_output.{step}"
+    module = f"napari_limn.{step}"
     owner, name = module.rsplit(".", 1)
     real = getattr(sys.modules[owner], name)
 
-    def killed(*args):
+    def killed(*args, **options):
         if when == "after":
-            real(*args)
+            real(*args, **options)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as at_the_end:
@@ -181,7 +189,7 @@ def test_a_run_killed_while_it_gives_the_file_its_name_ends_it_the_next_time(
     assert not list(path.parent.glob("*.replaced"))
 
 
-@pytest.mark.parametrize("step", ["put_in_place", "list_labels"])
+@pytest.mark.parametrize("step", ["give_name", "list_labels"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_the_first_labels_inside_an_image_are_listed_even_if_the_run_was_killed_before(
     tmp_path, patch, monkeypatch, step, when
@@ -194,17 +202,17 @@ def test_the_first_labels_inside_an_image_are_listed_even_if_the_run_was_killed_
     datasets = [{"path": "0", "coordinateTransformations": scale}]
     image.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
     inside = tmp_path / "brain.ome.zarr" / "labels"
-    real = getattr(zarr_output, step)
+    real = getattr(working if step == "give_name" else zarr_output, step)
 
-    def killed(*args):
+    def killed(*args, **options):
         if step == "list_labels" and len(args) == 1:
             return real(*args)  # the list is made, empty, when the run begins
         if when == "after":
-            real(*args)
+            real(*args, **options)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as at_the_end:
-        for module in (zarr_output, homes):
+        for module in (zarr_output, homes, working):
             at_the_end.setattr(module, step, killed, raising=False)
         with pytest.raises(KeyboardInterrupt):
             predict(model_of(PLANES), tmp_path / "brain.ome.zarr", inside / "cells")

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from napari_limn.errors import LimnError
-from napari_limn.inference.ledger import SUFFIX, VERSION, Ledger
+from napari_limn.inference.ledger import SUFFIX, VERSION, Ledger, refuse_taken
 
 FINGERPRINT = {"model": "a1b2", "image": "brain.tif", "voxels": 1000, "scale": 0.5}
 
@@ -105,9 +105,8 @@ def test_other_settings_are_refused_by_name(output, changed, match):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("\x89PNG\n", "no JSON object in line 1"),
-        ("[]\n", "no JSON object in line 1"),
-        ("{}\n", "found no journal of a run"),
+        ('{"limn run":\n', "no JSON object in line 1"),
+        ('{"limn run":null}\n', "found no journal of a run"),
         (
             '{"limn run":7,"fingerprint":{}}\n',
             f"journal of format 7, this version knows up to {VERSION}; update",
@@ -120,6 +119,19 @@ def test_what_is_no_journal_of_ours_is_refused_and_kept(output, journal, text, m
     assert journal.read_text(encoding="latin-1") == text
     with Ledger.open(output, FINGERPRINT, overwrite=True) as ledger:
         assert ledger.done == set()
+
+
+@pytest.mark.parametrize("text", ["\x89PNG\n", "[]\n", "{}\n", "my notes", " ", '{"limn runs":1}\n'])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_another_file_under_the_name_of_the_journal_is_never_written_over(output, journal, text, overwrite):
+    journal.write_text(text, encoding="latin-1")
+    with pytest.raises(
+        LimnError, match=r"found no journal of a run under the name that it needs; move that away"
+    ):
+        Ledger.open(output, FINGERPRINT, overwrite=overwrite)
+    with pytest.raises(LimnError, match=r"found no journal of a run"):
+        refuse_taken(output, overwrite=overwrite)
+    assert journal.read_text(encoding="latin-1") == text
 
 
 @pytest.mark.parametrize("row", ['{"sh', "{}", '{"moved":3}', "null"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_limn.annotation.checkup import check_place
+from napari_limn.annotation.image_checks import check_place
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.placement import NEAR, Placement, distance

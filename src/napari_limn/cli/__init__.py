@@ -13,10 +13,11 @@ from napari_limn.cli.diagnose import add_diagnose
 from napari_limn.cli.info import add_info
 from napari_limn.cli.journal import add_journal
 from napari_limn.cli.next import add_next
-from napari_limn.cli.options import INTERRUPTED, add_quiet_and_json
+from napari_limn.cli.options import add_quiet_and_json
 from napari_limn.cli.predict import add_predict
 from napari_limn.cli.progress import telling
 from napari_limn.cli.score import add_score
+from napari_limn.cli.signals import ended_by_signals, ended_of
 from napari_limn.cli.train import add_train
 from napari_limn.errors import LimnError
 from napari_limn.version import __version__
@@ -36,14 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns
     -------
-    0 when done, 1 for an error of the user's (one sentence on stderr), 2 for wrong usage, 130 when interrupted.
+    0 when done, 1 for an error of the user's (one sentence on stderr), 2 for wrong usage, 130 when interrupted; 143 and 129 when
+    ended by SIGTERM or SIGHUP.
     """
     try:
         args = _parser().parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
     try:
-        return _run(args)
+        with ended_by_signals(alone=argv is None):
+            return _run(args)
     except LimnError as error:
         sys.stderr.write(f"napari-limn: {error}\n")
     except OSError as error:
@@ -52,9 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(
             f"napari-limn: {error.filename or 'the disk'}: {error.strerror}; fix that and try again.\n"
         )
-    except KeyboardInterrupt:
-        sys.stderr.write("napari-limn: interrupted.\n")
-        return INTERRUPTED
+    except KeyboardInterrupt as stop:
+        ended = ended_of(stop)
+        sys.stderr.write(f"napari-limn: {ended}.\n")
+        return ended.code
     return 1
 
 

@@ -40,11 +40,11 @@ def add_info(verbs: Any) -> argparse.ArgumentParser:
 
 def _info(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.report.info import certify_model, draw_model, model_info, plan_model, volume_info
-    from napari_limn.volume.writing.destination import refuse_existing
+    from napari_limn.volume.writing.replacing import refuse_existing
 
     if args.figure:
         refuse_existing(args.figure, overwrite=args.overwrite)
-        return draw_model(args.path, args.figure, args.size)
+        return draw_model(args.path, args.figure, args.size, overwrite=args.overwrite)
     if args.certify:
         return certify_model(args.path, args.certify, args.axes)
     if args.plan:

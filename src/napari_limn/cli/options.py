@@ -1,4 +1,4 @@
-"""Options that several verbs share, and exit codes.
+"""Options that several verbs share.
 
 Each is written once.
 """
@@ -11,8 +11,6 @@ from napari_limn.specs import DeviceName, ZeroMeaning
 
 if TYPE_CHECKING:
     import argparse
-
-INTERRUPTED = 130
 
 _DIMS = (2, 3)
 _USED = "most memory to use (half of what is free, at most 4GB)"

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any, get_args
 
-from napari_limn.cli.options import INTERRUPTED, add_device, add_meaning, add_overwrite
+from napari_limn.cli.options import add_device, add_meaning, add_overwrite
 from napari_limn.cli.progress import followed
+from napari_limn.cli.signals import ended_of, rescued_by
 from napari_limn.errors import LimnError
+from napari_limn.paths import refuse_no_file
 from napari_limn.specs import Preset
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Generator
 
+    from napari_limn.checkpoint import Checkpoint
     from napari_limn.events import Event
     from napari_limn.model import Model
     from napari_limn.specs import DeviceName
@@ -57,15 +59,28 @@ def add_train(verbs: Any) -> argparse.ArgumentParser:
 
 
 def _train(args: argparse.Namespace) -> dict[str, Any]:
-    from napari_limn.model import Model
-    from napari_limn.training.trainer import training_events
-    from napari_limn.volume.reading.open import open_volume
+    from napari_limn.checkpoint import Checkpoint
 
     if len(args.pair) not in (0, 2) or not args.pair + args.pairs:
         raise LimnError(
             f"found {len(args.pair)} files, expected IMAGE LABELS (more of them with --pair IMAGE LABELS)."
         )
     _refuse_unwritable(args.out, overwrite=args.overwrite)
+    with Checkpoint(args.out, overwrite=args.overwrite, start=args.start) as checkpoint:
+        try:
+            return _train_into(checkpoint, args)
+        except BaseException as error:
+            if checkpoint.flush() and str(checkpoint.path) not in str(error):
+                sys.stderr.write(f"napari-limn: the best model so far is kept in {checkpoint.path}.\n")
+            raise
+
+
+def _train_into(checkpoint: Checkpoint, args: argparse.Namespace) -> dict[str, Any]:
+    """Train a model that the checkpoint keeps, and describe it."""
+    from napari_limn.model import Model
+    from napari_limn.training.trainer import training_events
+    from napari_limn.volume.reading.open import open_volume
+
     pairs = ([args.pair] if args.pair else []) + args.pairs
     images = [open_volume(image, args.axes) for image, _ in pairs]
     start = Model.load(args.start) if args.start else None
@@ -77,15 +92,16 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
         )
     asked = _train_spec(args)
     run = training_events(images, [labels for _, labels in pairs], asked, model=start)
-    model, stopped = _best_of(run, args)
-    model.save(args.out)
+    with rescued_by(checkpoint.rescue):
+        model, stopped = _best_of(run, checkpoint, args)
+        checkpoint.finish(model)
     spec = model.spec
-    if not spec.network.tile_exact and not args.quiet:
+    if not (spec.network.tile_exact or args.quiet or stopped):
         sys.stderr.write(f"napari-limn: {_seams(model, images[0], asked.device)}\n")
     score = "not scored" if spec.score is None else f"held-out IoU {spec.score:.3f}"
     return {
         "text": f"{'Stopped; best so far: ' if stopped else ''}{args.out}: {model!r}, {spec.steps} steps, {score}",
-        "exit": INTERRUPTED if stopped else 0,
+        "exit": stopped,
         "model": str(args.out),
         "score": spec.score,
         "steps": spec.steps,
@@ -99,8 +115,7 @@ def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
 
     Before the time to train one is spent.
     """
-    from napari_limn.durable import disk_faults
-    from napari_limn.volume.writing.destination import refuse_existing
+    from napari_limn.volume.writing.replacing import refuse_existing
 
     if out.suffix.lower() != ".limn":
         raise LimnError(f"{out}: found suffix {out.suffix or '(none)'!r}, expected .limn for a model.")
@@ -109,9 +124,6 @@ def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
     refuse_existing(out, overwrite=overwrite)
     if out.is_dir():
         raise LimnError(f"{out}: found a folder, expected the name of a model file; choose another name.")
-    # a file with a name of its own, since another run may be saving to OUT.partial; it is as long
-    with disk_faults(out, "nothing was trained"), NamedTemporaryFile(prefix=out.name, dir=out.parent):
-        pass
 
 
 def _seams(model: Model, image: Volume, device: DeviceName) -> str:
@@ -137,7 +149,7 @@ def _train_spec(args: argparse.Namespace) -> TrainSpec:
     content: dict[str, Any] = {}
     if args.spec:
         try:
-            content = json.loads(args.spec.read_text())
+            content = json.loads(refuse_no_file(args.spec).read_text())
         except ValueError as error:
             raise LimnError(f"{args.spec}: found no valid JSON ({error}), expected a TrainSpec.") from error
     keys = ("seconds", "steps", "seed", "zero", "objects", "preset", "dims", "device")
@@ -153,8 +165,10 @@ def _train_spec(args: argparse.Namespace) -> TrainSpec:
     return from_json(TrainSpec, content | {k: v for k, v in asked.items() if v is not None})
 
 
-def _best_of(run: Generator[Event, None, Model], args: argparse.Namespace) -> tuple[Model, bool]:
-    """Return the model of a run, and whether it was interrupted.
+def _best_of(
+    run: Generator[Event, None, Model], checkpoint: Checkpoint, args: argparse.Namespace
+) -> tuple[Model, int]:
+    """Return the model of a run, and the exit code if it was interrupted.
 
     Then it is the best so far.
     """
@@ -163,13 +177,19 @@ def _best_of(run: Generator[Event, None, Model], args: argparse.Namespace) -> tu
     best: list[Model] = []
 
     def keep(event: Event) -> None:
+        before = checkpoint.fault
         if isinstance(event, Improved):
             best[:] = [event.model]
+            checkpoint.keep(event.model)
+        else:
+            checkpoint.write_due()
+        if checkpoint.fault and not before and not args.quiet:
+            sys.stderr.write(f"napari-limn: {checkpoint.fault} The training goes on.\n")
 
     try:
-        return followed(run, args, keep), False
-    except KeyboardInterrupt:
+        return followed(run, args, keep), 0
+    except KeyboardInterrupt as stop:
         run.close()
         if not best:
             raise
-        return best[0], True
+        return best[0], ended_of(stop).code

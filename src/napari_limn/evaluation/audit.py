@@ -17,12 +17,14 @@ from scipy import special
 
 from napari_limn.annotation.classes import MOST
 from napari_limn.annotation.strokes import tally
-from napari_limn.durable import disk_faults, fingerprint, unfinished
+from napari_limn.durable import disk_faults, fingerprint
 from napari_limn.errors import LimnError
 from napari_limn.evaluation.where_next import Pool
+from napari_limn.paths import refuse_no_file
 from napari_limn.runs import BlockDone, Event, drain
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.boxes import Box, blocks, count_blocks
+from napari_limn.working import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence, Set
@@ -210,11 +212,25 @@ class Audit:
         raise LimnError("found labels without a single voxel, expected some to audit.")
 
     def save(self, path: Path) -> None:
-        """Write the audit, completely or not at all."""
-        partial = unfinished(path)
-        with disk_faults(path, "the verdicts on the patches before stay; give that on this one again"):
-            partial.write_text(json.dumps(to_json(self)))
-            partial.replace(path)
+        """Write the audit, completely or not at all.
+
+        Raises
+        ------
+        LimnError
+            If the file holds what is no earlier state of this audit, or the disk refuses.
+        """
+        if path.exists():
+            before = _read_audit(path)
+            if (before.labels, before.seed, before.verdicts) != (
+                self.labels, self.seed, self.verdicts[: len(before.verdicts)],
+            ):  # fmt: skip
+                raise LimnError(
+                    f"{path}: found verdicts that are not of this audit, perhaps of another window; close one of the two "
+                    "windows, and begin the audit again to go on from that file."
+                )
+        kept = "the verdicts on the patches before stay; give that on this one again"
+        with disk_faults(path, kept), whole_file(path) as file:
+            file.write(json.dumps(to_json(self)).encode())
 
     @staticmethod
     def load(path: Path, frame: Frame) -> Audit:
@@ -227,15 +243,19 @@ class Audit:
         """
         if not path.exists():
             return Audit(frame.digest)
-        try:
-            audit = from_json(Audit, json.loads(path.read_text()))
-        except ValueError as error:
-            raise LimnError(f"{path}: found no valid audit ({error}); remove it to begin anew.") from error
+        audit = _read_audit(path)
         if audit.labels != frame.digest:
             raise LimnError(
                 f"{path.name}: found the audit of other labels, expected that of these; move it away to begin a new one."
             )
         return audit
+
+
+def _read_audit(path: Path) -> Audit:
+    try:
+        return from_json(Audit, json.loads(refuse_no_file(path).read_text()))
+    except ValueError as error:
+        raise LimnError(f"{path}: found no valid audit ({error}); remove it to begin anew.") from error
 
 
 def joint_counts(labels: NDArray[Any], true: NDArray[Any], values: Sequence[int]) -> Counts:

@@ -18,11 +18,11 @@ from napari_limn.durable import (
     disk_faults,
     on_failure,
     open_alone,
-    put_in_place,
     sync_folder,
-    unfinished,
 )
 from napari_limn.errors import LimnError
+from napari_limn.volume.writing.replacing import refuse_existing, refuse_foreign_work
+from napari_limn.working import is_there, whole_file
 
 if TYPE_CHECKING:
     import io
@@ -34,6 +34,9 @@ VERSION = 1
 """Version of the format; a journal of a newer one is refused."""
 
 SUFFIX = ".run.jsonl"
+
+_START = b'{"limn run":'
+_FOREIGN = "found no journal of a run under the name that it needs; move that away, or choose another name for the output."
 
 
 class Ledger:
@@ -113,9 +116,32 @@ class Ledger:
             file = _locked(path)
             with on_failure(file.close):
                 ledger = cls(path, file, json.loads(json.dumps(dict(fingerprint))))
-                if overwrite or not ledger._resume(file.read()):
+                data = file.read()
+                _refuse_foreign(path, data)
+                if overwrite or not ledger._resume(data):
                     ledger._begin()
         return ledger
+
+    @classmethod
+    def refuse_other(cls, output: Path, known: Mapping[str, Any]) -> None:
+        """Refuse to go on with a run of other settings, before all of them are known.
+
+        Parameters
+        ----------
+        output
+            Path of the label file, whose journal says with which settings it was begun, as :meth:`recorded`.
+        known
+            Those fields of the fingerprint that are decided.
+
+        Raises
+        ------
+        LimnError
+            If the journal has others.
+        """
+        header, *rows = cls.of(output).read_bytes().splitlines()
+        found = json.loads(header)
+        theirs = {field: found["fingerprint"].get(field) for field in known}
+        _refuse_differing(cls.of(output), found | {"fingerprint": theirs}, known, finished=_is_finished(rows))
 
     @property
     def done(self) -> frozenset[int]:
@@ -144,16 +170,13 @@ class Ledger:
 
         The journal shrinks to a few lines, in one step.
         """
-        small = unfinished(self.path)
         lines = [self._header(), *({"note": k, "value": v} for k, v in self.notes.items())]
         with disk_faults(self.path):
-            with small.open("wb", 0) as file:
-                append_line(
-                    file, b"".join(map(_line, [*lines, {"finished": len(self._done), "state": state}]))
-                )
             if os.name == "nt":
                 self._file.close()  # no open file can be replaced there
-            put_in_place(small, self.path)
+            with whole_file(self.path) as file:
+                for row in [*lines, {"finished": len(self._done), "state": state}]:
+                    file.write(_line(row))
         self.finished, self.state = True, state
         self.close()
 
@@ -180,7 +203,7 @@ class Ledger:
         if not whole:
             return False
         header, *rows = whole.splitlines()
-        self._check(self._parsed(header, 1), finished=any(row.startswith(b'{"finished"') for row in rows))
+        _refuse_differing(self.path, self._parsed(header, 1), self._fingerprint, finished=_is_finished(rows))
         for number, row in enumerate(rows, start=2):
             self._take(self._parsed(row, number), number)
         if len(whole) < len(data):
@@ -199,32 +222,6 @@ class Ledger:
                 "say --overwrite to start anew."
             )
         return parsed
-
-    def _check(self, header: Mapping[str, Any], *, finished: bool) -> None:
-        """Refuse a journal of a newer format, or of other settings."""
-        version = header.get("limn run")
-        if not isinstance(version, int):
-            raise LimnError(
-                f"{self.path.name}: found no journal of a run, expected one; move that file away, or say --overwrite."
-            )
-        if version > VERSION:
-            raise LimnError(
-                f"{self.path.name}: found a journal of format {version}, this version knows up to {VERSION}; "
-                "update napari-limn, or say --overwrite to start anew."
-            )
-        theirs = header.get("fingerprint") or {}
-        kind, remedy = (
-            ("finished", "choose another name")
-            if finished
-            else ("unfinished", "go on with the same settings")
-        )
-        for field in (*self._fingerprint, *theirs):
-            before, now = theirs.get(field), self._fingerprint.get(field)
-            if before != now:
-                raise LimnError(
-                    f"{self.path.name}: the {kind} run had {field} {before!r}, found {now!r} now; {remedy}, "
-                    "or say --overwrite to start anew."
-                )
 
     def _take(self, row: Mapping[str, Any], number: int) -> None:
         match row:
@@ -256,6 +253,71 @@ class Ledger:
     def _append(self, row: Mapping[str, Any]) -> None:
         with disk_faults(self.path):
             append_line(self._file, _line(row))
+
+
+def _refuse_differing(
+    path: Path, header: Mapping[str, Any], fingerprint: Mapping[str, Any], *, finished: bool
+) -> None:
+    """Refuse a journal of a newer format, or of other settings."""
+    version = header.get("limn run")
+    if not isinstance(version, int):
+        raise LimnError(
+            f"{path.name}: found no journal of a run, expected one; move that file away, or say --overwrite."
+        )
+    if version > VERSION:
+        raise LimnError(
+            f"{path.name}: found a journal of format {version}, this version knows up to {VERSION}; "
+            "update napari-limn, or say --overwrite to start anew."
+        )
+    theirs = header.get("fingerprint") or {}
+    kind, remedy = (
+        ("finished", "choose another name") if finished else ("unfinished", "go on with the same settings")
+    )
+    for field in (*fingerprint, *theirs):
+        before, now = theirs.get(field), fingerprint.get(field)
+        if before != now:
+            raise LimnError(
+                f"{path.name}: the {kind} run had {field} {before!r}, found {now!r} now; {remedy}, "
+                "or say --overwrite to start anew."
+            )
+
+
+def _is_finished(rows: Iterable[bytes]) -> bool:
+    return any(row.startswith(b'{"finished"') for row in rows)
+
+
+def refuse_taken(path: Path, *, overwrite: bool) -> None:
+    """Refuse an output whose names something has that is not of its run.
+
+    Quick: no model and no image are opened. See :func:`prediction_events` for what is refused later.
+
+    Raises
+    ------
+    LimnError
+        If the output exists and is not to be replaced, or something that is not ours has a name that the run works under.
+    """
+    _refuse_foreign_ledger(Ledger.of(path))
+    recorded = Ledger.recorded(path)
+    refuse_foreign_work(path, known=bool(recorded) and not overwrite)
+    if overwrite or not recorded:
+        refuse_existing(path, overwrite=overwrite)
+
+
+def _refuse_foreign_ledger(path: Path) -> None:
+    if path.is_file():
+        with path.open("rb") as file:
+            _refuse_foreign(path, file.read(len(_START)))
+    elif is_there(path):
+        raise LimnError(f"{path}: {_FOREIGN}")
+
+
+def _refuse_foreign(path: Path, data: bytes) -> None:
+    """Refuse what does not begin as journals of runs do.
+
+    A crash may have cut it off.
+    """
+    if not _START.startswith(data[: len(_START)]):
+        raise LimnError(f"{path}: {_FOREIGN}")
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

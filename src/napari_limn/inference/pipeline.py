@@ -6,14 +6,15 @@ Check, plan, then read, compute and write side by side.
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.device import choose_device, choose_precision
-from napari_limn.durable import state_of, unfinished
+from napari_limn.durable import state_of
 from napari_limn.errors import LimnError
 from napari_limn.inference.events import Planned, Writing
-from napari_limn.inference.ledger import Ledger
+from napari_limn.inference.ledger import Ledger, refuse_taken
 from napari_limn.inference.measured.certificate import certify
 from napari_limn.inference.planning.plan import with_time
 from napari_limn.inference.run import PredictionRun
@@ -24,8 +25,9 @@ from napari_limn.runs import Event, Noted, Warned, drain
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.writing.array_output import LabelOutput, in_memory
-from napari_limn.volume.writing.destination import clear_up, make_folder, refuse_existing, refuse_misplaced
+from napari_limn.volume.writing.destination import clear_up, make_folder, refuse_misplaced
 from napari_limn.volume.writing.output import create_output
+from napari_limn.working import unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -105,6 +107,7 @@ def prediction_events(
     target = Path(out) if isinstance(out, str | os.PathLike) else out
     if isinstance(target, Path):
         refuse_misplaced(target, volume)
+        refuse_taken(target, overwrite=overwrite)
     model = _opened(model, spec.prune)
     yield from (Warned(text) for text in check_fit(model, volume))
     output = in_memory(volume, model.spec.classes.dtype) if target is None else target
@@ -145,8 +148,6 @@ def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | 
 
 def _into_file(run: PredictionRun, path: Path, *, overwrite: bool) -> Generator[Event, None, Path]:
     """Write a file, or go on with it."""
-    if not Ledger.of(path).exists():
-        refuse_existing(path, overwrite=overwrite)
     make_folder(path)
     layout, new = run.layout(path), _starts_new(path, overwrite=overwrite)
     with Ledger.open(path, run.fingerprint | layout.summary, overwrite=new) as ledger:
@@ -158,18 +159,19 @@ def _into_file(run: PredictionRun, path: Path, *, overwrite: bool) -> Generator[
         classes = run.model.spec.classes
         output = create_output(
             layout, path, run.volume, classes.color_of, classes.name_of, done=ledger.done,
-            overwrite=overwrite or not {"overwrite", "sealing"}.isdisjoint(ledger.notes),
+            overwrite=overwrite or "overwrite" in ledger.notes,
         )  # fmt: skip
-        if overwrite:
-            ledger.note("overwrite", 1)
-        run.shrink(ledger.notes.get("memory"))
-        yield from _blending(run)
-        yield Writing(output)
-        yield from run.blocks(output, ledger)
-        run.refuse_changed()
-        ledger.note("sealing", 1)  # from here on a file of that name may be ours
-        done = output.finish()
-        ledger.finish(state_of(done))
+        with closing(output):
+            if overwrite:
+                ledger.note("overwrite", 1)
+            run.shrink(ledger.notes.get("memory"))
+            yield from _blending(run)
+            yield Writing(output)
+            yield from run.blocks(output, ledger)
+            run.refuse_changed()
+            ledger.note("sealing", 1)  # from here on a file of that name may be ours
+            done = output.finish()
+            ledger.finish(state_of(done))
     return done
 
 
@@ -185,6 +187,8 @@ def _is_complete(path: Path, layout: Layout, ledger: Ledger) -> bool:
     """
     whole = ledger.finished or len(ledger.done) == layout.levels[0].count
     if not whole or not path.exists() or unfinished(path).exists():
+        return False
+    if not ledger.finished and "sealing" not in ledger.notes:  # then it is not ours
         return False
     if not ledger.finished:
         clear_up(path)
@@ -235,7 +239,7 @@ def check_fit(model: Model, volume: Volume) -> list[str]:
     if network.ndim == 3 and volume.grid[1] == 1:
         raise LimnError(f"{volume.name}: found a single plane, the model expects a stack; choose a 2D model.")
     refuse_single_sample(network, volume.grid, volume.name)
-    return model.spec.spacing_warnings(volume)
+    return [*volume.notes, *model.spec.spacing_warnings(volume)]
 
 
 def _opened(model: Model | str | os.PathLike[str], prune: int | None) -> Model:

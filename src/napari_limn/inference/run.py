@@ -17,6 +17,7 @@ from napari_limn.durable import fingerprint
 from napari_limn.errors import LimnError
 from napari_limn.inference.engine import engine_for
 from napari_limn.inference.engines.evaluator import Evaluator
+from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.measured.precision import Choice, measured_precision
 from napari_limn.inference.measured.runtime import Runtime, measured_runtime
 from napari_limn.inference.planning.memory import MemoryBudget, memory_limit
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.inference.engines.protocol import Engine
-    from napari_limn.inference.ledger import Ledger
     from napari_limn.inference.planning.plan import Plan
     from napari_limn.inference.spec import PredictSpec
     from napari_limn.model import Model
@@ -97,6 +97,8 @@ class PredictionRun:
         device = choose_device(spec.device)
         network, scaling = model.spec.network, fit_scaling(volume, model.spec.intensity)
         source = _source(volume)
+        if recorded and isinstance(out, Path):  # before anything is measured
+            Ledger.refuse_other(out, {"version": __version__, "model": model.digest, "input": source})
         precision = measured_precision(_precision(spec, recorded), model, volume, scaling, device)
         itemsize = precision.dtype.itemsize
         held = bound(_held, model, volume, spec.probabilities, out)

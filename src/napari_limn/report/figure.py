@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
 from napari_limn.training.spec import CONTEXT
+from napari_limn.working import whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,17 +132,19 @@ def draw_network(
     return np.asarray(_Drawing(spec, size, _DARK if dark else _LIGHT, compact=compact).image)
 
 
-def save_figure(spec: UNetSpec, size: tuple[int, ...], path: Path) -> None:
+def save_figure(spec: UNetSpec, size: tuple[int, ...], path: Path, *, overwrite: bool = True) -> None:
     """Write the picture of a network to a PNG file.
 
     Raises
     ------
     LimnError
-        For another kind of file, or as :func:`draw_network`.
+        For another kind of file, for one that is there if `overwrite` is not set, or as :func:`draw_network`.
     """
     if path.suffix.lower() != ".png":
         raise LimnError(f"{path}: found suffix {path.suffix or '(none)'!r}, expected .png for a picture.")
-    Image.fromarray(draw_network(spec, size)).save(path)
+    picture = Image.fromarray(draw_network(spec, size))
+    with disk_faults(path, "the picture was not saved"), whole_file(path, replace=overwrite) as file:
+        picture.save(file, "PNG")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -12,6 +10,7 @@ import numpy as np
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes, default_names
 from napari_limn.volume.boxes import Box, contains, shape_of, slices, whole
+from napari_limn.volume.foreign import foreign
 from napari_limn.volume.placement import NEAR, Placement, distance
 
 if TYPE_CHECKING:
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# what decoders and file systems raise for data that are damaged or cut off
-_UNREADABLE = (
-    OSError, RuntimeError, IndexError, ValueError, KeyError, EOFError, zlib.error, lzma.LZMAError
-)  # fmt: skip
 RGBA = tuple[float, float, float, float]
 
 
@@ -67,6 +62,8 @@ class Volume:
         Of the file or folder that it was opened from.
     names
         For a label volume: name of each label value, as far as the file says.
+    notes
+        What the file holds besides, and what is not known of it: a sentence each, to be shown once.
     place
         Where its voxels lie, where scale and origin do not say it all; of a layer, where it is seen.
 
@@ -83,6 +80,7 @@ class Volume:
     colors: Mapping[int, RGBA] | None = field(default=None)
     path: Path | None = None
     names: Mapping[int, str] | None = None
+    notes: tuple[str, ...] = ()
     place: Placement | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -168,14 +166,11 @@ class Volume:
             raise LimnError(f"{self.name}: box {box} leaves the volume of {GRID} size {self.grid}.")
         at = dict(zip(GRID, slices(box), strict=True))
         index = tuple(at.get(name, slice(None)) for name in self.axes.names)
-        try:
+        with foreign(
+            lambda said: f"{self.name}: the file is damaged or cut off, box {box} cannot be read ({said}).",
+            self.name,
+        ):
             part = np.asarray(self.data[index])
-        except LimnError:
-            raise
-        except _UNREADABLE as error:
-            raise LimnError(
-                f"{self.name}: the file is damaged or cut off, box {box} cannot be read ({error})."
-            ) from error
         names = "C" + GRID
         have = [self.axes.names.index(a) for a in names if a in self.axes.names]
         sizes = (self.channels, *shape_of(box))
@@ -280,4 +275,7 @@ def stack_channels(volumes: Sequence[Volume]) -> Volume:
     ]
     scale, units, translate = (tuple(column) for column in zip(*rows, strict=True))
     axes = Axes(names, scale, units, translate)
-    return Volume(_Stacked(volumes), axes, " + ".join(v.name for v in volumes), place=first.place)
+    notes = tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))
+    return Volume(
+        _Stacked(volumes), axes, name=" + ".join(v.name for v in volumes), place=first.place, notes=notes
+    )

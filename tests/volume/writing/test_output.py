@@ -25,6 +25,7 @@ from napari_limn.volume.volume import Volume
 from napari_limn.volume.writing import pyramid
 from napari_limn.volume.writing.array_output import ArrayOutput, in_memory, labels_shape
 from napari_limn.volume.writing.output import plan_output
+from napari_limn.working import MARK
 
 COLORS = {1: (1.0, 0.0, 0.2, 1.0), 3: (0.0, 0.999, 0.4, 0.8)}
 NAMES = {1: "cell", 3: "wall"}
@@ -364,7 +365,8 @@ def test_a_run_that_was_stopped_anywhere_leaves_the_same_files(tmp_path, image, 
     assert sum("classes/0/c" in name for name in undisturbed) > 3
     assert sum("classes/1/c" in name for name in undisturbed) > 1
     for stop in range(0, len(boxes), 4):
-        _, told = run(f"a{stop}.zarr", stop)
+        output, told = run(f"a{stop}.zarr", stop)
+        output.close()
         leftover = tmp_path / f"a{stop}.zarr.partial" / "labels/classes/0/c.abc.partial"
         leftover.write_bytes(b"half a shard")
         output, more = run(f"a{stop}.zarr", None, frozenset(told))
@@ -382,7 +384,11 @@ def test_what_is_told_of_is_synced(tmp_path, image, labels, monkeypatch):
         output = create(tmp_path / "a.zarr", image, block=(1, 1, 3, 4), probabilities="uint8")
     box = whole(image.grid)
     output.write(box, labels + np.uint8(1), none(image) + 1)
-    stored = {p for p in (tmp_path / "a.zarr.partial").rglob("*") if p.is_file() and p.name != "zarr.json"}
+    stored = {
+        p
+        for p in (tmp_path / "a.zarr.partial").rglob("*")
+        if p.is_file() and p.name not in ("zarr.json", MARK)
+    }
     assert stored == set(synced)
     assert len(synced) == len(stored)
 
@@ -639,6 +645,7 @@ def test_a_tiff_resumes_from_what_was_staged(tmp_path, image, labels):
         first = create(tmp_path / "a.tif", image)
         done = {n for box in boxes[:7] for n in first.write(box, labels[slices(box)])}
         assert done
+        first.close()
         output = create(tmp_path / "a.tif", image, done=done)
     for box in filter(output.missing, boxes):
         output.write(box, labels[slices(box)])

@@ -18,7 +18,7 @@ from napari_limn._napari.panel.status import Message, RunState, sentence_label
 from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
 from napari_limn.runs import Event, Noted, Warned
-from napari_limn.training.presets import pixel_features, preset_network
+from napari_limn.training.planning.presets import pixel_features, preset_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -327,4 +327,4 @@ def _import_all() -> None:
     import_module("napari_limn.training.first_answer.fit").load()
     # the first network that is traced makes PyTorch look at each of its functions
     network = replace(preset_network("balanced", 2), pixels=pixel_features(2))
-    import_module("napari_limn.network.graph").footprint(network)
+    import_module("napari_limn.network.footprint").footprint(network)

@@ -11,10 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.durable import unfinished
 from napari_limn.errors import LimnError
 from napari_limn.inference.events import Planned, Writing
 from napari_limn.runs import BlockDone, Event, Working
+from napari_limn.working import unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -37,7 +37,7 @@ from napari_limn._napari.prediction.auditing import AuditView
 from napari_limn._napari.prediction.review_controller import ReviewController
 from napari_limn._napari.prediction.review_view import AuditedLabels, ReviewButtons
 from napari_limn._napari.training.run import labels_on
-from napari_limn.annotation.checkup import check_place
+from napari_limn.annotation.image_checks import check_place
 from napari_limn.annotation.journal.files import writable
 from napari_limn.errors import LimnError
 from napari_limn.volume.reading.open import open_labels

@@ -11,7 +11,7 @@ from napari_limn._napari.layers.plain_text import PlainLabel
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.training.remedies import caption
 from napari_limn._napari.training.run import axis_by_axis
-from napari_limn.annotation.checkup import check_pair, check_place
+from napari_limn.annotation.image_checks import check_pair, check_place
 from napari_limn.runs import Event, Working
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from napari_limn._napari.training.train_view import NEW
 from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
 from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
-from napari_limn.training.presets import preset_network
+from napari_limn.training.planning.presets import preset_network
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,6 @@ from napari_limn.annotation.classes import default_color, default_name
 from napari_limn.annotation.journal.format import read_journal, replay
 from napari_limn.annotation.journal.history import History
 from napari_limn.annotation.strokes import count_values
-from napari_limn.durable import remove, unfinished
 from napari_limn.runs import BlockDone
 from napari_limn.volume.boxes import blocks, count_blocks
 from napari_limn.volume.volume import Volume
@@ -70,7 +69,7 @@ def saving_events(
     finally:
         if not done:
             with suppress(OSError):
-                remove(unfinished(path))
+                output.abandon()
 
 
 def replay_events(journal: Path, path: Path, *, overwrite: bool = False) -> Generator[Event, None, Path]:

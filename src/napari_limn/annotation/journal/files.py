@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_limn.annotation.journal.format import SUFFIX, Contents, Header, read_journal
+from napari_limn.annotation.journal.format import SUFFIX, Contents, Header, is_torn_header, read_journal
 from napari_limn.annotation.journal.writer import Journal
 from napari_limn.errors import LimnError
 from napari_limn.volume.reading.open import identity
@@ -100,7 +100,7 @@ def _is_empty(path: Path) -> bool:
     It may hold what a crash left of its first.
     """
     try:
-        return path.stat().st_size < _FIRST_LINE and b"\n" not in path.read_bytes()
+        return path.stat().st_size < _FIRST_LINE and is_torn_header(path.read_bytes())
     except OSError:  # of another user, which is said where it is read
         return False
 

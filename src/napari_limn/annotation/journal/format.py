@@ -24,6 +24,7 @@ from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend
 from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
+from napari_limn.paths import refuse_no_file
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.axes import Axes  # noqa: TC001 - revived from JSON by its annotation
 
@@ -36,6 +37,8 @@ VERSION = 1
 """Version of the format; a journal of a newer one is refused."""
 
 SUFFIX = ".strokes.jsonl"
+
+_START = b'{"limn strokes":'
 
 RecordKind = Literal["base", "stroke", "undo", "redo", "edit", "replace", "saved", "classes"]
 """What the user did: `base` is what a layer held before its first stroke, `replace` a whole new array, `edit` anything else."""
@@ -162,7 +165,7 @@ def read_journal(path: Path) -> Contents:
         If it is no journal, of a newer version, or damaged anywhere but at its end.
     """
     with disk_faults(path):
-        return parsed(path.name, path.read_bytes())
+        return parsed(path.name, refuse_no_file(path).read_bytes())
 
 
 def replay(contents: Contents, most: int | None = None) -> PaintStore:
@@ -193,6 +196,14 @@ def sealed_header(header: Header) -> tuple[bytes, int]:
     Returns its bytes with their checksum, and that checksum.
     """
     return sealed({"limn strokes": VERSION} | to_json(header), 0)
+
+
+def is_torn_header(data: bytes) -> bool:
+    """Say whether this is all that a crash left of a header.
+
+    Nothing, or the first part of a line that begins as headers do.
+    """
+    return b"\n" not in data and _START.startswith(data[: len(_START)])
 
 
 def sealed(line: Mapping[str, Any], crc: int) -> tuple[bytes, int]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from napari_limn.annotation.journal.format import Contents, parsed, sealed, sealed_header
+from napari_limn.annotation.journal.format import Contents, is_torn_header, parsed, sealed, sealed_header
 from napari_limn.durable import append_line, disk_faults, is_at, on_failure, open_alone, sync_folder
 from napari_limn.errors import LimnError
 
@@ -163,11 +163,8 @@ def _remove(path: Path) -> None:
 
 
 def _begin_anew(path: Path, file: io.FileIO) -> None:
-    """Empty a file that holds no whole line.
-
-    It may hold what a crash left of a header.
-    """
-    if b"\n" in (file.readall() or b""):
+    """Empty a file that holds nothing but what a crash left of a header."""
+    if not is_torn_header(file.readall() or b""):
         raise LimnError(f"{path}: exists already; move it away first.")
     file.seek(0)
     file.truncate()

@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from napari_limn.durable import aside, disk_faults, remove
+from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.reading.omezarr import open_zarr
 from napari_limn.volume.reading.open import TIFF_SUFFIXES, ZARR_SUFFIXES, places_of
 from napari_limn.volume.writing.zarr_output import CLASSES, image_levels, list_labels
+from napari_limn.working import clear_aside, unmark
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,21 +81,11 @@ def make_folder(path: Path) -> None:
 
 def clear_up(path: Path) -> None:
     """Do what is left for an output that has got its name."""
-    remove(aside(path))
+    clear_aside(path)
+    if path.is_dir():
+        unmark(path)
     if destination_of(path).kind == "label":
         list_labels(path.parent, path.name)
-
-
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Refuse to write over what is there.
-
-    Raises
-    ------
-    LimnError
-        If `path` exists and `overwrite` is not set.
-    """
-    if path.exists() and not overwrite:
-        raise LimnError(f"{path}: exists already; choose another name, or say --overwrite.")
 
 
 def refuse_misplaced(path: Path, image: Volume) -> None:

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.durable import disk_faults, remove, sync_up, unfinished
+from napari_limn.durable import disk_faults, on_failure, sync_up
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import shape_of, whole
 from napari_limn.volume.reading.lazy import LazyLabels
-from napari_limn.volume.writing.destination import destination_of, refuse_existing, refuse_misplaced
+from napari_limn.volume.writing.destination import destination_of, refuse_misplaced
 from napari_limn.volume.writing.layout import Layout, make_layout
 from napari_limn.volume.writing.pyramid import Pyramid
-from napari_limn.volume.writing.tiff_output import TILE, refuse_unfit_tiff, seal_tiff
+from napari_limn.volume.writing.replacing import is_known, refuse_existing, refuse_foreign_work
+from napari_limn.volume.writing.tiff_output import TILE, is_sealed, refuse_unfit_tiff, seal_tiff
 from napari_limn.volume.writing.view import LevelView, OutputView
 from napari_limn.volume.writing.zarr_output import (
     open_target,
@@ -29,6 +30,7 @@ from napari_limn.volume.writing.zarr_output import (
     stored_axes,
     with_channels,
 )
+from napari_limn.working import WorkingFolder, remove, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -56,10 +58,16 @@ class FileOutput:
     """
 
     def __init__(
-        self, path: Path, layout: Layout, pyramid: Pyramid, seal: Callable[[], Path], names: str
+        self,
+        path: Path,
+        layout: Layout,
+        pyramid: Pyramid,
+        work: WorkingFolder,
+        seal: Callable[[], Path],
+        names: str,
     ) -> None:
         self.path, self.layout = path, layout
-        self._pyramid, self._seal, self._names = pyramid, seal, names
+        self._pyramid, self._work, self._seal, self._names = pyramid, work, seal, names
 
     @property
     def levels(self) -> tuple[LazyLabels, ...]:
@@ -131,7 +139,7 @@ class FileOutput:
         Raises
         ------
         LimnError
-            If a shard is missing; the file then stays unfinished.
+            If a shard is missing, or something that may not be replaced has that name by now; the file then stays unfinished.
         """
         if lacking := self._pyramid.lacking:
             raise LimnError(
@@ -139,7 +147,21 @@ class FileOutput:
                 "run the same command again to complete it."
             )
         with disk_faults(self.path):
-            return self._seal()
+            try:
+                return self._seal()
+            except FileExistsError as error:
+                raise LimnError(
+                    f"{self.path}: found something of that name, which came there since the run began and is not replaced; move it "
+                    "away, then run the same command again."
+                ) from error
+
+    def close(self) -> None:
+        """Leave it to other runs, with what is finished of it."""
+        self._work.close()
+
+    def abandon(self) -> None:
+        """Remove what is written of it."""
+        self._work.remove()
 
 
 def plan_output(
@@ -237,30 +259,56 @@ def create_output(
     """
     refuse_misplaced(path, image)
     destination, axes = destination_of(path), stored_axes(image)
-    refuse_existing(path, overwrite=overwrite)
+    _refuse_taken(path, destination.kind, overwrite=overwrite)
+    refuse_foreign_work(path, known=bool(done))
     if not destination.folder.is_dir():
         raise LimnError(
             f"{destination.folder}: there is no such folder to write {path.name} into; create it first."
         )
-    partial = unfinished(path)
     with disk_faults(path):
         if done:
             _check_done(path, layout, done)
-            for left_over in partial.rglob("*.partial"):  # of a shard that was being written
-                remove(left_over)
         else:
             _refuse_small_disk(path, destination.folder, layout)
-            remove(partial)
-        targets = _targets(partial, destination.labels, layout, axes, resume=bool(done))
-        for target in targets:
-            sync_up(target.folder, path.parent)
-        pyramid = Pyramid(layout.levels, targets, done)
-    seal: Callable[[], Path] = {
-        "zarr": bound(seal_zarr, partial, path, layout, axes, colors, names),
-        "label": bound(seal_label, partial, path, layout, axes, colors, names),
-        "tiff": bound(seal_tiff, partial, path, axes, colors, names),
-    }[destination.kind]
-    return FileOutput(path, layout, pyramid, seal, image.axes.without("C").names)
+        path.parent.mkdir(exist_ok=True)  # of the first labels inside an image
+        known = bool(done) and is_known(unfinished(path))
+        work = WorkingFolder.claim(unfinished(path), path, known=known)
+        with on_failure(work.close):
+            _refuse_taken(path, destination.kind, overwrite=overwrite)  # by a run that has just ended
+            if done:
+                for left_over in work.path.rglob("*.partial"):  # of a shard that was being written
+                    remove(left_over)
+            else:
+                work.clear()
+            targets = _targets(work.path, destination.labels, layout, axes, resume=bool(done))
+            for target in targets:
+                sync_up(target.folder, path.parent)
+            pyramid = Pyramid(layout.levels, targets, done)
+
+    def seal() -> Path:
+        _refuse_taken(path, destination.kind, overwrite=overwrite, late=True)
+        match destination.kind:
+            case "zarr":
+                return seal_zarr(work, path, layout, axes, colors, names, replace=overwrite)
+            case "label":
+                return seal_label(work, path, layout, axes, colors, names, replace=overwrite)
+            case "tiff":
+                return seal_tiff(work, path, axes, colors, names, replace=overwrite)
+
+    return FileOutput(path, layout, pyramid, work, seal, image.axes.without("C").names)
+
+
+def _refuse_taken(path: Path, kind: str, *, overwrite: bool, late: bool = False) -> None:
+    """Refuse a name that something has which may not be replaced.
+
+    Only the labels of this very run may be there, made before it was killed. What comes `late` is refused when it is about to
+    be replaced.
+    """
+    if (late and not overwrite) or (kind == "tiff" and is_sealed(unfinished(path), path)):
+        return
+    if kind == "tiff" and path.is_dir() and not path.is_symlink() and overwrite:
+        raise LimnError(f"{path}: found a folder, expected a file to replace; choose another name.")
+    refuse_existing(path, overwrite=overwrite)
 
 
 def _targets(partial: Path, labels: str, layout: Layout, axes: Axes, *, resume: bool) -> list[Target]:

@@ -18,11 +18,12 @@ import numpy as np
 import tifffile
 import zarr
 
-from napari_limn.durable import aside, put_in_place, remove, sync_file
+from napari_limn.durable import sync_file
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import CENTIMETRES, GRID
 from napari_limn.volume.reading.tiff import MARK, NAMES, ORIGIN
 from napari_limn.volume.volume import size_in_bytes
+from napari_limn.working import discard, give_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
 
     from napari_limn.volume.axes import Axes
     from napari_limn.volume.volume import RGBA, Volume
+    from napari_limn.working import WorkingFolder
 
 TILE = (1, 1, 256, 256)
 """Extent (T, Z, Y, X) of a tile, and of what is compressed in one piece while the labels are staged."""
 
+_WHOLE = ".labels.tif"  # in the folder of the staged labels, until it has its name
 _AT_ONCE = 4 << 20  # bytes that are compressed together
 _CLASSIC = (
     3 << 30
@@ -62,7 +65,13 @@ def refuse_unfit_tiff(path: Path, image: Volume, dtype: Any) -> None:
 
 
 def seal_tiff(
-    partial: Path, path: Path, axes: Axes, colors: Mapping[int, RGBA], names: Mapping[int, str]
+    work: WorkingFolder,
+    path: Path,
+    axes: Axes,
+    colors: Mapping[int, RGBA],
+    names: Mapping[int, str],
+    *,
+    replace: bool,
 ) -> Path:
     """Turn staged labels into a TIFF with its final name.
 
@@ -70,23 +79,39 @@ def seal_tiff(
 
     Memory is that of one row of tiles.
     """
-    labels = zarr.open_array(partial / "0", mode="r")
-    new = path.with_name(path.name + ".partial2")
-    tile = _tile(labels)
-    # zlib, since everything reads it; no predictor, with which labels become 10-15 % larger
-    with tifffile.TiffWriter(
-        new, bigtiff=size_in_bytes(labels.shape, labels.dtype) > _CLASSIC, ome=True
-    ) as writer:
-        writer.write(
-            _tiles(labels, tile), shape=labels.shape, dtype=labels.dtype, tile=tile, photometric="minisblack",
-            compression="zlib", metadata=_metadata(axes, colors, names) | {"UUID": _uuid(partial)}, buffersize=_AT_ONCE,
-            maxworkers=min(4, os.cpu_count() or 1), **_resolution(axes),
-        )  # fmt: skip
-    sync_file(new)
-    put_in_place(new, path)
-    partial.rename(aside(path))  # so that who is killed here leaves all of it, or nothing of that name
-    remove(aside(path))
+    if not is_sealed(work.path, path):
+        labels = zarr.open_array(work.path / "0", mode="r")
+        new, tile = work.path / _WHOLE, _tile(labels)
+        # zlib, since everything reads it; no predictor, with which labels become 10-15 % larger
+        with tifffile.TiffWriter(
+            new, bigtiff=size_in_bytes(labels.shape, labels.dtype) > _CLASSIC, ome=True
+        ) as writer:
+            writer.write(
+                _tiles(labels, tile), shape=labels.shape, dtype=labels.dtype, tile=tile, photometric="minisblack",
+                compression="zlib", metadata=_metadata(axes, colors, names) | {"UUID": _uuid(work.path)}, buffersize=_AT_ONCE,
+                maxworkers=min(4, os.cpu_count() or 1), **_resolution(axes),
+            )  # fmt: skip
+        sync_file(new)
+        give_name(new, path, replace=replace)
+    if os.name == "nt":
+        work.close()  # no folder can be moved there with an open file in it
+    discard(work.path, path)  # so that who is killed here leaves all of it, or nothing of that name
+    work.close()
     return path
+
+
+def is_sealed(partial: Path, path: Path) -> bool:
+    """Say whether a TIFF was made from the labels that are staged in a folder.
+
+    By a run that was killed before it could remove them.
+    """
+    if path.is_symlink() or not path.is_file() or not (partial / "0").is_dir():
+        return False
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return f"urn:uuid:{_uuid(partial)}" in (tiff.ome_metadata or "")
+    except Exception:  # noqa: BLE001 - tifffile raises anything on a file of another kind
+        return False
 
 
 def _uuid(partial: Path) -> str:
@@ -95,7 +120,9 @@ def _uuid(partial: Path) -> str:
     A run that was interrupted so ends with the same file.
     """
     digest = sha256()
-    for path in sorted(path for path in partial.rglob("*") if path.is_file()):
+    for path in sorted(
+        path for path in partial.rglob("*") if path.is_file() and not path.name.startswith(".")
+    ):
         with path.open("rb") as file:
             digest.update(
                 path.relative_to(partial).as_posix().encode() + file_digest(file, "sha256").digest()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import zarr
 from zarr.codecs import ZstdCodec
 
-from napari_limn.durable import open_alone, put_in_place, sync_file, sync_folder
+from napari_limn.durable import open_alone, sync_file, sync_folder
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes
 from napari_limn.volume.reading.omezarr import MARK, ome_metadata
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from napari_limn.volume.volume import RGBA, Volume
     from napari_limn.volume.writing.layout import Layout, Level
+    from napari_limn.working import WorkingFolder
 
 CLASSES = "classes"
 """Name of the labels in an output of their own."""
@@ -122,15 +123,17 @@ def _cuts(level: Level, names: str, channels: int) -> tuple[tuple[int, ...], ...
 
 
 def seal_zarr(
-    partial: Path,
+    work: WorkingFolder,
     path: Path,
     layout: Layout,
     axes: Axes,
     colors: Mapping[int, RGBA],
     names: Mapping[int, str],
+    *,
+    replace: bool,
 ) -> Path:
     """Write the metadata of an output, then give it its name."""
-    title = path.name.split(".")[0]
+    partial, title = work.path, path.name.split(".")[0]
     root = f"labels/{CLASSES}/"
     _describe(partial / "labels" / CLASSES, _label_image(layout, axes, CLASSES, colors, names))
     _describe(partial / "labels", {"version": "0.5", "labels": [CLASSES]})
@@ -141,24 +144,26 @@ def seal_zarr(
         _describe(partial / PROBABILITIES, _multiscales(layout, full, PROBABILITIES) | omero)
         image = _multiscales(layout, full, title, f"{PROBABILITIES}/") | omero
     _describe(partial, image, {MARK: {"labels": CLASSES}})
-    put_in_place(partial, path)
+    work.move_to(path, replace=replace)
     return path
 
 
 def seal_label(
-    partial: Path,
+    work: WorkingFolder,
     path: Path,
     layout: Layout,
     axes: Axes,
     colors: Mapping[int, RGBA],
     names: Mapping[int, str],
+    *,
+    replace: bool,
 ) -> Path:
     """Write the metadata of labels inside an image.
 
     Then give the folder its name and put that on the image's list.
     """
-    _describe(partial, _label_image(layout, axes, path.name, colors, names))
-    put_in_place(partial, path)
+    _describe(work.path, _label_image(layout, axes, path.name, colors, names))
+    work.move_to(path, replace=replace)
     list_labels(path.parent, path.name)
     return path
 
@@ -202,8 +207,9 @@ def _alone(folder: Path) -> Iterator[None]:
     finally:
         if os.name == "nt":
             file.close()  # no open file can be removed there
-        with suppress(PermissionError):  # of Windows, too, where another has it open
-            path.unlink(missing_ok=True)  # who waits for it will notice, and make another
+        with suppress(PermissionError, FileNotFoundError):  # of Windows, too, where another has it open
+            if path.stat().st_size == 0:  # else it is not ours
+                path.unlink()  # who waits for it will notice, and make another
         file.close()
 
 
