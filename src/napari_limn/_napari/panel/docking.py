@@ -44,9 +44,9 @@ class DockPlace:
         widget.setProperty("limn-group", group)
 
     def when_covered(self, act: Callable[[bool], object]) -> None:
-        """Call `act` with False when a tab covers the widget, and with True when it is in front again.
+        """Call `act` when a tab covers the widget, or uncovers it.
 
-        Qt neither hides nor shows the widget then.
+        With whether it is in front. Qt neither hides nor shows the widget then.
         """
         self._covered = act
 

@@ -95,7 +95,7 @@ class PredictController:
                 self.view.block_done(event.box)
 
     def layer_removed(self, name: str) -> None:
-        """Stop a run in memory whose layer was removed: nothing would be left of it."""
+        """Stop a run in memory whose layer was removed."""
         if self._planned is not None and self.box.running:
             self._removed = name
             self.box.stop()
