@@ -146,15 +146,16 @@ def test_what_was_said_of_paint_goes_with_the_layer(qtbot, viewer):
 
 
 def test_an_error_is_not_covered_by_the_stop_that_came_with_it(qtbot, viewer):
-    panel, go = opened(qtbot, viewer, TrainWidget), threading.Event()
+    panel, go, under_way = opened(qtbot, viewer, TrainWidget), threading.Event(), threading.Event()
 
     def events():
         yield Waiting("…")
+        under_way.set()  # asked for the next event, so that it does not end before it
         go.wait(10)
         raise LimnError("found this, expected that.")
 
     panel.run_box.run(events())
-    qtbot.waitUntil(lambda: panel.run_box.status.text() == "…", timeout=10_000)
+    qtbot.waitUntil(lambda: panel.run_box.status.text() == "…" and under_way.is_set(), timeout=10_000)
     panel.run_box.stop()
     go.set()
     qtbot.waitUntil(lambda: panel.job is None, timeout=10_000)

@@ -22,10 +22,7 @@ from napari_limn._napari.layers.layers import (
 from napari_limn._napari.painting.journalling import fate_of_paint
 from napari_limn._napari.painting.recorder import journals_of
 from napari_limn._napari.painting.recovery import RecoveryOffer
-from napari_limn._napari.panel.docking import DockedWidget
-from napari_limn._napari.panel.form import Form, lay_out
-from napari_limn._napari.panel.run_box import RunBox, warm_up
-from napari_limn._napari.panel.session import session_of
+from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.status import sentence_label
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.errors import LimnError
@@ -39,19 +36,16 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_limn._napari.painting.recorder import Journals, Recorder
-    from napari_limn._napari.panel.job import Job
 
 _LOOK = 500  # milliseconds between two looks at what is on the disk
 _FORMATS = "OME-TIFF (*.tif);;OME-Zarr (*.ome.zarr)"
 
 
-class StrokesWidget(DockedWidget):
+class StrokesWidget(FormWidget):
     """Make a layer for strokes; see them kept, undo and save them."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "paint")
-        self.form = Form(self, napari_viewer, session_of(napari_viewer), "limn-strokes")
-        self.run_box = RunBox(self, "limn-strokes", "Save …", "Cancel")
+        super().__init__(napari_viewer, "paint", "limn-strokes", "Save …", "Cancel")
         self.run_box.handler = self
         self.image = self.form.layer_field("Image", "image", Image, "The image to paint on; of any size")
         self.new_button = self.run_box.button("New strokes layer", "new", self.new_layer)
@@ -110,7 +104,7 @@ class StrokesWidget(DockedWidget):
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers and the strokes that are there now."""
-        self.form.reset_choices()
+        super().reset_choices()
         self._connected()
         self.offer.look(self.image.value)
         self._show()
@@ -118,23 +112,12 @@ class StrokesWidget(DockedWidget):
     def showEvent(self, event: Any) -> None:
         """Show the state of the journals from now on."""
         super().showEvent(event)
-        self.reset_choices()
-        warm_up()
         self._timer.start()
 
     def hideEvent(self, event: Any) -> None:
         """Stop looking: the status is out of sight."""
         super().hideEvent(event)
         self._timer.stop()
-
-    def closed(self) -> None:
-        """End the saving: there is no button left to stop it with."""
-        self.run_box.stop()
-
-    @property
-    def job(self) -> Job | None:
-        """Return the run under way."""
-        return self.run_box.job
 
     def _choose(self, layer: Labels) -> None:
         """Let the user paint on this layer."""

@@ -13,7 +13,10 @@ from superqt import QCollapsible
 from napari_limn._napari.layers.layers import being_renamed, is_made_here
 from napari_limn._napari.layers.plain_text import set_tip
 from napari_limn._napari.panel.choices import in_channel_order, kept_choice
+from napari_limn._napari.panel.docking import DockedWidget
 from napari_limn._napari.panel.keyboard import operable, skipping
+from napari_limn._napari.panel.run_box import RunBox, warm_up
+from napari_limn._napari.panel.session import session_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_limn._napari.panel.run_box import RunBox
+    from napari_limn._napari.panel.docking import Group
+    from napari_limn._napari.panel.job import Job
     from napari_limn._napari.panel.session import Session
 
 _WIDTH, _HEIGHT = 300, 260  # pixels at least, so that two panels below each other show their buttons
@@ -130,6 +134,48 @@ class Form:
         for widget in self._fields:
             if isinstance(widget, (ComboBox, Select)):
                 _offer_anew(widget)
+
+
+class FormWidget(DockedWidget):
+    """A docked widget with a form and the run that it starts.
+
+    Parameters
+    ----------
+    viewer, group
+        As of every docked widget.
+    prefix
+        Object names begin with it: ``<prefix>-image``, ….
+    start, stop
+        What the buttons say that begin and end a run.
+    """
+
+    def __init__(self, viewer: ViewerModel, group: Group, prefix: str, start: str, stop: str) -> None:
+        super().__init__(viewer, group)
+        self.session = session_of(viewer)
+        self.form = Form(self, viewer, self.session, prefix)
+        self.run_box = RunBox(self, prefix, start, stop)
+
+    @property
+    def job(self) -> Job | None:
+        """Return the run under way."""
+        return self.run_box.job
+
+    def reset_choices(self, event: Any = None) -> None:
+        """Offer the layers that are there now.
+
+        napari calls this when they change.
+        """
+        self.form.reset_choices()
+
+    def showEvent(self, event: Any) -> None:
+        """Offer the layers of now, and get PyTorch ready."""
+        super().showEvent(event)
+        self.reset_choices()
+        warm_up()
+
+    def closed(self) -> None:
+        """End the run: there is no button left to stop it with."""
+        self.run_box.stop()
 
 
 def lay_out(owner: QWidget, form: Form, box: RunBox, *below: QWidget) -> None:

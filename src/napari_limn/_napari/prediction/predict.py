@@ -22,12 +22,9 @@ from napari_limn._napari.layers.layers import (
 )
 from napari_limn._napari.layers.refresh import LayerRefresher, file_data, show_file, shown
 from napari_limn._napari.painting.recorder import journals_of
-from napari_limn._napari.panel.docking import DockedWidget
-from napari_limn._napari.panel.form import Form, lay_out
+from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.model_files import ask_for_model
 from napari_limn._napari.panel.preferences import preferred
-from napari_limn._napari.panel.run_box import RunBox, warm_up
-from napari_limn._napari.panel.session import session_of
 from napari_limn._napari.panel.status import sentence_label
 from napari_limn._napari.prediction.predict_controller import PredictController
 from napari_limn._napari.prediction.predict_view import PredictChoices
@@ -42,20 +39,16 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
 
-    from napari_limn._napari.panel.job import Job
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
 
-class PredictWidget(DockedWidget):
+class PredictWidget(FormWidget):
     """Label every voxel of an image layer with a trained model."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "run")
-        self.session = session_of(napari_viewer)
-        self.form = Form(self, napari_viewer, self.session, "limn-predict")
-        self.run_box = RunBox(self, "limn-predict", "Predict", "Cancel")
+        super().__init__(napari_viewer, "run", "limn-predict", "Predict", "Cancel")
         self.controller = PredictController(self, self.run_box, self.session)
         self.run_box.handler = self.controller
         self.layer: Labels | None = None
@@ -116,31 +109,9 @@ class PredictWidget(DockedWidget):
         )
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
-    def reset_choices(self, event: Any = None) -> None:
-        """Offer the layers that are there now.
-
-        napari calls this when they change.
-        """
-        self.form.reset_choices()
-
     def _on_removed(self, event: Any) -> None:
         if self.layer is not None and event.value is self.layer:
             self.controller.layer_removed(event.value.name)
-
-    def showEvent(self, event: Any) -> None:
-        """Offer the layers of now, and get PyTorch ready."""
-        super().showEvent(event)
-        self.reset_choices()
-        warm_up()
-
-    def closed(self) -> None:
-        """End the run: there is no button left to stop it with."""
-        self.run_box.stop()
-
-    @property
-    def job(self) -> Job | None:
-        """Return the run under way."""
-        return self.run_box.job
 
     def load(self, path: Path) -> None:
         """Offer the model of a file."""

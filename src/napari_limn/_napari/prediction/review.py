@@ -27,10 +27,7 @@ from napari_limn._napari.layers.layers import (
 )
 from napari_limn._napari.layers.plain_text import set_tip
 from napari_limn._napari.layers.refresh import LayerRefresher
-from napari_limn._napari.panel.docking import DockedWidget
-from napari_limn._napari.panel.form import Form, lay_out
-from napari_limn._napari.panel.run_box import RunBox, warm_up
-from napari_limn._napari.panel.session import session_of
+from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.status import sentence_label
 from napari_limn._napari.prediction.audit_progress import AuditProgress
 from napari_limn._napari.prediction.auditing import AuditView
@@ -48,7 +45,6 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from qtpy.QtWidgets import QPushButton
 
-    from napari_limn._napari.panel.job import Job
     from napari_limn.evaluation.audit import Frame
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
@@ -64,14 +60,11 @@ _TIPS = {
 }
 
 
-class ReviewWidget(DockedWidget):
+class ReviewWidget(FormWidget):
     """Show where a model is unsure; audit a prediction."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "run")
-        self.session = session_of(napari_viewer)
-        self.form = Form(self, napari_viewer, self.session, "limn-review")
-        self.run_box = RunBox(self, "limn-review", "Where next", "Cancel")
+        super().__init__(napari_viewer, "run", "limn-review", "Where next", "Cancel")
         self.controller = ReviewController(self, self.run_box, self.session)
         self.run_box.handler = self.controller
         self.map: Image | None = None
@@ -131,31 +124,20 @@ class ReviewWidget(DockedWidget):
         napari calls this when they change.
         """
         before = self.prediction.value
-        self.form.reset_choices()
+        super().reset_choices()
         first = next(iter(self._predictions()), None)
         came = not self._predicted and first is not None and not is_painted(first)
         self._predicted = first is not None and not is_painted(first)
         if came and before is not first:  # strokes were offered for want of a prediction
             self.prediction.value = first
 
-    def showEvent(self, event: Any) -> None:
-        """Offer the layers of now, and get PyTorch ready."""
-        super().showEvent(event)
-        self.reset_choices()
-        warm_up()
-
     def closed(self) -> None:
         """End the run, and take the box of an audit away.
 
         A new panel goes on with that audit.
         """
-        self.run_box.stop()
+        super().closed()
         self.controller.end_audit()
-
-    @property
-    def job(self) -> Job | None:
-        """Return the run under way."""
-        return self.run_box.job
 
     # ---- what the controller asks for: where next ----------------------------------------------------------------
     def model_name(self) -> str:

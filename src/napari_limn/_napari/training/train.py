@@ -13,12 +13,9 @@ from napari_limn._napari.layers.class_table import Naming, given_legend, restore
 from napari_limn._napari.layers.layers import image_volume, is_untouched, volume_of
 from napari_limn._napari.layers.listening import call_all, on_moved
 from napari_limn._napari.painting.recovery import RecoveryOffer
-from napari_limn._napari.panel.docking import DockedWidget
-from napari_limn._napari.panel.form import Form, lay_out
+from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.model_files import ask_for_model, ask_where_to_save
 from napari_limn._napari.panel.preferences import preferred
-from napari_limn._napari.panel.run_box import RunBox, warm_up
-from napari_limn._napari.panel.session import session_of
 from napari_limn._napari.training.curve import Curve
 from napari_limn._napari.training.findings import Findings, LayerCheck, layer_check, place_check
 from napari_limn._napari.training.live import LiveRun
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
 
-    from napari_limn._napari.panel.job import Job
     from napari_limn.annotation.classes import ZeroMeaning
     from napari_limn.annotation.findings import Finding, Remedy
     from napari_limn.annotation.legend import Legend
@@ -45,14 +41,11 @@ if TYPE_CHECKING:
     from napari_limn.runs import Event
 
 
-class TrainWidget(DockedWidget):
+class TrainWidget(FormWidget):
     """Train a U-Net on strokes, or train a model further."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "run")
-        self.session = session_of(napari_viewer)
-        self.form = Form(self, napari_viewer, self.session, "limn-train")
-        self.run_box = RunBox(self, "limn-train", "Train", "Stop")
+        super().__init__(napari_viewer, "run", "limn-train", "Train", "Stop")
         self.controller = TrainController(self, self.run_box, self.session)
         self.run_box.handler = self.controller
         self.run_box.on_finished += [self._draw_curve, self.controller.on_finished]
@@ -162,33 +155,15 @@ class TrainWidget(DockedWidget):
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
     def reset_choices(self, event: Any = None) -> None:
-        """Offer the layers that are there now.
-
-        napari calls this when they change.
-        """
-        self.form.reset_choices()
+        """Offer the layers of now; check and draw what is chosen."""
+        super().reset_choices()
         self._follow_layers()
         self.check_soon()
         self.offer.look(self.image.value)
         with suppress(LimnError):  # a layer that cannot be trained on is named when the user presses Train
             self._draw_network()
 
-    def showEvent(self, event: Any) -> None:
-        """Offer the layers of now, and get PyTorch ready."""
-        super().showEvent(event)
-        self.reset_choices()
-        warm_up()
-
-    def closed(self) -> None:
-        """End the run: there is no button left to stop it with."""
-        self.run_box.stop()
-
     # ---- what is shown -------------------------------------------------------------------------------------------
-    @property
-    def job(self) -> Job | None:
-        """Return the run under way."""
-        return self.run_box.job
-
     @property
     def model(self) -> Model | None:
         """Return the latest model."""
