@@ -22,7 +22,7 @@ from learning import Rows, Task, arguments, carry_out, read_tool, sharing
 
 import napari_limn as limn
 from napari_limn.training.data.patches import PatchSampler
-from napari_limn.training.presets import pixel_features, preset_network
+from napari_limn.training.planning.presets import pixel_features, preset_network
 from napari_limn.training.spec import AugmentSpec
 
 if TYPE_CHECKING:

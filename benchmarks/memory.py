@@ -131,7 +131,7 @@ def measured(name: str, shape: list[int], limit: str, precision: str) -> dict[st
     from napari_limn.events import Planned
     from napari_limn.inference.pipeline import prediction_events
     from napari_limn.network.unet import UNet
-    from napari_limn.training.presets import pixel_features
+    from napari_limn.training.planning.presets import pixel_features
 
     torch.manual_seed(0)
     spec = limn.UNetSpec(**NETWORKS[name])

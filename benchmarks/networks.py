@@ -110,7 +110,7 @@ def settings(change: dict, args: argparse.Namespace) -> tuple:
     import numpy as np
 
     import napari_limn as limn
-    from napari_limn.training.presets import preset_network
+    from napari_limn.training.planning.presets import preset_network
 
     image = limn.open_volume(args.files[0])
     strokes, truth = (limn.open_volume(path).data[:] for path in args.files[2:0:-1])

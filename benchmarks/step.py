@@ -19,9 +19,10 @@ from napari_limn import samples
 from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.losses import masked_loss
-from napari_limn.training.resolve import resolve
+from napari_limn.training.planning.initial_model import initial_model
+from napari_limn.training.planning.resolve import resolve
+from napari_limn.training.random_stream import RandomStream
 from napari_limn.training.run import TrainingRun
-from napari_limn.training.trainer import initial_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +41,8 @@ def ratio(preset: str, rounds: int) -> tuple[float, float]:
     image, classes = painted.images[0], painted.classes
     resolved = resolve(spec, image, classes)
     data, device = TrainingSet(painted, resolved), resolved.device
-    run = TrainingRun(initial_model(resolved, image, classes, None), resolved, data)
+    random = RandomStream(spec.seed, device)
+    run = TrainingRun(initial_model(resolved, image, classes, None, random), resolved, data, random)
     learning = run.learning()
     while not run.budget.steps:  # from then on there are soft targets
         next(learning)

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from napari_limn.network.graph import footprint, graph_of
+from napari_limn.network.footprint import footprint
+from napari_limn.network.graph import graph_of
 from napari_limn.network.spec import CHOICES, UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.presets import PRESETS, preset_network
+from napari_limn.training.planning.presets import PRESETS, preset_network
 
 PAGE = Path(__file__).with_name("networks.md")
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "networks.json"

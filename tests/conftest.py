@@ -25,17 +25,16 @@ if sys.platform == "linux" and not os.environ.get("DISPLAY") and not shutil.whic
 # one answer for one state of the code; LIMN_EXHAUSTIVE=1 draws other and more examples each time, and runs what is
 # marked as exhaustive
 EXHAUSTIVE = os.environ.get("LIMN_EXHAUSTIVE", "0") != "0"
-MORE = 5  # times as many
+SHARE = 5 if EXHAUSTIVE else 0.5  # of the examples that a test asks for
 settings.register_profile("fixed", derandomize=True, database=None, deadline=None)
 settings.register_profile("exhaustive", deadline=None, print_blob=True)
 settings.load_profile("exhaustive" if EXHAUSTIVE else "fixed")
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave the exhaustive tests out, or raise the numbers of examples."""
-    if EXHAUSTIVE:
-        _raise_examples(items)
-    elif left_out := [item for item in items if item.get_closest_marker("exhaustive")]:
+    """Leave the exhaustive tests out, and set the numbers of examples."""
+    _set_examples(items)
+    if not EXHAUSTIVE and (left_out := [item for item in items if item.get_closest_marker("exhaustive")]):
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
@@ -46,13 +45,15 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-def _raise_examples(items):
-    """Raise the numbers of examples that tests give, which win over those of a profile."""
+def _set_examples(items):
+    """Take a share of the numbers of examples that tests give, which win over those of a profile."""
     tests = {getattr(item.obj, "__func__", item.obj) for item in items if isinstance(item, pytest.Function)}
     for test in tests:
         if hasattr(test, "hypothesis"):
             own = getattr(test, "_hypothesis_internal_use_settings", settings())
-            test._hypothesis_internal_use_settings = settings(own, max_examples=MORE * own.max_examples)
+            test._hypothesis_internal_use_settings = settings(
+                own, max_examples=max(5, round(SHARE * own.max_examples))
+            )
 
 
 @pytest.fixture(autouse=True, scope="session")

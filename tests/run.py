@@ -3,6 +3,7 @@
 python tests/run.py               style, types, layers, manifest, and every test on a cover of its parameters
 python tests/run.py static        types, layers and manifest alone
 python tests/run.py exhaustive    what the first leaves out: all parameters, other and more examples
+python tests/run.py coverage      the tests of the first, and which lines they don't reach
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ WORKERS = min(8, os.cpu_count() or 1)
 SPREAD = ["pytest", f"-n{WORKERS}", "--dist=worksteal"]
 STYLE = (["ruff", "check", "."], ["ruff", "format", "--check", "."])
 STATIC = (["mypy"], ["lint-imports"], ["npe2", "validate", "napari-limn"])
-TESTS = [*SPREAD, "-m", "not alone", "--cov", "--cov-report="]
+TESTS = [*SPREAD, "-m", "not alone"]
 # what a window does while something computes is a matter of time
-ALONE = ["pytest", "tests/window", "-m", "alone", "--cov", "--cov-append", "--cov-report=term:skip-covered"]
+ALONE = ["pytest", "tests/window", "-m", "alone"]
+# counting lines takes a fifth of the time
+COVERED = [*TESTS, "--cov", "--cov-report="]
+COVERED_ALONE = [*ALONE, "--cov", "--cov-append", "--cov-report=term:skip-covered"]
 LEFT_OUT = [*SPREAD, "-m", "exhaustive or hypothesis"]
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL")}  # workers share the cores already
 
@@ -62,7 +66,11 @@ def everything() -> int:
     return in_turn(STYLE) or tests_beside_static() or run(ALONE)
 
 
-PARTS = {"": everything, "static": lambda: in_turn(STATIC), "exhaustive": exhaustive}
+def coverage() -> int:
+    return run(COVERED, ONE_THREAD) or run(COVERED_ALONE)
+
+
+PARTS = {"": everything, "static": lambda: in_turn(STATIC), "exhaustive": exhaustive, "coverage": coverage}
 
 if __name__ == "__main__":
     sys.exit(PARTS[" ".join(sys.argv[1:])]())

@@ -18,7 +18,8 @@ from napari_limn.annotation.classes import Classes  # noqa: TC001 from_json eval
 from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
-from napari_limn.network.unet import UNet
+from napari_limn.network.unet import UNet, with_weights
+from napari_limn.paths import refuse_no_file
 from napari_limn.specs import from_json, to_json
 from napari_limn.version import __version__
 from napari_limn.volume.axes import CENTIMETRES
@@ -161,9 +162,8 @@ class Model:
                 "copy it again."
             )
         spec = from_json(ModelSpec, described)
-        network = UNet(spec.network)
         try:
-            network.load_state_dict(weights)
+            network = with_weights(spec.network, weights)
         except RuntimeError as error:
             raise LimnError(
                 f"{path.name}: the weights do not fit the network that the file describes."
@@ -189,13 +189,15 @@ class Model:
         spec = self.spec.network
         if depth > spec.depth:
             raise LimnError(f"found a network of depth {spec.depth}, which cannot be pruned to {depth}.")
-        smaller = UNet(replace(spec, pruned=depth))
+        network = replace(spec, pruned=depth)
         state = self.network.state_dict()
         heads = [*(f"side.{i}" for i in range(spec.depth - 1)), "head"]
         for kind in ("weight", "bias"):
             state[f"head.{kind}"] = state[f"{heads[depth - 1]}.{kind}"]
-        smaller.load_state_dict({name: state[name] for name in smaller.state_dict()})
-        return Model(replace(self.spec, network=smaller.spec), smaller.train(self.network.training))
+        with torch.device("meta"):
+            names = UNet(network).state_dict()
+        smaller = with_weights(network, {name: state[name] for name in names})
+        return Model(replace(self.spec, network=network), smaller.train(self.network.training))
 
     def with_legend(self, legend: Legend) -> Model:
         """Give the model with the names and colours of a legend."""
@@ -221,7 +223,7 @@ def _read(path: Path) -> dict[str, Any]:
 
     Or say in one sentence what it is instead.
     """
-    if not path.is_file():
+    if not refuse_no_file(path).is_file():
         raise LimnError(f"{path}: there is no such model file; check the spelling.")
     expected = f"expected a {MODEL_SUFFIX} model file written by napari-limn"
     try:

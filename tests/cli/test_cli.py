@@ -381,6 +381,7 @@ def test_info_certifies_a_model_on_an_image(capsys, files):
     assert "found 3 channels, the model was trained with 1" in err
 
 
+@pytest.mark.exhaustive
 def test_info_of_a_large_model_says_what_its_example_would_need(capsys, tmp_path):
     spec = ModelSpec(network=UNetSpec(width=4, factors=((2, 2),) * 2), classes=Classes((1, 2)))
     path = Model(spec, UNet(spec.network)).save(tmp_path / "m.limn")

@@ -26,8 +26,6 @@ from napari_limn._napari.painting.journalling import (
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 
 Painted = namedtuple("Painted", "slice_key mask old_values new_value")
-PLACE = {"scale": (2.0, 2.0), "translate": (0.0, 5.0)}
-ELSEWHERE = {"scale": (1.0, 1.0), "translate": (0.0, 0.0)}
 
 
 # ---- strokes ---------------------------------------------------------------------------------------------------------
@@ -72,12 +70,12 @@ def test_labels_in_memory_are_journalled_and_those_of_a_file_are_read_first(monk
 
 def test_a_layer_is_of_the_image_it_was_made_for_then_of_its_place_then_of_one_with_a_file():
     layer = LayerFacts(image="made for")
-    made_for = ties(layer, "made for", (PLACE, ELSEWHERE), False)
-    in_place = ties(layer, "other", (PLACE, PLACE), False)
-    on_disk = ties(layer, "other", (PLACE, ELSEWHERE), True)
-    nothing = ties(layer, "other", (PLACE, ELSEWHERE), False)
+    made_for = ties(layer, "made for", False, False)
+    in_place = ties(layer, "other", True, False)
+    on_disk = ties(layer, "other", False, True)
+    nothing = ties(layer, "other", False, False)
     assert made_for > in_place > on_disk > nothing
-    assert in_place == ties(LayerFacts(), "other", (PLACE, PLACE), False)
+    assert in_place == ties(LayerFacts(), "other", True, False)
 
 
 # ---- sentences -------------------------------------------------------------------------------------------------------

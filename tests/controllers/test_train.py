@@ -17,7 +17,7 @@ from napari_limn.annotation.findings import Finding, Found, Remedy
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
 from napari_limn.events import Improved, Repainted, Scored, Step, Waiting, Warned
-from napari_limn.training.presets import preset_network
+from napari_limn.training.planning.presets import preset_network
 from napari_limn.training.spec import TrainSpec
 from napari_limn.volume.volume import Volume
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import resource
 import signal
@@ -108,15 +109,15 @@ def damaged(original: bytes, seed: int) -> bytes:
 def damaged_json(value: Any, seed: int) -> Any:
     """Give a copy of a JSON value with one to three of its places changed, removed, doubled or nested."""
     rng = np.random.default_rng(seed)
-    copy = json.loads(json.dumps(value))
+    changed = json.loads(json.dumps(value))
     for _ in range(int(rng.integers(1, 4))):
-        places = list(_places(copy))
+        places = list(_places(changed))
         if not places:
-            return HOSTILE[int(rng.integers(len(HOSTILE)))]
+            return copy.deepcopy(HOSTILE[int(rng.integers(len(HOSTILE)))])
         holder, key = places[int(rng.integers(len(places)))]
         match int(rng.integers(6)):
             case 0 | 1 | 2:
-                holder[key] = HOSTILE[int(rng.integers(len(HOSTILE)))]
+                holder[key] = copy.deepcopy(HOSTILE[int(rng.integers(len(HOSTILE)))])
             case 3:
                 del holder[key]
             case 4:
@@ -124,7 +125,7 @@ def damaged_json(value: Any, seed: int) -> Any:
             case 5:
                 other, name = places[int(rng.integers(len(places)))]
                 holder[key] = json.loads(json.dumps(other.get(name) if isinstance(other, dict) else None))
-    return copy
+    return changed
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -20,7 +20,8 @@ from napari_limn.network.bank import (
     reach,
     window_reach,
 )
-from napari_limn.network.graph import footprint, graph_of, trace
+from napari_limn.network.footprint import footprint
+from napari_limn.network.graph import graph_of, trace
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 

@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from napari_limn.errors import LimnError
-from napari_limn.network.graph import Footprint, footprint, graph_of, trace
+from napari_limn.network.footprint import Footprint, footprint, footprint_along
+from napari_limn.network.graph import graph_of, trace
 from napari_limn.network.spec import Norm, UNetSpec
 from napari_limn.network.unet import UNet
 
@@ -203,7 +204,7 @@ def test_a_network_from_outside_is_traced_to_the_field_that_gradients_measure(po
     torch.manual_seed(0)
     network = Foreign(pool, mode).eval()
     graph = trace(network, 2, (64, 64))
-    foot = graph.footprint(0)
+    foot = footprint_along(graph, 0)
     assert (foot.step, foot.shrink, foot.smallest) == (4, 0, 4)
     assert not graph.not_local
     low, high = 120, 124
@@ -297,6 +298,6 @@ def test_a_network_that_does_not_fit_is_refused_in_one_sentence(network, size, s
 
 def test_an_output_that_is_no_voxel_for_a_voxel_has_no_footprint():
     with pytest.raises(LimnError, match="one output sample every 2 voxels"):
-        trace(nn.MaxPool2d(2), 1, (64, 64)).footprint(0)
+        footprint_along(trace(nn.MaxPool2d(2), 1, (64, 64)), 0)
     with pytest.raises(LimnError, match="found 1 voxels cut off in all"):
-        trace(nn.Conv2d(1, 1, 2), 1, (64, 64)).footprint(0)
+        footprint_along(trace(nn.Conv2d(1, 1, 2), 1, (64, 64)), 0)

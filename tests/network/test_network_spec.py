@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from napari_limn.errors import LimnError
 from napari_limn.network.spec import CHOICES, UNetSpec
 from napari_limn.specs import from_json, to_json
-from napari_limn.training.presets import pooling_factors
+from napari_limn.training.planning.presets import pooling_factors
 
 specs = st.integers(2, 3).flatmap(
     lambda ndim: st.builds(

@@ -18,7 +18,8 @@ from monai.networks.blocks import UnetResBlock
 from monai.networks.nets import BasicUNet, BasicUNetPlusPlus
 from monai.networks.nets.attentionunet import AttentionBlock
 
-from napari_limn.network.graph import footprint, trace
+from napari_limn.network.footprint import footprint, footprint_along
+from napari_limn.network.graph import trace
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import Block, Gate, UNet
 
@@ -141,7 +142,7 @@ def test_the_attention_gate_is_monais_without_its_norms():
 
 @pytest.mark.parametrize("inputs", [8, 3])
 def test_the_residual_block_is_monais(inputs):
-    block = drawn(Block(UNetSpec(width=8, block="residual"), inputs, 0))
+    block = drawn(Block(UNetSpec(width=8, block="residual"), inputs, 8, (3, 3)))
     other = UnetResBlock(2, inputs, 8, 3, 1, "batch", act_name=RELU).eval()
     parts = [other.conv1.conv, other.norm1, other.conv2.conv, other.norm2]
     give(convolutions(block), parts)
@@ -153,7 +154,7 @@ def test_the_residual_block_is_monais(inputs):
 
 def test_the_footprint_of_monais_network_is_that_of_ours():
     theirs = BasicUNet(2, 1, 2, FEATURES, norm="batch")
-    assert trace(theirs, 1, (128, 128)).footprint(0).halo == footprint(UNetSpec(width=WIDTH))[0].halo
+    assert footprint_along(trace(theirs, 1, (128, 128)), 0).halo == footprint(UNetSpec(width=WIDTH))[0].halo
     assert (
         trace(BasicUNet(2, 1, 2, FEATURES), 1, (128, 128)).not_local[0].startswith("instance_norm in conv_0")
     )

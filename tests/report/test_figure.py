@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from napari_limn.errors import LimnError
-from napari_limn.network.graph import footprint
+from napari_limn.network.footprint import footprint
 from napari_limn.network.spec import CHOICES, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.report.figure import draw_network, legend, save_figure, stage_sizes, usual_tile

@@ -128,8 +128,9 @@ def test_what_a_file_cannot_decode_is_one_sentence_with_its_name(error):
 
 
 def test_programming_errors_in_an_array_keep_their_traceback():
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(LimnError, match="ZeroDivisionError") as caught:
         Volume(Broken(ZeroDivisionError()), Axes.of("ZYX")).read(((0, 1), (0, 4), (0, 8), (0, 8)))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_axes_must_be_as_many_as_dimensions():

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import gc
 import time
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("napari")
 
 from hand import Hand
+from napari._vispy import canvas
 from napari.settings import get_settings
+from npe2.manifest import _bases
 from qtpy.QtCore import QTimer
 
 from napari_limn._napari.panel.session import shared_models
@@ -32,6 +38,24 @@ class Heartbeat:
         self._last = now
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _windows_open_and_close_sooner():
+    """Read each manifest once, and leave out a collection of garbage that drivers of Windows need.
+
+    Both are done anew for every window, and take half of the time that it takes to open and close one.
+    """
+
+    @functools.cache
+    def parsed(text: bytes):
+        return read(text)
+
+    read = _bases._load_yaml_no_duplicates
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_bases, "_load_yaml_no_duplicates", lambda file: copy.deepcopy(parsed(file.read())))
+        patch.setattr(canvas, "gc", SimpleNamespace(collect=lambda: 0))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _small_classifiers(small_classifier):
     """Windows show what is computed, however good it is."""
@@ -50,6 +74,7 @@ def hand(make_napari_viewer, qtbot):
         "*.zarr/": "napari-limn",
     }
     shared_models().clear()
+    gc.freeze()  # what is there already need not be looked through when the window is closed
     driver = Hand(make_napari_viewer(show=True))
     driver.qtbot = qtbot
     yield driver

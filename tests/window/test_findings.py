@@ -122,7 +122,7 @@ def test_findings_come_with_buttons_and_the_controls_stay_where_they_are(hand):
     image = hand.viewer.add_image(NOISE, name="stack", scale=(2, 0.5, 0.5))
     labels = hand.viewer.add_labels(np.zeros_like(NOISE), name="strokes")
     train = hand.open_widget("Train")
-    hand.qtbot.waitUntil(lambda: remedies(train) == ["Copy the image's scale"], timeout=10_000)
+    hand.qtbot.waitUntil(lambda: remedies(train) == ["Copy the image's position"], timeout=10_000)
     places = {
         c: c.geometry()
         for c in controls(train)

@@ -34,7 +34,7 @@ from napari_limn._napari.layers.layers import (
 )
 from napari_limn._napari.layers.reader import get_reader
 from napari_limn._napari.layers.samples import painted_sem, unseen_sem
-from napari_limn.training.presets import preset_network
+from napari_limn.training.planning.presets import preset_network
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.writing.array_output import labels_shape
 

@@ -125,6 +125,7 @@ def test_strokes_are_followed_by_a_preview_that_gets_right(hand, live):
     assert layer in hand.viewer.layers
 
 
+@pytest.mark.exhaustive
 def test_preview_and_model_call_the_classes_as_the_legend_does(hand, live):
     legend = hand.open_widget("Classes").legend
     labels = hand.viewer.layers["strokes"]
@@ -148,6 +149,7 @@ def test_preview_and_model_call_the_classes_as_the_legend_does(hand, live):
     np.testing.assert_allclose(shared_models()[live.name].spec.classes.color_of[2], BLUE)
 
 
+@pytest.mark.exhaustive
 def test_undo_while_it_trains_is_noticed(hand, live):
     paint(hand)
     until_shown(hand, live)
@@ -195,6 +197,7 @@ def test_removing_a_layer_turns_it_off(hand, live):
     assert [layer.name for layer in hand.viewer.layers] == ["halves", "halves live"]
 
 
+@pytest.mark.exhaustive
 def test_renamed_layers_a_second_viewer_and_another_slice_do_not_matter(hand, live, make_napari_viewer):
     paint(hand, (30,))
     layer = until_shown(hand, live)
@@ -224,6 +227,7 @@ def test_closing_the_window_ends_it(hand, live):
     assert limn_threads() == []
 
 
+@pytest.mark.exhaustive
 def test_a_stack_is_followed_from_slice_to_slice(hand):
     noise = np.random.default_rng(0).normal(0, 15, (5, *TRUTH.shape))
     hand.viewer.add_image((100 * TRUTH + noise).astype(np.float32), name="stack")

@@ -266,6 +266,7 @@ def test_classes_are_called_as_the_labels_call_them_now(hand, tmp_path):
     assert hand.find("limn-review-estimate").text() == said
 
 
+@pytest.mark.exhaustive
 def test_a_prediction_that_did_not_come_to_its_end_is_not_audited(hand, tmp_path):
     shelve(width=16, names=("rest", "axon"), zero="background")
     rng = np.random.default_rng(0)

@@ -207,6 +207,7 @@ def test_names_and_colours_come_back_with_the_strokes(hand, image, tmp_path):
     assert open_volume(tmp_path / "rebuilt.tif").names == {1: "axon", 2: "sheath"}
 
 
+@pytest.mark.exhaustive
 def test_colours_of_napari_s_own_come_back_where_none_was_chosen(hand, image):
     widget, _ = begin(hand, image)
     layer = hand.viewer.add_labels(np.zeros((200, 240), np.uint8), scale=(0.5, 0.5), name="mine")
@@ -237,6 +238,7 @@ def test_a_layer_that_the_user_added_is_journalled_with_what_it_held(hand, image
     np.testing.assert_array_equal(np.asarray(replay(second)), layer.data)
 
 
+@pytest.mark.exhaustive
 def test_strokes_that_were_given_another_type_are_not_offered_back(hand, image):
     hand.drop(image)
     strokes = hand.open_widget("Strokes")
@@ -354,6 +356,7 @@ def huge(tmp_path):
     return path
 
 
+@pytest.mark.exhaustive
 def test_painting_on_an_image_of_30_gb(hand, huge, tmp_path):
     hand.drop(huge)
     widget = hand.open_widget("Strokes")

@@ -22,6 +22,7 @@ def maker():
     return module
 
 
+@pytest.mark.exhaustive
 def test_the_ten_steps_do_what_the_page_says(hand, maker, tmp_path):
     get_settings().plugins.extension2reader = {}  # so that napari asks who is to read the image
     tutorial = maker.Tutorial(hand, tmp_path, tmp_path / "pictures", 4)

@@ -10,26 +10,18 @@ from functools import partial
 from math import prod
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from napari_limn.annotation.findings import Finding, Remedy, attempt
+from napari_limn.annotation.findings import Finding, attempt
+from napari_limn.annotation.image_checks import check_pair
 from napari_limn.annotation.objects import foreground
 from napari_limn.annotation.paint_checks import SCANNED, check_paint, quick_paint
-from napari_limn.errors import LimnError
 from napari_limn.volume.reading.open import open_labels
-from napari_limn.volume.reading.sampling import sample_values
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from napari_limn.annotation.classes import ZeroMeaning
     from napari_limn.annotation.strokes import Paint
-
-_PILED = (
-    0.01  # share of voxels at the highest value; the 99th percentile, which becomes 1, is that value then
-)
-_CHANNELS = 4  # an axis of up to so many may be one of channels
 
 
 def checkup(
@@ -93,124 +85,5 @@ def checkup(
     return tuple(sorted(findings, key=lambda finding: not finding.stops))
 
 
-def check_pair(
-    image: Volume, labels: Volume | None = None, *, dims: int = 2, shown: bool = False
-) -> list[Finding]:
-    """Check an image, and labels beside it, whatever is painted.
-
-    The rest as in :func:`checkup`.
-    """
-    findings: list[Finding] = []
-    attempt(findings, "depth", partial(refuse_flat, image, dims), Remedy(action="dims", value=2))
-    findings += [*_axes(image, dims), *_intensities(image)]
-    if labels is not None:
-        fits = attempt(findings, "shape", partial(open_labels, labels, image), Remedy(action="layer"))
-        findings += check_place(image, labels, shown=shown) if fits is not None else []
-    return findings
-
-
-def refuse_flat(image: Volume, dims: int) -> None:
-    """Refuse a single plane for a network over volumes.
-
-    With a LimnError.
-    """
-    if dims == 3 and image.grid[1] == 1:
-        raise LimnError(
-            f"{image.name}: found a single plane, expected a stack for a 3D network; choose a 2D network."
-        )
-
-
-def check_place(image: Volume, labels: Volume, *, shown: bool = False) -> list[Finding]:
-    """Check whether labels lie where their image lies.
-
-    By scale and origin; voxels are what counts in training.
-    """
-    ours, theirs = labels.axes.without("C"), image.axes.without("C")
-    silent = [all(s == 1 for s in a.scale) and set(a.units) == {"pixel"} for a in (ours, theirs)]
-    if len(ours.names) != len(theirs.names) or (any(silent) and not shown):
-        return []
-    rows = zip(ours.scale, theirs.scale, ours.translate, theirs.translate, strict=True)
-    if all(np.isclose(s, size, rtol=1e-3) and abs(o - origin) <= 0.5 * size for s, size, o, origin in rows):
-        return []
-    size = ours.scale != theirs.scale
-    what = "voxels of" if size else "the first voxel at"
-    where, expected = (
-        _plain(a.scale if size else a.translate, " × " if size else ", ") for a in (ours, theirs)
-    )
-    return [
-        Finding(
-            "place",
-            False,
-            f"{labels.name}: found {what} {where}, expected {expected} as in {image.name}; strokes count voxel by voxel, wherever "
-            "they are shown: copy the scale of the image, and see whether they still lie right.",
-            (Remedy(action="place"),),
-        )
-    ]
-
-
-# ---- image -----------------------------------------------------------------------------------------------------------
-def _axes(image: Volume, dims: int) -> Iterator[Finding]:
-    """Report axes that nothing vouches for.
-
-    Without voxel size or unit, names come from the number of dimensions alone.
-    """
-    own, shape = image.axes, tuple(int(n) for n in image.data.shape)
-    if dims == 3 and own.lacks_size("Z"):
-        yield Finding("axes", False, f"{image.name}: found voxels with a size along X and none along Z, taken for as deep as wide; "
-            "a 3D network goes by it: give the image its scale.")  # fmt: skip
-    if "C" in own.names or len(shape) < 3 or set(own.units) != {"pixel"} or set(own.scale) != {1.0}:
-        return
-    named = f"{image.name}: found {' × '.join(map(str, shape))} voxels, taken as {own.names}"
-    spatial = own.names.replace("T", "")
-    if shape[-1] <= _CHANNELS < min(shape[-3:-1]):
-        axes = ("Z" if len(shape) == 4 else "") + "YXC"
-        yield _doubt(
-            f"{named}, expected a longer last axis; if these are channels, name the axes {axes}.", axes
-        )
-    elif shape[0] <= _CHANNELS < min(shape[-2:]) and shape[0] > 1:
-        axes = "C" + spatial[-(len(shape) - 1) :]
-        yield _doubt(
-            f"{named}, with {shape[0]} along {own.names[0]}; if these are channels, name the axes {axes}.",
-            axes,
-        )
-    elif dims == 3 and own.names == "ZYX":
-        yield _doubt(
-            f"{named} without a voxel size, expected one for a 3D network, which takes voxels for as deep as wide; give the "
-            "image its scale, or name the axes TYX if the first one is time.",
-            "TYX",
-        )
-
-
-def _doubt(sentence: str, axes: str) -> Finding:
-    return Finding("axes", False, sentence, (Remedy(action="axes", axes=axes),))
-
-
-def _intensities(image: Volume) -> Iterator[Finding]:
-    """Report channels without contrast, and those cut off at the top."""
-    if image.dtype.kind not in "buif":
-        return
-    for number, channel in enumerate(sample_values(image)):
-        name = image.name + (f", channel {number}" if image.channels > 1 else "")
-        values, counts = np.unique(channel[np.isfinite(channel)], return_counts=True)
-        if len(values) < 2:
-            only = f"nothing but {values[0]:g}" if len(values) else "no number at all"
-            yield Finding(
-                "constant",
-                False,
-                f"{name}: found {only} in samples of the image, expected intensities that differ; choose another image or channel.",
-            )
-        elif counts[-1] > max(_PILED * counts.sum(), counts[-2]) and len(values) > 2:
-            yield Finding(
-                "saturated",
-                False,
-                f"{name}: found {counts[-1] / counts.sum():.0%} of the voxels at the highest value, {values[-1]:g}, expected hardly any; "
-                "nothing can be distinguished in there: record it with less exposure, or convert it without cutting off.",
-            )
-
-
 def _listed(sources: Volume | Sequence[Volume]) -> list[Volume]:
     return [sources] if isinstance(sources, Volume) else list(sources)
-
-
-def _plain(numbers: Sequence[float], between: str) -> str:
-    return between.join(f"{n:g}" for n in numbers)

@@ -158,14 +158,33 @@ def find_classes(
     zero: ZeroMeaning = "unlabelled",
     colors: Mapping[int, RGBA] | None = None,
     names: Mapping[int, str] | None = None,
+    known: Classes | None = None,
 ) -> Classes:
     """Make classes of the values found in a label volume.
+
+    Parameters
+    ----------
+    values, zero
+        What was found, and what a 0 means.
+    colors, names
+        What the user calls the values, as far as known.
+    known
+        Classes that stay, with new ones beside them.
 
     Raises
     ------
     LimnError
-        With fewer than two classes, naming both ways out; with more than there ever are; and for negative values.
+        With fewer than two classes, naming both ways out; with more than there ever are; and for negative values. If nothing was found
+        to add to what is known, or a 0 means something else there.
     """
+    palette, called = colors or {}, names or {}
+    if known is not None:
+        if not set(values) - {0}:
+            raise LimnError(
+                "found no painted voxel, expected some strokes to learn from; paint corrections first."
+            )
+        palette, called = known.color_of | dict(palette), known.name_of | dict(called)
+        return known.merged(find_classes({*values, *known.values}, zero, palette, called))
     painted = sorted({int(v) for v in values} | ({0} if zero == "background" else set()))
     if zero == "unlabelled":
         painted = [v for v in painted if v != 0]
@@ -174,7 +193,6 @@ def find_classes(
             f"found {len(painted)} values in the labels, expected {MOST} classes at most; where every object has a number of its own, say that "
             "they are objects."
         )
-    palette, called = colors or {}, names or {}
     return Classes(
         tuple(painted),
         zero,

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FindingKind = Literal[
-    "shape", "values", "depth", "paint", "classes", "few", "slice",
-    "place", "axes", "constant", "saturated", "alike", "unlike",
+    "shape", "values", "depth", "numbers", "paint", "classes", "few", "slice",
+    "place", "file", "axes", "constant", "saturated", "alike", "unlike",
 ]  # fmt: skip
 """Of a finding.
 
-`shape`, `values`, `depth`, `paint` and `classes` stop training: labels and image differ in extent; negative or broken labels; a single
-plane for a network over volumes; nothing painted; one class only, or so many that they number objects. The others are worth knowing:
-`few` voxels of a class; all strokes in one `slice`; labels lie in another `place` than the image; doubtful `axes`; a `constant` or
+`shape`, `values`, `depth`, `numbers`, `paint` and `classes` stop training: labels and image differ in extent; negative or broken labels; a
+single plane for a network over volumes; voxels that are no intensities; nothing painted; one class only, or so many that they number objects. The others are worth knowing:
+`few` voxels of a class; all strokes in one `slice`; labels lie in another `place` than the image; what a `file` holds besides; doubtful `axes`; `numbers` that are not finite; a `constant` or
 `saturated` image; two classes painted where the image is `alike`; much of the image `unlike` anything painted.
 """
 

@@ -135,4 +135,4 @@ def foreground(objects: Volume, dims: int) -> Volume:
     dims
         2 if objects are separated within planes only, 3 if from plane to plane too.
     """
-    return Volume(_Foreground(objects, dims), Axes.of("C" + GRID), objects.name)
+    return Volume(_Foreground(objects, dims), Axes.of("C" + GRID), objects.name, place=objects.placement)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from napari_limn.cli.journal import add_journal
 from napari_limn.cli.next import add_next
 from napari_limn.cli.options import add_quiet_and_json
 from napari_limn.cli.predict import add_predict
+from napari_limn.cli.progress import telling
 from napari_limn.cli.score import add_score
 from napari_limn.cli.signals import ended_by_signals, ended_of
 from napari_limn.cli.train import add_train
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+@telling
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -39,8 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 when done, 1 for an error of the user's (one sentence on stderr), 2 for wrong usage, 130 when interrupted; 143 and 129 when
     ended by SIGTERM or SIGHUP.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that the console does not
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         args = _parser().parse_args(argv)
     except SystemExit as stop:

@@ -11,6 +11,7 @@ from napari_limn.cli.options import add_device, add_meaning, add_overwrite
 from napari_limn.cli.progress import followed
 from napari_limn.cli.signals import ended_of, rescued_by
 from napari_limn.errors import LimnError
+from napari_limn.paths import refuse_no_file
 from napari_limn.specs import Preset
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _train_spec(args: argparse.Namespace) -> TrainSpec:
     content: dict[str, Any] = {}
     if args.spec:
         try:
-            content = json.loads(args.spec.read_text())
+            content = json.loads(refuse_no_file(args.spec).read_text())
         except ValueError as error:
             raise LimnError(f"{args.spec}: found no valid JSON ({error}), expected a TrainSpec.") from error
     keys = ("seconds", "steps", "seed", "zero", "objects", "preset", "dims", "device")

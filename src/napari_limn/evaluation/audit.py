@@ -20,6 +20,7 @@ from napari_limn.annotation.strokes import tally
 from napari_limn.durable import disk_faults, fingerprint
 from napari_limn.errors import LimnError
 from napari_limn.evaluation.where_next import Pool
+from napari_limn.paths import refuse_no_file
 from napari_limn.runs import BlockDone, Event, drain
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.boxes import Box, blocks, count_blocks
@@ -252,7 +253,7 @@ class Audit:
 
 def _read_audit(path: Path) -> Audit:
     try:
-        return from_json(Audit, json.loads(path.read_text()))
+        return from_json(Audit, json.loads(refuse_no_file(path).read_text()))
     except ValueError as error:
         raise LimnError(f"{path}: found no valid audit ({error}); remove it to begin anew.") from error
 

@@ -239,7 +239,7 @@ def check_fit(model: Model, volume: Volume) -> list[str]:
     if network.ndim == 3 and volume.grid[1] == 1:
         raise LimnError(f"{volume.name}: found a single plane, the model expects a stack; choose a 2D model.")
     refuse_single_sample(network, volume.grid, volume.name)
-    return model.spec.spacing_warnings(volume)
+    return [*volume.notes, *model.spec.spacing_warnings(volume)]
 
 
 def _opened(model: Model | str | os.PathLike[str], prune: int | None) -> Model:

@@ -1,6 +1,4 @@
-"""Geometry of a network, read off its operations.
-
-How far it sees, on which grid it works, which sizes are legal.
+"""The operations of a network, and which voxels each of them needs.
 
 One forward pass over an empty tensor records the operations; each maps intervals of its output to the intervals of
 its input that it needs, one axis at a time. Whatever tiles, plans or explains a network asks this graph.
@@ -12,10 +10,9 @@ costs speed but never a wrong label. See docs/design/0003-exact-blocks.md.
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from math import ceil, gcd, lcm
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,20 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari_limn.network.spec import UNetSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Footprint:
-    """How output and input line up along one axis, in input voxels."""
-
-    step: int
-    """Two tiles agree voxel for voxel only if their origins differ by a multiple of this: the coarsest stride."""
-    halo: int
-    """Context that an output block needs on each side if it begins and ends on multiples of `step`, such a multiple."""
-    shrink: int
-    """What the network cuts off each side (0 for padded convolutions)."""
-    smallest: int
-    """Smallest legal input, the others are whole steps larger; 1 for a padded UNet, which pads itself to any size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +101,14 @@ class Graph:
             sizes.append(op.intervals[axis].size(ends.pop() if ends else n))
         return sizes if sizes[-1] > 0 else None
 
+    def cut_off(self, axis: int, n: int) -> int | None:
+        """Return by how much the output is smaller than an input of extent `n`.
+
+        None where the network does not take such an input.
+        """
+        sizes = self.sizes(axis, n)
+        return n - sizes[-1] if sizes else None
+
     def needed(self, axis: int, low: int, high: int) -> list[tuple[int, int] | None]:
         """Return what the output interval [low, high) needs of every operation.
 
@@ -140,36 +131,6 @@ class Graph:
             strides.append(strides[op.inputs[0]] * op.intervals[axis].stride if op.inputs else Fraction(1))
         return strides
 
-    def footprint(self, axis: int) -> Footprint:
-        """Compute the footprint along an axis.
-
-        Raises
-        ------
-        LimnError
-            If the output is sampled otherwise than the input, or cut off unevenly: there is no voxel for a voxel.
-        """
-        strides = self.strides(axis)
-        if strides[-1] != 1:
-            raise LimnError(f"found one output sample every {strides[-1]} voxels, expected one for each.")
-        step = lcm(*(s.numerator for s in strides)) // gcd(*(s.denominator for s in strides))
-        off = self._cut_off(axis, self.traced[axis])
-        if off is None or off % 2:
-            raise LimnError(f"found {off} voxels cut off in all, expected as many on each side.")
-        shrink, whole = off // 2, range(1, self.traced[axis] + 1)
-        smallest = next(n for n in whole if self._cut_off(axis, n) == off == self._cut_off(axis, n + step))
-        far = 1 << 20  # steps: beyond the reach of every border
-        low, high = self.needed(axis, far * step, (far + 1) * step)[0] or (0, 0)
-        reach = max(far * step + shrink - low, high - (far + 1) * step - shrink, 0)
-        return Footprint(step, shrink or step * ceil(reach / step), shrink, smallest)
-
-    def _cut_off(self, axis: int, n: int) -> int | None:
-        """Return by how much the output is smaller than the input.
-
-        None where the network does not take an input of extent `n`.
-        """
-        sizes = self.sizes(axis, n)
-        return n - sizes[-1] if sizes else None
-
 
 @lru_cache(maxsize=256)
 def graph_of(spec: UNetSpec) -> Graph:
@@ -181,24 +142,10 @@ def graph_of(spec: UNetSpec) -> Graph:
     for axis in range(spec.ndim):
         n = bottom
         for level in reversed(range(spec.depth + 1)):
-            n += 2 * (spec.kernel(level)[axis] - 1) if spec.padding == "valid" else 0
+            n += 2 * (network.kernels[level][axis] - 1) if spec.padding == "valid" else 0
             n *= spec.factors[level - 1][axis] if level else 1
         size.append(n)
     return trace(network, spec.in_channels, tuple(size))
-
-
-@lru_cache(maxsize=256)
-def footprint(spec: UNetSpec) -> tuple[Footprint, ...]:
-    """Compute the footprint of a U-Net along each of its axes.
-
-    Examples
-    --------
-    >>> from napari_limn.network.spec import UNetSpec
-    >>> footprint(UNetSpec(padding="valid", norm="none"))[0]
-    Footprint(step=16, halo=92, shrink=92, smallest=188)
-    """
-    footprints = (graph_of(spec).footprint(axis) for axis in range(spec.ndim))
-    return tuple(replace(f, smallest=1) if spec.padding == "same" else f for f in footprints)
 
 
 def trace(network: nn.Module, channels: int, size: tuple[int, ...]) -> Graph:
@@ -221,8 +168,8 @@ def trace(network: nn.Module, channels: int, size: tuple[int, ...]) -> Graph:
     Examples
     --------
     >>> graph = trace(nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.MaxPool2d(2), nn.Upsample(scale_factor=2)), 1, (64, 64))
-    >>> graph.footprint(0)
-    Footprint(step=2, halo=2, shrink=0, smallest=2)
+    >>> [op.name for op in graph.ops]
+    ['input', 'conv2d', 'max_pool2d', 'interpolate']
     """
     network = deepcopy(network).to("meta").float().eval()
     x = torch.zeros(1, channels, *size, device="meta")

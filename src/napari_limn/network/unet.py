@@ -20,7 +20,7 @@ from napari_limn.errors import LimnError
 from napari_limn.network.pixels import PixelClassifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from napari_limn.network.spec import UNetSpec
 
@@ -94,9 +94,8 @@ class Block(nn.Module):
     With a shortcut past them, if the spec says so.
     """
 
-    def __init__(self, spec: UNetSpec, inputs: int, level: int) -> None:
+    def __init__(self, spec: UNetSpec, inputs: int, channels: int, kernel: tuple[int, ...]) -> None:
         super().__init__()
-        kernel, channels = spec.kernel(level), spec.channels(level)
         first, second = _conv(spec, inputs, channels, kernel), _conv(spec, channels, channels, kernel)
         self.convs = nn.Sequential(*first, nn.ReLU(inplace=True), *second)
         self.shortcut: nn.Module | None = None
@@ -107,7 +106,7 @@ class Block(nn.Module):
         self.relu: nn.Module = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute (N, channels of the level, …) from (N, inputs, …)."""
+        """Compute (N, channels, …) from (N, inputs, …)."""
         features: Tensor = self.convs(x)
         if self.shortcut is not None:
             features = features + self.shortcut(centre(x, features))
@@ -177,12 +176,12 @@ class Gate(nn.Module):
 class Node(nn.Module):
     """Upsample what lies below, cut the skips to it, (gate,) concatenate, convolve."""
 
-    def __init__(self, spec: UNetSpec, level: int, column: int) -> None:
+    def __init__(self, spec: UNetSpec, level: int, kernel: tuple[int, ...], skips: int) -> None:
         super().__init__()
         channels = spec.channels(level)
         self.up = _upsample(spec, level)
         self.gate = Gate(spec, level) if spec.skip == "attention" else None
-        self.block = Block(spec, channels * (len(spec.skips(level, column)) + 1), level)
+        self.block = Block(spec, channels * (skips + 1), channels, kernel)
 
     def forward(self, skips: list[Tensor], below: Tensor) -> Tensor:
         """Compute the features of this node; tensors of shape (N, C, …)."""
@@ -207,7 +206,7 @@ class UNet(nn.Module):
 
     Input (N, in_channels, [Z,] Y, X), output logits (N, out_channels, [Z,] Y, X): of the same size with padded
     convolutions, for any size; smaller by ``2 * shrink`` an axis with unpadded ones, whose input size must be legal
-    (see :func:`~napari_limn.network.graph.footprint`).
+    (see :func:`~napari_limn.network.footprint.footprint`).
 
     Raises
     ------
@@ -224,11 +223,16 @@ class UNet(nn.Module):
     def __init__(self, spec: UNetSpec) -> None:
         super().__init__()
         self.spec = spec
-        widths = [spec.in_channels, *(spec.channels(i) for i in range(spec.depth))]
-        self.encoder = nn.ModuleList(Block(spec, widths[i], i) for i in range(spec.depth + 1))
+        levels = range(spec.depth + 1)
+        self.kernels = kernels = [spec.kernel(i) for i in levels]
+        widths = [spec.in_channels, *(spec.channels(i) for i in levels)]
+        self._skips = {node: spec.skips(*node) for node in spec.nodes()}
+        self.encoder = nn.ModuleList(Block(spec, widths[i], widths[i + 1], kernels[i]) for i in levels)
         self.down = nn.ModuleList(_downsample(spec, i) for i in range(spec.depth))
         self.dropout = nn.Dropout(spec.dropout)
-        self.nodes = nn.ModuleDict({f"{i}_{j}": Node(spec, i, j) for i, j in spec.nodes()})
+        self.nodes = nn.ModuleDict(
+            {f"{i}_{j}": Node(spec, i, kernels[i], len(skips)) for (i, j), skips in self._skips.items()}
+        )
         scores = 1 if spec.head == "sigmoid" else spec.out_channels
         columns = range(1, spec.depth) if spec.supervised else ()
         self.side = nn.ModuleList(_CONV[spec.ndim](spec.channels(0), scores, 1) for _ in columns)
@@ -272,9 +276,8 @@ class UNet(nn.Module):
             if level < self.spec.depth:
                 x = self.down[level](self._even(x, level))
         at[self.spec.depth, 0] = self.dropout(x)
-        for i, j in self.spec.nodes():
-            skips = [at[k] for k in self.spec.skips(i, j)]
-            at[i, j] = self.nodes[f"{i}_{j}"](skips, at[self.spec.below(i, j)])
+        for (i, j), skips in self._skips.items():
+            at[i, j] = self.nodes[f"{i}_{j}"]([at[k] for k in skips], at[self.spec.below(i, j)])
         return at
 
     def _logits(self, head: nn.Module, features: Tensor, x: Tensor) -> Tensor:
@@ -313,6 +316,21 @@ class UNet(nn.Module):
         if not any(missing):
             return x
         return F.pad(x, [pad for m in reversed(missing) for pad in (0, m)], mode="replicate")
+
+
+def with_weights(spec: UNetSpec, weights: Mapping[str, Tensor]) -> UNet:
+    """Build a network that has these weights; nothing random is drawn.
+
+    Raises
+    ------
+    RuntimeError
+        If the weights are those of another network.
+    """
+    with torch.device("meta"):
+        network = UNet(spec)
+    network = network.to_empty(device="cpu")
+    network.load_state_dict(weights)
+    return network
 
 
 def _he_normal(module: nn.Module) -> None:

@@ -30,7 +30,8 @@ def model_info(path: Path, memory: int | str = "2GB") -> dict[str, Any]:
     """
     from napari_limn.device import parse_bytes
     from napari_limn.model import Model
-    from napari_limn.network.graph import footprint, graph_of
+    from napari_limn.network.footprint import footprint
+    from napari_limn.network.graph import graph_of
     from napari_limn.specs import to_json
 
     model = Model.load(path)
@@ -143,7 +144,7 @@ def volume_info(path: Path, axes: str | None = None) -> dict[str, Any]:
         "kind": "image" if volume.colors is None else "labels",
         "shape": shape, "dtype": str(volume.dtype), "axes": volume.axes.names,
         "scale": list(volume.axes.scale), "units": list(volume.axes.units), "levels": 1 + len(volume.levels),
-        "bytes": volume.nbytes,
+        "bytes": volume.nbytes, "notes": list(volume.notes),
     }  # fmt: skip
     lines = [
         f"{path.name}: {facts['kind']}, {volume.axes.names} {' × '.join(map(str, shape))}, {volume.dtype}, {volume.nbytes / 1e6:.1f} MB",
@@ -153,6 +154,7 @@ def volume_info(path: Path, axes: str | None = None) -> dict[str, Any]:
             for a, s, u in zip(volume.axes.names, volume.axes.scale, volume.axes.units, strict=True)
         ),
     ]
+    lines += volume.notes
     if volume.channels == 1 and volume.dtype.kind in "bu" and volume.dtype.itemsize <= 2:
         counts = count_values(volume, _FEW_VALUES)  # an image is not read to its end
         if len(counts) <= _FEW_VALUES:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_limn.training.data.training_set import TrainingSet
     from napari_limn.training.first_answer.answer import FirstAnswer
     from napari_limn.training.learner import Learner
-    from napari_limn.training.resolve import Resolved
+    from napari_limn.training.planning.resolve import Resolved
 
 
 class BestModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from copy import deepcopy
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
     from napari_limn.training.budget import Budget
     from napari_limn.training.data.augment import Batch
-    from napari_limn.training.resolve import Resolved
+    from napari_limn.training.planning.resolve import Resolved
+    from napari_limn.training.random_stream import RandomStream
 
 _EMA = 0.98
 _FUSED = ("cpu", "cuda")  # devices for which there is an optimiser that goes over all weights at once
@@ -39,10 +41,13 @@ class Learner:
         What the run goes by.
     budget
         Whose share decides the learning rate, and that counts the steps.
+    random
+        That dropout draws from.
     """
 
-    def __init__(self, start: Model, resolved: Resolved, budget: Budget) -> None:
+    def __init__(self, start: Model, resolved: Resolved, budget: Budget, random: RandomStream) -> None:
         self._resolved, self._budget, self._steps_before = resolved, budget, start.spec.steps
+        self._random = random
         layout = channels_last(resolved.ndim)
         self.network = deepcopy(start.network).to(resolved.device, memory_format=layout).train()  # type: ignore[call-overload]
         self.average = deepcopy(self.network).eval()
@@ -64,7 +69,11 @@ class Learner:
         """Take one optimiser step; returns the loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = self._resolved.spec.rate * _schedule(self._budget.done, self._budget.total_share)
-        with torch.autocast(self._resolved.device.type, torch.bfloat16, enabled=self._resolved.bfloat16):
+        drops = self.network.spec.dropout > 0
+        with (
+            self._random.drawing() if drops else nullcontext(),
+            torch.autocast(self._resolved.device.type, torch.bfloat16, enabled=self._resolved.bfloat16),
+        ):
             heads = self.network.supervised(batch.images)
         loss = torch.stack([self.loss(logits, batch) for logits in heads]).mean()
         self.optimizer.zero_grad(set_to_none=True)
@@ -107,7 +116,8 @@ class Learner:
 
     def averaged(self, spec: UNetSpec) -> UNet:
         """Copy the averaged weights into a network of this spec."""
-        network = UNet(spec)
+        with self._random.drawing():  # weights that are not used; dropout goes on behind them
+            network = UNet(spec)
         network.load_state_dict(self.average.state_dict())
         return network.eval()
 

@@ -15,14 +15,15 @@ from napari_limn.annotation.findings import Found
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
 from napari_limn.runs import Event, Working
-from napari_limn.training.data.painted import collect_training_data, warnings_for
+from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
 from napari_limn.training.first_answer.fit import load
-from napari_limn.training.resolve import continued, resolve
+from napari_limn.training.planning.initial_model import initial_model
+from napari_limn.training.planning.resolve import resolve
+from napari_limn.training.random_stream import RandomStream
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
-from napari_limn.training.trainer import initial_model
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
 
@@ -123,7 +124,7 @@ class _LiveTraining:
         best: Model | None,
         legend_now: Callable[[], Legend],
     ) -> None:
-        self._volume, self._spec, self._best = volume, continued(spec, best), best
+        self._volume, self._spec, self._best = volume, spec, best
         self._legend_now = legend_now
         self._run: TrainingRun | None = None
         self._before = (0, 0.0)  # steps and seconds of runs before this one
@@ -136,8 +137,7 @@ class _LiveTraining:
         """
         began, due = time.monotonic(), float("inf")  # then a next answer may begin
         painted = self._collected(paint)
-        for finding in warnings_for(painted, self._spec, self._best.spec.classes if self._best else None):
-            yield Found.of(finding)
+        yield from map(Found.of, painted.warnings)
         run = self._renewed(painted)
         if self.repainted:
             self.repainted = False
@@ -160,7 +160,7 @@ class _LiveTraining:
 
     def _collected(self, paint: Snapshot) -> LabelledImages:
         labels = Volume.of(paint, self._volume.axes.without("C"), "labels")
-        known = self._best.spec.classes if self._best else None
+        known = self._best.spec if self._best else None
         legend = self._legend_now()
         return collect_training_data(self._volume, labels, self._spec, known, legend.colors, legend.names)
 
@@ -172,11 +172,12 @@ class _LiveTraining:
             return run
         image, classes, device = painted.images[0], painted.classes, run.resolved.device if run else None
         resolved = resolve(self._spec, image, classes, self._best, device=device)
-        start = initial_model(resolved, image, classes, self._best)
+        random = RandomStream(resolved.spec.seed, resolved.device)
+        start = initial_model(resolved, image, classes, self._best, random)
         if run is not None:
             budget = run.budget
             self._before = (self._before[0] + budget.steps, self._before[1] + budget.seconds)
-        self._run = TrainingRun(start, resolved, TrainingSet(painted, resolved), run)
+        self._run = TrainingRun(start, resolved, TrainingSet(painted, resolved), random, run)
         return self._run
 
     def _counted(self, event: Event) -> Event:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from napari_limn.model import Model
     from napari_limn.runs import Event
     from napari_limn.training.data.training_set import TrainingSet
-    from napari_limn.training.resolve import Resolved
+    from napari_limn.training.planning.resolve import Resolved
+    from napari_limn.training.random_stream import RandomStream
 
 
 class TrainingRun:
@@ -28,19 +29,26 @@ class TrainingRun:
         The model that it begins with; it stays as it is.
     resolved, data
         What it goes by, and what it learns from.
+    random
+        That the network goes on drawing from.
     after
         A run on the same images, whose features of voxels are taken over.
     """
 
     def __init__(
-        self, start: Model, resolved: Resolved, data: TrainingSet, after: TrainingRun | None = None
+        self,
+        start: Model,
+        resolved: Resolved,
+        data: TrainingSet,
+        random: RandomStream,
+        after: TrainingRun | None = None,
     ) -> None:
         self.start, self.resolved, self.data = start, resolved, data
         self.budget = Budget(resolved.spec.steps, resolved.spec.seconds)
-        self.learner = Learner(start, resolved, self.budget)
+        self._schedule = ScoreSchedule(self.budget)
+        self.learner = Learner(start, resolved, self.budget, random)
         self.answer: FirstAnswer = FirstAnswer(start, resolved, after.answer if after else None)
         self.best = BestModel(start, resolved, self.learner, self.answer, self.budget)
-        self._schedule = ScoreSchedule(self.budget)
         self._due = True  # a score is
         self._scoring: Generator[Event, None, None] | None = None  # goes on when the data are exchanged
 

@@ -5,9 +5,14 @@ They are decided here, once.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from napari_limn.errors import LimnError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NAMES = "TCZYX"
 """Time, channel, and the three axes of space, in the order that OME-NGFF prescribes."""
@@ -21,7 +26,6 @@ _UNITS = {
     "um": "micrometer",
     "micron": "micrometer",
     "microns": "micrometer",
-    "\\u00b5m": "micrometer",
     "nm": "nanometer",
     "mm": "millimeter",
     "cm": "centimeter",
@@ -51,6 +55,9 @@ CENTIMETRES = {
     "inch": 2.54,
 }
 """Units of length."""
+
+_SIZES = (1e-11, 1e7)
+"""Least and greatest size of a voxel, in centimetres, seconds or pixels: from a thousandth of an atom to what a satellite sees."""
 
 _KNOWN = {*_UNITS.values(), *CENTIMETRES, "day", "microsecond", "nanosecond", "picosecond"}
 
@@ -215,14 +222,45 @@ def resolve_names(declared: str, shape: tuple[int, ...], asked: str | None = Non
         )
     unknown = [i for i, a in enumerate(names) if a not in NAMES]
     free = [a for a in "ZT" if a not in names]
+    if len(unknown) > len(free) and "C" not in names:
+        # an axis of one needs no name of its own
+        free += ["C"] if any(shape[i] == 1 for i in unknown) else []
+        unknown.sort(key=lambda i: (shape[i] > 1, i))
     if len(unknown) > len(free):
+        fix = (
+            "say what they are, for example with --axes TCZYX"
+            if len(shape) <= len(NAMES)
+            else "save a part of the image"
+        )
         raise LimnError(
-            f"found axes {declared} of shape {shape}; say what they are, for example with --axes TZYX."
+            f"found axes {declared} of shape {shape}, expected no more than time, channel, Z, Y and X; {fix}."
         )
     letters = list(names)
     for place, name in zip(reversed(unknown), free, strict=False):
         letters[place] = name
     return check_names("".join(letters))
+
+
+def known_size(size: float, unit: str) -> float | None:
+    """Return the size of a voxel; None where no image has it.
+
+    Mirrored axes have negative sizes in some files; what counts is how large a voxel is.
+
+    Examples
+    --------
+    >>> known_size(-0.1, "micrometer"), known_size(0.0, "pixel"), known_size(1e300, "micrometer")
+    (0.1, None, None)
+    """
+    least, most = _SIZES
+    return abs(size) if least <= abs(size) * CENTIMETRES.get(unit, 1.0) <= most else None
+
+
+def no_sizes(name: str, unknown: Mapping[str, str]) -> tuple[str, ...]:
+    """Say which sizes of voxels no image has, if any."""
+    if not unknown:
+        return ()
+    sizes = ", ".join(f"{size} along {axis}" for axis, size in unknown.items())
+    return (f"{name}: found a voxel size of {sizes}, which no image has; taken as not known.",)
 
 
 def unit_name(text: str | None) -> str:
@@ -248,6 +286,11 @@ def known_unit(text: str | None) -> str | None:
     >>> known_unit("in"), known_unit("furlong"), known_unit(None)
     ('inch', None, 'pixel')
     """
-    plain = (text or "").strip().lower()
+    plain = _plain_text(text or "").strip().lower()
     name = _UNITS.get(plain, plain)
     return name if name in _KNOWN else None
+
+
+def _plain_text(text: str) -> str:
+    r"""Decode letters that ImageJ writes as ``\u00B5``."""
+    return re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), text)

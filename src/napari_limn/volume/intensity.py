@@ -88,11 +88,7 @@ def fit_scaling(volume: Volume, spec: IntensitySpec | None = None) -> Scaling:
     Scaling(low=(0.0,), width=(100.0,))
     """
     spec = spec or IntensitySpec()
-    if volume.dtype.kind not in "buif":
-        raise LimnError(
-            f"{volume.name}: found voxels of type {volume.dtype}, expected whole or real numbers; "
-            "convert the image, for example to its magnitude."
-        )
+    refuse_no_intensities(volume)
     sample = _sample(volume)
     low, width = [], []
     for channel in sample:
@@ -101,6 +97,15 @@ def fit_scaling(volume: Volume, spec: IntensitySpec | None = None) -> Scaling:
         low.append(float(bounds[0]))
         width.append(float(np.clip(bounds[1] / 2 - bounds[0] / 2, 0, np.finfo(float).max / 2) * 2) or 1.0)
     return Scaling(tuple(low), tuple(width))
+
+
+def refuse_no_intensities(volume: Volume) -> None:
+    """Raise a LimnError for voxels that are neither whole nor real numbers."""
+    if volume.dtype.kind not in "buif":
+        raise LimnError(
+            f"{volume.name}: found voxels of type {volume.dtype}, expected whole or real numbers; "
+            "convert the image, for example to its magnitude."
+        )
 
 
 def _sample(volume: Volume) -> NDArray[np.float64]:

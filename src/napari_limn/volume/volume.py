@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
-import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -12,6 +10,8 @@ import numpy as np
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes, default_names
 from napari_limn.volume.boxes import Box, contains, shape_of, slices, whole
+from napari_limn.volume.foreign import foreign
+from napari_limn.volume.placement import NEAR, Placement, distance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# what decoders and file systems raise for data that are damaged or cut off
-_UNREADABLE = (
-    OSError, RuntimeError, IndexError, ValueError, KeyError, EOFError, zlib.error, lzma.LZMAError
-)  # fmt: skip
 RGBA = tuple[float, float, float, float]
 
 
@@ -66,6 +62,10 @@ class Volume:
         Of the file or folder that it was opened from.
     names
         For a label volume: name of each label value, as far as the file says.
+    notes
+        What the file holds besides, and what is not known of it: a sentence each, to be shown once.
+    place
+        Where its voxels lie, where scale and origin do not say it all; of a layer, where it is seen.
 
     Examples
     --------
@@ -80,6 +80,8 @@ class Volume:
     colors: Mapping[int, RGBA] | None = field(default=None)
     path: Path | None = None
     names: Mapping[int, str] | None = None
+    notes: tuple[str, ...] = ()
+    place: Placement | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         shape = tuple(self.data.shape)
@@ -113,6 +115,16 @@ class Volume:
         sizes = dict(zip(self.axes.names, self.data.shape, strict=True))
         t, z, y, x = (int(sizes.get(a, 1)) for a in GRID)
         return t, z, y, x
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Return the extent along its own axes, without channels."""
+        return tuple(int(n) for n, a in zip(self.data.shape, self.axes.names, strict=True) if a != "C")
+
+    @property
+    def placement(self) -> Placement:
+        """Return where its voxels lie."""
+        return Placement.of(self.axes) if self.place is None else self.place
 
     @property
     def channels(self) -> int:
@@ -154,14 +166,11 @@ class Volume:
             raise LimnError(f"{self.name}: box {box} leaves the volume of {GRID} size {self.grid}.")
         at = dict(zip(GRID, slices(box), strict=True))
         index = tuple(at.get(name, slice(None)) for name in self.axes.names)
-        try:
+        with foreign(
+            lambda said: f"{self.name}: the file is damaged or cut off, box {box} cannot be read ({said}).",
+            self.name,
+        ):
             part = np.asarray(self.data[index])
-        except LimnError:
-            raise
-        except _UNREADABLE as error:
-            raise LimnError(
-                f"{self.name}: the file is damaged or cut off, box {box} cannot be read ({error})."
-            ) from error
         names = "C" + GRID
         have = [self.axes.names.index(a) for a in names if a in self.axes.names]
         sizes = (self.channels, *shape_of(box))
@@ -213,6 +222,22 @@ class _Stacked:
         return np.stack([self._first.squeezed(channel) for channel in part])
 
 
+def voxels_apart(one: Volume, other: Volume, *, shown: bool = False) -> float:
+    """Return how far two volumes lie apart, in voxels of the other.
+
+    Voxel is compared with voxel as :func:`~napari_limn.volume.reading.open.open_labels` matches them: one by one where the
+    extents are the same, or else by the names of axes. A volume that says nothing of its place lies anywhere, unless it is `shown`.
+    """
+    ours, theirs = one.placement, other.placement
+    if (ours.says_nothing or theirs.says_nothing) and not (shown or ours.shown or theirs.shown):
+        return 0.0
+    if one.extent == other.extent:
+        return distance(ours, theirs, other.extent)
+    both = "".join(a for a in theirs.names if a in ours.names)
+    sizes = dict(zip(theirs.names, other.extent, strict=True))
+    return distance(ours.along(both), theirs.along(both), [sizes[a] for a in both])
+
+
 _PLAIN = (1.0, "pixel", 0.0)
 
 
@@ -224,7 +249,7 @@ def stack_channels(volumes: Sequence[Volume]) -> Volume:
     Raises
     ------
     LimnError
-        If their grids differ.
+        If their grids differ, or lie in other places.
     """
     first = volumes[0]
     if len(volumes) == 1:
@@ -234,6 +259,11 @@ def stack_channels(volumes: Sequence[Volume]) -> Volume:
             raise LimnError(
                 f"channels {first.name} and {other.name} differ in {GRID} size: found {first.grid} and {other.grid}, "
                 "expected the same; choose channels of one image."
+            )
+        if (far := voxels_apart(other, first)) > NEAR:
+            raise LimnError(
+                f"channels {first.name} and {other.name}: found them {far:.3g} voxels apart, expected them in one place, since channels "
+                f"count voxel by voxel; choose channels of one image, or give {other.name} the scale and position of {first.name}."
             )
     own = {a: i for i, a in enumerate(first.axes.names)}
     names = "C" + first.axes.without("C").names
@@ -245,4 +275,7 @@ def stack_channels(volumes: Sequence[Volume]) -> Volume:
     ]
     scale, units, translate = (tuple(column) for column in zip(*rows, strict=True))
     axes = Axes(names, scale, units, translate)
-    return Volume(_Stacked(volumes), axes, name=" + ".join(v.name for v in volumes))
+    notes = tuple(dict.fromkeys(note for volume in volumes for note in volume.notes))
+    return Volume(
+        _Stacked(volumes), axes, name=" + ".join(v.name for v in volumes), place=first.place, notes=notes
+    )

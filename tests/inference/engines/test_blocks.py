@@ -26,7 +26,7 @@ from napari_limn.errors import LimnError
 from napari_limn.inference.engines import blocks as blocks_module
 from napari_limn.inference.planning.plan import footprints_on_grid, make_plan
 from napari_limn.model import Model, ModelSpec
-from napari_limn.network.graph import Footprint
+from napari_limn.network.footprint import Footprint
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import blocks, slices, whole

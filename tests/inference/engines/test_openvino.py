@@ -30,7 +30,7 @@ from napari_limn.inference.planning.columns import LOOSE, least_alive
 from napari_limn.inference.planning.plan import network_bytes
 from napari_limn.inference.run import PredictionRun
 from napari_limn.network.folding import folded
-from napari_limn.network.graph import footprint
+from napari_limn.network.footprint import footprint
 from napari_limn.network.spec import CHOICES, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import blocks

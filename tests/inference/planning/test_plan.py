@@ -19,7 +19,7 @@ from napari_limn.inference.planning.plan import (
     with_time,
 )
 from napari_limn.network.bank import bank_values, features_of
-from napari_limn.network.graph import Footprint, footprint
+from napari_limn.network.footprint import Footprint, footprint
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.volume.boxes import blocks, count_blocks, slices
 

@@ -18,10 +18,11 @@ from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer import answer as module
 from napari_limn.training.first_answer import fit as instant
-from napari_limn.training.resolve import resolve
+from napari_limn.training.planning.initial_model import initial_model
+from napari_limn.training.planning.resolve import resolve
+from napari_limn.training.random_stream import RandomStream
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
-from napari_limn.training.trainer import initial_model
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.usefixtures("small_classifier")
@@ -38,11 +39,12 @@ def data_of(rows, after=None, spec=SPEC):
     painted = collect_training_data(IMAGE, labels, spec, None, {}, {})
     of = painted.images[0], painted.classes
     resolved = resolve(spec, *of)
-    return initial_model(resolved, *of, None), resolved, TrainingSet(painted, resolved, after)
+    start = initial_model(resolved, *of, None, RandomStream(spec.seed, resolved.device))
+    return start, resolved, TrainingSet(painted, resolved, after)
 
 
 def run_of(rows, spec=SPEC):
-    return TrainingRun(*data_of(rows, spec=spec))
+    return TrainingRun(*data_of(rows, spec=spec), RandomStream(spec.seed, torch.device("cpu")))
 
 
 def first(events, what):

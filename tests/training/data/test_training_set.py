@@ -10,15 +10,17 @@ import torch
 import napari_limn as limn
 from napari_limn.annotation.classes import IGNORE, Classes
 from napari_limn.errors import LimnError
-from napari_limn.network.graph import footprint
+from napari_limn.model import ModelSpec
+from napari_limn.network.footprint import footprint
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.data.painted import PaintedTile, collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer import fit as instant
 from napari_limn.training.first_answer import sample as drawn
-from napari_limn.training.presets import choose_network
-from napari_limn.training.resolve import patch_size, resolve
+from napari_limn.training.planning.extents import patch_size
+from napari_limn.training.planning.presets import choose_network
+from napari_limn.training.planning.resolve import resolve
 from napari_limn.training.spec import CONTEXT, AugmentSpec, TrainSpec
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import blocks
@@ -58,7 +60,7 @@ def training_set(painted, spec, after=None):
 @pytest.mark.parametrize("asked", [1, 7, 30, 32, 33])
 def test_the_patch_is_the_least_legal_one_that_is_not_below_what_was_asked(network, asked):
     image = Volume.of(noise((8, 64, 64)))
-    chosen = patch_size(network, (asked,) * network.ndim, image)[-network.ndim :]
+    chosen = patch_size(network, footprint(network), (asked,) * network.ndim, image)[-network.ndim :]
     for size, along in zip(chosen, footprint(network), strict=True):
         legal = [along.smallest + k * along.step - 2 * along.shrink for k in range(60)]
         if not along.shrink:
@@ -69,19 +71,19 @@ def test_the_patch_is_the_least_legal_one_that_is_not_below_what_was_asked(netwo
 def test_default_patches_of_planes_and_of_volumes_with_a_coarse_z():
     deep = UNetSpec(factors=((2, 2),) * 4)
     plane = Volume.of(noise((300, 300)))
-    assert patch_size(deep, None, plane) == (1, 1, 64, 64)
-    assert patch_size(deep, None, plane, CONTEXT) == (1, 1, 160, 160)
+    assert patch_size(deep, footprint(deep), None, plane) == (1, 1, 64, 64)
+    assert patch_size(deep, footprint(deep), None, plane, CONTEXT) == (1, 1, 160, 160)
     coarse = Volume.of(noise((40, 64, 64)), Axes.of("ZYX", (4.0, 1.0, 1.0)))
-    assert patch_size(VOLUMES, None, coarse) == (1, 8, 32, 32)
+    assert patch_size(VOLUMES, footprint(VOLUMES), None, coarse) == (1, 8, 32, 32)
     thin = Volume.of(noise((6, 64, 64)), "ZYX")
-    assert patch_size(VOLUMES, None, thin) == (1, 6, 32, 32)
+    assert patch_size(VOLUMES, footprint(VOLUMES), None, thin) == (1, 6, 32, 32)
 
 
 def test_a_patch_of_another_number_of_axes_is_refused():
     with pytest.raises(
         LimnError, match=r"TrainSpec.patch: found \(32, 32\), expected 3 extents for a 3D network"
     ):
-        patch_size(VOLUMES, (32, 32), Volume.of(noise((8, 64, 64))))
+        patch_size(VOLUMES, footprint(VOLUMES), (32, 32), Volume.of(noise((8, 64, 64))))
 
 
 def test_held_out_strokes_are_scored_with_more_around_them_and_a_card_gets_large_patches(monkeypatch):
@@ -89,7 +91,7 @@ def test_held_out_strokes_are_scored_with_more_around_them_and_a_card_gets_large
     small = data_for(noise((300, 300)), labels, patch=None, held_out=0.3, device="cpu")
     assert small.regions.patch == (1, 1, 64, 64)
     assert {image.shape[-2:] for image, _ in small.regions.held_out_windows()} == {(160, 160)}
-    monkeypatch.setattr("napari_limn.training.resolve.choose_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr("napari_limn.training.planning.resolve.choose_device", lambda _: torch.device("cuda"))
     assert data_for(noise((300, 300)), labels, patch=None).regions.patch == (1, 1, 160, 160)
 
 
@@ -136,7 +138,7 @@ def test_batches_and_windows_have_the_shapes_that_the_network_takes(network, sha
     image = Volume.of(noise(shape), axes)
     labels = striped(tuple(n for n, a in zip(shape, axes, strict=True) if a != "C"))
     data = data_for(image, labels, network, patch=patch, batch=3)
-    out = patch_size(network, patch, image)[-network.ndim :]
+    out = patch_size(network, footprint(network), patch, image)[-network.ndim :]
     seen = tuple(n + 2 * f.shrink for n, f in zip(out, footprint(network), strict=True))
     batch = data.batch()
     images, targets = batch.images, batch.targets
@@ -353,12 +355,16 @@ def test_labels_that_are_no_whole_numbers_are_refused():
         data_for(noise((64, 64)), noise((64, 64)))
 
 
+def known_model(classes):
+    return ModelSpec(network=PLANES, classes=classes)
+
+
 def test_classes_of_all_pairs_and_of_a_known_model_come_together():
     labels = [striped((64, 64), values=(1, 2)), striped((64, 64), values=(2, 7))]
     painted = collect_training_data([noise((64, 64))] * 2, labels, TrainSpec(), None, {}, {7: "axon"})
     assert painted.classes.values == (1, 2, 7)
     assert painted.classes.names == ("class 1", "class 2", "axon")
-    known = Classes((2, 9), names=("myelin", "fibre"))
+    known = known_model(Classes((2, 9), names=("myelin", "fibre")))
     again = collect_training_data([noise((64, 64))], [labels[1]], TrainSpec(), known, {}, {})
     assert again.classes.name_of == {2: "myelin", 7: "class 7", 9: "fibre"}
 
@@ -366,10 +372,12 @@ def test_classes_of_all_pairs_and_of_a_known_model_come_together():
 def test_a_known_model_needs_paint_but_not_of_two_classes():
     one = striped((64, 64), values=(2,))
     assert collect_training_data(
-        noise((64, 64)), one, TrainSpec(), Classes((2, 9)), {}, {}
+        noise((64, 64)), one, TrainSpec(), known_model(Classes((2, 9))), {}, {}
     ).classes.values == (2, 9)
     with pytest.raises(LimnError, match=r"no painted voxel.*paint corrections first"):
-        collect_training_data(noise((64, 64)), np.zeros_like(one), TrainSpec(), Classes((2, 9)), {}, {})
+        collect_training_data(
+            noise((64, 64)), np.zeros_like(one), TrainSpec(), known_model(Classes((2, 9))), {}, {}
+        )
 
 
 def test_the_default_network_fits_the_data():

@@ -17,7 +17,7 @@ from napari_limn.training.data.patches import Patch
 from napari_limn.training.data.soft_targets import SoftTargets
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer.distillation import pseudo_labels
-from napari_limn.training.resolve import resolve
+from napari_limn.training.planning.resolve import resolve
 from napari_limn.training.spec import TrainSpec
 from napari_limn.volume.boxes import blocks, slices
 

@@ -22,8 +22,9 @@ from napari_limn.training.first_answer import sample as drawn
 from napari_limn.training.first_answer.answer import FirstAnswer
 from napari_limn.training.first_answer.fit import fit_classifier
 from napari_limn.training.first_answer.sample import sample_voxels
-from napari_limn.training.presets import pixel_features
-from napari_limn.training.resolve import resolve
+from napari_limn.training.planning.presets import pixel_features
+from napari_limn.training.planning.resolve import resolve
+from napari_limn.training.random_stream import RandomStream
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.selection import maturity, share_beside
 from napari_limn.training.spec import TrainSpec
@@ -112,6 +113,7 @@ def test_a_sample_knows_every_stroke_and_which_are_held_out():
     assert np.array_equal(rest.target[~sample.held], sample.target[~sample.held])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("small_classifier")
 def test_of_a_large_image_a_few_tiles_answer_first_and_change_nothing_for_the_rest(monkeypatch):
     monkeypatch.setitem(drawn.TILE, 2, (1, 1, 32, 32))
@@ -283,6 +285,7 @@ def test_several_threads_say_the_same_to_the_last_bit():
     assert np.allclose(found[0], trees.predict_proba(sample.features), atol=1e-6)
 
 
+@pytest.mark.usefixtures("small_classifier")
 def test_a_model_that_was_stopped_before_its_first_step_is_corrected_like_any_other():
     events = training_events(IMAGE, strokes(), SPEC)
     first = [e.model for e, _ in zip((e for e in events if isinstance(e, Improved)), range(3), strict=False)][
@@ -295,6 +298,7 @@ def test_a_model_that_was_stopped_before_its_first_step_is_corrected_like_any_ot
     assert score(predict(after, IMAGE), TRUTH).mean_iou > 0.9
 
 
+@pytest.mark.usefixtures("small_classifier")
 def test_a_class_that_is_about_to_be_forgotten_is_named():
     model = learnt()
     noise = IMAGE[:, :64]
@@ -323,6 +327,7 @@ def test_of_filled_areas_some_of_each_class_are_looked_at_and_more_paint_changes
 
 
 @pytest.mark.usefixtures("small_classifier")
+@pytest.mark.usefixtures("small_classifier")
 def test_a_held_out_classifier_of_corrections_knows_the_class_that_was_not_corrected_from_before():
     truth, image = TRUTH.copy(), IMAGE.copy()
     truth[:, 100:], image[:, 100:] = 3, image[:, 100:] + 8
@@ -332,13 +337,11 @@ def test_a_held_out_classifier_of_corrections_knows_the_class_that_was_not_corre
             painted[y, low:high] = truth[y, low:high]
     spec = replace(SPEC, network=None, steps=4, held_out=0.3)
     model = train(image, painted, spec)
-    corrected = collect_training_data(
-        image, np.where(painted > 1, painted, 0), spec, model.spec.classes, {}, {}
-    )
+    corrected = collect_training_data(image, np.where(painted > 1, painted, 0), spec, model.spec, {}, {})
     resolved = resolve(spec, corrected.images[0], corrected.classes, model)
     data = TrainingSet(corrected, resolved)
     assert data.regions.holds_out
-    run = TrainingRun(model, resolved, data)
+    run = TrainingRun(model, resolved, data, RandomStream(0, resolved.device))
     drain(run.learning())
     classifier = run.answer._held_out_classifier
     bank = data.regions.features_of(0, ((0, 1), (0, 1), (0, 128), (0, 128)), classifier)
@@ -400,6 +403,7 @@ def test_the_same_seed_fits_the_same_whatever_the_state_of_the_process():
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
+@pytest.mark.exhaustive
 def test_the_largest_seed_is_one_like_any_other():
     model = train(IMAGE, strokes(), replace(SPEC, seed=(1 << 32) - 1))
     assert score(predict(model, IMAGE), TRUTH).mean_iou > 0.85
@@ -472,6 +476,7 @@ def test_further_training_does_not_fall_back_on_a_classifier_that_is_surely_wors
     assert all(e.model.spec.network.share < 1 for e in events if isinstance(e, Improved))
 
 
+@pytest.mark.exhaustive
 def test_a_network_that_is_surely_worse_gives_way_to_the_classifier():
     spec, rows = replace(SPEC, steps=2, held_out=0.3), range(6, 124, 6)
     model = shown_together(rows, spec)
@@ -509,6 +514,7 @@ def test_a_model_with_a_classifier_survives_its_file(tmp_path):
     assert np.array_equal(predict(loaded, IMAGE), predict(model, IMAGE))
 
 
+@pytest.mark.usefixtures("small_classifier")
 def test_three_classes_volumes_and_a_new_class():
     rng = np.random.default_rng(0)
     truth = np.zeros((8, 40, 60), np.uint8)

@@ -15,10 +15,12 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_limn._napari.layers.facts import LayerFacts, facts_of, note, set_facts
+from napari_limn._napari.layers.plain_text import literal
 from napari_limn.annotation.classes import Classes, default_color
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import NAMES, Axes, default_names, unit_name
-from napari_limn.volume.volume import Volume, size_in_bytes, stack_channels
+from napari_limn.volume.placement import NEAR, Placement, distance
+from napari_limn.volume.volume import Volume, size_in_bytes, stack_channels, voxels_apart
 from napari_limn.volume.writing.array_output import labels_shape
 
 if TYPE_CHECKING:
@@ -48,7 +50,15 @@ def volume_of(layer: Layer) -> Volume:
         tuple(unit_name(str(u)) for u in layer.units) + (("pixel",) if rgb else ()),
         tuple(float(t) for t in layer.translate) + ((0.0,) if rgb else ()),
     )
-    return Volume(data, axes, layer.name)
+    return Volume(data, axes, layer.name, place=place_of(layer, names.removesuffix("C") if rgb else names))
+
+
+def place_of(layer: Layer, names: str) -> Placement:
+    """Give where a layer is seen, whatever turns, mirrors or shears it.
+
+    `names` are those of its axes.
+    """
+    return Placement.seen(names, tuple(unit_name(str(u)) for u in layer.units), layer.data_to_world)
 
 
 def _axis_names(layer: Layer, ndim: int) -> str:
@@ -325,12 +335,12 @@ def named(names: Mapping[int, str], facts: LayerFacts | None = None) -> dict[str
 
 
 def class_features(names: Mapping[int, str], zero: str = "not labelled") -> dict[str, list[Any]]:
-    """Give features for a labels layer: the name of each value.
+    """Give features for a labels layer: the name of each value, for napari to show.
 
     `zero` is that of 0 where `names` has none.
     """
     known = {0: zero, **names}
-    return {"index": sorted(known), "class": [known[value] for value in sorted(known)]}
+    return {"index": sorted(known), "class": [literal(known[value]) for value in sorted(known)]}
 
 
 def layer_axes(image: Image, volume: Volume) -> str:
@@ -351,8 +361,24 @@ def placement(image: Image, volume: Volume) -> dict[str, Any]:
         "axis_labels": tuple(image.axis_labels[i] for i in own),
     }
     if len(own) == image.ndim:
-        place |= {"rotate": image.rotate, "shear": image.shear, "affine": image.affine}
-    return place
+        return place | {"rotate": image.rotate, "shear": image.shear, "affine": image.affine}
+    # without an axis, rotation and shear cannot be copied; what they do to the other axes can
+    world = place_of(image, layer_axes(image, volume))
+    affine = np.eye(len(own) + 1)
+    affine[:-1, :-1] = world.matrix / place["scale"]
+    affine[:-1, -1] = world.offset - affine[:-1, :-1] @ place["translate"]
+    return place | {"affine": affine}
+
+
+def lies_on(layer: Layer, image: Layer) -> bool:
+    """Return whether the voxels of a layer are seen where those of an image are.
+
+    Both have the same extent, channels apart, and axes count one by one, as they are shown.
+    """
+    one, other = volume_of(layer), volume_of(image)
+    if len(one.placement.names) != len(other.placement.names):
+        return voxels_apart(one, other) <= NEAR
+    return distance(one.placement.called(other.placement.names), other.placement, other.extent) <= NEAR
 
 
 def colormap(colors: Mapping[int, RGBA], other: RGBA = (0.0, 0.0, 0.0, 0.0)) -> DirectLabelColormap:

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 import zarr
+from napari.utils.notifications import show_warning
 
 from napari_limn._napari.layers.layers import PLAIN, colormap, named
+from napari_limn._napari.layers.plain_text import literal
+from napari_limn.errors import LimnError
+from napari_limn.paths import is_address
 from napari_limn.volume.reading.lazy import lazy_levels
 from napari_limn.volume.reading.mapped import MappedArray
-from napari_limn.volume.reading.omezarr import channel_looks
+from napari_limn.volume.reading.omezarr import channel_looks, is_zarr
 from napari_limn.volume.reading.open import TIFF_SUFFIXES, ZARR_SUFFIXES, open_volume
 from napari_limn.volume.volume import size_in_bytes
 from napari_limn.volume.writing.zarr_output import PROBABILITIES
@@ -29,9 +33,15 @@ _PIECE = 512  # about the longest side of a chunk of a Zarr, in planes
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
     """Return the reader, or None if it cannot read some path."""
-    known = (*TIFF_SUFFIXES, *ZARR_SUFFIXES)
     paths = [path] if isinstance(path, str) else path
-    return read if paths and all(Path(p).suffix.lower() in known for p in paths) else None
+    return read if paths and all(map(_is_readable, paths)) else None
+
+
+def _is_readable(path: str) -> bool:
+    """Return whether a path may be that of an image."""
+    if is_address(path):
+        return False
+    return Path(path).suffix.lower() in (*TIFF_SUFFIXES, *ZARR_SUFFIXES) or is_zarr(Path(path))
 
 
 def read(path: str | list[str]) -> list[LayerData]:
@@ -40,12 +50,17 @@ def read(path: str | list[str]) -> list[LayerData]:
     Only headers are read now, and small labels, since they may be painted on.
     """
     paths = [path] if isinstance(path, str) else path
-    return [layer for p in paths for layer in _layers_at(Path(p))]
+    try:
+        return [layer for p in paths for layer in _layers_at(Path(p))]
+    except LimnError as error:
+        raise LimnError(literal(str(error))) from error  # napari shows it
 
 
 def _layers_at(path: Path) -> list[LayerData]:
     """Read the layers of a file; labels come above their probabilities."""
     volume, name = open_volume(path), path.name.split(".")[0]
+    for note in volume.notes:
+        show_warning(literal(note))
     below: list[LayerData] = []
     if volume.colors is not None and (chances := path / PROBABILITIES).is_dir():
         probabilities = open_volume(chances)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QColorDialog, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_limn._napari.layers.class_table import (
     chosen_strokes,
@@ -22,6 +22,7 @@ from napari_limn._napari.layers.class_table import (
 from napari_limn._napari.layers.layer_classes import ZERO
 from napari_limn._napari.layers.layers import is_painted
 from napari_limn._napari.layers.listening import call_all, connected
+from napari_limn._napari.layers.plain_text import PlainLabel
 from napari_limn._napari.painting.class_choice import ClassChoice
 from napari_limn._napari.painting.keys import borrow_digits
 from napari_limn._napari.painting.table import ClassTable
@@ -77,7 +78,7 @@ class ClassLegend(QWidget):
         self.color_button.setToolTip(
             "Change the colour of the chosen class; a double click on a colour does it, too"
         )
-        self.status = QLabel("")
+        self.status = PlainLabel()
         self.status.setObjectName("limn-classes-status")
         self.status.setWordWrap(True)
         self._look_again = QTimer(self)

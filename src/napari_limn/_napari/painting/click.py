@@ -167,8 +167,13 @@ def paint_region(
     return int(np.count_nonzero(wrong))
 
 
-def sentence_of(count: int, value: int, names: Mapping[int, str], *, cut: bool) -> str:
-    """Say what a click painted; `cut` where the region went on."""
+def sentence_of(count: int, value: int, names: Mapping[int, str], *, cut: bool, there: bool = True) -> str:
+    """Say what a click painted.
+
+    The region went on where it was `cut`; the strokes are not seen where the prediction is, unless they are `there`.
+    """
     name = {0: "not labelled", **names}.get(value, default_name(value))
     more = " Only what is in sight and near the click was taken." if cut else ""
+    if not there:
+        more += " They are shown elsewhere: press “Copy the image's position” in Train."
     return f"{count:,} pixels are “{name}” now. Ctrl-Z takes it back.{more}"

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 from napari.layers import Labels
-from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_limn._napari.layers.class_table import names_of
 from napari_limn._napari.layers.facts import facts_of
-from napari_limn._napari.layers.layers import finest
+from napari_limn._napari.layers.layers import finest, lies_on
+from napari_limn._napari.layers.plain_text import PlainLabel
 from napari_limn._napari.painting.click import (
     Plane,
     is_click,
@@ -49,7 +50,7 @@ class ClickCorrector(QWidget):
             "While this is on, a click in a prediction turns the region under the mouse into a stroke of the chosen class"
         )
         self.button.toggled.connect(self._on_toggled)
-        self.status = QLabel("")
+        self.status = PlainLabel()
         self.status.setObjectName("limn-classes-corrected")
         self.status.setWordWrap(True)
         column = QVBoxLayout(self)
@@ -82,7 +83,8 @@ class ClickCorrector(QWidget):
         region = region_in(prediction.name, finest(prediction), plane, _in_view(prediction, axes))
         value = region.value if confirm else self.legend.value
         count = paint_region(strokes, region, plane, value, only_unlabelled=confirm)
-        self.status.setText(sentence_of(count, value, names_of(strokes), cut=region.cut))
+        there = lies_on(strokes, prediction)
+        self.status.setText(sentence_of(count, value, names_of(strokes), cut=region.cut, there=there))
 
     # ---- the mode ------------------------------------------------------------------------------------------------
     def hideEvent(self, event: Any) -> None:

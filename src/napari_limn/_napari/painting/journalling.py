@@ -13,7 +13,7 @@ from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.volume.volume import size_in_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -67,7 +67,7 @@ def is_read_from_file(data: Any, multiscale: bool = False) -> bool:
 def ties(
     layer: LayerFacts,
     image: str,
-    places: tuple[Mapping[str, Any], Mapping[str, Any]],
+    there: bool,
     on_disk: bool,
 ) -> tuple[bool, bool, bool]:
     """Rate what speaks for a layer being of an image, strongest first.
@@ -78,13 +78,11 @@ def ties(
         What is known of the layer.
     image
         Name of the image.
-    places
-        Scale and translation of the layer, and those of labels of the image.
+    there
+        Whether it lies where the image lies.
     on_disk
         Whether the image has a file, beside which a journal can be kept.
     """
-    own, other = places
-    there = all(np.allclose(own[what], other[what], atol=0) for what in ("scale", "translate"))
     return layer.image == image, there, on_disk
 
 

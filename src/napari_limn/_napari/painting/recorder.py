@@ -17,8 +17,8 @@ from napari_limn._napari.layers.layers import (
     hand_over,
     is_map,
     is_painted,
+    lies_on,
     path_of,
-    placement,
     take_into_memory,
     volume_of,
 )
@@ -297,9 +297,7 @@ class Journals(QObject):
 
 def _ties(layer: Labels, image: Image) -> tuple[bool, bool, bool]:
     """Rate what speaks for a layer being of an image."""
-    own = {"scale": layer.scale, "translate": layer.translate}
-    places = own, placement(image, volume_of(image))
-    return ties(facts_of(layer), image.name, places, path_of(image) is not None)
+    return ties(facts_of(layer), image.name, lies_on(layer, image), path_of(image) is not None)
 
 
 def _close(recorders: dict[Labels, Recorder]) -> None:

@@ -6,8 +6,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from napari_limn._napari.layers.plain_text import PlainLabel
 from napari_limn._napari.painting.journalling import journal_to_offer, offer_sentence
 from napari_limn._napari.painting.recorder import header_of, journals_of
 from napari_limn.annotation.journal.files import found_journals
@@ -55,7 +56,7 @@ class RecoveryOffer(QWidget):
         self._image: Image | None = None
         self._path: Path | None = None
         self._journals: Journals | None = None
-        self.sentence = QLabel()
+        self.sentence = PlainLabel()
         self.sentence.setWordWrap(True)
         self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.back, self.later = QPushButton("Bring back"), QPushButton("Not now")

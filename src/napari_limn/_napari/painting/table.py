@@ -8,6 +8,8 @@ from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableWidget, QTableWidgetItem
 
+from napari_limn._napari.layers.plain_text import set_tip
+
 if TYPE_CHECKING:
     from napari_limn.annotation.legend import Legend
     from napari_limn.volume.volume import RGBA
@@ -107,7 +109,7 @@ class ClassTable(QTableWidget):
         for column, text in {_KEY: key, _COLOR: "", _NAME: name, _PAINTED: ""}.items():
             item = QTableWidgetItem(text)
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
-            item.setToolTip(tips.get(column, ""))
+            set_tip(item, tips.get(column, ""))
             if column == _COLOR:
                 item.setIcon(swatch)
             if column != _NAME:

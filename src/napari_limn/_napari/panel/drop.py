@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari import current_viewer
-from napari.utils.notifications import show_error, show_info
 
 from napari_limn._napari.layers.class_table import chosen_strokes, names_of, restore
+from napari_limn._napari.layers.plain_text import notify, notify_error
 from napari_limn._napari.panel.models import MODEL_SUFFIX
 from napari_limn._napari.panel.session import shared_models
 from napari_limn.errors import LimnError
@@ -39,9 +39,9 @@ def read_models(path: str | list[str]) -> list[tuple[Any, ...]]:
     """
     for one in [path] if isinstance(path, str) else path:
         try:
-            show_info(take(Path(one)))
+            notify(take(Path(one)))
         except LimnError as error:
-            show_error(str(error))
+            notify_error(str(error))
     return NO_LAYER
 
 

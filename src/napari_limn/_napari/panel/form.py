@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QScrollArea, QSizePolicy, Q
 from superqt import QCollapsible
 
 from napari_limn._napari.layers.layers import being_renamed, is_made_here
+from napari_limn._napari.layers.plain_text import set_tip
 from napari_limn._napari.panel.choices import in_channel_order, kept_choice
 from napari_limn._napari.panel.keyboard import operable, skipping
 
@@ -58,7 +59,7 @@ class Form:
         It is folded under "More" if `more`.
         """
         widget.native.setObjectName(f"{self._prefix}-{name}")
-        widget.native.setToolTip(tip)
+        set_tip(widget.native, tip)
         widget.native.setMinimumWidth(80)
         widget.native.setSizePolicy(QSizePolicy.Policy.Ignored, widget.native.sizePolicy().verticalPolicy())
         (self.more if more else self.rows).addRow(label, widget.native)

@@ -8,17 +8,17 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QProgressBar, QPushButton
 
+from napari_limn._napari.layers.plain_text import notify_error
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.panel.preferences import preferred
 from napari_limn._napari.panel.status import Message, RunState, sentence_label
 from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
 from napari_limn.runs import Event, Noted, Warned
-from napari_limn.training.presets import pixel_features, preset_network
+from napari_limn.training.planning.presets import pixel_features, preset_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -275,7 +275,7 @@ class RunBox(QObject):
             self.say(str(error))
         else:
             self.say(f"Something went wrong inside Limn: {type(error).__name__}: {error}")
-            show_error(f"{type(error).__name__}: {error}")
+            notify_error(f"{type(error).__name__}: {error}")
 
     def offer(self, details: str) -> None:
         """Offer a text to copy; none if it is empty."""
@@ -327,4 +327,4 @@ def _import_all() -> None:
     import_module("napari_limn.training.first_answer.fit").load()
     # the first network that is traced makes PyTorch look at each of its functions
     network = replace(preset_network("balanced", 2), pixels=pixel_features(2))
-    import_module("napari_limn.network.graph").footprint(network)
+    import_module("napari_limn.network.footprint").footprint(network)

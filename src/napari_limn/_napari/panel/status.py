@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 from qtpy.QtCore import QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
-from superqt import QElidingLabel
+from qtpy.QtWidgets import QApplication, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_limn._napari.layers.plain_text import PlainLabel, PlainLine, set_tip
 from napari_limn.inference.events import Planned
 from napari_limn.runs import BlockDone, Event
 from napari_limn.training.events import Step
@@ -61,8 +61,8 @@ class RunState(QWidget):
         self._before = 0
         self.state.setText("Idle")
 
-    def _line(self, name: str) -> QLabel:
-        label: QLabel = QElidingLabel("")
+    def _line(self, name: str) -> PlainLine:
+        label = PlainLine()
         label.setObjectName(name)
         label.setFixedHeight(label.fontMetrics().lineSpacing() + 6)
         label.setTextInteractionFlags(Qt.TextInteractionFlag.NoTextInteraction)
@@ -123,15 +123,15 @@ class RunState(QWidget):
         return int(self._process.memory_info().rss)
 
     @staticmethod
-    def _set(label: QLabel, text: str) -> None:
+    def _set(label: PlainLine, text: str) -> None:
         if label.text() != text:  # each drawing is one of the whole window
             label.setText(text)
-            label.setToolTip(text)
+            set_tip(label, text)
 
 
-def sentence_label(name: str) -> QLabel:
+def sentence_label(name: str) -> PlainLabel:
     """Make a place for a sentence, which can be copied."""
-    label = QLabel("")
+    label = PlainLabel()
     label.setObjectName(name)
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -153,7 +153,7 @@ class Message(QScrollArea):
         The button is named ``<prefix>-details``.
     """
 
-    def __init__(self, label: QLabel, prefix: str) -> None:
+    def __init__(self, label: PlainLabel, prefix: str) -> None:
         super().__init__()
         self._details = ""
         inner = QWidget()

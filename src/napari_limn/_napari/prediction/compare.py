@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QFormLayout,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QSizePolicy,
     QVBoxLayout,
@@ -21,6 +20,7 @@ from qtpy.QtWidgets import (
 from napari_limn._napari.layers.class_table import predicted_layers
 from napari_limn._napari.layers.layers import being_renamed
 from napari_limn._napari.layers.listening import call_all, connected
+from napari_limn._napari.layers.plain_text import PlainLabel
 from napari_limn._napari.panel.docking import DockedWidget
 from napari_limn._napari.prediction.pairs import (
     difference_layer,
@@ -69,7 +69,7 @@ class CompareWidget(DockedWidget):
         self.show_buttons["beside"].setToolTip(
             "The image and both predictions in boxes of their own, which move and zoom together"
         )
-        self.status = QLabel("")
+        self.status = PlainLabel()
         self.status.setObjectName("limn-compare-status")
         self.status.setWordWrap(True)
         self.status.setMinimumHeight(48)

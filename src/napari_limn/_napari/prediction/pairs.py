@@ -11,6 +11,7 @@ from napari_limn._napari.layers.facts import LayerFacts, facts_of
 from napari_limn._napari.layers.layers import (
     colormap,
     is_untouched,
+    lies_on,
     named,
     painted_look,
     volume_of,
@@ -82,7 +83,13 @@ def pair_of(first: Labels | None, second: Labels | None) -> Pair:
         raise LimnError("found one prediction, expected two; keep this one and predict with another model.")
     one, other = (list(layer.data) if layer.multiscale else [layer.data] for layer in (first, second))
     names = {**names_of(first), **names_of(second)}
-    return Pair(one, other, volume_of(second).axes.names, max(names) + 1 if 0 in names else 0)
+    pair = Pair(one, other, volume_of(second).axes.names, max(names) + 1 if 0 in names else 0)
+    if not lies_on(first, second):
+        raise LimnError(
+            f"{first.name}: found in another place than {second.name}, expected the same, since voxel is compared with voxel; predict "
+            "the image again where it lies now."
+        )
+    return pair
 
 
 def difference_layer(first: Labels, second: Labels) -> Labels:

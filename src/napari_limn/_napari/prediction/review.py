@@ -25,6 +25,7 @@ from napari_limn._napari.layers.layers import (
     under,
     volume_of,
 )
+from napari_limn._napari.layers.plain_text import set_tip
 from napari_limn._napari.layers.refresh import LayerRefresher
 from napari_limn._napari.panel.docking import DockedWidget
 from napari_limn._napari.panel.form import Form, lay_out
@@ -35,7 +36,10 @@ from napari_limn._napari.prediction.audit_progress import AuditProgress
 from napari_limn._napari.prediction.auditing import AuditView
 from napari_limn._napari.prediction.review_controller import ReviewController
 from napari_limn._napari.prediction.review_view import AuditedLabels, ReviewButtons
+from napari_limn._napari.training.run import labels_on
+from napari_limn.annotation.image_checks import check_place
 from napari_limn.annotation.journal.files import writable
+from napari_limn.errors import LimnError
 from napari_limn.volume.reading.open import open_labels
 
 if TYPE_CHECKING:
@@ -115,9 +119,9 @@ class ReviewWidget(DockedWidget):
         self.correct_button = button("Correct", "correct", act.correct)
         self.skip_button = button("Skip", "skip", act.skip)
         self.run_box.starters.append(self.audit_button)
-        self.run_box.start_button.setToolTip(_TIPS["start"])
+        set_tip(self.run_box.start_button, _TIPS["start"])
         for name in ("take", "audit", "accept", "correct", "skip"):
-            getattr(self, f"{name}_button").setToolTip(_TIPS[name])
+            set_tip(getattr(self, f"{name}_button"), _TIPS[name])
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
     def reset_choices(self, event: Any = None) -> None:
@@ -170,7 +174,10 @@ class ReviewWidget(DockedWidget):
         layer = self.labels.value
         if layer is None or not is_painted(layer):
             return None
-        return open_labels(volume_of(layer), volume)
+        strokes = labels_on(volume, volume_of(layer))
+        for finding in check_place(volume, strokes, shown=True):
+            raise LimnError(finding.sentence)
+        return open_labels(strokes, volume)
 
     def begin_map(self, volume: Volume) -> Any:
         """Remember the image chosen; return zeros for its map."""

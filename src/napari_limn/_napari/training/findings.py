@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_limn._napari.layers.plain_text import PlainLabel
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.training.remedies import caption
-from napari_limn.annotation.checkup import check_pair
+from napari_limn._napari.training.run import axis_by_axis
+from napari_limn.annotation.image_checks import check_pair, check_place
 from napari_limn.runs import Event, Working
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ class Findings(QWidget):
         row = QWidget()
         column = QVBoxLayout(row)
         column.setContentsMargins(0, 2, 0, 2)
-        sentence = QLabel(f"{'✖' if finding.stops else '•'} {finding.sentence}")
+        sentence = PlainLabel(f"{'✖' if finding.stops else '•'} {finding.sentence}")
         sentence.setWordWrap(True)
         sentence.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         column.addWidget(sentence)
@@ -101,7 +103,13 @@ def layer_check(image: Volume, labels: Volume | None, dims: int) -> Generator[Ev
     A run for the thread of jobs.
     """
     yield Working()
-    return check_pair(image, labels, dims=dims, shown=True)
+    return check_pair(image, labels and (axis_by_axis(image, labels) or labels), dims=dims, shown=True)
+
+
+def place_check(image: Volume, labels: Volume) -> list[Finding]:
+    """Check where labels of the same extent lie; nothing is read."""
+    matched = axis_by_axis(image, labels) or labels
+    return check_place(image, matched, shown=True) if matched.grid == image.grid else []
 
 
 class LayerCheck(QObject):

@@ -16,10 +16,11 @@ from napari_limn._napari.layers.layers import (
     image_volume,
     is_untouched,
     layer_axes,
+    placement,
     show_labels,
     volume_of,
 )
-from napari_limn._napari.layers.listening import call_all, connected
+from napari_limn._napari.layers.listening import call_all, connected, on_moved
 from napari_limn._napari.layers.refresh import LayerRefresher, field_of
 from napari_limn._napari.training.live_controller import (
     LiveController,
@@ -118,6 +119,7 @@ class LiveRun:
             connected(events.paint, self._on_paint),
             connected(events.data, self._on_data),
             connected(events.set_data, self._on_shown),
+            *on_moved(self.images[:1], self._on_moved),
         ]
 
     def events(self) -> Generator[Event, None, None]:
@@ -158,6 +160,11 @@ class LiveRun:
 
     def _on_shown(self, event: Any = None) -> None:
         self.controller.shown_anew(self._field())
+
+    def _on_moved(self, event: Any = None) -> None:
+        """Let the preview lie where the image lies now."""
+        for name, value in placement(self.images[0], self.volume).items():
+            setattr(self.layer, name, value)
 
     # ---- what is shown -------------------------------------------------------------------------------------------
     @property

@@ -198,6 +198,11 @@ def refuse_other_axes(labels: Volume, image: Volume) -> None:
     """
     axes = image.axes.without("C")
     labels_on(image, labels)
+    if len(labels.axes.names) == len(axes.names) and labels.extent != image.extent:
+        raise LimnError(
+            f"{labels.name}: found the axes {labels.axes.names}, expected {axes.names} like the image {image.name}; paint on a "
+            "labels layer made for this image."
+        )
     if len(labels.axes.names) != len(axes.names):
         raise LimnError(
             f"{labels.name}: found {len(labels.axes.names)} axes, expected {len(axes.names)} like the image {image.name}; "

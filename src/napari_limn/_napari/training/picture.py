@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QLabel, QSizePolicy
+from qtpy.QtWidgets import QSizePolicy
 
+from napari_limn._napari.layers.plain_text import PlainLabel, set_tip
 from napari_limn.report.figure import draw_network, legend, usual_tile
 
 if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
 
 
-class NetworkPicture(QLabel):
+class NetworkPicture(PlainLabel):
     """Draw a network for its training tile, at any width.
 
     Its proportions stay.
@@ -36,7 +37,7 @@ class NetworkPicture(QLabel):
         height, width, _ = drawn.shape
         image = QImage(drawn.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
         self._full = QPixmap.fromImage(image.copy())
-        self.setToolTip("\n".join(legend(spec)))
+        set_tip(self, "\n".join(legend(spec)))
         self._fit()
 
     def resizeEvent(self, event: Any) -> None:

@@ -24,7 +24,7 @@ def caption(remedy: Remedy) -> str:
         "zero": "0 is background",
         "objects": "They are numbered objects",
         "dims": f"Train a {remedy.value}D network",
-        "place": "Copy the image's scale",
+        "place": "Copy the image's position",
         "layer": "New layer that fits",
         "axes": "They are channels" if "C" in (remedy.axes or "") else "The first axis is time",
     }[remedy.action]

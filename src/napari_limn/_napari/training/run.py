@@ -55,9 +55,20 @@ def labels_on(image: Volume, labels: Volume) -> Volume:
     LimnError
         If such do not fit.
     """
-    axes = image.axes.without("C")
-    same = len(labels.axes.names) == len(axes.names)
-    return Volume.of(labels.data, axes, labels.name) if same else open_labels(labels, image)
+    return open_labels(labels, image) if (own := axis_by_axis(image, labels)) is None else own
+
+
+def axis_by_axis(image: Volume, labels: Volume) -> Volume | None:
+    """Give labels the axes of an image, one by one, as layers are shown.
+
+    None if they have another number of axes, or the same ones in another order.
+    """
+    axes, names = image.axes.without("C"), labels.axes.names
+    swapped = set(names) == set(axes.names) and labels.grid == image.grid and labels.extent != image.extent
+    if len(names) != len(axes.names) or swapped:
+        return None
+    place = labels.placement.called(axes.names) if labels.channels == 1 else None
+    return Volume(labels.data, axes, labels.name, place=place)
 
 
 def diagnosing(device: DeviceName) -> Generator[Event, None, str]:
@@ -76,6 +87,7 @@ def stopping(
     The words are those of the error.
     """
     known, dims = (model.spec.classes.values, model.spec.network.ndim) if model else ((), spec.dims)
+    labels = axis_by_axis(image, labels) or labels
     findings = checkup(
         image, labels, zero=spec.zero, dims=dims, objects=spec.objects, known=known, shown=True
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from weakref import ref
 
@@ -10,6 +11,7 @@ from napari.layers import Image, Labels
 
 from napari_limn._napari.layers.class_table import Naming, given_legend, restore, set_zero, zero_of
 from napari_limn._napari.layers.layers import image_volume, is_untouched, volume_of
+from napari_limn._napari.layers.listening import call_all, on_moved
 from napari_limn._napari.painting.recovery import RecoveryOffer
 from napari_limn._napari.panel.docking import DockedWidget
 from napari_limn._napari.panel.form import Form, lay_out
@@ -18,7 +20,7 @@ from napari_limn._napari.panel.preferences import preferred
 from napari_limn._napari.panel.run_box import RunBox, warm_up
 from napari_limn._napari.panel.session import session_of
 from napari_limn._napari.training.curve import Curve
-from napari_limn._napari.training.findings import Findings, LayerCheck, layer_check
+from napari_limn._napari.training.findings import Findings, LayerCheck, layer_check, place_check
 from napari_limn._napari.training.live import LiveRun
 from napari_limn._napari.training.picture import NetworkPicture
 from napari_limn._napari.training.remedies import fix_layers
@@ -30,7 +32,7 @@ from napari_limn.specs import described
 from napari_limn.training.spec import Preset, TrainSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from napari.viewer import Viewer
@@ -57,6 +59,8 @@ class TrainWidget(DockedWidget):
         self.run_box.state.ticked.connect(self._draw_curve)
         self._naming = Naming(self.controller.classes_renamed)  # of the layer that was trained on
         self.destroyed.connect(self._naming.stop)
+        self._moves: list[Callable[[], object]] = []  # of the layers chosen
+        self.destroyed.connect(partial(call_all, self._moves))
         self._strokes: ref[Labels] | None = None  # the layer of the run that was begun last
         self.live_run: LiveRun | None = None
         self._add_rows()
@@ -151,6 +155,7 @@ class TrainWidget(DockedWidget):
             changed.connect(lambda _: self.run_box.guarded(self._draw_network))
         for changed in (image, labels):
             changed.connect(lambda _: self.controller.forget_paint_findings())
+            changed.connect(lambda _: self._follow_layers())
         origin.connect(lambda _: self.model_kept())
         for changed in (image, labels, self.dims.changed, origin):
             changed.connect(lambda _: self.check_soon())
@@ -162,6 +167,7 @@ class TrainWidget(DockedWidget):
         napari calls this when they change.
         """
         self.form.reset_choices()
+        self._follow_layers()
         self.check_soon()
         self.offer.look(self.image.value)
         with suppress(LimnError):  # a layer that cannot be trained on is named when the user presses Train
@@ -225,6 +231,7 @@ class TrainWidget(DockedWidget):
     def begin(self, zero: ZeroMeaning) -> None:
         """Make ready for a run on the labels layer chosen."""
         set_zero(self.labels.value, zero)
+        self._check_place()
         self._strokes = ref(self.labels.value)
         self.curve.clear()
 
@@ -313,6 +320,17 @@ class TrainWidget(DockedWidget):
                 dims = self.controller.dims_to_check(self.origin.value, self.dims.value)
                 return layer_check(image_volume([self.image.value]), labels, dims)
         return None
+
+    def _follow_layers(self) -> None:
+        call_all(self._moves)
+        self._moves += on_moved((self.image.value, self.labels.value), self._check_place)
+
+    def _check_place(self, event: Any = None) -> None:
+        """Check where the layers chosen lie: at once, in a live run too."""
+        if self.image.value is not None and self.labels.value is not None:
+            with suppress(LimnError):
+                image, labels = image_volume([self.image.value]), volume_of(self.labels.value)
+                self.controller.placed(place_check(image, labels))
 
     # ---- what is chosen ------------------------------------------------------------------------------------------
     def _switch_live(self, on: bool) -> None:

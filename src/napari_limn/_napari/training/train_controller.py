@@ -17,7 +17,7 @@ from napari_limn._napari.training.train_view import NEW
 from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
 from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiting
-from napari_limn.training.presets import preset_network
+from napari_limn.training.planning.presets import preset_network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -270,6 +270,11 @@ class TrainController:
         """
         shown = self.view.findings.shown
         self.view.findings.show_all([*findings, *(f for f in shown if f.of_paint and f not in findings)])
+
+    def placed(self, findings: list[Finding]) -> None:
+        """List whether the layers lie in one place, and what else is listed."""
+        shown = self.view.findings.shown
+        self.view.findings.show_all([*findings, *(f for f in shown if f.kind != "place")])
 
     def forget_paint_findings(self) -> None:
         """List nothing about what is painted any more."""

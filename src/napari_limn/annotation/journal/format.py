@@ -24,6 +24,7 @@ from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend
 from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
+from napari_limn.paths import refuse_no_file
 from napari_limn.specs import from_json, to_json
 from napari_limn.volume.axes import Axes  # noqa: TC001 - revived from JSON by its annotation
 
@@ -164,7 +165,7 @@ def read_journal(path: Path) -> Contents:
         If it is no journal, of a newer version, or damaged anywhere but at its end.
     """
     with disk_faults(path):
-        return parsed(path.name, path.read_bytes())
+        return parsed(path.name, refuse_no_file(path).read_bytes())
 
 
 def replay(contents: Contents, most: int | None = None) -> PaintStore:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.network.graph import Footprint
+    from napari_limn.network.footprint import Footprint
 
 _SIGMA = 1 / 8  # of the tile's extent, as in nnU-Net (Isensee 2021, doi:10.1038/s41592-020-01008-z)
 

@@ -28,7 +28,7 @@ from napari_limn.volume.boxes import Grid, blocks, count_blocks, shape_of, shift
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from napari_limn.network.graph import Footprint
+    from napari_limn.network.footprint import Footprint
     from napari_limn.network.spec import UNetSpec
     from napari_limn.volume.boxes import Box
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from napari_limn.device import HEAP_BLOCK
 from napari_limn.errors import LimnError
-from napari_limn.network.graph import Footprint, footprint
+from napari_limn.network.footprint import Footprint, footprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.annotation.checkup import checkup, refuse_flat
-from napari_limn.annotation.classes import Classes, find_classes
+from napari_limn.annotation.checkup import checkup
+from napari_limn.annotation.classes import find_classes
+from napari_limn.annotation.image_checks import refuse_flat
 from napari_limn.annotation.objects import foreground
 from napari_limn.annotation.strokes import Paint, find_paint
 from napari_limn.errors import LimnError
@@ -15,7 +16,9 @@ from napari_limn.volume.reading.open import open_labels, open_volume
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from napari_limn.annotation.classes import Classes
     from napari_limn.annotation.findings import Finding
+    from napari_limn.model import ModelSpec
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import RGBA, Volume
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 class LabelledImages:
     """Images, their labels and their paint, checked against one another.
 
-    `objects` are the numbered objects, if labels are such.
+    `objects` are the numbered objects, if labels are such; `warnings` are what a check-up found that does not stop a training.
     """
 
     images: tuple[Volume, ...]
@@ -33,6 +36,7 @@ class LabelledImages:
     paints: tuple[Paint, ...]
     classes: Classes
     objects: tuple[Volume, ...] = ()
+    warnings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +62,20 @@ def collect_training_data(
     images: Any,
     labels: Any,
     spec: TrainSpec,
-    known: Classes | None,
+    known: ModelSpec | None,
     colors: Mapping[int, RGBA],
     names: Mapping[int, str],
 ) -> LabelledImages:
-    """Open images and labels, find the paint and the classes in it.
+    """Open images and labels, find paint and classes, check them.
 
     Parameters
     ----------
     images, labels
         One of each, or sequences of the same length: whatever :func:`open_volume` takes.
+    spec
+        How to train.
     known
-        Classes of a model that is trained further; they stay.
+        That of a model that is trained further: the axes of its network count, and its classes stay.
     colors, names
         What the user calls the values, as far as known.
 
@@ -90,51 +96,26 @@ def collect_training_data(
         raise LimnError(
             f"found images of different numbers of channels ({counts}), expected the same in all."
         )
+    ndim, before = (known.network.ndim, known.classes) if known else (spec.ndim, None)
     for image in opened:
-        refuse_flat(image, spec.ndim)
+        refuse_flat(image, ndim)
     masks = tuple(open_labels(mask, image) for mask, image in zip(painted, opened, strict=True))
     objects = masks if spec.objects else ()
     if objects:
-        masks = tuple(foreground(mask, spec.ndim) for mask in objects)
+        masks = tuple(foreground(mask, ndim) for mask in objects)
     paints = tuple(find_paint(mask, spec.zero, spec.seed) for mask in masks)
     values = {value for paint in paints for value in paint.counts}
-    classes = _classes(values, spec, known, colors, names)
+    classes = find_classes(values, spec.zero, colors, names, before)
     if spec.class_weights is not None and len(spec.class_weights) != classes.count:
         raise LimnError(
             f"TrainSpec.class_weights: found {len(spec.class_weights)} weights for {classes.count} classes, "
             "expected one for each."
         )
-    return LabelledImages(opened, masks, paints, classes, objects)
-
-
-def warnings_for(painted: LabelledImages, spec: TrainSpec, known: Classes | None) -> list[Finding]:
-    """List findings of a check-up that do not stop training."""
     findings = checkup(
-        painted.images, painted.labels, zero=spec.zero, dims=spec.ndim,
-        known=known.values if known else (), names=painted.classes.name_of, paints=painted.paints,
+        opened, masks, zero=spec.zero, dims=ndim, known=before.values if before else (), names=classes.name_of, paints=paints
     )  # fmt: skip
-    return [finding for finding in findings if not finding.stops]
-
-
-def _classes(
-    values: set[int],
-    spec: TrainSpec,
-    known: Classes | None,
-    colors: Mapping[int, RGBA],
-    names: Mapping[int, str],
-) -> Classes:
-    """Make the classes of the values.
-
-    Those that a model knows already stay.
-    """
-    if known is None:
-        return find_classes(values, spec.zero, colors, names)
-    if not values - {0}:
-        raise LimnError(
-            "found no painted voxel, expected some strokes to learn from; paint corrections first."
-        )
-    looks, called = known.color_of | dict(colors), known.name_of | dict(names)
-    return known.merged(find_classes(values | set(known.values), spec.zero, looks, called))
+    warnings = tuple(finding for finding in findings if not finding.stops)
+    return LabelledImages(opened, masks, paints, classes, objects, warnings)
 
 
 def _listed(sources: Any) -> list[Any]:

@@ -54,16 +54,16 @@ class PatchSampler:
         self, paints: list[Paint], held: list[HoldOut], classes: Classes, size: tuple[int, ...]
     ) -> None:
         self.size = np.asarray(size)
-        where, source, index = [], [], []
+        where, source, value = [], [], []
         for number, (paint, out) in enumerate(zip(paints, held, strict=True)):
             keep = ~out.excluded(paint.where)
             where.append(paint.where[keep])
             source.append(np.full(int(keep.sum()), number))
-            index.append(classes.to_indices(paint.value[keep]))
+            value.append(paint.value[keep])
         self._where, self._source = np.concatenate(where), np.concatenate(source)
-        every = np.concatenate(index)
+        every = np.concatenate(value)
         self._seeds: list[NDArray[np.intp]] = [
-            seeds for c in range(classes.count) if len(seeds := np.flatnonzero(every == c))
+            seeds for v in classes.values if len(seeds := np.flatnonzero(every == v))
         ]
 
     def draw(self, turn: int, rng: np.random.Generator) -> Patch:

@@ -14,7 +14,7 @@ from napari_limn.annotation.objects import REACH, border_weights, objects_in
 from napari_limn.annotation.strokes import hull
 from napari_limn.training.data.held_out import HoldOut, PriorHoldOut, hold_out_together
 from napari_limn.training.data.painted import LabelledImages, PaintedTile
-from napari_limn.training.resolve import Resolved, on_tzyx
+from napari_limn.training.planning.extents import on_tzyx
 from napari_limn.volume.boxes import clipped, grown, shape_of, within
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.reading.cache import cached_all
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.network.pixels import PixelClassifier
+    from napari_limn.training.planning.resolve import Resolved
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.intensity import Scaling
 

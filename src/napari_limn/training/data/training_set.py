@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from napari_limn.training.data.painted import LabelledImages
     from napari_limn.training.data.soft_targets import SoftTargets
-    from napari_limn.training.resolve import Resolved
+    from napari_limn.training.planning.resolve import Resolved
 
     # image, targets, weights and soft targets of a patch
     _Parts = tuple[

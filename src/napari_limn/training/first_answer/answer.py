@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_limn.training.data.soft_targets import SoftTargets
     from napari_limn.training.first_answer.fit import Fit
     from napari_limn.training.first_answer.sample import FeatureCache, VoxelSample
-    from napari_limn.training.resolve import Resolved
+    from napari_limn.training.planning.resolve import Resolved
 
     Fits = tuple[Fit, ...]
 

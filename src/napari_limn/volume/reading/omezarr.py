@@ -5,23 +5,30 @@ See the NGFF specification, https://ngff.openmicroscopy.org.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import zarr
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.axes import Axes, known_unit, resolve_names
+from napari_limn.volume.axes import Axes, known_size, known_unit, no_sizes, resolve_names
+from napari_limn.volume.foreign import foreign
+from napari_limn.volume.reading.zarr_contents import never_written, other_images, refuse_claims
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from napari_limn.volume.volume import RGBA
 
 MARK = "napari-limn"
 """Attribute of an output written here: which of its labels are meant when its path is opened."""
+
+
+_VERSION = re.compile(r"0\.[1-5]($|\D)")
 
 
 def open_zarr(path: Path, axes: str | None = None) -> Volume:
@@ -32,27 +39,95 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
     Raises
     ------
     LimnError
-        If there is no array, or the metadata name a level that is not there.
+        If there is no array, the metadata name a level that is not there, or they are of a version that is not known.
     """
     node = _open(path, path.name)
-    if isinstance(node, zarr.Array):
-        names = resolve_names(_letters(node), node.shape, axes)
-        return Volume(node, Axes.of(names), path.name)
     with _reported(path):
+        if isinstance(node, zarr.Array):
+            names = resolve_names(_letters(node), node.shape, axes)
+            refuse_claims(node, path.name)
+            return Volume(node, Axes.of(names), path.name, notes=tuple(never_written(node, path.name)))
         group = _image_group(node, path)
         meta = ome_metadata(group)
+        _refuse_unknown_version(meta, path.name)
         image = meta["multiscales"][0]
         levels = [_level(group, entry["path"], path) for entry in image["datasets"]]
-        declared, known_units = _declared(image, levels[0].ndim)
-        names = resolve_names(declared, levels[0].shape, axes)
-        sizes, places = _transform(image, len(names))
-        units = tuple(unit or "pixel" for unit in known_units)  # numbers in an unknown unit say nothing
-        scale = tuple(size if unit else 1.0 for size, unit in zip(sizes, known_units, strict=True))
-        translate = tuple(place if unit else 0.0 for place, unit in zip(places, known_units, strict=True))
-        frame = Axes(names, scale, units, translate)
+        finest, coarser = levels[0], [level for level in levels[1:] if _of_one_kind(level, levels[0])]
+        refuse_claims(finest, path.name)
+        declared, known_units = _declared(image, finest.ndim)
+        names = resolve_names(declared, finest.shape, axes)
+        sizes, places = _transform(image, finest.ndim)
+        frame, notes = _frame(names, sizes, places, known_units, path.name)
+        notes += [
+            *other_images(node, group, meta, path.name),
+            *_levels_left_out(len(levels) - 1 - len(coarser), path.name),
+        ]
+        colors = _label_colors(meta)
+        if colors is None:  # labels are background where nothing is stored
+            notes += never_written(finest, path.name)
         return Volume(
-            levels[0], frame, path.name, tuple(levels[1:]), _label_colors(meta), names=_label_names(meta)
+            finest, frame, path.name, tuple(coarser), colors, names=_label_names(meta), notes=tuple(notes)
         )
+
+
+def _frame(
+    names: str, sizes: Sequence[float], places: Sequence[float], units: Sequence[str | None], name: str
+) -> tuple[Axes, list[str]]:
+    """Make axes of what the metadata say, and sentences on sizes.
+
+    Numbers in a unit that is not known say nothing.
+    """
+    given = [
+        (size, unit or "pixel") if unit else (1.0, "pixel") for size, unit in zip(sizes, units, strict=True)
+    ]
+    known = [known_size(size, unit) for size, unit in given]
+    absurd = {a: f"{s:g} {u}" for a, (s, u), size in zip(names, given, known, strict=True) if size is None}
+    scale = tuple(1.0 if size is None else size for size in known)
+    kept = tuple("pixel" if size is None else unit for size, (_, unit) in zip(known, given, strict=True))
+    translate = tuple(
+        place if unit and isfinite(place) else 0.0 for place, unit in zip(places, units, strict=True)
+    )
+    notes = list(no_sizes(name, absurd))
+    if mirrored := [
+        a for a, (size, _), good in zip(names, given, known, strict=True) if size < 0 and good is not None
+    ]:
+        notes.append(
+            f"{name}: found a negative scale along {', '.join(mirrored)}, which mirrors the image; it is shown and used as it is stored."
+        )
+    return Axes(names, scale, kept, translate), notes
+
+
+def _refuse_unknown_version(meta: Mapping[str, Any], name: str) -> None:
+    """Refuse metadata of a version whose meaning is not known."""
+    image = meta["multiscales"][0]
+    version = meta.get("version", image.get("version"))
+    if version is not None and _VERSION.match(str(version)) is None:
+        raise LimnError(
+            f"{name}: found OME-Zarr of version {version}, expected 0.1 to 0.5; save the image as version 0.5."
+        )
+    if "coordinateSystems" in image:
+        raise LimnError(
+            f"{name}: found coordinate systems, as in OME-Zarr from version 0.6 on, expected version 0.1 to 0.5; "
+            "save the image as version 0.5."
+        )
+
+
+def _of_one_kind(level: zarr.Array[Any], finest: zarr.Array[Any]) -> bool:
+    return level.ndim == finest.ndim and level.dtype == finest.dtype
+
+
+def _levels_left_out(count: int, name: str) -> list[str]:
+    """Report coarser levels that are no copies of the finest."""
+    if not count:
+        return []
+    return [
+        f"{name}: found {count} coarser levels of another type or number of axes than the finest; they are left out."
+    ]
+
+
+def is_zarr(path: Path) -> bool:
+    """Return whether a folder holds the metadata of a Zarr."""
+    return any((path / name).is_file() for name in ("zarr.json", ".zattrs", ".zgroup", ".zarray"))
 
 
 def _letters(array: zarr.Array[Any]) -> str:
@@ -83,24 +158,24 @@ def channel_looks(path: Path) -> list[tuple[str, str]]:
 @contextmanager
 def _reported(path: Path) -> Iterator[None]:
     """Turn an error into one sentence that names the file."""
+    broken = "expected multiscales with datasets, axes and transformations as in NGFF 0.4 or 0.5; write the file again."
     try:
-        yield
+        with foreign(
+            lambda said: f"{path.name}: found broken OME-Zarr metadata ({said}), {broken}", path.name
+        ):
+            yield
     except LimnError as error:
         raise error if path.name in str(error) else LimnError(f"{path.name}: {error}") from error
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise LimnError(
-            f"{path.name}: found broken OME-Zarr metadata ({type(error).__name__}: {error}), expected multiscales with "
-            "datasets, axes and transformations as in NGFF 0.4 or 0.5; write the file again."
-        ) from error
 
 
 def _open(path: Path, name: str) -> zarr.Array[Any] | zarr.Group:
-    try:
+    with foreign(
+        lambda said: (
+            f"{name}: found no readable Zarr ({said}), expected an OME-Zarr folder; choose the folder itself."
+        ),
+        name,
+    ):
         return zarr.open(path, mode="r")
-    except (FileNotFoundError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise LimnError(
-            f"{name}: found no readable Zarr ({error}), expected an OME-Zarr folder; choose the folder itself."
-        ) from error
 
 
 def ome_metadata(group: zarr.Group) -> Mapping[str, Any]:
@@ -166,7 +241,12 @@ def _transform(image: Mapping[str, Any], ndim: int) -> tuple[tuple[float, ...], 
         *image.get("coordinateTransformations", ()),
     ):
         kind = step.get("type")
-        if kind not in ("scale", "translation") or kind not in step:
+        if kind not in ("scale", "translation", "identity"):
+            raise LimnError(
+                f"found a coordinate transformation of type {kind!r}, expected scale and translation; "
+                "save the image with a voxel size alone."
+            )
+        if kind not in step:
             continue  # what lies in an array of its own is not read
         numbers = [float(number) for number in step[kind]]
         if len(numbers) != ndim:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import zarr
@@ -13,6 +12,7 @@ from zarr.storage import LocalStore
 
 from napari_limn.durable import fingerprint
 from napari_limn.errors import LimnError
+from napari_limn.paths import refuse_no_file
 from napari_limn.volume.axes import GRID, Axes, check_names
 from napari_limn.volume.reading.omezarr import open_zarr
 from napari_limn.volume.reading.tiff import files_of, open_tiff
@@ -20,6 +20,7 @@ from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIXES = (".zarr",)
@@ -52,7 +53,7 @@ def open_volume(source: Any, axes: str | Axes | None = None) -> Volume:
         return source if axes is None else _renamed(source, axes)
     if not isinstance(source, (str, PathLike)):
         return Volume.of(source, axes)
-    path = Path(source)
+    path = refuse_no_file(source)
     if not path.exists():
         raise LimnError(f"{path}: there is no such file or folder; check the spelling.")
     asked = axes.names if isinstance(axes, Axes) else axes
@@ -156,7 +157,9 @@ def _labels_with_axes_of(image: Volume, source: Any) -> Volume:
         return Volume.of(source, axes if getattr(source, "ndim", 0) == len(axes.names) else None, "labels")
     labels = open_volume(source)
     expected = tuple(n for n, a in zip(image.data.shape, image.axes.names, strict=True) if a != "C")
-    return replace(labels, axes=axes) if tuple(labels.data.shape) == expected else labels
+    return (
+        replace(labels, axes=axes, place=labels.placement) if tuple(labels.data.shape) == expected else labels
+    )
 
 
 def _renamed(volume: Volume, axes: str | Axes) -> Volume:

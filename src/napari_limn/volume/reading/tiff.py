@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import struct
 from contextlib import ExitStack, contextmanager
 from math import prod
 from pathlib import Path
@@ -16,7 +15,9 @@ import tifffile
 import zarr
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.axes import Axes, known_unit, resolve_names
+from napari_limn.volume.axes import Axes, known_size, known_unit, no_sizes, resolve_names
+from napari_limn.volume.foreign import LARGEST_PIECE, foreign
+from napari_limn.volume.reading.contents import contents_of
 from napari_limn.volume.reading.mapped import MappedArray
 from napari_limn.volume.volume import ArrayLike, Volume
 
@@ -33,6 +34,9 @@ NAMES = "napari-limn classes"
 
 ORIGIN = "napari-limn origin"
 """Key beside it; holds the place of the first voxel along each axis that is not at 0, in the unit of the axis."""
+
+
+_IMAGEJ_UNITS = {"X": "unit", "Y": "yunit", "Z": "zunit"}
 
 
 def open_tiff(path: Path, axes: str | None = None) -> Volume:
@@ -55,12 +59,13 @@ def open_tiff(path: Path, axes: str | None = None) -> Volume:
         shape = tuple(levels[0].shape)
         declared = series.axes if len(series.axes) == len(shape) else series.get_axes(squeeze=False)
         names = resolve_names(declared, shape, axes)
-        scale, units = _spacing(tif, names)
+        scale, units, unknown = _spacing(tif, names)
         if not all(isinstance(level, MappedArray) for level in levels):
             closing.pop_all()  # the store goes on reading from the open file
         colors, called, origin = _looks(tif)
         frame = Axes(names, scale, units, tuple(origin.get(name, 0.0) for name in names))
-        return Volume(levels[0], frame, path.name, tuple(levels[1:]), colors, names=called)
+        notes = (*contents_of(tif, path.name), *no_sizes(path.name, unknown))
+        return Volume(levels[0], frame, path.name, tuple(levels[1:]), colors, names=called, notes=notes)
 
 
 @contextmanager
@@ -72,13 +77,9 @@ def _reported(path: Path) -> Iterator[None]:
     logger = logging.getLogger("tifffile")
     logger.addHandler(listener)
     try:
-        yield
-    except (tifffile.TiffFileError, IndexError, KeyError, OSError, struct.error) as error:
-        if isinstance(error, OSError) and not isinstance(error, tifffile.TiffFileError):
-            raise
-        raise LimnError(
-            f"{path.name}: found no readable TIFF ({error}), expected one; the file may be cut off or of another format."
-        ) from error
+        with foreign(lambda said: f"{path.name}: found no readable TIFF ({said}), expected one; "
+                     "the file may be cut off or of another format.", path.name):  # fmt: skip
+            yield
     finally:
         logger.removeHandler(listener)
     if missing := [text for text in logged if "Missing data are zeroed" in text]:
@@ -163,10 +164,30 @@ def _refuse_cut_off(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path
         raise LimnError(
             f"{path.name}: the file is cut off: found {size} bytes, its header claims {end}; copy it again from its source."
         )
+    if level.dataoffset is None:
+        _refuse_claims(level.keyframe, size, path)
 
 
-def _spacing(tif: tifffile.TiffFile, names: str) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Return voxel size and unit along each axis.
+def _refuse_claims(page: tifffile.TiffPage, size: int, path: Path) -> None:
+    """Refuse tiles that the file cannot hold, or memory cannot."""
+    tiles, piece = (
+        prod(int(n) for n in page.chunked),
+        prod(int(n) for n in page.chunks) * np.dtype(page.dtype).itemsize,
+    )
+    if 2 * tiles > size:  # each has its place in the file noted in two bytes or more
+        raise LimnError(
+            f"{path.name}: the header claims {tiles:,} tiles or strips, more than a file of {size:,} bytes can hold; "
+            "copy it again from its source."
+        )
+    if piece > LARGEST_PIECE:
+        raise LimnError(
+            f"{path.name}: found a tile or strip that takes {piece / 1e9:.1f} GB when it is decoded, expected at most "
+            f"{LARGEST_PIECE / 1e9:.1f} GB; save the image in smaller tiles, as tiled TIFF or OME-Zarr."
+        )
+
+
+def _spacing(tif: tifffile.TiffFile, names: str) -> tuple[tuple[float, ...], tuple[str, ...], dict[str, str]]:
+    """Return voxel sizes, their units, and sizes no image has.
 
     1 pixel where the file says nothing sensible.
     """
@@ -175,10 +196,12 @@ def _spacing(tif: tifffile.TiffFile, names: str) -> tuple[tuple[float, ...], tup
     elif tif.is_imagej:
         sizes = _imagej_spacing(tif)
     else:
-        sizes = _tag_spacing(tif, None)
-    good = {a: (s, u) for a, (s, u) in sizes.items() if np.isfinite(s) and s > 0}
+        sizes = _tag_spacing(tif)
+    given = {a: (s, u) for a, (s, u) in sizes.items() if a in names and not np.isnan(s)}
+    good = {a: (size, u) for a, (s, u) in given.items() if (size := known_size(s, u)) is not None}
     pairs = [good.get(a, (1.0, "pixel")) for a in names]
-    return tuple(s for s, _ in pairs), tuple(u for _, u in pairs)
+    unknown = {a: f"{s:g} {u}" for a, (s, u) in given.items() if a not in good}
+    return tuple(s for s, _ in pairs), tuple(u for _, u in pairs), unknown
 
 
 def _ome_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
@@ -196,18 +219,19 @@ def _ome_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
 
 
 def _imagej_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
-    """Read sizes in ImageJ's own unit; inches mean print.
+    """Read sizes in ImageJ's own units; inches mean print.
 
-    XY from the resolution tags, Z from `spacing`, time from `finterval`.
+    XY from the resolution tags, Z from `spacing`, time from `finterval`. Y and Z have units of their own where they differ from that of X.
     """
     meta = tif.imagej_metadata or {}
-    sizes: dict[str, tuple[float, str]] = {}
-    unit = known_unit(str(meta.get("unit", "")))
-    if unit not in (None, "inch"):
-        sizes = _tag_spacing(tif, unit)
-        sizes["Z"] = (_number(meta.get("spacing")), unit)
-    sizes["T"] = (_number(meta.get("finterval")), "second")
-    return sizes
+    units = {
+        axis: known_unit(str(meta.get(key, meta.get("unit", "")))) for axis, key in _IMAGEJ_UNITS.items()
+    }
+    sizes = _pixel_sizes(tif) | {"Z": _number(meta.get("spacing"))}
+    lengths = {
+        axis: (size, unit) for axis, size in sizes.items() if (unit := units[axis]) not in (None, "inch")
+    }
+    return lengths | {"T": (_number(meta.get("finterval")), "second")}
 
 
 def _number(text: object) -> float:
@@ -221,20 +245,18 @@ def _number(text: object) -> float:
         return float("nan")
 
 
-def _tag_spacing(tif: tifffile.TiffFile, unit: str | None) -> dict[str, tuple[float, str]]:
-    """Read X and Y from XResolution and YResolution.
-
-    Without a unit of its own only centimetres count (inches mean print).
-    """
-    tags = tif.pages.first.tags
-    if unit is None and tags.valueof("ResolutionUnit") != 3:
+def _tag_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
+    """Read X and Y in centimetres; inches mean print."""
+    if tif.pages.first.tags.valueof("ResolutionUnit") != 3:
         return {}
-    sizes = {}
-    for axis, tag in (("X", "XResolution"), ("Y", "YResolution")):
-        pixels, units = tags.valueof(tag, default=(0, 1))
-        if pixels:
-            sizes[axis] = (units / pixels, unit) if unit else (1e4 * units / pixels, "micrometer")
-    return sizes
+    return {axis: (1e4 * size, "micrometer") for axis, size in _pixel_sizes(tif).items()}
+
+
+def _pixel_sizes(tif: tifffile.TiffFile) -> dict[str, float]:
+    """Read the sizes of a pixel, in the unit of the resolution."""
+    tags = tif.pages.first.tags
+    ratios = {axis: tags.valueof(f"{axis}Resolution", default=(0, 1)) for axis in "XY"}
+    return {axis: units / pixels for axis, (pixels, units) in ratios.items() if pixels}
 
 
 def _looks(tif: tifffile.TiffFile) -> tuple[dict[int, RGBA] | None, dict[int, str] | None, dict[str, float]]:

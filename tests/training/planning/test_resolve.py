@@ -19,7 +19,7 @@ from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.live import live_events
-from napari_limn.training.resolve import continued, resolve
+from napari_limn.training.planning.resolve import continued, resolve
 from napari_limn.training.selection import SelectionPolicy
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import train

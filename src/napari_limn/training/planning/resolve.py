@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 
 from napari_limn.device import choose_device, fast_bfloat16
 from napari_limn.errors import LimnError
-from napari_limn.network.graph import footprint
-from napari_limn.training.presets import choose_network
+from napari_limn.network.footprint import footprint
+from napari_limn.training.planning.extents import CELL, GAP, on_tzyx, patch_size
+from napari_limn.training.planning.presets import choose_network
 from napari_limn.training.selection import SelectionPolicy
 from napari_limn.training.spec import CONTEXT, PATCH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import TypeVar
-
     import torch
 
     from napari_limn.annotation.classes import Classes
@@ -27,12 +25,6 @@ if TYPE_CHECKING:
     from napari_limn.network.spec import UNetSpec
     from napari_limn.training.spec import TrainSpec
     from napari_limn.volume.volume import Volume
-
-    T = TypeVar("T")
-
-# by the axes of the network, in voxels along T, Z, Y and X
-_CELL = {2: (1, 1, 64, 64), 3: (1, 8, 32, 32)}
-_GAP = {2: (0, 1, 8, 8), 3: (0, 2, 8, 8)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +112,13 @@ def resolve(
     """
     spec = continued(spec, model)
     network = _network(spec, image, classes, model)
-    window = patch_size(network, spec.patch, image, CONTEXT, batch=spec.batch)
     device = choose_device(spec.device) if device is None else device
+    bfloat16 = fast_bfloat16(device)
+    footprints = footprint(network)
+    window = patch_size(network, footprints, spec.patch, image, CONTEXT, batch=spec.batch)
     # a graphics card is not busy with a small patch
-    patch = patch_size(network, spec.patch, image, batch=spec.batch) if device.type == "cpu" else window
-    footprints, bfloat16 = footprint(network), fast_bfloat16(device)
+    usual = PATCH if device.type == "cpu" else CONTEXT
+    patch = patch_size(network, footprints, spec.patch, image, usual, batch=spec.batch)
     z, y, x = image.axes.spacing
     first_share = model.spec.network.share if model is not None and model.spec.steps else 1.0
     return Resolved(
@@ -137,8 +131,8 @@ def resolve(
         shrink=on_tzyx([f.shrink for f in footprints], 0),
         step=on_tzyx([f.step for f in footprints], 1),
         voxel=(1.0, z / x, y / x, 1.0),
-        cell=_CELL[network.ndim],
-        gap=_GAP[network.ndim],
+        cell=CELL[network.ndim],
+        gap=GAP[network.ndim],
         class_weights=spec.class_weights,
         first_share=first_share,
         # a model that was stopped before its first step has a classifier that knows something
@@ -180,40 +174,3 @@ def network_with(spec: ModelSpec, classes: Classes) -> UNetSpec:
     if classes.values == spec.classes.values:
         return spec.network
     return replace(spec.network, out_channels=classes.count, head="softmax")
-
-
-def patch_size(
-    network: UNetSpec,
-    asked: tuple[int, ...] | None,
-    image: Volume,
-    usual: Mapping[int, int] = PATCH,
-    *,
-    batch: int = 2,
-) -> tuple[int, int, int, int]:
-    """Choose the extent of the output of a patch.
-
-    It is the least legal one that is not below `asked`. Where nothing is asked, `usual` gives the voxels a side by the axes
-    of the network; fewer are taken along a coarse z.
-    """
-    if asked is not None and len(asked) != network.ndim:
-        raise LimnError(
-            f"TrainSpec.patch: found {asked}, expected {network.ndim} extents for a {network.ndim}D network."
-        )
-    wanted = asked or (usual[2],) * 2
-    if network.ndim == 3 and asked is None:
-        z, y, x = image.axes.spacing
-        wanted = (min(image.grid[1], round(usual[3] * min(y, x) / z)), usual[3], usual[3])
-    sizes = []
-    for least, along in zip(wanted, footprint(network), strict=True):
-        first = along.smallest - 2 * along.shrink if along.shrink else along.step
-        if network.norm == "instance" or (network.norm == "batch" and batch == 1):
-            # one sample at the coarsest level has no deviation to divide by
-            first += along.step
-        sizes.append(first + along.step * max(0, -(-(least - first) // along.step)))
-    return on_tzyx(sizes, 1)
-
-
-def on_tzyx(values: Sequence[T], fill: T) -> tuple[T, T, T, T]:
-    """Give values of the network's axes as values on the TZYX grid."""
-    t, z, y, x = (fill,) * (4 - len(values)) + tuple(values)
-    return t, z, y, x

@@ -1,0 +1,1 @@
+"""What is decided before the first step, and the model to begin with."""

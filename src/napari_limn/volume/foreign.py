@@ -1,0 +1,101 @@
+"""The boundary to libraries that read files.
+
+Why: for a file that is damaged, hostile or only unusual they raise whatever comes, of any type; a list of types misses the next one.
+So everything that they raise becomes one sentence here.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from napari_limn.errors import LimnError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# what the file system says of a name, not of what is in the file
+_OF_THE_NAME = {
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EMFILE, errno.ENFILE, errno.ELOOP,
+}  # fmt: skip
+_NO_CODEC = re.compile(
+    r"codec not available|unknown codec|requires the 'imagecodecs'|could not import name|no module named"
+    r"|(compression|predictor)\S*>? (is )?not supported|unsupported (codec|compress)",
+    re.IGNORECASE,
+)
+LARGEST_PIECE = 1 << 30
+"""Bytes that one tile, strip or chunk may take when it is decoded, which happens as a whole."""
+
+_LONGEST = 200  # letters of what a library says
+
+
+@contextmanager
+def foreign(sentence: Callable[[str], str], name: str) -> Iterator[None]:
+    """Turn whatever a library raises into one LimnError.
+
+    Parameters
+    ----------
+    sentence
+        Makes the sentence from what the library said. A codec that is missing has a sentence of its own.
+    name
+        Of the file.
+
+    Raises
+    ------
+    LimnError
+        For any exception but a LimnError, and errors of the file system about the name, which stay.
+    """
+    try:
+        yield
+    except LimnError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_NAME and error.filename is not None:
+            raise
+        said = reason(error)
+        if lacks_codec(error):
+            raise LimnError(
+                f"{name}: found a compression that this installation cannot decode ({said}); "
+                "save the image with another one, for example zlib, or install the package that decodes it."
+            ) from error
+        raise LimnError(sentence(said)) from error
+
+
+def reason(error: BaseException) -> str:
+    r"""Say in one line what a library said.
+
+    Examples
+    --------
+    >>> reason(KeyError("a")), reason(ValueError("no\nsuch thing")), reason(MemoryError())
+    ("KeyError 'a'", 'no such thing', 'MemoryError')
+    """
+    said = " ".join(str(error).split())
+    kind = type(error).__name__
+    # these say nothing without their names
+    text = (
+        f"{kind} {said}".strip()
+        if isinstance(error, LookupError | MemoryError | RecursionError) or not said
+        else said
+    )
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def lacks_codec(error: BaseException | None) -> bool:
+    """Return whether an error comes from a missing decoder.
+
+    Examples
+    --------
+    >>> lacks_codec(ValueError("codec not available: 'jpegxs'")), lacks_codec(ValueError("bad data"))
+    (True, False)
+    """
+    while error is not None:
+        if (
+            isinstance(error, ImportError)
+            or "UnknownCodec" in type(error).__name__
+            or _NO_CODEC.search(str(error))
+        ):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,82 @@
+"""What a TIFF holds besides its first image, and lacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tifffile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LISTED = 5  # sizes of images that a sentence names
+_LOOKED_AT = 2000  # pages whose tables of tiles are looked through
+
+
+def contents_of(tif: tifffile.TiffFile, name: str) -> Iterator[str]:
+    """Yield sentences on what the first image does not show."""
+    yield from _other_images(tif, name)
+    if tif.is_ome and "<BinaryOnly" in (tif.ome_metadata or ""):
+        yield f"{name}: found one file of a set whose description lies in another file; only the planes of this file are shown."
+    yield from _never_written(tif.series[0], name)
+    page = tif.series[0].keyframe
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not _is_ramp(page.colormap):
+        yield (
+            f"{name}: found indexed colour, numbers of colours in a table; they are taken as intensities, which they are not: "
+            "convert the image to grey or RGB."
+        )
+
+
+def _other_images(tif: tifffile.TiffFile, name: str) -> Iterator[str]:
+    """Report that there are several images."""
+    series = tif.series
+    if len(series) < 2:
+        return
+    sizes = [" × ".join(str(int(n)) for n in each.shape) for each in series[:_LISTED]]
+    more = ", …" if len(series) > _LISTED else ""
+    pages = [page.index for page in series[0].pages if page is not None and page.parent is tif]
+    numbers = [number for number in pages if isinstance(number, int)]
+    gaps = bool(numbers) and numbers != list(range(numbers[0], numbers[0] + len(numbers)))
+    planes = (
+        "; pages of other sizes lie between its planes, so that these count on without them" if gaps else ""
+    )
+    yield (
+        f"{name}: found {len(series)} images in this file ({', '.join(sizes)}{more}); the first is used{planes}: "
+        "save another one as a file of its own to use it."
+    )
+
+
+def _never_written(series: tifffile.TiffPageSeries, name: str) -> Iterator[str]:
+    """Report tiles and strips that are not in the file."""
+    if series.dataoffset is not None:
+        return  # one piece
+    tables = [page.databytecounts for page in series.pages[:_LOOKED_AT] if page is not None]
+    lacking, total = sum(table.count(0) for table in map(tuple, tables)), sum(map(len, tables))
+    if lacking:
+        yield f"{name}: found {share(lacking / total)} of the voxels never written, which are read as 0; copy or save the image again."
+
+
+def share(part: float) -> str:
+    """Write a share so that a small one is not nothing.
+
+    Examples
+    --------
+    >>> share(0.081), share(0.0001), share(0.9999)
+    ('8 %', 'less than 1 %', 'more than 99 %')
+    """
+    if 0 < part < 0.01:
+        return "less than 1 %"
+    return "more than 99 %" if 0.99 < part < 1 else f"{100 * part:.0f} %"
+
+
+def _is_ramp(colormap: np.ndarray | None) -> bool:
+    """Return whether numbers of a table of colours are intensities.
+
+    That is so for a grey one that rises or falls.
+    """
+    if colormap is None:
+        return True
+    red, green, blue = np.asarray(colormap, np.int64)
+    steps = np.diff(red)
+    return bool((red == green).all() and (red == blue).all() and ((steps >= 0).all() or (steps <= 0).all()))
