@@ -82,3 +82,15 @@ def test_runs_do_not_wait_for_a_processor(hand):
         for job in jobs:
             job.quit()
         hand.wait(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, 10)
+
+
+def test_compare_counts_again_when_labels_change_in_place(hand):
+    image, data = hand.viewer.add_image(np.zeros((30, 30)), name="img"), np.ones((30, 30), np.uint8)
+    for kind in ("one", "two"):
+        show_labels(hand.viewer, image, volume_of(image), data.copy(), CLASSES, "m", kind=kind)
+    compare = hand.open_widget("Compare")
+    hand.wait(lambda: compare.status.text().startswith("0.00%"), 10)
+    changed = compare.first.value
+    changed.data[:15] = 2  # as a run in memory writes its blocks
+    changed.refresh()
+    hand.wait(lambda: compare.status.text().startswith("50.00%"), 10)

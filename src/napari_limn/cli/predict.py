@@ -45,6 +45,9 @@ def add_predict(verbs: Any) -> argparse.ArgumentParser:
 
 
 def _predict(args: argparse.Namespace) -> dict[str, Any]:
+    from napari_limn.inference.ledger import refuse_taken
+
+    refuse_taken(args.out, overwrite=args.overwrite)  # before PyTorch is there, and any file is opened
     from napari_limn.inference.pipeline import PredictSpec, prediction_events
     from napari_limn.model import Model
     from napari_limn.volume.reading.open import open_volume
