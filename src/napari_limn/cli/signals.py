@@ -1,4 +1,4 @@
-"""Ending a command: what Ctrl-C, a scheduler or a terminal that closes asks for.
+"""How Ctrl-C, a scheduler or a closing terminal ends a command.
 
 All end it in the same way: an exception in the main thread, so that what is open is closed and what is worth keeping is kept. A
 thread waits beside it. Where the main thread does not come to its end soon, since it is deep in a library, that thread ends the
@@ -52,7 +52,7 @@ _rescues: list[Callable[[], str]] = []
 
 @contextmanager
 def rescued_by(rescue: Callable[[], str]) -> Iterator[None]:
-    """Have `rescue` called if this block does not end in time after a signal.
+    """Have `rescue` called if this block hangs after a signal.
 
     From another thread; it returns what is to be said.
     """
@@ -65,7 +65,7 @@ def rescued_by(rescue: Callable[[], str]) -> Iterator[None]:
 
 @contextmanager
 def ended_by_signals(*, alone: bool) -> Iterator[None]:
-    """Raise :class:`Ended` in this block at the first signal that asks for an end.
+    """Raise :class:`Ended` in this block at the first such signal.
 
     Parameters
     ----------

@@ -124,7 +124,7 @@ class Ledger:
 
     @classmethod
     def refuse_other(cls, output: Path, known: Mapping[str, Any]) -> None:
-        """Refuse to go on with a run of other settings, before all of them are known.
+        """Refuse a run of other settings, before all are known.
 
         Parameters
         ----------
@@ -287,7 +287,7 @@ def _is_finished(rows: Iterable[bytes]) -> bool:
 
 
 def refuse_taken(path: Path, *, overwrite: bool) -> None:
-    """Refuse an output whose names something has that is not of its run.
+    """Refuse an output whose names other things have.
 
     Quick: no model and no image are opened. See :func:`prediction_events` for what is refused later.
 
