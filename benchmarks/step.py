@@ -21,7 +21,6 @@ from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.losses import masked_loss
 from napari_limn.training.planning.initial_model import initial_model
 from napari_limn.training.planning.resolve import resolve
-from napari_limn.training.random_stream import RandomStream
 from napari_limn.training.run import TrainingRun
 
 if TYPE_CHECKING:
@@ -41,8 +40,8 @@ def ratio(preset: str, rounds: int) -> tuple[float, float]:
     image, classes = painted.images[0], painted.classes
     resolved = resolve(spec, image, classes)
     data, device = TrainingSet(painted, resolved), resolved.device
-    random = RandomStream(spec.seed, device)
-    run = TrainingRun(initial_model(resolved, image, classes, None, random), resolved, data, random)
+    start, random = initial_model(resolved, image, classes, None)
+    run = TrainingRun(start, resolved, data, random)
     learning = run.learning()
     while not run.budget.steps:  # from then on there are soft targets
         next(learning)

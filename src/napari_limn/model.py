@@ -162,6 +162,11 @@ class Model:
                 "copy it again."
             )
         spec = from_json(ModelSpec, described)
+        if broken := [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]:
+            raise LimnError(
+                f"{path.name}: found weights that are no finite numbers ({broken[0]} and {len(broken) - 1} more), expected numbers; "
+                "the training went wrong: train the model again."
+            )
         try:
             network = with_weights(spec.network, weights)
         except RuntimeError as error:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import json
 import types
 import typing
 from contextlib import suppress
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from functools import cache
 from typing import Any, Literal, TypeVar, cast
 
 from napari_limn.errors import LimnError
 
 T = TypeVar("T")
+
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False", type(None): "None"}
+_MOST = 1 << 63  # beyond it a whole number counts nothing that there is
+_LONGEST = 100  # letters of a value that a sentence quotes
 
 # what can be chosen in the window, on the command line and in a spec alike
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -91,10 +97,66 @@ def from_json(kind: type[T], content: Any) -> T:
     needed = {n for n, f in known.items() if f.default is MISSING and f.default_factory is MISSING}
     if missing := sorted(needed - set(content)):
         raise LimnError(f"{kind.__name__}: key {', '.join(missing)} is missing; add it.")
-    hints = typing.get_type_hints(kind)
+    hints = _hints(cast("Any", kind))
     return kind(
         **{name: _revived(hints[name], value, f"{kind.__name__}.{name}") for name, value in content.items()}
     )
+
+
+def check_fields(spec: Any) -> None:
+    """Hold each field of a new spec to its annotation.
+
+    Called first in ``__post_init__``, so that what is written in Python is answered as what is read from a file. NumPy's numbers become
+    Python's, lists become tuples.
+
+    Raises
+    ------
+    LimnError
+        For a value of another type, naming the field.
+    """
+    kind = type(spec)
+    for name, hint in _hints(cast("Any", kind)).items():
+        value = getattr(spec, name)
+        revived = _revived(hint, _python(value), f"{kind.__name__}.{name}")
+        if revived is not value:
+            object.__setattr__(spec, name, revived)
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return {field.name: hint for field in fields(kind) for hint in [typing.get_type_hints(kind)[field.name]]}
+
+
+def _python(value: Any) -> Any:
+    """Return the same with Python's own numbers and tuples."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_python, value))
+    return _python(value.tolist()) if hasattr(value, "tolist") else value
+
+
+def parse_json(text: str | bytes, expected: str) -> Any:
+    """Parse JSON that comes from outside.
+
+    Parameters
+    ----------
+    expected
+        What it should be, to be said where it is no JSON.
+
+    Raises
+    ------
+    LimnError
+        For text that is no JSON, or nested without an end.
+
+    Examples
+    --------
+    >>> parse_json('{"a": 1}', "a spec")
+    {'a': 1}
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        said = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise LimnError(f"found no valid JSON ({said}), expected {expected}.") from error
 
 
 def _revived(hint: Any, value: Any, where: str) -> Any:
@@ -110,6 +172,8 @@ def _revived(hint: Any, value: Any, where: str) -> Any:
         for option in inner:
             with suppress(LimnError):
                 return _revived(option, value, where)
+    if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, hint):
+        return value
     if is_dataclass(hint) and isinstance(value, dict):
         return from_json(cast("type[Any]", hint), value)
     if typing.get_origin(hint) is tuple and isinstance(value, (list, tuple)):
@@ -121,8 +185,30 @@ def _revived(hint: Any, value: Any, where: str) -> Any:
     ):
         return value
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if hint in (int, str, bool) and type(value) is hint:
+        with suppress(OverflowError):
+            return float(value)
+    if hint in (int, str, bool) and type(value) is hint and not (hint is int and abs(value) >= _MOST):
         return value
-    expected = hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-    raise LimnError(f"{where}: found {value!r}, expected {expected}.")
+    raise LimnError(f"{where}: found {_shown(value)}, expected {_expected(hint)}.")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a sentence can hold it."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits; lists without an end
+        return f"a {type(value).__name__} that is too large"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _expected(hint: Any) -> str:
+    """Say in words what an annotation asks for."""
+    options = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return f"one of {', '.join(map(str, options))}"
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(_expected(option) for option in options)
+    if typing.get_origin(hint) is tuple:
+        count = "" if options[1:] == (...,) else f"{len(options)} of them, "
+        return f"a sequence, {count}each {_expected(options[0])}"
+    return _WORDS.get(hint) or str(getattr(hint, "__name__", hint))

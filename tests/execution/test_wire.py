@@ -203,7 +203,7 @@ def test_what_has_no_form_is_refused_by_name():
     ("header", "body", "match"),
     [
         ({"event": "Step", "step": 1}, None, "Step: key done, loss, seconds is missing"),
-        ({"event": "Warned", "message": 3}, None, r"Warned.message: found 3, expected str"),
+        ({"event": "Warned", "message": 3}, None, r"Warned.message: found 3, expected a text"),
         ({"event": "Warned", "message": "a", "more": 1}, None, "Warned: found unknown key more"),
         ({"event": "Step", "step": 1, "seconds": "soon", "loss": 1.0, "done": 0.5}, None, "Step.seconds: found 'soon'"),
         ({"event": "Writing"}, None, "Writing: found an event that is incomplete or damaged"),

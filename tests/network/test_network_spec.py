@@ -52,12 +52,12 @@ def test_an_unknown_key_is_named_with_the_known_ones():
         ("dropout", 1.0, "found 1.0, expected a share of 0 to below 1"),
         ("pruned", 1, "found 1, expected 1 to 4 in a supervised network"),
         ("width", 0, "found 0, expected a whole number of 1 or more"),
-        ("in_channels", 1.5, "found 1.5, expected a whole number of 1 or more"),
+        ("in_channels", 1.5, "found 1.5, expected a whole number"),
         ("factors", (), "expected one tuple of 2 or 3 factors a level"),
         ("factors", ((2, 2), (2, 2, 2)), "expected one tuple of 2 or 3 factors a level"),
         ("factors", ((2,),), "expected one tuple of 2 or 3 factors a level"),
         ("factors", ((2, 0),), "expected whole numbers of 1 or more"),
-        ("factors", ((2, 2.0),), "expected whole numbers of 1 or more"),
+        ("factors", ((2, 2.0),), "found 2.0, expected a whole number"),
     ],
 )
 def test_a_wrong_field_is_refused_by_name(field, value, expected):

@@ -93,7 +93,7 @@ def test_live_mode_leaves_the_numbers_of_its_caller_alone_between_two_events():
 def test_a_training_that_fails_gives_the_generator_back():
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    with pytest.raises(RuntimeError, match="negative"), RandomStream(0, CPU).drawing():
+    with pytest.raises(RuntimeError, match="negative"), RandomStream(0, CPU).lent():
         torch.rand(1).expand(torch.randn(2).shape).new_empty(-1)
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -124,7 +124,7 @@ def test_trainings_in_threads_give_what_each_gives_alone():
 def test_a_stream_goes_on_where_it_was_and_begins_as_that_of_its_seed():
     own, expected = RandomStream(5, CPU), torch.Generator().manual_seed(5)
     for _ in range(3):
-        with own.drawing():
+        with own.lent():
             got = torch.randn(7)
         torch.rand(2)
         assert torch.equal(got, torch.randn(7, generator=expected))

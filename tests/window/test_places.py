@@ -6,16 +6,24 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from qtpy.QtWidgets import QWidget
 
 from napari_limn._napari.layers.layers import image_volume, lies_on, placement, volume_of
 from napari_limn._napari.painting.recorder import _ties
+from napari_limn._napari.panel.session import session_of
 from napari_limn._napari.prediction.pairs import pair_of
 from napari_limn._napari.training.findings import layer_check, place_check
+from napari_limn._napari.training.live import LiveRun
 from napari_limn._napari.training.remedies import fix_layers
 from napari_limn._napari.training.run import labels_on
+from napari_limn.annotation.checkup import checkup
 from napari_limn.annotation.findings import Remedy
 from napari_limn.errors import LimnError
 from napari_limn.runs import drain
+from napari_limn.training.data.painted import collect_training_data
+from napari_limn.training.spec import TrainSpec
+from napari_limn.volume.axes import Axes
+from napari_limn.volume.volume import Volume
 
 N = 199
 C = N / 2
@@ -173,3 +181,35 @@ def test_a_layer_that_is_turned_later_is_noticed_and_a_click_corrects_it(hand):
     hand.press("limn-train-remedy")
     np.testing.assert_array_equal(labels.affine, image.affine)
     assert not [f for f in train.findings.shown if f.kind == "place"]
+
+
+@pytest.mark.window
+def test_the_preview_of_live_mode_follows_its_image(hand, qtbot):
+    image = hand.viewer.add_image(np.zeros((40, 50), np.float32), name="a")
+    labels = hand.viewer.add_labels(np.zeros((40, 50), np.uint8), name="s")
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    session = session_of(hand.viewer)
+    run = LiveRun(
+        hand.viewer, session, [image], labels, TrainSpec(), None, lambda: False, lambda _: None, parent
+    )
+    for change in ({"affine": TURN}, {"scale": (-2, 1)}, {"rotate": 30}, {"translate": (5, 6)}):
+        for name, value in change.items():
+            setattr(image, name, value)
+        assert lies_on(run.layer, image), change
+    run.close()
+    image.translate = (50, 60)
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.3])
+def test_training_says_of_files_what_check_says(scale):
+    image = Volume.of(
+        np.random.default_rng(0).random((40, 40)), Axes.of("YX", (0.1, 0.1), ("micrometer",) * 2)
+    )
+    paint = np.zeros((40, 40), np.uint8)
+    paint[4:9], paint[20:25] = 1, 2
+    labels = Volume.of(paint, Axes.of("YX", (scale, scale), ("micrometer",) * 2), "labels")
+    said = [f.kind for f in checkup(image, labels)]
+    painted = collect_training_data(image, labels, TrainSpec(), None, {}, {})
+    assert [f.kind for f in painted.warnings] == said
+    assert ("place" in said) == (scale != 0.1)

@@ -1,4 +1,4 @@
-"""What can be said of an image, and of labels beside it, before paint is.
+"""Checks of an image, and of labels beside it, whatever is painted.
 
 Their axes, their place, their intensities.
 """
@@ -68,14 +68,14 @@ def check_place(image: Volume, labels: Volume, *, shown: bool = False) -> list[F
     """
     if (far := voxels_apart(labels, image, shown=shown)) <= NEAR:
         return []
-    found, expected = _places(labels.placement, image.placement, far)
+    place, expected = _places(labels.placement, image.placement, far)
     seen = shown or labels.placement.shown
     fix = "press “Copy the image's position” in Train" if seen else "copy the scale and position of the image"
     return [
         Finding(
             "place",
             False,
-            f"{labels.name}: found {found}, expected {expected} {image.name}; strokes count voxel by voxel, wherever they are shown: "
+            f"{labels.name}: found {place}, expected {expected} {image.name}; strokes count voxel by voxel, wherever they are shown: "
             f"{fix}, and see whether they still lie right.",
             (Remedy(action="place"),),
         )

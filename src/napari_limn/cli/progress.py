@@ -1,4 +1,4 @@
-"""What the terminal shows of a command, whether or not it still listens.
+"""What a terminal shows of a command, if it still listens.
 
 Why: results, warnings, bars, argparse, :mod:`logging` and :mod:`warnings` all write to :data:`sys.stdout` and :data:`sys.stderr`.
 A terminal that was closed, ``| head`` and a full log disk must not end hours of work, so both are replaced while a command runs.
@@ -113,14 +113,14 @@ class Outlet:
 
 
 def telling(main: Callable[..., int]) -> Callable[..., int]:
-    """Let a program write to streams that may be closed, broken or full.
+    """Let a program write to streams that are closed, broken or full.
 
     Its exit code stays. Only where the standard output took nothing more, other than because its reader ended, it is 1, with a
     sentence on stderr.
     """
 
     @wraps(main)
-    def told(*args: Any, **kwargs: Any) -> int:
+    def guarded(*args: Any, **kwargs: Any) -> int:
         _occupy_closed()
         before = sys.stdout, sys.stderr
         out, err = Outlet(sys.stdout), Outlet(sys.stderr)
@@ -140,11 +140,11 @@ def telling(main: Callable[..., int]) -> Callable[..., int]:
             sys.stdout, sys.stderr = before
         return code
 
-    return told
+    return guarded
 
 
 def _occupy_closed() -> None:
-    """Open the null device in place of the standard streams that are closed.
+    """Open the null device in place of closed standard streams.
 
     Otherwise the next file takes their number, and libraries that warn on it write into the labels.
     """

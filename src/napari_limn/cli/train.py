@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -12,7 +11,7 @@ from napari_limn.cli.progress import followed
 from napari_limn.cli.signals import ended_of, rescued_by
 from napari_limn.errors import LimnError
 from napari_limn.paths import refuse_no_file
-from napari_limn.specs import Preset
+from napari_limn.specs import Preset, parse_json
 
 if TYPE_CHECKING:
     import argparse
@@ -149,9 +148,9 @@ def _train_spec(args: argparse.Namespace) -> TrainSpec:
     content: dict[str, Any] = {}
     if args.spec:
         try:
-            content = json.loads(refuse_no_file(args.spec).read_text())
-        except ValueError as error:
-            raise LimnError(f"{args.spec}: found no valid JSON ({error}), expected a TrainSpec.") from error
+            content = parse_json(refuse_no_file(args.spec).read_bytes(), "a TrainSpec")
+        except LimnError as error:
+            raise LimnError(f"{args.spec}: {error}") from error
     keys = ("seconds", "steps", "seed", "zero", "objects", "preset", "dims", "device")
     asked = {k: getattr(args, k) for k in keys}
     if args.objects and args.zero is None:

@@ -22,7 +22,7 @@ from napari_limn.errors import LimnError
 from napari_limn.evaluation.where_next import Pool
 from napari_limn.paths import refuse_no_file
 from napari_limn.runs import BlockDone, Event, drain
-from napari_limn.specs import from_json, to_json
+from napari_limn.specs import from_json, parse_json, to_json
 from napari_limn.volume.boxes import Box, blocks, count_blocks
 from napari_limn.working import whole_file
 
@@ -253,8 +253,8 @@ class Audit:
 
 def _read_audit(path: Path) -> Audit:
     try:
-        return from_json(Audit, json.loads(refuse_no_file(path).read_text()))
-    except ValueError as error:
+        return from_json(Audit, parse_json(refuse_no_file(path).read_bytes(), "an audit"))
+    except LimnError as error:
         raise LimnError(f"{path}: found no valid audit ({error}); remove it to begin anew.") from error
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.durable import (
@@ -21,6 +22,7 @@ from napari_limn.durable import (
     sync_folder,
 )
 from napari_limn.errors import LimnError
+from napari_limn.specs import parse_json
 from napari_limn.volume.writing.replacing import refuse_existing, refuse_foreign_work
 from napari_limn.working import is_there, whole_file
 
@@ -35,6 +37,7 @@ VERSION = 1
 
 SUFFIX = ".run.jsonl"
 
+_MOST_SHARDS = 1 << 32
 _START = b'{"limn run":'
 _FOREIGN = "found no journal of a run under the name that it needs; move that away, or choose another name for the output."
 
@@ -87,8 +90,8 @@ class Ledger:
         """
         try:
             with cls.of(output).open("rb") as file:
-                header = json.loads(file.readline())
-        except (OSError, ValueError):
+                header = parse_json(file.readline(), "the journal of a run")
+        except (OSError, LimnError):
             return {}
         fingerprint = header.get("fingerprint") if isinstance(header, dict) else None
         return fingerprint if isinstance(fingerprint, dict) else {}
@@ -139,8 +142,8 @@ class Ledger:
             If the journal has others.
         """
         header, *rows = cls.of(output).read_bytes().splitlines()
-        found = json.loads(header)
-        theirs = {field: found["fingerprint"].get(field) for field in known}
+        found = _parsed(cls.of(output).name, header, 1)
+        theirs = {field: _fingerprint_in(found).get(field) for field in known}
         _refuse_differing(cls.of(output), found | {"fingerprint": theirs}, known, finished=_is_finished(rows))
 
     @property
@@ -203,33 +206,23 @@ class Ledger:
         if not whole:
             return False
         header, *rows = whole.splitlines()
-        _refuse_differing(self.path, self._parsed(header, 1), self._fingerprint, finished=_is_finished(rows))
+        _refuse_differing(
+            self.path, _parsed(self.path.name, header, 1), self._fingerprint, finished=_is_finished(rows)
+        )
         for number, row in enumerate(rows, start=2):
-            self._take(self._parsed(row, number), number)
+            self._take(_parsed(self.path.name, row, number), number)
         if len(whole) < len(data):
             self._file.truncate(len(whole))
         self._file.seek(len(whole))
         return True
 
-    def _parsed(self, row: bytes, number: int) -> dict[str, Any]:
-        try:
-            parsed = json.loads(row)
-        except ValueError:
-            parsed = None
-        if not isinstance(parsed, dict):
-            raise LimnError(
-                f"{self.path.name}: found no JSON object in line {number}, expected the journal of a run; "
-                "say --overwrite to start anew."
-            )
-        return parsed
-
     def _take(self, row: Mapping[str, Any], number: int) -> None:
         match row:
-            case {"shards": list(shards)}:
+            case {"shards": list(shards)} if all(map(_is_number, shards)):
                 self._done.update(shards)
             case {"note": str(key), "value": value}:
                 self.notes[key] = value
-            case {"finished": int(count)}:
+            case {"finished": int(count)} if 0 <= count <= _MOST_SHARDS and not isinstance(count, bool):
                 self.finished, self.state = True, str(row.get("state", ""))
                 self._done.update(range(count))
             case _:
@@ -269,7 +262,7 @@ def _refuse_differing(
             f"{path.name}: found a journal of format {version}, this version knows up to {VERSION}; "
             "update napari-limn, or say --overwrite to start anew."
         )
-    theirs = header.get("fingerprint") or {}
+    theirs = _fingerprint_in(header)
     kind, remedy = (
         ("finished", "choose another name") if finished else ("unfinished", "go on with the same settings")
     )
@@ -332,3 +325,25 @@ def _locked(path: Path) -> io.FileIO:
             f"{path.with_name(name)}: another run is writing it; wait for that one, or choose another name."
         )
     return file
+
+
+def _parsed(name: str, row: bytes, number: int) -> dict[str, Any]:
+    """Read one line of a journal."""
+    with suppress(LimnError):
+        content = parse_json(row, "an object")
+        if isinstance(content, dict):
+            return content
+    raise LimnError(
+        f"{name}: found no JSON object in line {number}, expected the journal of a run; say --overwrite to start anew."
+    )
+
+
+def _fingerprint_in(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings that a header holds; none where it holds something else."""
+    fingerprint = header.get("fingerprint")
+    return fingerprint if isinstance(fingerprint, dict) else {}
+
+
+def _is_number(value: object) -> bool:
+    """Return whether a value can be the number of a shard."""
+    return type(value) is int and 0 <= value < _MOST_SHARDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from napari_limn.specs import DeviceName, Precision, Probabilities  # noqa: TC001 from_json evaluates annotations
+from napari_limn.specs import DeviceName, Precision, Probabilities, check_fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,3 +32,6 @@ class PredictSpec:
     device: DeviceName = "auto"
     prune: int | None = None
     probabilities: Probabilities | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)

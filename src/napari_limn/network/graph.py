@@ -102,9 +102,9 @@ class Graph:
         return sizes if sizes[-1] > 0 else None
 
     def cut_off(self, axis: int, n: int) -> int | None:
-        """Return by how much the output is smaller than an input of extent `n`.
+        """Return by how much the output is smaller than the input.
 
-        None where the network does not take such an input.
+        None where the network does not take an input of extent `n`.
         """
         sizes = self.sizes(axis, n)
         return n - sizes[-1] if sizes else None

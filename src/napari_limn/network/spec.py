@@ -10,6 +10,7 @@ from math import prod
 from typing import Literal, get_args
 
 from napari_limn.errors import LimnError
+from napari_limn.specs import check_fields
 
 Padding = Literal["same", "valid"]
 Norm = Literal["none", "batch", "channel", "rms", "group", "instance"]
@@ -18,6 +19,11 @@ Up = Literal["transposed", "interpolate"]
 Skip = Literal["concat", "attention", "nested"]
 BlockKind = Literal["plain", "residual"]
 Head = Literal["softmax", "sigmoid"]
+
+_DEEPEST = 16  # levels: the coarsest voxel is 65,536 of the finest wide
+_LARGEST_FACTOR = 64
+_MOST_UNITS = 1 << 15
+_MOST_WEIGHTS = 1 << 31  # of one layer: 8 GB
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "padding": get_args(Padding), "norm": get_args(Norm), "down": get_args(Down), "up": get_args(Up),
@@ -44,11 +50,17 @@ class PixelSpec:
     windows: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if len({len(s) for s in self.scales}) != 1 or any(
             not 0 <= x < float("inf") for s in self.scales for x in s
         ):
             raise LimnError(
                 f"PixelSpec.scales: found {self.scales}, expected one tuple of 2 or 3 values of 0 or more a scale."
+            )
+        if max(self.hidden, default=1) > _MOST_UNITS or len(self.hidden) > _DEEPEST:
+            raise LimnError(
+                f"PixelSpec.hidden: found {len(self.hidden)} layers of up to {max(self.hidden):.3g} units, expected up to {_DEEPEST} layers "
+                f"of {_MOST_UNITS}; make it smaller."
             )
         if any(n < 1 for n in self.hidden):
             raise LimnError(f"PixelSpec.hidden: found {self.hidden}, expected numbers of units of 1 or more.")
@@ -123,7 +135,23 @@ class UNetSpec:
     pixels: PixelSpec | None = None
     share: float = 0.5
 
+    def _refuse_too_large(self) -> None:
+        """Refuse a network that no memory holds."""
+        ndim, levels = len(self.factors[0]), len(self.factors)
+        widest = min(self.width << min(levels, _DEEPEST), self.max_width)
+        weights = 3**ndim * widest**2
+        if (
+            levels > _DEEPEST
+            or max(weights, self.in_channels, self.out_channels) > _MOST_WEIGHTS
+            or max(map(max, self.factors)) > _LARGEST_FACTOR
+        ):
+            raise LimnError(
+                f"UNetSpec: found {levels} levels, factors up to {max(map(max, self.factors)):.3g}, {widest:.3g} channels at the coarsest level, "
+                f"{self.in_channels:.3g} of the image and {self.out_channels:.3g} classes, expected a network that fits into memory; make it smaller."
+            )
+
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise LimnError(f"UNetSpec.{name}: found {value!r}, expected one of {', '.join(choices)}.")
@@ -137,6 +165,7 @@ class UNetSpec:
             )
         if any(not isinstance(n, int) or n < 1 for f in self.factors for n in f):
             raise LimnError(f"UNetSpec.factors: found {self.factors}, expected whole numbers of 1 or more.")
+        self._refuse_too_large()
         if self.head == "sigmoid" and self.out_channels != 2:
             raise LimnError(
                 f"UNetSpec.head: found 'sigmoid' for {self.out_channels} classes, expected 2; choose 'softmax'."

@@ -71,7 +71,7 @@ class Learner:
             group["lr"] = self._resolved.spec.rate * _schedule(self._budget.done, self._budget.total_share)
         drops = self.network.spec.dropout > 0
         with (
-            self._random.drawing() if drops else nullcontext(),
+            self._random.lent() if drops else nullcontext(),
             torch.autocast(self._resolved.device.type, torch.bfloat16, enabled=self._resolved.bfloat16),
         ):
             heads = self.network.supervised(batch.images)
@@ -116,7 +116,7 @@ class Learner:
 
     def averaged(self, spec: UNetSpec) -> UNet:
         """Copy the averaged weights into a network of this spec."""
-        with self._random.drawing():  # weights that are not used; dropout goes on behind them
+        with self._random.lent():  # weights that are not used; dropout goes on behind them
             network = UNet(spec)
         network.load_state_dict(self.average.state_dict())
         return network.eval()

@@ -21,7 +21,6 @@ from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiti
 from napari_limn.training.first_answer.fit import load
 from napari_limn.training.planning.initial_model import initial_model
 from napari_limn.training.planning.resolve import resolve
-from napari_limn.training.random_stream import RandomStream
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
 from napari_limn.volume.reading.open import open_volume
@@ -172,8 +171,7 @@ class _LiveTraining:
             return run
         image, classes, device = painted.images[0], painted.classes, run.resolved.device if run else None
         resolved = resolve(self._spec, image, classes, self._best, device=device)
-        random = RandomStream(resolved.spec.seed, resolved.device)
-        start = initial_model(resolved, image, classes, self._best, random)
+        start, random = initial_model(resolved, image, classes, self._best)
         if run is not None:
             budget = run.budget
             self._before = (self._before[0] + budget.steps, self._before[1] + budget.seconds)

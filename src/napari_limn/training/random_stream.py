@@ -1,4 +1,4 @@
-"""Random numbers of torch for one run, apart from those of all others.
+"""Random numbers of torch for one run alone.
 
 Why: torch draws initial weights and dropout from one generator of the whole process. A run that seeded it would change what the caller draws
 next, and two runs in two threads would draw each other's numbers. What numpy draws here comes from generators of its own anyway.
@@ -33,9 +33,9 @@ class RandomStream:
     Examples
     --------
     >>> one, other = RandomStream(7, torch.device("cpu")), RandomStream(7, torch.device("cpu"))
-    >>> with one.drawing():
+    >>> with one.lent():
     ...     first = torch.rand(2)
-    >>> with other.drawing():
+    >>> with other.lent():
     ...     torch.equal(torch.rand(2), first)
     True
     """
@@ -45,7 +45,7 @@ class RandomStream:
         self._states = {name: torch.Generator(name).manual_seed(seed).get_state() for name in devices}
 
     @contextmanager
-    def drawing(self) -> Iterator[None]:
+    def lent(self) -> Iterator[None]:
         """Let torch draw from this stream; one thread at a time."""
         with _GENERATOR:
             before = {name: _module(name).get_rng_state() for name in self._states}

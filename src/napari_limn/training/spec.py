@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from sys import float_info
 from typing import Literal, get_args
 
 from napari_limn.annotation.classes import ZeroMeaning  # noqa: TC001 from_json evaluates annotations
 from napari_limn.errors import LimnError
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
-from napari_limn.specs import DeviceName
+from napari_limn.specs import DeviceName, check_fields
 from napari_limn.specs import Preset as Preset
 from napari_limn.volume.intensity import IntensitySpec
 
@@ -18,6 +19,8 @@ Loss = Literal["cross_entropy", "dice", "focal", "cross_entropy+dice", "focal+di
 # voxels a side of a training patch, by the axes of the network: many small steps learn more in a minute than few large ones
 PATCH = {2: 64, 3: 32}
 CONTEXT = {2: 160, 3: 64}  # of what held-out strokes are scored in, where more is seen around them
+
+_MOST_VOXELS = 1 << 32  # of one batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +58,7 @@ class AugmentSpec:
     noise: float = 0.1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in self.__dataclass_fields__:
             value, most = getattr(self, name), 1.0 if name == "warped" else float_info.max
             if not 0 <= value <= most:
@@ -140,6 +144,7 @@ class TrainSpec:
         return self.network.ndim if self.network else self.dims
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.seconds > 0 or (self.steps is not None and self.steps < 1):
             raise LimnError(
                 f"found a budget of {self.seconds} s and {self.steps} steps, expected more than 0."
@@ -172,3 +177,8 @@ class TrainSpec:
             )
         if self.patch is not None and (not self.patch or min(self.patch) < 1):
             raise LimnError(f"TrainSpec.patch: found {self.patch}, expected extents of 1 or more.")
+        if self.batch * prod(self.patch or (1,)) > _MOST_VOXELS:
+            raise LimnError(
+                f"TrainSpec: found a batch of {self.batch:.3g} patches of {prod(self.patch or (1,)):.3g} voxels, expected one that fits into "
+                "memory; make it smaller."
+            )

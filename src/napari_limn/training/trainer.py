@@ -11,7 +11,6 @@ from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer.fit import load
 from napari_limn.training.planning.initial_model import initial_model
 from napari_limn.training.planning.resolve import resolve
-from napari_limn.training.random_stream import RandomStream
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
 
@@ -83,7 +82,6 @@ def training_events(
     painted = collect_training_data(images, labels, spec, known, colors or {}, names or {})
     yield from map(Found.of, painted.warnings)
     resolved = resolve(spec, painted.images[0], painted.classes, model)
-    random = RandomStream(resolved.spec.seed, resolved.device)
-    start = initial_model(resolved, painted.images[0], painted.classes, model, random)
+    start, random = initial_model(resolved, painted.images[0], painted.classes, model)
     yield from (Warned(line) for image in painted.images for line in start.spec.spacing_warnings(image))
     return (yield from TrainingRun(start, resolved, TrainingSet(painted, resolved), random).learning())

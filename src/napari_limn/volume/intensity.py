@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_limn.concurrency import in_parallel
 from napari_limn.errors import LimnError
+from napari_limn.specs import check_fields
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +40,7 @@ class IntensitySpec:
     high: float = 99.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.low < self.high <= 100:
             raise LimnError(f"found percentiles {self.low} and {self.high}, expected 0 ≤ low < high ≤ 100.")
 

@@ -1,4 +1,4 @@
-"""Where the voxels of two grids lie in the world, and how far from one another.
+"""Where voxels lie, and how far two grids are apart.
 
 Why: strokes and channels count voxel by voxel, and a user sees them where their layers lie. Scale and origin alone cannot say that of
 a layer that was turned, mirrored or sheared, so corners are compared.
@@ -82,15 +82,15 @@ class Placement:
         units = tuple(self.units[i] for i in order)
         return Placement(names, units, self.matrix[np.ix_(order, order)], self.offset[order], self.shown)
 
-    def called(self, names: str) -> Placement:
+    def with_names(self, names: str) -> Placement:
         """Give the same placement with other names, one by one."""
         return Placement(names, self.units, self.matrix, self.offset, self.shown)
 
 
 def distance(ours: Placement, theirs: Placement, shape: Sequence[int]) -> float:
-    """Return how far two grids lie apart at their corners, in voxels of theirs.
+    """Return how far the corners of two grids lie apart.
 
-    What the rounding of voxel sizes in files explains is not counted.
+    In voxels of theirs; what the rounding of voxel sizes in files explains is not counted.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def distance(ours: Placement, theirs: Placement, shape: Sequence[int]) -> float:
 
 
 def _ratio(ours: str, theirs: str) -> float:
-    """Return what a length in one unit is in another; 1 where one is unknown."""
+    """Return what a unit is in another; 1 where one is unknown."""
     if ours == theirs or not {ours, theirs} <= set(CENTIMETRES):
         return 1.0
     return CENTIMETRES[ours] / CENTIMETRES[theirs]

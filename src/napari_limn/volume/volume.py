@@ -164,7 +164,7 @@ class Volume:
         """
         if not contains(whole(self.grid), box):
             raise LimnError(f"{self.name}: box {box} leaves the volume of {GRID} size {self.grid}.")
-        at = dict(zip(GRID, slices(box), strict=True))
+        at, sizes = dict(zip(GRID, slices(box), strict=True)), (self.channels, *shape_of(box))
         index = tuple(at.get(name, slice(None)) for name in self.axes.names)
         with foreign(
             lambda said: f"{self.name}: the file is damaged or cut off, box {box} cannot be read ({said}).",
@@ -173,7 +173,6 @@ class Volume:
             part = np.asarray(self.data[index])
         names = "C" + GRID
         have = [self.axes.names.index(a) for a in names if a in self.axes.names]
-        sizes = (self.channels, *shape_of(box))
         return part.astype(part.dtype.newbyteorder("="), copy=False).transpose(have).reshape(sizes)
 
     def written(self) -> list[Box] | None:

@@ -39,7 +39,7 @@ def data_of(rows, after=None, spec=SPEC):
     painted = collect_training_data(IMAGE, labels, spec, None, {}, {})
     of = painted.images[0], painted.classes
     resolved = resolve(spec, *of)
-    start = initial_model(resolved, *of, None, RandomStream(spec.seed, resolved.device))
+    start, _ = initial_model(resolved, *of, None)
     return start, resolved, TrainingSet(painted, resolved, after)
 
 

@@ -116,7 +116,7 @@ def test_what_a_network_must_show(fields, policy):
         ({"patch": (32, 32), "dims": 3}, STACK, None, r"TrainSpec.patch: found \(32, 32\), expected 3 extents for a 3D"),
         ({"patch": (8, 32, 32)}, PLANE, model_of(), r"found \(8, 32, 32\), expected 2 extents for a 2D network"),
         ({}, PLANE, model_of(replace(TINY, in_channels=3)), "found 1 channels, the model expects 3; choose the"),
-        ({"device": "gpu"}, PLANE, None, "found device 'gpu', expected one of auto, cpu, cuda, mps"),
+        ({"device": "gpu"}, PLANE, None, "TrainSpec.device: found 'gpu', expected one of auto, cpu, cuda, mps"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(spec, image, model, message):

@@ -335,7 +335,7 @@ def named(names: Mapping[int, str], facts: LayerFacts | None = None) -> dict[str
 
 
 def class_features(names: Mapping[int, str], zero: str = "not labelled") -> dict[str, list[Any]]:
-    """Give features for a labels layer: the name of each value, for napari to show.
+    """Give features for a labels layer: the name of each value.
 
     `zero` is that of 0 where `names` has none.
     """
@@ -371,14 +371,14 @@ def placement(image: Image, volume: Volume) -> dict[str, Any]:
 
 
 def lies_on(layer: Layer, image: Layer) -> bool:
-    """Return whether the voxels of a layer are seen where those of an image are.
+    """Return whether a layer is seen where an image is.
 
     Both have the same extent, channels apart, and axes count one by one, as they are shown.
     """
     one, other = volume_of(layer), volume_of(image)
     if len(one.placement.names) != len(other.placement.names):
         return voxels_apart(one, other) <= NEAR
-    return distance(one.placement.called(other.placement.names), other.placement, other.extent) <= NEAR
+    return distance(one.placement.with_names(other.placement.names), other.placement, other.extent) <= NEAR
 
 
 def colormap(colors: Mapping[int, RGBA], other: RGBA = (0.0, 0.0, 0.0, 0.0)) -> DirectLabelColormap:

@@ -20,7 +20,7 @@ def connected(event: Any, act: Callable[..., object]) -> Callable[[], object]:
 
 
 def on_moved(layers: Iterable[Layer | None], act: Callable[..., object]) -> list[Callable[[], object]]:
-    """Call `act` when a layer is moved, turned or scaled; return what ends that."""
+    """Call `act` when a layer moves or turns; return what ends that."""
     there = [layer for layer in layers if layer is not None]
     return [connected(getattr(layer.events, name), act) for layer in there for name in _TRANSFORMS]
 

@@ -1,4 +1,4 @@
-"""The one place where text goes into the window: as it is, never as markup.
+"""Text in the window, shown as it is and never as markup.
 
 Why: names of classes, layers, files and models come from others. Qt takes ``<b>`` in a label or a tooltip for markup, and loads the
 picture of an ``<img>`` from the disk, or over the network.
@@ -14,7 +14,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 from superqt import QElidingLabel
 
-_MARKUP = re.compile("<|&(?=lt;)")  # what Qt looks for when it guesses whether a text is markup
+_MARKUP = re.compile(
+    r"<(?=\s*[\w/!?])|&(?=lt;)"
+)  # what Qt looks for when it guesses whether a text is markup
 _JOINER = "\u2060"  # takes no room, and no tag begins with it
 
 
@@ -28,7 +30,7 @@ class PlainLabel(QLabel):
 
 
 class PlainLine(QElidingLabel):
-    """A label of one line, cut off where it is too long, that shows its text as it is."""
+    """A label of one line that shows its text as it is."""
 
     def __init__(self, text: str = "") -> None:
         super().__init__()
@@ -41,7 +43,7 @@ class _HasTip(Protocol):
 
 
 def literal(text: str) -> str:
-    """Give a text that Qt shows as it is where no format can be set.
+    """Give a text that is shown as it is, unformatted.
 
     That is in tooltips, and in what napari shows for us.
 
@@ -61,6 +63,11 @@ def set_tip(of: _HasTip, text: str) -> None:
 def notify(text: str) -> None:
     """Show a sentence as a notification of napari."""
     notifications.show_info(literal(text))
+
+
+def notify_warning(text: str) -> None:
+    """Show a warning as a notification of napari."""
+    notifications.show_warning(literal(text))
 
 
 def notify_error(text: str) -> None:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 import numpy as np
 import zarr
-from napari.utils.notifications import show_warning
 
 from napari_limn._napari.layers.layers import PLAIN, colormap, named
-from napari_limn._napari.layers.plain_text import literal
+from napari_limn._napari.layers.plain_text import literal, notify_warning
 from napari_limn.errors import LimnError
 from napari_limn.paths import is_address
 from napari_limn.volume.reading.lazy import lazy_levels
@@ -60,7 +59,7 @@ def _layers_at(path: Path) -> list[LayerData]:
     """Read the layers of a file; labels come above their probabilities."""
     volume, name = open_volume(path), path.name.split(".")[0]
     for note in volume.notes:
-        show_warning(literal(note))
+        notify_warning(literal(note))
     below: list[LayerData] = []
     if volume.colors is not None and (chances := path / PROBABILITIES).is_dir():
         probabilities = open_volume(chances)

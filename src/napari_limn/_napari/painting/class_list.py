@@ -202,7 +202,11 @@ class ClassLegend(QWidget):
     def showEvent(self, event: Any) -> None:
         """Take the keys, and follow what is painted on."""
         super().showEvent(event)
-        self.hideEvent(None)
+        self.take_keys()
+
+    def take_keys(self) -> None:
+        """Follow what is painted on, and take its keys."""
+        self.give_keys_back()
         layers = self.viewer.layers
         changes = (layers.selection.events.active, layers.events.inserted, layers.events.removed)
         self._following += [connected(change, self.reset_choices) for change in changes]
@@ -212,8 +216,11 @@ class ClassLegend(QWidget):
 
     def hideEvent(self, event: Any) -> None:
         """Give the keys back."""
-        if event is not None:
-            super().hideEvent(event)
+        super().hideEvent(event)
+        self.give_keys_back()
+
+    def give_keys_back(self) -> None:
+        """Follow no layer."""
         call_all(self._following)
         call_all(self._holding)
 

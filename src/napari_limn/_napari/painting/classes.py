@@ -22,6 +22,7 @@ class ClassesWidget(QWidget):
         self._place = DockPlace(self, napari_viewer, "paint")
         self.legend = ClassLegend(napari_viewer)
         self.corrector = ClickCorrector(napari_viewer, self.legend)
+        self._place.when_covered(self._in_front)
         column = QVBoxLayout(self)
         column.addWidget(self.legend)
         column.addWidget(self.corrector)
@@ -30,6 +31,14 @@ class ClassesWidget(QWidget):
     def reset_choices(self, event: Any = None) -> None:
         """Follow the layers; napari calls this when they change."""
         self.legend.reset_choices()
+
+    def _in_front(self, in_front: bool) -> None:
+        """Keep the keys and the click only while the user sees why."""
+        if in_front:
+            self.legend.take_keys()
+        else:
+            self.legend.give_keys_back()
+            self.corrector.button.setChecked(False)
 
     def showEvent(self, event: Any) -> None:
         """Find a place beside the others."""

@@ -11,7 +11,7 @@ from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QDockWidget, QMainWindow, QWidget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from napari.components import ViewerModel
 
@@ -36,13 +36,26 @@ class DockPlace:
         self.widget, self.group = widget, group
         window = getattr(viewer, "window", None)
         self._height = 0 if window is None else window.geometry()[3]  # before the widget was added
+        self._covered: Callable[[bool], object] | None = None
+        self._followed: QDockWidget | None = None
         self._timer = QTimer(widget)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._settle)
         widget.setProperty("limn-group", group)
 
+    def when_covered(self, act: Callable[[bool], object]) -> None:
+        """Call `act` when a tab covers the widget, or uncovers it.
+
+        With whether it is in front. Qt neither hides nor shows the widget then.
+        """
+        self._covered = act
+
     def shown(self) -> None:
         """Call in the widget's ``showEvent``."""
+        held = _dock_and_window(self.widget)
+        if held is not None and self._covered is not None and held[0] is not self._followed:
+            self._followed = held[0]
+            held[0].visibilityChanged.connect(self._covered)
         if self._height and _dock_and_window(self.widget) is not None:
             self._timer.start(0)
 

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import WorkerBase, WorkerBaseSignals
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QThreadPool, Signal  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _NICE = 5
+_RUNS = 64  # threads for runs of all panels and windows, however few processors there are
 
 
 class JobSignals(WorkerBaseSignals):  # type: ignore[misc]
@@ -41,6 +42,15 @@ class Job(WorkerBase):  # type: ignore[misc]
     def __init__(self, run: Generator[Event, None, Any]) -> None:
         super().__init__(SignalsClass=JobSignals)
         self._events = run
+
+    def start(self) -> None:
+        """Start at once.
+
+        Qt's pool has one thread a processor: a third run on two would wait, and could not be stopped.
+        """
+        if (pool := QThreadPool.globalInstance()) is not None:
+            pool.setMaxThreadCount(max(pool.maxThreadCount(), _RUNS))
+        super().start()
 
     def work(self) -> Any:
         """Hand on events until the run ends or is stopped.

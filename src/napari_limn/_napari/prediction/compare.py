@@ -184,6 +184,8 @@ class CompareWidget(DockedWidget):
             self._remove_difference()
             call_all(self._following)
             self._following += [connected(layer.events.data, self._on_pair) for layer in pair or ()]
+            # a block of a prediction in memory, or paint
+            self._following += [connected(layer.events.set_data, self._on_moved) for layer in pair or ()]
         elif any(now is not before for now, before in zip(data, self._data, strict=True)):
             # a file in the making is finished: what was shown of it is gone
             again = self.difference is not None and self.difference.visible

@@ -13,6 +13,7 @@ from napari_limn._napari.layers.facts import facts_of, note
 from napari_limn._napari.layers.layers import (
     empty_labels,
     image_volume,
+    is_untouched,
     note_file,
     refuse_kept,
     show_labels,
@@ -70,6 +71,7 @@ class PredictWidget(DockedWidget):
         self.run_box.starters.append(self.check_button)
         for choice in (self.model, self.image):
             choice.changed.connect(lambda _: self.seams.clear())
+        napari_viewer.layers.events.removed.connect(self._on_removed)
         lay_out(self, self.form, self.run_box, self.check_button, self.seams)
         self.reset_choices()
         self.run_box.say("Choose a model and an image, then press Predict.")
@@ -120,6 +122,10 @@ class PredictWidget(DockedWidget):
         napari calls this when they change.
         """
         self.form.reset_choices()
+
+    def _on_removed(self, event: Any) -> None:
+        if self.layer is not None and event.value is self.layer:
+            self.controller.layer_removed(event.value.name)
 
     def showEvent(self, event: Any) -> None:
         """Offer the layers of now, and get PyTorch ready."""
@@ -203,13 +209,25 @@ class PredictWidget(DockedWidget):
 
     def show_written(self, levels: Sequence[Any], path: Path) -> None:
         """Show the levels of a file that is being written."""
+        self._remove_of_others(path)
         layer = self._show(**shown(levels))
         layer.editable = False  # nobody paints into a file in the making
         note_file(layer, path)
 
     def show_finished(self, path: Path) -> None:
         """Show a file in a layer of its own."""
+        self._remove_of_others(path)
         note_file(self._show(**file_data(path, self._names)), path)
+
+    def _remove_of_others(self, path: Path) -> None:
+        """Remove a prediction of another image whose file is written over.
+
+        It would show the labels of this one.
+        """
+        image = self._images_of_run[0].name
+        for layer in list(self.viewer.layers):
+            if shows_file(layer, path) and is_untouched(layer) and facts_of(layer).image != image:
+                self.viewer.layers.remove(layer)
 
     def file_finished(self, path: Path) -> None:
         """Let layers of a file in the making show the finished one.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_limn.errors import LimnError
 from napari_limn.inference.events import Planned, Writing
 from napari_limn.runs import BlockDone, Event, Working
 from napari_limn.working import unfinished
@@ -46,6 +47,7 @@ class PredictController:
         self.view, self.box, self.session = view, box, session
         self._planned: Callable[[], object] | None = None  # in memory: what to do once the run can begin
         self._path = Path()
+        self._removed = ""  # the layer of the run, if the user removed it
 
     def start(self) -> None:
         """Label the image chosen, in memory or into a file."""
@@ -56,7 +58,7 @@ class PredictController:
         check_fit(model, volume)
         spec = choices.spec()
         self.view.begin(volume, model, choices.model)
-        self._planned = None
+        self._planned, self._removed = None, ""
         self.box.say("Planning …")
         if choices.out is None:
             self._start_in_memory(model, volume, spec)
@@ -92,8 +94,17 @@ class PredictController:
                 self.box.block_done(event)
                 self.view.block_done(event.box)
 
+    def layer_removed(self, name: str) -> None:
+        """Stop a run in memory whose layer was removed."""
+        if self._planned is not None and self.box.running:
+            self._removed = name
+            self.box.stop()
+
     def on_result(self, result: Any) -> None:
         """Show the last blocks of a prediction in memory."""
+        if self._removed:
+            self.box.say(f"Stopped: the layer “{self._removed}” was removed.")
+            return
         self.view.allow_painting()
         if result is not None:
             self.view.finished()
@@ -111,7 +122,7 @@ class PredictController:
         """
         if self._planned is not None:
             self.view.allow_painting()
-        self.box.report(error)
+        self.box.report(in_window(error))
 
     def _written(self, result: Path | None) -> None:
         """Show the finished file.
@@ -146,6 +157,22 @@ class PredictController:
     def load(self, path: Path) -> None:
         """Offer the model of a file."""
         self.session.models.load(path, self.session)
+
+
+def in_window(error: Exception) -> Exception:
+    """Name the control of the window where a sentence names an option.
+
+    Examples
+    --------
+    >>> str(in_window(LimnError("a.tif: exists already; choose another name, or say --overwrite.")))
+    'a.tif: exists already; choose another name, or tick Overwrite under More.'
+    """
+    if not isinstance(error, LimnError) or "--" not in str(error):
+        return error
+    text = str(error).replace("say --overwrite", "tick Overwrite under More")
+    said = LimnError(text.replace("with --overwrite", "with Overwrite ticked, under More"))
+    said.__cause__ = error
+    return said
 
 
 def _predicting(

@@ -78,6 +78,7 @@ class ReviewWidget(DockedWidget):
         self._image_of_map: Image
         self._refresher: LayerRefresher | None = None
         self._audited: Labels | None = None
+        self._predicted = False  # whether there was a prediction to audit
         self._add_rows()
         self._add_buttons()
         self.estimate = sentence_label("limn-review-estimate")
@@ -129,7 +130,13 @@ class ReviewWidget(DockedWidget):
 
         napari calls this when they change.
         """
+        before = self.prediction.value
         self.form.reset_choices()
+        first = next(iter(self._predictions()), None)
+        came = not self._predicted and first is not None and not is_painted(first)
+        self._predicted = first is not None and not is_painted(first)
+        if came and before is not first:  # strokes were offered for want of a prediction
+            self.prediction.value = first
 
     def showEvent(self, event: Any) -> None:
         """Offer the layers of now, and get PyTorch ready."""

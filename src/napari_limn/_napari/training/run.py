@@ -59,7 +59,9 @@ def labels_on(image: Volume, labels: Volume) -> Volume:
 
 
 def axis_by_axis(image: Volume, labels: Volume) -> Volume | None:
-    """Give labels the axes of an image, one by one, as layers are shown.
+    """Give labels the axes of an image, one by one.
+
+    So layers are shown, whatever their axes are called.
 
     None if they have another number of axes, or the same ones in another order.
     """
@@ -67,7 +69,7 @@ def axis_by_axis(image: Volume, labels: Volume) -> Volume | None:
     swapped = set(names) == set(axes.names) and labels.grid == image.grid and labels.extent != image.extent
     if len(names) != len(axes.names) or swapped:
         return None
-    place = labels.placement.called(axes.names) if labels.channels == 1 else None
+    place = labels.placement.with_names(axes.names) if labels.channels == 1 else None
     return Volume(labels.data, axes, labels.name, place=place)
 
 

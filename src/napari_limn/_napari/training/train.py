@@ -326,7 +326,7 @@ class TrainWidget(DockedWidget):
         self._moves += on_moved((self.image.value, self.labels.value), self._check_place)
 
     def _check_place(self, event: Any = None) -> None:
-        """Check where the layers chosen lie: at once, in a live run too."""
+        """Check where the layers lie: at once, in a live run too."""
         if self.image.value is not None and self.labels.value is not None:
             with suppress(LimnError):
                 image, labels = image_volume([self.image.value]), volume_of(self.labels.value)

@@ -272,7 +272,7 @@ class TrainController:
         self.view.findings.show_all([*findings, *(f for f in shown if f.of_paint and f not in findings)])
 
     def placed(self, findings: list[Finding]) -> None:
-        """List whether the layers lie in one place, and what else is listed."""
+        """List where the layers lie, and what else is listed."""
         shown = self.view.findings.shown
         self.view.findings.show_all([*findings, *(f for f in shown if f.kind != "place")])
 

@@ -12,6 +12,7 @@ nothing can be altered, lost or put elsewhere unnoticed; a last line that a cras
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from napari_limn.annotation.legend import Legend
 from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
 from napari_limn.paths import refuse_no_file
-from napari_limn.specs import from_json, to_json
+from napari_limn.specs import from_json, parse_json, to_json
 from napari_limn.volume.axes import Axes  # noqa: TC001 - revived from JSON by its annotation
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ RecordKind = Literal["base", "stroke", "undo", "redo", "edit", "replace", "saved
 """What the user did: `base` is what a layer held before its first stroke, `replace` a whole new array, `edit` anything else."""
 
 _CRC = len(b',"crc":"00000000"}\n')
+
+
+_WHOLE_NUMBERS = re.compile(r"[<>|=]?[iu][1248]|u?int(8|16|32|64)")
+_LONGEST = 1 << 40  # voxels along an axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +80,15 @@ class Header:
     axes: Axes
 
     def __post_init__(self) -> None:
-        if len(self.shape) != len(self.axes.names) or np.dtype(self.dtype).kind not in "iu":
+        sizes = all(0 < n < _LONGEST for n in self.shape)
+        if (
+            len(self.shape) != len(self.axes.names)
+            or not sizes
+            or _WHOLE_NUMBERS.fullmatch(self.dtype) is None
+        ):
             raise LimnError(
                 f"found labels of shape {self.shape} and type {self.dtype} with axes {self.axes.names}, "
-                "expected an integer type and one axis for each dimension."
+                "expected an integer type, and one axis and an extent of 1 or more for each dimension."
             )
 
 
@@ -180,14 +190,25 @@ def replay(contents: Contents, most: int | None = None) -> PaintStore:
     """
     store = PaintStore(contents.header.shape, contents.header.dtype)
     for record in contents.records[:most]:
-        for place, old, new in record.change.portions(store.shape, store.dtype):
-            if not np.array_equal(place.get(store), old):
-                raise LimnError(
-                    f"record {record.number} of the journal begins with other labels than those before it left; "
-                    "it is damaged, take a copy of it from a backup."
-                )
-            place.put(store, new)
+        try:
+            _repeat(record, store)
+        except LimnError:
+            raise
+        except Exception as error:  # whatever a change says, it is damaged if it cannot be made
+            raise LimnError(
+                f"record {record.number} of the journal is no change of these labels; it is damaged, take a copy of it from a backup."
+            ) from error
     return store
+
+
+def _repeat(record: Record, store: PaintStore) -> None:
+    for place, old, new in record.change.portions(store.shape, store.dtype):
+        if not np.array_equal(place.get(store), old):
+            raise LimnError(
+                f"record {record.number} of the journal begins with other labels than those before it left; "
+                "it is damaged, take a copy of it from a backup."
+            )
+        place.put(store, new)
 
 
 def sealed_header(header: Header) -> tuple[bytes, int]:
@@ -232,13 +253,16 @@ def parsed(name: str, data: bytes) -> Contents:
         raise LimnError(
             f"{name}: found a journal of format {version}, this version knows up to {VERSION}; update napari-limn."
         )
-    header, records = from_json(Header, first), []
+    try:
+        header, records = from_json(Header, first), list[Record]()
+    except LimnError as error:
+        raise LimnError(f"{name}: line 1: {error}") from error
     for number, line in enumerate(lines[1:], start=1):
         row, crc = _unsealed(name, line, number + 1, crc)
         try:
             records.append(Record.of_line(row))
-        except (KeyError, TypeError, ValueError):
-            raise _damage(name, number + 1) from None
+        except Exception as error:  # whatever a line says, it is damaged if it is no record
+            raise _damage(name, number + 1) from error
         if records[-1].number != number:
             raise _damage(name, number + 1)
     return Contents(header, tuple(records), whole, crc)
@@ -252,8 +276,13 @@ def _unsealed(name: str, line: bytes, number: int, crc: int) -> tuple[dict[str, 
     crc = zlib.crc32(line[:-_CRC], crc)
     if line[-_CRC:] != b',"crc":"%08x"}\n' % crc:
         raise _damage(name, number)
-    row: dict[str, Any] = json.loads(line)
-    del row["crc"]
+    try:
+        row = parse_json(line, "a record")
+    except LimnError as error:
+        raise _damage(name, number) from error
+    if not isinstance(row, dict):
+        raise _damage(name, number)
+    row.pop("crc", None)
     return row, crc
 
 

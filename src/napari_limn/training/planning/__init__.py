@@ -1,1 +1,1 @@
-"""What is decided before the first step, and the model to begin with."""
+"""What is decided before the first step; the initial model."""

@@ -1,4 +1,4 @@
-"""Extents of patches, and of what is held out, on the TZYX grid."""
+"""Extents of patches and of held-out pieces, on the TZYX grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model that a training begins with, its weights drawn or taken over."""
+"""The model that a training begins with: new, or trained further."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training.planning.resolve import network_with
+from napari_limn.training.random_stream import RandomStream
 
 if TYPE_CHECKING:
     from napari_limn.annotation.classes import Classes
     from napari_limn.training.planning.resolve import Resolved
-    from napari_limn.training.random_stream import RandomStream
     from napari_limn.volume.volume import Volume
 
 
 def initial_model(
-    resolved: Resolved, image: Volume, classes: Classes, model: Model | None, random: RandomStream
-) -> Model:
-    """Make the model that training begins with.
+    resolved: Resolved, image: Volume, classes: Classes, model: Model | None
+) -> tuple[Model, RandomStream]:
+    """Make the model that training begins with, and what draws its weights.
 
-    A new one, or `model` with room for classes that it did not know.
+    A new one, or `model` with room for classes that it did not know. The run goes on drawing from the same stream.
 
     Parameters
     ----------
@@ -35,12 +35,7 @@ def initial_model(
         Those of the data.
     model
         To train further.
-    random
-        That weights are drawn from.
     """
-    if model is not None:
-        with random.drawing():
-            return with_classes(model, classes)
     spec = ModelSpec(
         network=resolved.network,
         classes=classes,
@@ -48,8 +43,10 @@ def initial_model(
         spacing=image.axes.spacing,
         unit=image.axes.units[image.axes.names.index("X")],
     )
-    with random.drawing():
-        return Model(spec, UNet(resolved.network))
+    random = RandomStream(resolved.spec.seed, resolved.device)
+    with random.lent():
+        start = Model(spec, UNet(spec.network)) if model is None else with_classes(model, classes)
+    return start, random
 
 
 def with_classes(model: Model, classes: Classes) -> Model:
