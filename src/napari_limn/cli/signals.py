@@ -48,6 +48,20 @@ def ended_of(stop: KeyboardInterrupt) -> Ended:
 
 
 _rescues: list[Callable[[], str]] = []
+_leaving: list[int] = []  # the signal that ends this process, if one does
+
+
+def leave(code: int) -> int:
+    """Return the exit code, or end with it after a signal.
+
+    At once: libraries whose threads still compute may abort an interpreter that ends in order.
+    """
+    if _leaving:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
+    return code
 
 
 @contextmanager
@@ -80,6 +94,7 @@ def ended_by_signals(*, alone: bool) -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> None:
         if not ended:  # a second one does not break what the first began
             ended.append(number)
+            _leaving.extend([number] if alone else [])
             raise Ended(number)
 
     numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]

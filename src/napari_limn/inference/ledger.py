@@ -141,10 +141,12 @@ class Ledger:
         LimnError
             If the journal has others.
         """
-        header, *rows = cls.of(output).read_bytes().splitlines()
-        found = _parsed(cls.of(output).name, header, 1)
-        theirs = {field: _fingerprint_in(found).get(field) for field in known}
-        _refuse_differing(cls.of(output), found | {"fingerprint": theirs}, known, finished=_is_finished(rows))
+        first, *rows = cls.of(output).read_bytes().splitlines()
+        header = _parsed(cls.of(output).name, first, 1)
+        theirs = {field: _fingerprint_in(header).get(field) for field in known}
+        _refuse_differing(
+            cls.of(output), header | {"fingerprint": theirs}, known, finished=_is_finished(rows)
+        )
 
     @property
     def done(self) -> frozenset[int]:
@@ -339,7 +341,7 @@ def _parsed(name: str, row: bytes, number: int) -> dict[str, Any]:
 
 
 def _fingerprint_in(header: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the settings that a header holds; none where it holds something else."""
+    """Return the settings that a header holds, if any."""
     fingerprint = header.get("fingerprint")
     return fingerprint if isinstance(fingerprint, dict) else {}
 
