@@ -1,4 +1,4 @@
-"""The best model of a training on the disk, until it gets its name.
+"""The best model of a training on the disk.
 
 From the first score on it lies beside the output, as a whole model that loads and predicts. So nothing that ends a training, not
 even a power cut, loses more than what was learnt since the last improvement.
@@ -26,7 +26,7 @@ _LOST = "the model was not saved"
 
 
 class Checkpoint:
-    """Keeps the best model so far, and gives it its name in the end.
+    """Keeps the best model so far; gives it its name at last.
 
     Nobody else trains a model of that name meanwhile. Leaving the ``with`` block keeps what was not given its name.
 
@@ -71,7 +71,7 @@ class Checkpoint:
         self.write_due()
 
     def write_due(self) -> None:
-        """Write the best model, if that is due and it is not there yet."""
+        """Write the best model, if that is due."""
         if self._best is not self._written and time.monotonic() >= self._next:
             self._write()
 
@@ -81,7 +81,10 @@ class Checkpoint:
         return self._written is not None
 
     def _write(self) -> bool:
-        """Write the best model; a disk that refuses does not end the run."""
+        """Write the best model; say whether it lies there.
+
+        A disk that refuses does not end the run.
+        """
         with self._lock:
             began, model = time.monotonic(), self._best
             try:
@@ -94,7 +97,7 @@ class Checkpoint:
             return self._written is model
 
     def finish(self, model: Model | None = None) -> Path:
-        """Give the model its name: the best so far, if it is not given.
+        """Give the model, or the best so far, its name.
 
         Raises
         ------
@@ -137,7 +140,7 @@ class Checkpoint:
         return None
 
     def rescue(self) -> str:
-        """Give the best model its name for a run that does not come to its end.
+        """Give the best model its name for a run that hangs.
 
         From another thread; returns what there is to say of it.
         """
@@ -172,7 +175,7 @@ def _same(path: Path, other: Path | None) -> bool:
 
 
 def _described(path: Path) -> str:
-    """Describe a model that lies there, as far as it can be read."""
+    """Describe a model file, as far as it can be read."""
     with suppress(LimnError, OSError):
         spec = Model.load(path).spec
         score = "not scored" if spec.score is None else f"held-out IoU {spec.score:.3f}"

@@ -117,7 +117,10 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _is_demo(out: Path) -> bool:
-    """Say whether a demo of an earlier version, which left no mark, ended here."""
+    """Say whether a demo of an earlier version ended here.
+
+    It left no mark.
+    """
     try:
         return "painted_share" in json.loads((out / _SCORES).read_text())
     except (OSError, ValueError, TypeError):

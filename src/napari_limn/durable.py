@@ -63,7 +63,7 @@ def disk_faults(path: Path, then: str = _RESUME) -> Iterator[None]:
 
 
 def _fault_of(error: Exception, path: Path) -> int | None:
-    """Return the number of the disk's fault behind an error, if one is."""
+    """Return the number of the disk's fault behind an error."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno if error.errno in _FIXES else None
     behind: BaseException | None = error
@@ -77,7 +77,7 @@ def _fault_of(error: Exception, path: Path) -> int | None:
 
 
 def _probed(folder: Path) -> int | None:
-    """Return why a disk takes no file of some size; None if it does."""
+    """Return why a disk takes no file; None if it does."""
     try:
         with TemporaryFile(dir=folder) as file:
             file.write(bytes(_PROBE))

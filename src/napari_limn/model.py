@@ -114,7 +114,7 @@ class Model:
         net = self.spec.network
         return f"Model({net.ndim}D U-Net, width {net.width}, depth {net.depth}, classes {self.spec.classes.values})"
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+    def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to one file, completely or not at all.
 
         The file is a ``torch.save`` archive of plain values and tensors, so ``weights_only=True`` loads it.
@@ -122,7 +122,7 @@ class Model:
         Raises
         ------
         LimnError
-            If the disk is full, read-only or not permitted, or a file of that name is there and `overwrite` is not set.
+            If the disk is full, read-only or not permitted.
         """
         path = Path(path)
         weights = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
@@ -135,7 +135,7 @@ class Model:
         }
         archive = io.BytesIO()  # torch reports a full disk as a fault of its own
         torch.save(content, archive)
-        with disk_faults(path, "the model was not saved"), whole_file(path, replace=overwrite) as file:
+        with disk_faults(path, "the model was not saved"), whole_file(path) as file:
             file.write(archive.getbuffer())
         return path
 

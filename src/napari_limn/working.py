@@ -1,4 +1,4 @@
-"""Where work in progress lies beside an output, and how a result gets its name.
+"""Where work in progress lies, and how results get names.
 
 A name says nothing about who made a file. So whatever a run needs until its result is whole lies in a working folder that
 carries a mark, and which the run locks; what has no mark is neither removed nor written over. A result is given its name
@@ -54,12 +54,12 @@ def aside(path: Path) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Say whether a name is taken, also by a link that leads nowhere."""
+    """Say whether a name is taken, also by a broken link."""
     return os.path.lexists(path)
 
 
 def is_ours(folder: Path) -> bool:
-    """Say whether a folder may be used and removed: it is marked, or empty."""
+    """Say whether a folder is a working folder: marked, or empty."""
     if folder.is_symlink() or not folder.is_dir():
         return False
     mark = folder / MARK
@@ -85,7 +85,7 @@ def refuse_foreign(folder: Path) -> None:
 
 
 class WorkingFolder:
-    """A marked folder that one run has for itself; make one with :meth:`claim`.
+    """A marked folder for one run; make one with :meth:`claim`.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class WorkingFolder:
 
     @classmethod
     def claim(cls, path: Path, output: Path, *, known: bool = False) -> WorkingFolder:
-        """Take a folder for this run, with what an earlier one left there.
+        """Take a folder for this run, with what lies there.
 
         It is made where there is none.
 
@@ -190,7 +190,10 @@ def remove(path: Path) -> None:
 
 
 def discard(thing: Path, output: Path) -> None:
-    """Remove a part of an output; its own name is gone in one step."""
+    """Remove a part of an output.
+
+    Its own name is gone in one step.
+    """
     with WorkingFolder.claim(aside(output), output) as old:
         old.clear()
         thing.rename(old.path / _OLD)
@@ -283,7 +286,9 @@ def _rename_file(new: Path, path: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
-    """Write a file that has its name only when it is whole and on the disk.
+    """Write a file that has its name only when whole.
+
+    It is on the disk then.
 
     Raises
     ------

@@ -299,11 +299,11 @@ def test_a_verdict_that_cannot_be_kept_does_not_count(review, view, box, monkeyp
     audit = audited(review, box)
     patch = audit.progress.patch
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(errno.ENOSPC, "no space")
 
     with monkeypatch.context() as context:
-        context.setattr("pathlib.Path.write_text", full)
+        context.setattr("napari_limn.working.give_name", full)
         box.press(review.accept)
         assert "the disk is full" in box.status
     assert (audit.progress.audit.judged, audit.progress.patch) == (0, patch)

@@ -198,6 +198,22 @@ def test_an_audit_goes_on_where_it_was_left(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def test_verdicts_of_another_window_and_files_of_others_are_not_written_over(tmp_path):
+    path, begun = tmp_path / "image.tif.audit.json", Audit("a1")
+    one = begun.with_verdict(3, None)
+    one.save(path)
+    one.with_verdict(4, None).save(path)
+    before = path.read_bytes()
+    for other in (begun.with_verdict(3, ((1,),)), one, Audit("b2")):
+        with pytest.raises(LimnError, match=r"audit\.json: found verdicts that are not of this audit"):
+            other.save(path)
+        assert path.read_bytes() == before
+    path.write_text('{"my": "notes"}')
+    with pytest.raises(LimnError, match="found no valid audit|unknown|expected"):
+        one.save(path)
+    assert path.read_text() == '{"my": "notes"}'
+
+
 def test_the_audit_of_other_labels_is_refused(tmp_path):
     truth, labels = scene()
     frame, path = frame_of(Volume.of(labels), VALUES), tmp_path / "image.tif.audit.json"

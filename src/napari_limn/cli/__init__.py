@@ -17,7 +17,7 @@ from napari_limn.cli.options import add_quiet_and_json
 from napari_limn.cli.predict import add_predict
 from napari_limn.cli.progress import telling
 from napari_limn.cli.score import add_score
-from napari_limn.cli.signals import ended_by_signals, ended_of
+from napari_limn.cli.signals import ended_by_signals, ended_of, leave
 from napari_limn.cli.train import add_train
 from napari_limn.errors import LimnError
 from napari_limn.version import __version__
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     try:
         with ended_by_signals(alone=argv is None):
-            return _run(args)
+            return leave(_run(args))
     except LimnError as error:
         sys.stderr.write(f"napari-limn: {error}\n")
     except OSError as error:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         ended = ended_of(stop)
         sys.stderr.write(f"napari-limn: {ended}.\n")
-        return ended.code
+        return leave(ended.code)
     return 1
 
 

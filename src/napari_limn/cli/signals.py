@@ -1,4 +1,4 @@
-"""Ending a command: what Ctrl-C, a scheduler or a terminal that closes asks for.
+"""How Ctrl-C, a scheduler or a closing terminal ends a command.
 
 All end it in the same way: an exception in the main thread, so that what is open is closed and what is worth keeping is kept. A
 thread waits beside it. Where the main thread does not come to its end soon, since it is deep in a library, that thread ends the
@@ -48,11 +48,25 @@ def ended_of(stop: KeyboardInterrupt) -> Ended:
 
 
 _rescues: list[Callable[[], str]] = []
+_leaving: list[int] = []  # the signal that ends this process, if one does
+
+
+def leave(code: int) -> int:
+    """Return the exit code, or end with it after a signal.
+
+    At once: libraries whose threads still compute may abort an interpreter that ends in order.
+    """
+    if _leaving:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code)
+    return code
 
 
 @contextmanager
 def rescued_by(rescue: Callable[[], str]) -> Iterator[None]:
-    """Have `rescue` called if this block does not end in time after a signal.
+    """Have `rescue` called if this block hangs after a signal.
 
     From another thread; it returns what is to be said.
     """
@@ -65,7 +79,7 @@ def rescued_by(rescue: Callable[[], str]) -> Iterator[None]:
 
 @contextmanager
 def ended_by_signals(*, alone: bool) -> Iterator[None]:
-    """Raise :class:`Ended` in this block at the first signal that asks for an end.
+    """Raise :class:`Ended` in this block at the first such signal.
 
     Parameters
     ----------
@@ -80,6 +94,7 @@ def ended_by_signals(*, alone: bool) -> Iterator[None]:
     def end(number: int, _frame: FrameType | None) -> None:
         if not ended:  # a second one does not break what the first began
             ended.append(number)
+            _leaving.extend([number] if alone else [])
             raise Ended(number)
 
     numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]

@@ -167,7 +167,7 @@ def _train_spec(args: argparse.Namespace) -> TrainSpec:
 def _best_of(
     run: Generator[Event, None, Model], checkpoint: Checkpoint, args: argparse.Namespace
 ) -> tuple[Model, int]:
-    """Return the model of a run, and the exit code if it was interrupted.
+    """Return the model of a run, and its exit code.
 
     Then it is the best so far.
     """

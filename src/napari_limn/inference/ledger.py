@@ -127,7 +127,7 @@ class Ledger:
 
     @classmethod
     def refuse_other(cls, output: Path, known: Mapping[str, Any]) -> None:
-        """Refuse to go on with a run of other settings, before all of them are known.
+        """Refuse a run of other settings, before all are known.
 
         Parameters
         ----------
@@ -141,10 +141,12 @@ class Ledger:
         LimnError
             If the journal has others.
         """
-        header, *rows = cls.of(output).read_bytes().splitlines()
-        found = _parsed(cls.of(output).name, header, 1)
-        theirs = {field: _fingerprint_in(found).get(field) for field in known}
-        _refuse_differing(cls.of(output), found | {"fingerprint": theirs}, known, finished=_is_finished(rows))
+        first, *rows = cls.of(output).read_bytes().splitlines()
+        header = _parsed(cls.of(output).name, first, 1)
+        theirs = {field: _fingerprint_in(header).get(field) for field in known}
+        _refuse_differing(
+            cls.of(output), header | {"fingerprint": theirs}, known, finished=_is_finished(rows)
+        )
 
     @property
     def done(self) -> frozenset[int]:
@@ -280,7 +282,7 @@ def _is_finished(rows: Iterable[bytes]) -> bool:
 
 
 def refuse_taken(path: Path, *, overwrite: bool) -> None:
-    """Refuse an output whose names something has that is not of its run.
+    """Refuse an output whose names other things have.
 
     Quick: no model and no image are opened. See :func:`prediction_events` for what is refused later.
 
@@ -339,7 +341,7 @@ def _parsed(name: str, row: bytes, number: int) -> dict[str, Any]:
 
 
 def _fingerprint_in(header: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the settings that a header holds; none where it holds something else."""
+    """Return the settings that a header holds, if any."""
     fingerprint = header.get("fingerprint")
     return fingerprint if isinstance(fingerprint, dict) else {}
 

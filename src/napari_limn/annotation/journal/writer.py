@@ -163,7 +163,10 @@ def _remove(path: Path) -> None:
 
 
 def _begin_anew(path: Path, file: io.FileIO) -> None:
-    """Empty a file that holds nothing but what a crash left of a header."""
+    """Empty a file.
+
+    It holds nothing but what a crash left of a header.
+    """
     if not is_torn_header(file.readall() or b""):
         raise LimnError(f"{path}: exists already; move it away first.")
     file.seek(0)

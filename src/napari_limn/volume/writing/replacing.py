@@ -1,4 +1,7 @@
-"""What an output may replace: a file by a file, a Zarr store by a Zarr store, and only when that is asked for."""
+"""What an output may replace.
+
+A file, or a Zarr store with nothing else in it, and only when that is asked for.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _PARTS = re.compile(
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Refuse to write over what is there, or over what no output replaces.
+    """Refuse to write over what is there.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 
 
 def foreign_part(folder: Path) -> Path | None:
-    """Find an entry in a folder that is no part of a Zarr store.
+    """Find an entry that is no part of a Zarr store.
 
     Folders count as parts where they are arrays, groups, chunks or on the way to one.
     """
@@ -62,7 +65,7 @@ def foreign_part(folder: Path) -> Path | None:
 
 
 def refuse_foreign_work(path: Path, *, known: bool = False) -> None:
-    """Refuse an output whose working folders would take the names of other things.
+    """Refuse an output whose working names other things have.
 
     Parameters
     ----------
@@ -83,7 +86,7 @@ def refuse_foreign_work(path: Path, *, known: bool = False) -> None:
 
 
 def is_known(folder: Path) -> bool:
-    """Say whether a folder is ours, or looks as earlier versions left it."""
+    """Say whether a folder is ours or of earlier versions."""
     if not folder.is_dir() or folder.is_symlink():
         return False
     return is_ours(folder) or foreign_part(folder) is None

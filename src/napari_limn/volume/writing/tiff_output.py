@@ -101,7 +101,7 @@ def seal_tiff(
 
 
 def is_sealed(partial: Path, path: Path) -> bool:
-    """Say whether a TIFF was made from the labels that are staged in a folder.
+    """Say whether a TIFF was made from staged labels.
 
     By a run that was killed before it could remove them.
     """
