@@ -33,8 +33,8 @@ def heard(monkeypatch):
     """What was shown in the window."""
     shared_models().clear()
     found = []
-    monkeypatch.setattr(drop, "show_info", lambda text: found.append(("info", text)))
-    monkeypatch.setattr(drop, "show_error", lambda text: found.append(("error", text)))
+    monkeypatch.setattr(drop, "notify", lambda text: found.append(("info", text)))
+    monkeypatch.setattr(drop, "notify_error", lambda text: found.append(("error", text)))
     yield found
     shared_models().clear()
 

@@ -210,7 +210,8 @@ def test_several_layers_are_the_channels_of_one_volume():
     assert volume.channels == 2
     assert volume.read(((0, 1), (0, 1), (0, 1), (0, 1))).ravel().tolist() == [1, 2]
     assert labels_shape(volume) == (4, 5), "labels would not fit the layers"
-    layers[0].scale = (2, 3)
+    for layer in layers:
+        layer.scale = (2, 3)
     assert placement(layers[0], image_volume(layers))["scale"].tolist() == [2, 3]
     assert layer_axes(layers[0], volume) == "YX"
     with pytest.raises(LimnError, match="choose channels of one image"):

@@ -60,6 +60,7 @@ def checkup(
 
     Examples
     --------
+    >>> import numpy as np
     >>> labels = np.zeros((1, 40, 40), np.uint8)
     >>> labels[0, 3:6] = 1
     >>> [f.kind for f in checkup(Volume.of(np.zeros((1, 40, 40))), Volume.of(labels))]

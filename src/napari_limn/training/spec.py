@@ -147,7 +147,7 @@ class TrainSpec:
         check_fields(self)
         if not self.seconds > 0 or (self.steps is not None and self.steps < 1):
             raise LimnError(
-                f"found a budget of {self.seconds} s and {self.steps} steps, expected more than 0."
+                f"found a budget of {self.seconds:g} s and {self.steps} steps, expected more than 0."
             )
         if self.zero not in ("unlabelled", "background"):
             raise LimnError(f"TrainSpec.zero: found {self.zero!r}, expected 'unlabelled' or 'background'.")
@@ -161,7 +161,7 @@ class TrainSpec:
         if not 0 <= self.seed < 1 << 32:
             raise LimnError(f"TrainSpec.seed: found {self.seed}, expected 0 to {(1 << 32) - 1}.")
         if not 0 <= self.soft_targets < float("inf"):
-            raise LimnError(f"TrainSpec.soft_targets: found {self.soft_targets}, expected 0 or more.")
+            raise LimnError(f"TrainSpec.soft_targets: found {self.soft_targets:g}, expected 0 or more.")
         for name, choices in (("loss", get_args(Loss)), ("preset", get_args(Preset))):
             if (value := getattr(self, name)) not in choices:
                 raise LimnError(f"TrainSpec.{name}: found {value!r}, expected one of {', '.join(choices)}.")

@@ -42,7 +42,9 @@ class IntensitySpec:
     def __post_init__(self) -> None:
         check_fields(self)
         if not 0 <= self.low < self.high <= 100:
-            raise LimnError(f"found percentiles {self.low} and {self.high}, expected 0 ≤ low < high ≤ 100.")
+            raise LimnError(
+                f"found percentiles {self.low:g} and {self.high:g}, expected 0 ≤ low < high ≤ 100."
+            )
 
 
 @dataclass(frozen=True, slots=True)

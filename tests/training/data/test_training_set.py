@@ -414,8 +414,8 @@ def test_the_axes_of_a_network_that_is_given_count_before_those_asked_for():
     [
         ({"seconds": 0}, "budget of 0 s"),
         ({"steps": 0}, "0 steps, expected more than 0"),
-        ({"zero": "air"}, "'air', expected 'unlabelled' or 'background'"),
-        ({"dims": 4}, "found 4, expected 2 or 3"),
+        ({"zero": "air"}, "'air', expected one of unlabelled, background"),
+        ({"dims": 4}, "found 4, expected one of 2, 3"),
         ({"batch": 0}, "batch 0"),
         ({"seed": -1}, "seed: found -1"),
         ({"seed": 1 << 32}, "seed: found 4294967296"),
