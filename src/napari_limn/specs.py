@@ -117,21 +117,16 @@ def check_fields(spec: Any) -> None:
     kind = type(spec)
     for name, hint in _hints(cast("Any", kind)).items():
         value = getattr(spec, name)
-        revived = _revived(hint, _python(value), f"{kind.__name__}.{name}")
+        revived = _revived(hint, _plain(value), f"{kind.__name__}.{name}")
         if revived is not value:
             object.__setattr__(spec, name, revived)
 
 
 @cache
 def _hints(kind: type[Any]) -> dict[str, Any]:
-    return {field.name: hint for field in fields(kind) for hint in [typing.get_type_hints(kind)[field.name]]}
-
-
-def _python(value: Any) -> Any:
-    """Return the same with Python's own numbers and tuples."""
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_python, value))
-    return _python(value.tolist()) if hasattr(value, "tolist") else value
+    """Give the annotation of each field, evaluated once."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
 
 
 def parse_json(text: str | bytes, expected: str) -> Any:

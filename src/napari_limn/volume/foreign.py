@@ -25,9 +25,7 @@ _NO_CODEC = re.compile(
     r"|(compression|predictor)\S*>? (is )?not supported|unsupported (codec|compress)",
     re.IGNORECASE,
 )
-LARGEST_PIECE = 1 << 30
-"""Bytes that one tile, strip or chunk may take when it is decoded, which happens as a whole."""
-
+_LARGEST_PIECE = 1 << 30  # bytes of a tile, strip or chunk, which is decoded as a whole
 _LONGEST = 200  # letters of what a library says
 
 
@@ -61,6 +59,27 @@ def foreign(sentence: Callable[[str], str], name: str) -> Iterator[None]:
                 "save the image with another one, for example zlib, or install the package that decodes it."
             ) from error
         raise LimnError(sentence(said)) from error
+
+
+def refuse_large_piece(piece: int, what: str, fix: str) -> None:
+    """Refuse a tile, strip or chunk that fills the memory.
+
+    Parameters
+    ----------
+    piece
+        Bytes that it takes when it is decoded.
+    what, fix
+        What was found, with the name of the file; and how to save the image otherwise.
+
+    Raises
+    ------
+    LimnError
+        If it takes more than 1.1 GB.
+    """
+    if piece > _LARGEST_PIECE:
+        raise LimnError(
+            f"{what} that takes {piece / 1e9:.1f} GB when it is decoded, expected at most {_LARGEST_PIECE / 1e9:.1f} GB; {fix}."
+        )
 
 
 def reason(error: BaseException) -> str:

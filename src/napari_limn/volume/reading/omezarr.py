@@ -77,9 +77,7 @@ def _frame(
 
     Numbers in a unit that is not known say nothing.
     """
-    given = [
-        (size, unit or "pixel") if unit else (1.0, "pixel") for size, unit in zip(sizes, units, strict=True)
-    ]
+    given = [(size, unit) if unit else (1.0, "pixel") for size, unit in zip(sizes, units, strict=True)]
     known = [known_size(size, unit) for size, unit in given]
     absurd = {a: f"{s:g} {u}" for a, (s, u), size in zip(names, given, known, strict=True) if size is None}
     scale = tuple(1.0 if size is None else size for size in known)

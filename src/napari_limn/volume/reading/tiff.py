@@ -16,10 +16,10 @@ import zarr
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes, known_size, known_unit, no_sizes, resolve_names
-from napari_limn.volume.foreign import LARGEST_PIECE, foreign
+from napari_limn.volume.foreign import foreign, refuse_large_piece
 from napari_limn.volume.reading.contents import contents_of
 from napari_limn.volume.reading.mapped import MappedArray
-from napari_limn.volume.volume import ArrayLike, Volume
+from napari_limn.volume.volume import ArrayLike, Volume, size_in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,20 +170,17 @@ def _refuse_cut_off(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path
 
 def _refuse_claims(page: tifffile.TiffPage, size: int, path: Path) -> None:
     """Refuse tiles that the file cannot hold, or memory cannot."""
-    tiles, piece = (
-        prod(int(n) for n in page.chunked),
-        prod(int(n) for n in page.chunks) * np.dtype(page.dtype).itemsize,
-    )
+    tiles = prod(int(n) for n in page.chunked)
     if 2 * tiles > size:  # each has its place in the file noted in two bytes or more
         raise LimnError(
             f"{path.name}: the header claims {tiles:,} tiles or strips, more than a file of {size:,} bytes can hold; "
             "copy it again from its source."
         )
-    if piece > LARGEST_PIECE:
-        raise LimnError(
-            f"{path.name}: found a tile or strip that takes {piece / 1e9:.1f} GB when it is decoded, expected at most "
-            f"{LARGEST_PIECE / 1e9:.1f} GB; save the image in smaller tiles, as tiled TIFF or OME-Zarr."
-        )
+    refuse_large_piece(
+        size_in_bytes(page.chunks, page.dtype),
+        f"{path.name}: found a tile or strip",
+        "save the image in smaller tiles, as tiled TIFF or OME-Zarr",
+    )
 
 
 def _spacing(tif: tifffile.TiffFile, names: str) -> tuple[tuple[float, ...], tuple[str, ...], dict[str, str]]:

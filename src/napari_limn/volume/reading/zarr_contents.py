@@ -6,12 +6,12 @@ import os
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from zarr.storage import LocalStore
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.foreign import LARGEST_PIECE
+from napari_limn.volume.foreign import refuse_large_piece
 from napari_limn.volume.reading.contents import share
+from napari_limn.volume.volume import size_in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,12 +33,9 @@ def refuse_claims(array: zarr.Array[Any], name: str) -> None:
     LimnError
         If one chunk would fill the memory, or the array is huge and nothing of it is stored.
     """
-    piece = prod(int(n) for n in array.chunks) * np.dtype(array.dtype).itemsize
-    if piece > LARGEST_PIECE:
-        raise LimnError(
-            f"{name}: found a chunk that takes {piece / 1e9:.1f} GB when it is decoded, expected at most "
-            f"{LARGEST_PIECE / 1e9:.1f} GB; save the image in smaller chunks."
-        )
+    refuse_large_piece(
+        size_in_bytes(array.chunks, array.dtype), f"{name}: found a chunk", "save the image in smaller chunks"
+    )
     voxels = prod(int(n) for n in array.shape)
     if voxels >= _MOST_VOXELS or (voxels > _NO_SUCH_IMAGE and _stored(array) == 0):
         raise LimnError(
