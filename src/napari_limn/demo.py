@@ -18,6 +18,7 @@ from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
 from napari_limn.evaluation.scores import score
 from napari_limn.inference.pipeline import prediction_events
+from napari_limn.specs import parse_json
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import training_events
 from napari_limn.volume.reading.open import open_volume
@@ -122,8 +123,8 @@ def _is_demo(out: Path) -> bool:
     It left no mark.
     """
     try:
-        return "painted_share" in json.loads((out / _SCORES).read_text())
-    except (OSError, ValueError, TypeError):
+        return "painted_share" in parse_json((out / _SCORES).read_bytes(), "scores")
+    except (OSError, LimnError, TypeError):
         return False
 
 

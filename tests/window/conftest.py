@@ -8,6 +8,7 @@ import gc
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("napari")
@@ -17,8 +18,11 @@ from napari._vispy import canvas
 from napari.settings import get_settings
 from npe2.manifest import _bases
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QWidget
 
-from napari_limn._napari.panel.session import shared_models
+from napari_limn._napari.panel.session import session_of, shared_models
+from napari_limn._napari.training.live import LiveRun
+from napari_limn.training.spec import TrainSpec
 
 
 class Heartbeat:
@@ -80,3 +84,18 @@ def hand(make_napari_viewer, qtbot):
     yield driver
     vars(driver).clear()  # napari checks that nothing holds on to its window
     shared_models().clear()
+
+
+@pytest.fixture
+def live_run(hand, qtbot):
+    """An image, its strokes, and live training on them without a panel."""
+    image = hand.viewer.add_image(np.zeros((40, 50), np.float32), name="a")
+    labels = hand.viewer.add_labels(np.zeros((40, 50), np.uint8), name="s")
+    parent = QWidget()
+    qtbot.addWidget(parent)
+    session = session_of(hand.viewer)
+    run = LiveRun(
+        hand.viewer, session, [image], labels, TrainSpec(), None, lambda: False, lambda _: None, parent
+    )
+    yield image, labels, run
+    parent.close()  # it lives as long as the run; qtbot itself does not hold it

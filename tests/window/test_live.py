@@ -7,13 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QWidget
 
 from napari_limn._napari.layers.class_table import names_of
-from napari_limn._napari.panel.session import session_of, shared_models
-from napari_limn._napari.training.live import LiveRun
+from napari_limn._napari.panel.session import shared_models
 from napari_limn.events import Repainted
-from napari_limn.training.spec import TrainSpec
 
 pytestmark = pytest.mark.window
 
@@ -87,16 +84,9 @@ def limn_threads():
     return [t for t in threading.enumerate() if t.name == "limn"]
 
 
-def test_paint_that_is_told_of_before_it_is_there_is_looked_for_once_more(hand, qtbot):
+def test_paint_that_is_told_of_before_it_is_there_is_looked_for_once_more(live_run, qtbot):
     """As napari does with a fill, and with the click that corrects a region."""
-    image = hand.viewer.add_image(np.zeros((40, 50), np.float32), name="a")
-    labels = hand.viewer.add_labels(np.zeros((40, 50), np.uint8), name="s")
-    parent = QWidget()
-    qtbot.addWidget(parent)
-    session = session_of(hand.viewer)
-    run = LiveRun(
-        hand.viewer, session, [image], labels, TrainSpec(), None, lambda: False, lambda _: None, parent
-    )
+    _, labels, run = live_run
     seen = []
     run.controller.paint.mark = lambda box: seen.append((box, int(labels.data[5, 7])))
     labels.data_setitem((np.array([5]), np.array([7])), 3)

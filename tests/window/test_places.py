@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
-from qtpy.QtWidgets import QWidget
 
 from napari_limn._napari.layers.layers import image_volume, lies_on, placement, volume_of
 from napari_limn._napari.painting.recorder import _ties
-from napari_limn._napari.panel.session import session_of
 from napari_limn._napari.prediction.pairs import pair_of
 from napari_limn._napari.training.findings import layer_check, place_check
-from napari_limn._napari.training.live import LiveRun
 from napari_limn._napari.training.remedies import fix_layers
 from napari_limn._napari.training.run import labels_on
 from napari_limn.annotation.checkup import checkup
@@ -184,15 +181,8 @@ def test_a_layer_that_is_turned_later_is_noticed_and_a_click_corrects_it(hand):
 
 
 @pytest.mark.window
-def test_the_preview_of_live_mode_follows_its_image(hand, qtbot):
-    image = hand.viewer.add_image(np.zeros((40, 50), np.float32), name="a")
-    labels = hand.viewer.add_labels(np.zeros((40, 50), np.uint8), name="s")
-    parent = QWidget()
-    qtbot.addWidget(parent)
-    session = session_of(hand.viewer)
-    run = LiveRun(
-        hand.viewer, session, [image], labels, TrainSpec(), None, lambda: False, lambda _: None, parent
-    )
+def test_the_preview_of_live_mode_follows_its_image(live_run):
+    image, _, run = live_run
     for change in ({"affine": TURN}, {"scale": (-2, 1)}, {"rotate": 30}, {"translate": (5, 6)}):
         for name, value in change.items():
             setattr(image, name, value)
