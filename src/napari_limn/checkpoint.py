@@ -13,10 +13,10 @@ from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 from typing import TYPE_CHECKING
 
-from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
+from napari_limn.files.durable import disk_faults
+from napari_limn.files.working import WorkingFolder, give_name, is_there, unfinished
 from napari_limn.model import Model
-from napari_limn.working import WorkingFolder, give_name, is_there, unfinished
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -14,15 +14,15 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from napari_limn import samples
-from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
 from napari_limn.evaluation.scores import score
+from napari_limn.files.durable import disk_faults
+from napari_limn.files.working import is_there, whole_file
 from napari_limn.inference.pipeline import prediction_events
 from napari_limn.specs import parse_json
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import training_events
 from napari_limn.volume.reading.open import open_volume
-from napari_limn.working import is_there, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_limn.annotation.classes import Classes  # noqa: TC001 from_json evaluates annotations
-from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
+from napari_limn.files.durable import disk_faults
+from napari_limn.files.paths import refuse_no_file
+from napari_limn.files.working import whole_file
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
 from napari_limn.network.unet import UNet, with_weights
-from napari_limn.paths import refuse_no_file
 from napari_limn.specs import from_json, to_json
 from napari_limn.version import __version__
 from napari_limn.volume.axes import CENTIMETRES
 from napari_limn.volume.intensity import IntensitySpec
-from napari_limn.working import whole_file
 
 if TYPE_CHECKING:
     import os

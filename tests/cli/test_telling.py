@@ -15,7 +15,7 @@ import tifffile
 
 from napari_limn.annotation.classes import Classes
 from napari_limn.cli import main
-from napari_limn.cli.progress import Outlet, telling
+from napari_limn.cli.terminal.progress import Outlet, telling
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
@@ -147,7 +147,7 @@ def test_streams_of_the_shell(files, command, code, out, err):
 def test_no_file_takes_the_place_of_a_closed_stream(files):
     """What a library writes to file descriptor 2 would lie in the labels."""
     look = (
-        "import os, sys; from napari_limn.cli.progress import telling; "
+        "import os, sys; from napari_limn.cli.terminal.progress import telling; "
         "f = telling(lambda: open(sys.argv[1], 'wb').fileno()); sys.exit(f())"
     )
     done = subprocess.run(

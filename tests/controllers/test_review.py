@@ -303,7 +303,7 @@ def test_a_verdict_that_cannot_be_kept_does_not_count(review, view, box, monkeyp
         raise OSError(errno.ENOSPC, "no space")
 
     with monkeypatch.context() as context:
-        context.setattr("napari_limn.working.give_name", full)
+        context.setattr("napari_limn.files.working.give_name", full)
         box.press(review.accept)
         assert "the disk is full" in box.status
     assert (audit.progress.audit.judged, audit.progress.patch) == (0, patch)

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from napari_limn import durable
+from napari_limn.files import durable
 
 
 def windows_locks(monkeypatch):

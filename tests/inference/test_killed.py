@@ -26,8 +26,8 @@ from runs import (
     undisturbed,
 )  # fmt: skip
 
-from napari_limn import working
 from napari_limn.events import drain
+from napari_limn.files import working
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.engines.sweeping import SweepEngine
 from napari_limn.inference.ledger import Ledger

@@ -16,10 +16,10 @@ from runs import PLANES, files, interrupted, model_of, set_up, undisturbed
 from napari_limn.annotation.journal.export import saving_events
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, drain
+from napari_limn.files.working import MARK, aside, unfinished
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.pipeline import predict, prediction_events
 from napari_limn.volume.volume import Volume
-from napari_limn.working import MARK, aside, unfinished
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.usefixtures("no_thread_survives")

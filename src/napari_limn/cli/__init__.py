@@ -13,11 +13,11 @@ from napari_limn.cli.diagnose import add_diagnose
 from napari_limn.cli.info import add_info
 from napari_limn.cli.journal import add_journal
 from napari_limn.cli.next import add_next
-from napari_limn.cli.options import add_quiet_and_json
 from napari_limn.cli.predict import add_predict
-from napari_limn.cli.progress import telling
 from napari_limn.cli.score import add_score
-from napari_limn.cli.signals import ended_by_signals, ended_of, leave
+from napari_limn.cli.terminal.options import add_quiet_and_json
+from napari_limn.cli.terminal.progress import telling
+from napari_limn.cli.terminal.signals import ended_by_signals, ended_of, leave
 from napari_limn.cli.train import add_train
 from napari_limn.errors import LimnError
 from napari_limn.version import __version__

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.cli.options import add_meaning
+from napari_limn.cli.terminal.options import add_meaning
 
 if TYPE_CHECKING:
     import argparse

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.cli.progress import followed
+from napari_limn.cli.terminal.progress import followed
 
 if TYPE_CHECKING:
     import argparse

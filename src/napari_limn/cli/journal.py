@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.cli.options import add_overwrite
+from napari_limn.cli.terminal.options import add_overwrite
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.cli.options import add_axes, add_device, add_memory
-from napari_limn.cli.progress import followed
+from napari_limn.cli.terminal.options import add_axes, add_device, add_memory
+from napari_limn.cli.terminal.progress import followed
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:

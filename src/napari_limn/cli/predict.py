@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from napari_limn.cli.options import add_axes, add_device, add_memory, add_overwrite
-from napari_limn.cli.progress import followed
+from napari_limn.cli.terminal.options import add_axes, add_device, add_memory, add_overwrite
+from napari_limn.cli.terminal.progress import followed
 from napari_limn.specs import Precision, Probabilities
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from napari_limn.cli.options import add_device, add_meaning, add_overwrite
-from napari_limn.cli.progress import followed
-from napari_limn.cli.signals import ended_of, rescued_by
+from napari_limn.cli.terminal.options import add_device, add_meaning, add_overwrite
+from napari_limn.cli.terminal.progress import followed
+from napari_limn.cli.terminal.signals import ended_of, rescued_by
 from napari_limn.errors import LimnError
-from napari_limn.paths import refuse_no_file
+from napari_limn.files.paths import refuse_no_file
 from napari_limn.specs import Preset, parse_json
 
 if TYPE_CHECKING:

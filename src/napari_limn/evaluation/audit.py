@@ -17,14 +17,14 @@ from scipy import special
 
 from napari_limn.annotation.classes import MOST
 from napari_limn.annotation.strokes import tally
-from napari_limn.durable import disk_faults, fingerprint
 from napari_limn.errors import LimnError
 from napari_limn.evaluation.where_next import Pool
-from napari_limn.paths import refuse_no_file
+from napari_limn.files.durable import disk_faults, fingerprint
+from napari_limn.files.paths import refuse_no_file
+from napari_limn.files.working import whole_file
 from napari_limn.runs import BlockDone, Event, drain
 from napari_limn.specs import from_json, parse_json, to_json
 from napari_limn.volume.boxes import Box, blocks, count_blocks
-from napari_limn.working import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence, Set

@@ -14,17 +14,17 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.durable import (
+from napari_limn.errors import LimnError
+from napari_limn.files.durable import (
     append_line,
     disk_faults,
     on_failure,
     open_alone,
     sync_folder,
 )
-from napari_limn.errors import LimnError
+from napari_limn.files.working import is_there, whole_file
 from napari_limn.specs import parse_json
 from napari_limn.volume.writing.replacing import refuse_existing, refuse_foreign_work
-from napari_limn.working import is_there, whole_file
 
 if TYPE_CHECKING:
     import io

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.device import choose_device, choose_precision
-from napari_limn.durable import state_of
 from napari_limn.errors import LimnError
+from napari_limn.files.durable import state_of
+from napari_limn.files.working import unfinished
 from napari_limn.inference.events import Planned, Writing
 from napari_limn.inference.ledger import Ledger, refuse_taken
 from napari_limn.inference.measured.certificate import certify
@@ -27,7 +28,6 @@ from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.writing.array_output import LabelOutput, in_memory
 from napari_limn.volume.writing.destination import clear_up, make_folder, refuse_misplaced
 from napari_limn.volume.writing.output import create_output
-from napari_limn.working import unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

@@ -13,8 +13,8 @@ import torch
 
 from napari_limn.concurrency import Prefetch
 from napari_limn.device import choose_device, out_of_memory, steady_heap, threads
-from napari_limn.durable import fingerprint
 from napari_limn.errors import LimnError
+from napari_limn.files.durable import fingerprint
 from napari_limn.inference.engine import engine_for
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.ledger import Ledger

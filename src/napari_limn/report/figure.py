@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
+from napari_limn.files.durable import disk_faults
+from napari_limn.files.working import whole_file
 from napari_limn.training.spec import CONTEXT
-from napari_limn.working import whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -102,7 +102,7 @@ def test_after_a_full_disk_one_journal_holds_all_strokes(tmp_path, monkeypatch):
     header = header_for(image(), tmp_path / "cells.tif", "strokes", "uint8")
     recording = Recording(lambda: begin_journal(header), PaintStore(header.shape))
     with monkeypatch.context() as patch:
-        patch.setattr("napari_limn.durable._write_whole", refuse)
+        patch.setattr("napari_limn.files.durable._write_whole", refuse)
         for y in range(4):
             recording.painted([StrokePiece(((1, 2), (y, y + 1), (0, 9)), None, 1 + y)])
             assert "the disk is full" in recording.trouble

@@ -449,7 +449,7 @@ def test_what_could_not_be_begun_while_painting_is_written_at_the_end(tmp_path, 
 def test_a_disk_that_is_full_to_the_end_says_so_and_leaves_no_file(tmp_path, monkeypatch):
     data = np.zeros(SHAPE, np.uint8)
     recording = Recording(lambda: Journal.create(tmp_path / "a.strokes.jsonl", header()), data)
-    monkeypatch.setattr("napari_limn.durable._write_whole", refuse)
+    monkeypatch.setattr("napari_limn.files.durable._write_whole", refuse)
     Layer(data, recording).stroke(np.random.default_rng(0))
     recording.close()
     assert "the disk is full" in recording.trouble

@@ -11,8 +11,8 @@ import tifffile
 import zarr
 from outputs import output_at
 
-from napari_limn.durable import open_alone
 from napari_limn.errors import LimnError
+from napari_limn.files.durable import open_alone
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.reading.open import identity, open_volume
 from napari_limn.volume.volume import Volume

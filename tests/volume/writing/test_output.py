@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from outputs import output_at
 from partitions import extents, partitions, small
 
-from napari_limn import durable
 from napari_limn.errors import LimnError
+from napari_limn.files import durable
+from napari_limn.files.working import MARK
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import blocks, slices, whole
 from napari_limn.volume.reading.omezarr import open_zarr
@@ -25,7 +26,6 @@ from napari_limn.volume.volume import Volume
 from napari_limn.volume.writing import pyramid
 from napari_limn.volume.writing.array_output import ArrayOutput, in_memory, labels_shape
 from napari_limn.volume.writing.output import plan_output
-from napari_limn.working import MARK
 
 COLORS = {1: (1.0, 0.0, 0.2, 1.0), 3: (0.0, 0.999, 0.4, 0.8)}
 NAMES = {1: "cell", 3: "wall"}

@@ -12,7 +12,7 @@ import zarr
 from napari_limn._napari.layers.layers import PLAIN, colormap, named
 from napari_limn._napari.layers.plain_text import literal, notify_warning
 from napari_limn.errors import LimnError
-from napari_limn.paths import is_address
+from napari_limn.files.paths import is_address
 from napari_limn.volume.reading.lazy import lazy_levels
 from napari_limn.volume.reading.mapped import MappedArray
 from napari_limn.volume.reading.omezarr import channel_looks, is_zarr

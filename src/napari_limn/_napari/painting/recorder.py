@@ -38,8 +38,8 @@ from napari_limn.annotation.journal.files import begin_journal, header_for
 from napari_limn.annotation.journal.recording import Recording
 from napari_limn.annotation.journal.writer import Journal
 from napari_limn.annotation.legend import painted_values
-from napari_limn.durable import on_failure
 from napari_limn.errors import LimnError
+from napari_limn.files.durable import on_failure
 from napari_limn.volume.writing.array_output import labels_shape
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.errors import LimnError
+from napari_limn.files.working import unfinished
 from napari_limn.inference.events import Planned, Writing
 from napari_limn.runs import BlockDone, Event, Working
-from napari_limn.working import unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -23,9 +23,9 @@ import numpy as np
 from napari_limn.annotation.journal.changes import Change
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend
-from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
-from napari_limn.paths import refuse_no_file
+from napari_limn.files.durable import disk_faults
+from napari_limn.files.paths import refuse_no_file
 from napari_limn.specs import from_json, parse_json, to_json
 from napari_limn.volume.axes import Axes  # noqa: TC001 - revived from JSON by its annotation
 

@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from napari_limn.annotation.journal.format import Contents, is_torn_header, parsed, sealed, sealed_header
-from napari_limn.durable import append_line, disk_faults, is_at, on_failure, open_alone, sync_folder
 from napari_limn.errors import LimnError
+from napari_limn.files.durable import append_line, disk_faults, is_at, on_failure, open_alone, sync_folder
 
 if TYPE_CHECKING:
     import io

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import zarr
 from zarr.storage import LocalStore
 
-from napari_limn.durable import fingerprint
 from napari_limn.errors import LimnError
-from napari_limn.paths import refuse_no_file
+from napari_limn.files.durable import fingerprint
+from napari_limn.files.paths import refuse_no_file
 from napari_limn.volume.axes import GRID, Axes, check_names
 from napari_limn.volume.reading.omezarr import open_zarr
 from napari_limn.volume.reading.tiff import files_of, open_tiff

@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from napari_limn.durable import disk_faults
 from napari_limn.errors import LimnError
+from napari_limn.files.durable import disk_faults
+from napari_limn.files.working import clear_aside, unmark
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.reading.omezarr import open_zarr
 from napari_limn.volume.reading.open import TIFF_SUFFIXES, ZARR_SUFFIXES, places_of
 from napari_limn.volume.writing.zarr_output import CLASSES, image_levels, list_labels
-from napari_limn.working import clear_aside, unmark
 
 if TYPE_CHECKING:
     from pathlib import Path

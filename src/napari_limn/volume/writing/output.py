@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.durable import disk_faults, on_failure, sync_up
 from napari_limn.errors import LimnError
+from napari_limn.files.durable import disk_faults, on_failure, sync_up
+from napari_limn.files.working import WorkingFolder, remove, unfinished
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import shape_of, whole
 from napari_limn.volume.reading.lazy import LazyLabels
@@ -30,7 +31,6 @@ from napari_limn.volume.writing.zarr_output import (
     stored_axes,
     with_channels,
 )
-from napari_limn.working import WorkingFolder, remove, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

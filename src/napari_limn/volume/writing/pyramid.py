@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.durable import sync_file, sync_folder
+from napari_limn.files.durable import sync_file, sync_folder
 from napari_limn.volume.boxes import overlap, shape_of, size_of, slices, within
 from napari_limn.volume.writing.layout import picked
 

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from napari_limn.errors import LimnError
-from napari_limn.working import MARK, aside, is_ours, is_there, refuse_foreign, unfinished
+from napari_limn.files.working import MARK, aside, is_ours, is_there, refuse_foreign, unfinished
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,12 +18,12 @@ import numpy as np
 import tifffile
 import zarr
 
-from napari_limn.durable import sync_file
 from napari_limn.errors import LimnError
+from napari_limn.files.durable import sync_file
+from napari_limn.files.working import discard, give_name
 from napari_limn.volume.axes import CENTIMETRES, GRID
 from napari_limn.volume.reading.tiff import MARK, NAMES, ORIGIN
 from napari_limn.volume.volume import size_in_bytes
-from napari_limn.working import discard, give_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_limn.files.working import WorkingFolder
     from napari_limn.volume.axes import Axes
     from napari_limn.volume.volume import RGBA, Volume
-    from napari_limn.working import WorkingFolder
 
 TILE = (1, 1, 256, 256)
 """Extent (T, Z, Y, X) of a tile, and of what is compressed in one piece while the labels are staged."""

@@ -14,12 +14,12 @@ import numpy as np
 import zarr
 
 from napari_limn.errors import LimnError
+from napari_limn.files.working import unfinished
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.boxes import Grid, whole
 from napari_limn.volume.reading.lazy import LazyLabels
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
-from napari_limn.working import unfinished
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import zarr
 from zarr.codecs import ZstdCodec
 
-from napari_limn.durable import open_alone, sync_file, sync_folder
 from napari_limn.errors import LimnError
+from napari_limn.files.durable import open_alone, sync_file, sync_folder
 from napari_limn.volume.axes import GRID, Axes
 from napari_limn.volume.reading.omezarr import MARK, ome_metadata
 from napari_limn.volume.writing.pyramid import Target
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from napari_limn.files.working import WorkingFolder
     from napari_limn.volume.volume import RGBA, Volume
     from napari_limn.volume.writing.layout import Layout, Level
-    from napari_limn.working import WorkingFolder
 
 CLASSES = "classes"
 """Name of the labels in an output of their own."""

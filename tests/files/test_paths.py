@@ -11,7 +11,7 @@ import pytest
 from napari_limn import LimnError, Model, open_volume
 from napari_limn.annotation.journal.format import read_journal
 from napari_limn.cli import main
-from napari_limn.paths import refuse_no_file
+from napari_limn.files.paths import refuse_no_file
 
 READERS = {"image": open_volume, "model": Model.load, "journal": read_journal}
 

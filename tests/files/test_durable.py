@@ -7,8 +7,9 @@ import sys
 import pytest
 from locks import windows_locks
 
-from napari_limn import durable
-from napari_limn.durable import (
+from napari_limn.errors import LimnError
+from napari_limn.files import durable
+from napari_limn.files.durable import (
     append_line,
     disk_faults,
     is_at,
@@ -18,7 +19,6 @@ from napari_limn.durable import (
     sync_file,
     sync_up,
 )
-from napari_limn.errors import LimnError
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import shutil
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
-from napari_limn.durable import open_alone, sync_folder
 from napari_limn.errors import LimnError
+from napari_limn.files.durable import open_alone, sync_folder
 
 if TYPE_CHECKING:
     import io

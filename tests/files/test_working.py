@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from napari_limn import working
 from napari_limn.errors import LimnError
-from napari_limn.working import (
+from napari_limn.files import working
+from napari_limn.files.working import (
     MARK,
     WorkingFolder,
     aside,

@@ -1,0 +1,1 @@
+"""What all verbs share: flags, what a terminal shows, signals."""

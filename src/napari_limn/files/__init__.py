@@ -1,0 +1,1 @@
+"""What may happen to files: durable writing, working names, names of paths."""
