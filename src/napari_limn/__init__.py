@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from napari_limn.errors import LimnError
     from napari_limn.evaluation.scores import Score, score
     from napari_limn.inference.pipeline import PredictSpec, plan, predict, prediction_events
+    from napari_limn.instances.api import Objects, object_events, objects
+    from napari_limn.instances.spec import ObjectSpec
+    from napari_limn.instances.table import Table
     from napari_limn.model import Model, ModelSpec
     from napari_limn.network.spec import UNetSpec
     from napari_limn.runs import drain
@@ -36,12 +39,17 @@ __all__ = [
     "LimnError",
     "Model",
     "ModelSpec",
+    "ObjectSpec",
+    "Objects",
     "PredictSpec",
     "Score",
+    "Table",
     "TrainSpec",
     "UNetSpec",
     "Volume",
     "drain",
+    "object_events",
+    "objects",
     "open_volume",
     "plan",
     "predict",
@@ -58,6 +66,9 @@ _ROOMS = {
     "inference.pipeline": ["PredictSpec", "plan", "predict", "prediction_events"],
     "model": ["Model", "ModelSpec"],
     "network.spec": ["UNetSpec"],
+    "instances.api": ["Objects", "object_events", "objects"],
+    "instances.spec": ["ObjectSpec"],
+    "instances.table": ["Table"],
     "evaluation.scores": ["Score", "score"],
     "training.spec": ["AugmentSpec", "TrainSpec"],
     "training.trainer": ["train", "training_events"],

@@ -126,7 +126,9 @@ class Shell:
 
     def __init__(self, *arrays: NDArray[Any]) -> None:
         self._planes = {
-            (axis, side): tuple(a.take(side, axis=axis) for a in arrays) for axis in range(3) for side in (0, -1)
+            (axis, side): tuple(a.take(side, axis=axis) for a in arrays)
+            for axis in range(3)
+            for side in (0, -1)
         }
 
     def side(self, step: Step) -> tuple[NDArray[Any], ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.objects.components import first_voxels
+from napari_limn.instances.components import first_voxels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,8 +142,10 @@ class Sums:
         """Return the sums of all regions from one on."""
         bright = self.intensities
         if bright is not None:
-            parts = (bright.total, bright.squares, bright.least, bright.most)
-            bright = Intensities(*(part[:, start:] for part in parts), bright.pivot)
+            bright = Intensities(
+                bright.total[:, start:], bright.squares[:, start:], bright.least[:, start:], bright.most[:, start:],
+                bright.pivot,
+            )  # fmt: skip
         return Sums(
             self.count[start:], self.first[start:], self.first_moments[:, start:], self.second_moments[:, start:],
             self.low[:, start:], self.high[:, start:], self.inner_faces[:, start:], bright,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import generate_binary_structure, label
 
-from napari_limn.objects.blocks import BlockGrid
-from napari_limn.objects.components import Components, join_components
+from napari_limn.instances.blocks import BlockGrid
+from napari_limn.instances.components import Components, join_components
 from napari_limn.volume.volume import Volume
 
 extents = st.tuples(*(st.integers(1, n) for n in (2, 6, 7, 9)))

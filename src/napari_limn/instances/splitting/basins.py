@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.ndimage import maximum_filter
 
-from napari_limn.objects.blocks import Shell, Shells, touching
-from napari_limn.objects.components import Joined, scan_places
-from napari_limn.objects.landscape import masks_above
+from napari_limn.instances.blocks import Shell, Shells, touching
+from napari_limn.instances.components import Joined, scan_places
+from napari_limn.instances.splitting.landscape import masks_above
 from napari_limn.volume.boxes import clipped, grown, shape_of, within
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.objects.blocks import BlockGrid
-    from napari_limn.objects.landscape import Landscape
-    from napari_limn.objects.store import BlockStore
+    from napari_limn.instances.blocks import BlockGrid
+    from napari_limn.instances.splitting.landscape import Landscape
+    from napari_limn.instances.splitting.store import BlockStore
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
@@ -159,7 +159,7 @@ def _ends(pointers: NDArray[np.int32], there: NDArray[np.int64]) -> NDArray[np.i
 
 
 def way_code(steps: Any) -> Any:
-    """Number a step to a neighbour, from 1 on."""
+    """Return the number of a step to a neighbour, from 1 on."""
     z, y, x = steps
     return 1 + (z + 1) * 9 + (y + 1) * 3 + (x + 1)
 

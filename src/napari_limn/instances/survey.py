@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.objects.blocks import EARLIER, Shell, Shells, touching
-from napari_limn.objects.components import split_pairs
-from napari_limn.objects.measure import Sums, add_seam_faces, sums_of
+from napari_limn.instances.blocks import EARLIER, Shell, Shells, touching
+from napari_limn.instances.components import split_pairs
+from napari_limn.instances.measure import Sums, add_seam_faces, sums_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_limn.objects.blocks import BlockGrid, Step
+    from napari_limn.instances.blocks import BlockGrid, Step
 
 _COLLECTED = 1 << 20  # pairs that wait until those that repeat are put together
 
@@ -143,7 +143,7 @@ class Survey:
 
 
 def _compact(regions: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """Number the regions of a block without gaps; return their numbers, 0 first."""
+    """Give the regions of a block numbers without gaps; return what they were, 0 first."""
     flat = regions.ravel()
     ends = np.flatnonzero(flat[1:] != flat[:-1])
     own = np.unique(np.append(flat[ends], flat[-1:])).astype(np.int64)
@@ -154,7 +154,9 @@ def _compact(regions: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np
     return own, table[np.where(regions, regions - np.uint32(low) + np.uint32(1), np.uint32(0))]
 
 
-def _put_together(keys: NDArray[np.uint64], rows: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+def _put_together(
+    keys: NDArray[np.uint64], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Put pairs that repeat together: the highest saddle, all faces."""
     order = np.argsort(keys, kind="stable")
     keys, rows = keys[order], rows[:, order]

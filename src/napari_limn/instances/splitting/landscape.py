@@ -25,7 +25,9 @@ THRESHOLDS = (0.5, 0.7, 0.9)
 _LIMIT = 24  # finest voxels; the distance from which all count the same
 _SMOOTH = 1.0  # finest voxels; standard deviation
 _TRUNCATED = 3.0  # standard deviations
-_FAR = 32767  # the limit, squared, in the whole numbers that distances are computed in: sums of two fit 16 bits
+_FAR = (
+    32767  # the limit, squared, in the whole numbers that distances are computed in: sums of two fit 16 bits
+)
 _DEEPEST = 60000  # the limit in a landscape
 
 
@@ -120,7 +122,9 @@ def _along_rows(mask: NDArray[np.bool_], costs: NDArray[np.uint16]) -> NDArray[n
     length, far = mask.shape[-1], len(costs)
     place = np.arange(length, dtype=np.int32)
     before = np.maximum.accumulate(np.where(mask, np.int32(-far), place), axis=-1)
-    after = np.minimum.accumulate(np.where(mask, np.int32(length + far), place)[..., ::-1], axis=-1)[..., ::-1]
+    after = np.minimum.accumulate(np.where(mask, np.int32(length + far), place)[..., ::-1], axis=-1)[
+        ..., ::-1
+    ]
     away = np.minimum(place - before, after - place)
     table = np.append(costs, np.uint16(_FAR))
     return table[np.minimum(away, far)]

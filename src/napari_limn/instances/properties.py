@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.objects.measure import PRODUCTS
-from napari_limn.objects.table import Table
+from napari_limn.instances.measure import PRODUCTS
+from napari_limn.instances.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from napari_limn.objects.measure import Intensities, Sums
+    from napari_limn.instances.measure import Intensities, Sums
     from napari_limn.volume.volume import Volume
 
 CERTAIN = 65535
@@ -116,7 +116,9 @@ def _orientations(covariances: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _boundaries(sums: Sums, volume: Volume, spacing: NDArray[np.float64], *, flat: bool) -> Columns:
-    sides = [spacing[2], spacing[1]] if flat else [prod(np.delete(spacing, axis).tolist()) for axis in range(3)]
+    sides = (
+        [spacing[2], spacing[1]] if flat else [prod(np.delete(spacing, axis).tolist()) for axis in range(3)]
+    )
     axes = range(1 if flat else 0, 3)
     outer = [2 * (sums.count - sums.inner_faces[axis]) for axis in axes]
     name = "perimeter_faces" if flat else "surface_faces"

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_limn.errors import LimnError
 from napari_limn.files.durable import disk_faults
 from napari_limn.files.working import whole_file
@@ -52,7 +50,10 @@ class Table:
     @property
     def header(self) -> list[str]:
         """Name each column with its unit, as files do."""
-        return [f"{name} [{short_unit(self.units[name])}]" if name in self.units else name for name in self.columns]
+        return [
+            f"{name} [{short_unit(self.units[name])}]" if name in self.units else name
+            for name in self.columns
+        ]
 
     def save(self, path: Path, *, replace: bool = False) -> Path:
         """Write the table, whole or not at all.
@@ -100,7 +101,7 @@ def refuse_no_table(path: Path) -> None:
     if not path.parent.is_dir():
         raise LimnError(f"{path.parent}: there is no such folder to write {path.name} into; create it first.")
     if path.suffix.lower() == ".parquet":
-        _pyarrow(path)
+        _refuse_no_pyarrow(path)
 
 
 def short_unit(unit: str) -> str:
@@ -119,7 +120,7 @@ def _texts(column: NDArray[Any]) -> list[str]:
     if column.dtype.kind == "O":
         return [_quoted(text) for text in column.tolist()]
     if column.dtype.kind == "b":
-        return np.where(column, "True", "False").tolist()
+        return ["True" if value else "False" for value in column.tolist()]
     return list(map(repr, column.tolist()))
 
 
@@ -129,24 +130,24 @@ def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\n\r') else text
 
 
-def _pyarrow(path: Path) -> Any:
+def _refuse_no_pyarrow(path: Path) -> None:
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow.parquet  # noqa: F401
     except ImportError as error:
         raise LimnError(
             f"{path.name}: Parquet needs pyarrow, which is not installed; install it (pip install pyarrow), or choose a name that "
             "ends in .csv."
         ) from error
-    return pyarrow
 
 
 def _write_parquet(table: Table, file: Any) -> None:
-    arrow = _pyarrow(file)
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
     fields, arrays = [], []
     for name, column in table.columns.items():
-        array = arrow.array(column.tolist() if column.dtype.kind == "O" else column)
+        array = pa.array(column.tolist() if column.dtype.kind == "O" else column)
         unit = {"unit": table.units[name]} if name in table.units else None
-        fields.append(arrow.field(name, array.type, metadata=unit))
+        fields.append(pa.field(name, array.type, metadata=unit))
         arrays.append(array)
-    arrow.parquet.write_table(arrow.Table.from_arrays(arrays, schema=arrow.schema(fields)), file)
+    parquet.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), file)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_limn.objects.components import numbered
-from napari_limn.objects.merge_tree import MergeTree
+from napari_limn.instances.components import numbered
+from napari_limn.instances.splitting.merge_tree import MergeTree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_limn.objects.measure import Sums
-    from napari_limn.objects.survey import Contacts
+    from napari_limn.instances.measure import Sums
+    from napari_limn.instances.survey import Contacts
 
 RATIOS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 """From seldom split to often split: what a fit chooses from."""

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, label
 from skimage.measure import regionprops_table
 
-from napari_limn.objects.blocks import BlockGrid, Shell, Shells, touching
-from napari_limn.objects.measure import Sums, add_seam_faces, sums_of
-from napari_limn.objects.properties import properties
+from napari_limn.instances.blocks import BlockGrid, Shell, Shells, touching
+from napari_limn.instances.measure import Sums, add_seam_faces, sums_of
+from napari_limn.instances.properties import properties
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.volume import Volume
 
@@ -75,7 +75,9 @@ def test_a_stack_is_measured_as_scikit_image_does(block, spacing):
 @pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
 def test_a_plane_is_measured_as_scikit_image_does(kind):
     objects, spacing = blobs((1, 60, 50)), (1.0, 0.4, 0.3)
-    image = (np.random.default_rng(1).random((1, *objects.shape)) * 200 - (kind != np.uint8) * 100).astype(kind)
+    image = (np.random.default_rng(1).random((1, *objects.shape)) * 200 - (kind != np.uint8) * 100).astype(
+        kind
+    )
     table = measured(objects, (1, 1, 17, 19), image, spacing)
     compare(table, objects, (*NAMES, *FLAT, *BRIGHT), image, spacing)
 

@@ -14,14 +14,14 @@ from scipy.ndimage import generate_binary_structure, label
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from napari_limn.objects.blocks import Shell, Shells, touching
+from napari_limn.instances.blocks import Shell, Shells, touching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_limn.objects.blocks import BlockGrid
+    from napari_limn.instances.blocks import BlockGrid
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
@@ -73,7 +73,7 @@ class Components:
         values = self.volume.read(box)[0, 0]
         structure = generate_binary_structure(3, 3 if self.connectivity == "full" else 1)
         labels = np.zeros(values.shape, np.uint32)
-        counts = []
+        counts: list[int] = []
         for value in self.classes:
             mask = values == value
             own, count = label(mask, structure)
@@ -170,7 +170,7 @@ class Joiner:
 
 
 def numbered(first: NDArray[np.int64], keep: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Number regions by their first voxel; 0 for what is not kept.
+    """Give regions numbers by their first voxel; 0 to what is not kept.
 
     Examples
     --------
@@ -183,9 +183,7 @@ def numbered(first: NDArray[np.int64], keep: NDArray[np.bool_]) -> NDArray[np.ui
     return numbers
 
 
-def first_voxels(
-    labels: NDArray[np.uint32], count: int, box: Box, shape: Sequence[int]
-) -> NDArray[np.int64]:
+def first_voxels(labels: NDArray[np.uint32], count: int, box: Box, shape: Sequence[int]) -> NDArray[np.int64]:
     """Find the first voxel of each piece of a block.
 
     As its place in the scan of the whole volume.
@@ -218,7 +216,9 @@ def pairs_of(
         What is added to their numbers.
     """
     both = (ours > 0) & (theirs > 0)
-    one, other = (p[both].astype(np.uint64) + np.uint64(s) for p, s in zip((ours, theirs), starts, strict=True))
+    one, other = (
+        p[both].astype(np.uint64) + np.uint64(s) for p, s in zip((ours, theirs), starts, strict=True)
+    )
     keys = one << np.uint64(32) | other
     if len(keys) > 1:  # most of them repeat along a row
         keys = keys[np.r_[True, keys[1:] != keys[:-1]]]
@@ -239,7 +239,9 @@ def _union(pairs: NDArray[np.uint64], classes: NDArray[np.int64]) -> tuple[NDArr
     ours, theirs = split_pairs(pairs)
     same = classes[ours] == classes[theirs]
     ours, theirs = ours[same], theirs[same]
-    graph: Any = coo_matrix((np.ones(len(ours), np.uint8), (ours, theirs)), shape=(len(classes), len(classes)))
+    graph: Any = coo_matrix(
+        (np.ones(len(ours), np.uint8), (ours, theirs)), shape=(len(classes), len(classes))
+    )
     count, sets = connected_components(graph, directed=False)
     return sets, int(count)
 

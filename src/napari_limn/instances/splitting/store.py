@@ -36,7 +36,7 @@ class BlockStore:
         """Keep the arrays of a block."""
         plain = io.BytesIO()
         np.savez(plain, **arrays)  # type: ignore[arg-type]
-        packed = imagecodecs.zstd_encode(plain.getbuffer(), level=_LEVEL)
+        packed = bytes(imagecodecs.zstd_encode(plain.getvalue(), level=_LEVEL))
         if self._folder is None:
             self._kept[number] = packed
             return

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt, gaussian_filter, generate_binary_structure, label
 
-from napari_limn.objects import landscape as depths_of
-from napari_limn.objects.basins import Basins, join_basins
-from napari_limn.objects.blocks import BlockGrid
-from napari_limn.objects.landscape import Landscape
-from napari_limn.objects.splitting import RATIOS, Splitting, fit_ratio
-from napari_limn.objects.store import BlockStore
-from napari_limn.objects.survey import Survey
+from napari_limn.instances.blocks import BlockGrid
+from napari_limn.instances.splitting import landscape as depths_of
+from napari_limn.instances.splitting.basins import Basins, join_basins
+from napari_limn.instances.splitting.landscape import Landscape
+from napari_limn.instances.splitting.ratio import RATIOS, Splitting, fit_ratio
+from napari_limn.instances.splitting.store import BlockStore
+from napari_limn.instances.survey import Survey
 from napari_limn.volume.axes import Axes
 from napari_limn.volume.volume import Volume
 
@@ -111,7 +111,7 @@ def test_discs_that_touch_are_split_and_one_disc_is_not():
     objects = splitting.objects(0.8)
     assert len(objects.classes) == 2
     pixels = objects.ids[basins][0, 0]
-    assert pixels[20, 10] == 1 and pixels[20, 47] == 2
+    assert (pixels[20, 10], pixels[20, 47]) == (1, 2)
     assert len(splitting.objects(0.4).classes) == 1
     assert len(splitting.objects(0.8, smallest=1000).classes) == 0
     alone = discs([(20, 20)], 10, (41, 41)).astype(np.uint8)[None, None]

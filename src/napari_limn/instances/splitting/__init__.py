@@ -1,0 +1,1 @@
+"""Separating objects that touch: a landscape, its basins, and which of them are one object."""
