@@ -15,7 +15,9 @@ import resource
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
@@ -24,20 +26,23 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, generate_bina
 
 import napari_limn as limn
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-def peak():
+
+def peak() -> float:
     """Most memory of this process so far, in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def timed(call):
+def timed(call: Callable[[], Any]) -> tuple[Any, float, float]:
     """What a call returns, its seconds of processor time, and by how much memory grew."""
     before, began = peak(), time.process_time()
     result = call()
     return result, time.process_time() - began, peak() - before
 
 
-def stack(folder, depth, side):
+def stack(folder: Path, depth: int, side: int) -> tuple[Any, Any]:
     """A label stack of blobs, 30 % full, and their probabilities, as Zarr."""
     piece = gaussian_filter(np.random.default_rng(0).random((128, 128, 128), np.float32), 4, mode="wrap")
     piece = (piece - piece.min()) / np.ptp(piece)
@@ -59,7 +64,7 @@ def stack(folder, depth, side):
     return labels, probabilities
 
 
-def cost(args):
+def cost(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         labels, probabilities = stack(folder, args.depth, args.side)
@@ -72,9 +77,9 @@ def cost(args):
             spec = limn.ObjectSpec(split=split)
             given = limn.open_volume(probabilities, "CZYX") if split else None
 
-            def run(spec=spec, given=given, out=folder / f"{recipe}.ome.zarr"):
-                return limn.objects(volume, None, out, spec, probabilities=given)
-
+            run = partial(
+                limn.objects, volume, None, folder / f"{recipe}.ome.zarr", spec, probabilities=given
+            )
             found, seconds, growth = timed(run)
             rows.append(
                 {
@@ -99,7 +104,7 @@ def cost(args):
     return {"voxels": size, "rows": rows}
 
 
-def strokes(truth, share, seed=0):
+def strokes(truth: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
     """Short lines in background (1) and objects (2), on about a share of the pixels; 0 elsewhere."""
     rng, classes = np.random.default_rng(seed), 1 + (truth > 0)
     painted = np.zeros(truth.shape, np.uint8)
@@ -116,7 +121,7 @@ def strokes(truth, share, seed=0):
     return painted
 
 
-def matched(truth, objects):
+def matched(truth: np.ndarray, objects: np.ndarray) -> tuple[int, int, int]:
     """True positives at IoU 0.5, true objects, objects."""
     n, m = int(truth.max()) + 1, int(objects.max()) + 1
     shared = np.bincount(truth.ravel().astype(np.int64) * m + objects.ravel(), minlength=n * m).reshape(n, m)
@@ -127,7 +132,7 @@ def matched(truth, objects):
     return int((overlap > 0.5).any(1).sum()), len(of_truth), int((of_objects > 0).sum())
 
 
-def watershed_of_peaks(mask, smallest):
+def watershed_of_peaks(mask: np.ndarray, smallest: int) -> np.ndarray:
     """The classic recipe: distances, peaks 5 pixels apart, flooding."""
     from skimage.feature import peak_local_max
     from skimage.segmentation import watershed
@@ -139,12 +144,12 @@ def watershed_of_peaks(mask, smallest):
     return without_small(watershed(-distances, seeds, mask=mask), smallest)
 
 
-def without_small(objects, smallest):
+def without_small(objects: np.ndarray, smallest: int) -> np.ndarray:
     sizes = np.bincount(objects.ravel())
     return np.where(sizes[objects] >= smallest, objects, 0)
 
 
-def quality(args):
+def quality(args: argparse.Namespace) -> dict[str, Any]:
     images = sorted((args.images / "images").iterdir())[: args.most]
     truths = [tifffile.imread(args.images / "masks" / path.name).astype(np.int64) for path in images]
     model = limn.train(
@@ -177,7 +182,7 @@ def quality(args):
     return {"images": len(images) - 1, "set": args.images.name, "rows": rows}
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     verbs = parser.add_subparsers(required=True)
     verb = verbs.add_parser("cost")

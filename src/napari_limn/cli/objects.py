@@ -71,7 +71,7 @@ def _objects(args: argparse.Namespace) -> dict[str, Any]:
 
     refuse_taken(args.out, overwrite=args.overwrite)
     began = time.perf_counter()
-    split = "fit" if args.fit_to is not None else args.split
+    split: float | Literal["fit"] | None = "fit" if args.fit_to is not None else args.split
     spec = ObjectSpec(classes=args.classes and tuple(args.classes), split=split, smallest=args.min_size)
     image = None if args.image is None else open_volume(args.image, args.axes)
     labels = args.labels

@@ -1,1 +1,4 @@
-"""From classes to objects: instances and their measurements, the same whatever the blocks."""
+"""From classes to objects: instances and their measurements.
+
+They are the same whatever the blocks.
+"""

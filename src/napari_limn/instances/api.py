@@ -1,4 +1,7 @@
-"""From labels or a model to objects: checked, resumed, written; the calls that users make."""
+"""From labels or a model to objects: what users call.
+
+Inputs are checked, runs resumed, files written.
+"""
 
 from __future__ import annotations
 
@@ -276,7 +279,10 @@ def _into_file(task: _Task, path: Path, saved: Path | None) -> Generator[Event, 
 def _written(
     task: _Task, path: Path, run: ObjectRun, joined: Joined, ledger: Ledger | None
 ) -> Generator[Event, None, Table]:
-    """Write the label file, but for what is written already; without a ledger only measure."""
+    """Write what is not written yet of the label file.
+
+    Without a ledger only measure.
+    """
     if ledger is None or ("sealed" in ledger.notes and path.exists() and not unfinished(path).exists()):
         return (yield from run.write(joined, _nowhere))
     labels, classes = run.inputs.labels, joined.classes

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from napari_limn.volume.volume import Volume
 
-Step = tuple[int, int, int]
+Offset = tuple[int, int, int]
 """From a voxel or a block to a neighbour, along Z, Y and X; each −1, 0 or 1."""
 
 _FLAT, _SOLID = (1, 1, 1024, 1024), (1, 128, 128, 128)
 _MOST = 1 << 23  # voxels of a block that follows the pieces in which a file is stored
-EARLIER: tuple[Step, ...] = tuple(s for s in product((-1, 0, 1), repeat=3) if s < (0, 0, 0))  # type: ignore[misc]
+EARLIER: tuple[Offset, ...] = tuple(s for s in product((-1, 0, 1), repeat=3) if s < (0, 0, 0))  # type: ignore[misc]
 """Half of the steps to the neighbours: those that lead back in scan order."""
 
 
@@ -89,7 +89,7 @@ class BlockGrid:
         starts = [at * b for at, b in zip(self._place(number), self.block, strict=True)]
         return clipped(tuple((a, a + b) for a, b in zip(starts, self.block, strict=True)), self.shape)
 
-    def earlier(self, number: int) -> Iterator[tuple[Step, int]]:
+    def earlier(self, number: int) -> Iterator[tuple[Offset, int]]:
         """Yield the neighbours with lower numbers, and the steps to them."""
         t, *place = self._place(number)
         _, *counts = self.counts
@@ -131,7 +131,7 @@ class Shell:
             for side in (0, -1)
         }
 
-    def side(self, step: Step) -> tuple[NDArray[Any], ...]:
+    def side(self, step: Offset) -> tuple[NDArray[Any], ...]:
         """Return what of the block lies on the side of a step."""
         axis = next(a for a in range(3) if step[a])
         index = tuple(
@@ -143,7 +143,9 @@ class Shell:
 Side = tuple["NDArray[Any]", ...]
 
 
-def touching(here: Shell, there: Shell, step: Step, *, diagonal: bool) -> Iterator[tuple[Step, Side, Side]]:
+def touching(
+    here: Shell, there: Shell, step: Offset, *, diagonal: bool
+) -> Iterator[tuple[Offset, Side, Side]]:
     """Yield the voxels of two neighbouring blocks that touch.
 
     Parameters
@@ -178,7 +180,7 @@ class Shells:
         self._grid = grid
         self._kept: dict[int, Shell] = {}
 
-    def add(self, number: int, shell: Shell) -> Iterator[tuple[Step, int, Shell]]:
+    def add(self, number: int, shell: Shell) -> Iterator[tuple[Offset, int, Shell]]:
         """Take the shell of the next block; yield its earlier neighbours.
 
         Blocks come in the order of their numbers. Of a neighbour: the step to it, its number and its shell.

@@ -170,7 +170,9 @@ class Joiner:
 
 
 def numbered(first: NDArray[np.int64], keep: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Give regions numbers by their first voxel; 0 to what is not kept.
+    """Give regions numbers by their first voxel.
+
+    What is not kept gets 0.
 
     Examples
     --------
@@ -196,7 +198,7 @@ def first_voxels(labels: NDArray[np.uint32], count: int, box: Box, shape: Sequen
 
 
 def scan_places(at: NDArray[np.int64], box: Box, shape: Sequence[int]) -> NDArray[np.int64]:
-    """Turn places in the scan of a block into those in the scan of the volume."""
+    """Turn places in the scan of a block into those of the volume."""
     z, y, x = np.unravel_index(at, [stop - start for start, stop in box[1:]])
     (t, _), (z0, _), (y0, _), (x0, _) = box
     place: NDArray[np.int64] = ((t * shape[1] + z + z0) * shape[2] + y + y0) * shape[3] + x + x0
@@ -235,7 +237,10 @@ def _unique(pairs: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
 
 
 def _union(pairs: NDArray[np.uint64], classes: NDArray[np.int64]) -> tuple[NDArray[np.int32], int]:
-    """Join pieces of one class; return the set of each, and their number."""
+    """Join pieces of one class.
+
+    Returns the set of each, and the number of sets.
+    """
     ours, theirs = split_pairs(pairs)
     same = classes[ours] == classes[theirs]
     ours, theirs = ours[same], theirs[same]

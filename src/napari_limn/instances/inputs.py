@@ -1,4 +1,7 @@
-"""What objects are made from: labels, which of their classes, their probabilities, and an image."""
+"""What objects are made from.
+
+Labels, which of their classes, their probabilities, and an image.
+"""
 
 from __future__ import annotations
 
@@ -184,7 +187,10 @@ def _values_in(volume: Volume) -> list[int]:
 
 
 def _stored_probabilities(labels: Volume) -> Volume | None:
-    """Open the probabilities in the output of a prediction; None where there are none."""
+    """Open the probabilities in the output of a prediction.
+
+    None where there are none.
+    """
     if labels.path is None or not (folder := labels.path / PROBABILITIES).is_dir():
         return None
     return replace(open_zarr(folder), path=folder)

@@ -170,7 +170,7 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """The voxels of a block as runs along X of one label each.
+    """The voxels of a block as runs of one label.
 
     Most runs are long, so that sums over them are quick, and exact.
     """

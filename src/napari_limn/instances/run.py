@@ -99,7 +99,10 @@ class ObjectRun:
     def write(
         self, joined: Joined, put: Callable[[Box, NDArray[np.uint32]], object]
     ) -> Generator[Event, None, Table]:
-        """Hand each block of objects (T, Z, Y, X) to `put`; return the table."""
+        """Hand each block of objects to `put`; return the table.
+
+        Blocks have the axes T, Z, Y, X.
+        """
         survey = self._survey(joined) if self._sums is None else None
         for number in range(self.grid.count):
             box = self.grid.box(number)
@@ -172,7 +175,10 @@ class ObjectRun:
         survey.add(number, ids, self.inputs.intensities(box), probability, depths)
 
     def _passing(self, steps: Any) -> Generator[Event, None, Any]:
-        """Report a pass that yields None after each block, and its result at the end."""
+        """Report a pass over all blocks.
+
+        It yields None after each block, and its result at the end.
+        """
         for number, step in enumerate(steps):
             if step is not None:
                 return step

@@ -1,4 +1,4 @@
-"""One pass over the regions of a volume: what they measure, and where they touch."""
+"""One pass over regions: what they measure, where they touch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_limn.instances.measure import Sums, add_seam_faces, sums_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_limn.instances.blocks import BlockGrid, Step
+    from napari_limn.instances.blocks import BlockGrid, Offset
 
 _COLLECTED = 1 << 20  # pairs that wait until those that repeat are put together
 
@@ -40,7 +40,9 @@ class Contacts:
 
 
 class Survey:
-    """Measures regions block by block; blocks come in the order of their numbers.
+    """Measures regions block by block.
+
+    Blocks come in the order of their numbers.
 
     Parameters
     ----------
@@ -117,7 +119,7 @@ class Survey:
             if all(n > abs(s) for n, s in zip(regions.shape, step, strict=True)):
                 self._touch((regions[here], depths[here]), (regions[there], depths[there]), step)
 
-    def _touch(self, ours: tuple[Any, ...], theirs: tuple[Any, ...], way: Step) -> None:
+    def _touch(self, ours: tuple[Any, ...], theirs: tuple[Any, ...], way: Offset) -> None:
         """Collect the pairs among voxels that touch by a step."""
         apart = (ours[0] != theirs[0]) & (ours[0] > 0) & (theirs[0] > 0)
         if not apart.any():
@@ -143,7 +145,10 @@ class Survey:
 
 
 def _compact(regions: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """Give the regions of a block numbers without gaps; return what they were, 0 first."""
+    """Give the regions of a block numbers without gaps.
+
+    Returns what they were, 0 first, and the block.
+    """
     flat = regions.ravel()
     ends = np.flatnonzero(flat[1:] != flat[:-1])
     own = np.unique(np.append(flat[ends], flat[-1:])).astype(np.int64)

@@ -22,7 +22,9 @@ _SHORT = {"micrometer": "um", "nanometer": "nm", "millimeter": "mm", "centimeter
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What was measured of objects: a row each, in the order of their ids.
+    """What was measured of objects, a row each.
+
+    Rows are in the order of the ids.
 
     Parameters
     ----------
@@ -125,7 +127,10 @@ def _texts(column: NDArray[Any]) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    """Return a text as a cell of CSV, which no spreadsheet takes for a formula."""
+    """Return a text as a cell of CSV.
+
+    No spreadsheet takes it for a formula.
+    """
     text = f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
     return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\n\r') else text
 

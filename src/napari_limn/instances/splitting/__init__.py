@@ -1,1 +1,4 @@
-"""Separating objects that touch: a landscape, its basins, and which of them are one object."""
+"""Separating objects that touch.
+
+A landscape, its basins, and which of them are one object.
+"""

@@ -59,7 +59,9 @@ class Basins:
     channels: Sequence[int] = ()
 
     def block(self, number: int, box: Box) -> dict[str, NDArray[Any]]:
-        """Return what is known of a block; it is computed where it was not before.
+        """Return what is known of a block.
+
+        It is computed where it was not before.
 
         Returns
         -------
@@ -165,7 +167,10 @@ def way_code(steps: Any) -> Any:
 
 
 class BasinJoiner:
-    """Collects the pieces of blocks, in their order, and lets their ways go on."""
+    """Collects the pieces of blocks, and lets their ways go on.
+
+    Blocks come in the order of their numbers.
+    """
 
     def __init__(self, grid: BlockGrid) -> None:
         self._grid, self._shells = grid, Shells(grid)
@@ -190,14 +195,14 @@ class BasinJoiner:
         self._starts.append(start + count)
 
     def _lead(self, one: int, ours: Any, other: int, theirs: Any, code: int) -> None:
-        """Let the ways that leave one block by a step end in another."""
+        """Let the ways that leave a block by a step go on."""
         leaves = ours[1] == code
         if leaves.any():
             parents = self._parents[one]
             parents[ours[0][leaves].astype(np.int64) - 1] = theirs[0][leaves] + np.uint32(self._starts[other])
 
     def joined(self) -> tuple[Joined, NDArray[np.int64]]:
-        """Return the basin of each piece, and the depth of each basin's peak.
+        """Return the basin of each piece, and the depths of peaks.
 
         Basins are numbered by the place of their peak. Row 0 stands for none.
         """

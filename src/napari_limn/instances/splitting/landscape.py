@@ -1,4 +1,6 @@
-"""How deep inside an object each voxel lies: what objects that touch are split by.
+"""How deep inside an object each voxel lies.
+
+That is what objects that touch are split by.
 
 The mean of the distances to where the probability falls below several thresholds, so that shape and dips of the probability both
 count; a little smoothed; in physical units. Distances beyond a limit count as that limit: then a voxel depends on no more than
@@ -118,7 +120,7 @@ def masks_above(probability: NDArray[Any], scale: float) -> list[NDArray[np.bool
 
 
 def _along_rows(mask: NDArray[np.bool_], costs: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Return the squared distance to the next voxel outside, in the same row."""
+    """Return squared distances to the next voxel outside, along rows."""
     length, far = mask.shape[-1], len(costs)
     place = np.arange(length, dtype=np.int32)
     before = np.maximum.accumulate(np.where(mask, np.int32(-far), place), axis=-1)
@@ -131,7 +133,7 @@ def _along_rows(mask: NDArray[np.bool_], costs: NDArray[np.uint16]) -> NDArray[n
 
 
 def _lower(squared: NDArray[np.uint16], costs: NDArray[np.uint16]) -> None:
-    """Take the way along the first axis to a lower value, where it is shorter."""
+    """Lower values by what lies near along the first axis."""
     before = squared.copy()
     most = int(before.max(initial=0))
     for away, cost in enumerate(costs.tolist()):

@@ -1,4 +1,6 @@
-"""Which basins are one object: decided by a ratio, without looking at voxels.
+"""Which basins are one object.
+
+That is decided by a ratio, without looking at voxels.
 
 Two basins are one object unless the saddle between them is lower than a share, the *ratio*, of the lower peak: a neck is a border
 where it is thinner than that share of the thinner part. This has no unit, so that one ratio serves small and large objects.
@@ -72,7 +74,10 @@ class MergeTree:
         return cls(peaks, parents, depths)
 
     def at(self, ratio: float) -> NDArray[np.int64]:
-        """Return the basin that stands for each one's object: that of its highest peak."""
+        """Return the basin that stands for each one's object.
+
+        It is that of the highest peak.
+        """
         one = (self.saddles >= 0) & (self.saddles >= ratio * self.peaks)
         stands = np.where(one, self.parents, np.arange(len(self.peaks)))
         while (further := stands[stands]).tobytes() != stands.tobytes():
@@ -83,7 +88,7 @@ class MergeTree:
 def _spanning(
     ones: NDArray[np.int64], others: NDArray[np.int64], count: int, order: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Keep of pairs in order those that join what was not joined before."""
+    """Keep the pairs that join what was not joined before."""
     ranks = np.arange(1, len(ones) + 1, dtype=np.float64)
     graph: Any = coo_matrix((ranks, (ones, others)), shape=(count, count))
     kept = np.sort(minimum_spanning_tree(graph).data).astype(np.int64) - 1

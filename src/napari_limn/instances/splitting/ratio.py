@@ -99,7 +99,7 @@ class Splitting:
 
 
 def fit_ratio(splitting: Splitting, overlaps: NDArray[np.int64]) -> float:
-    """Choose the ratio at which objects are most like some that were painted whole.
+    """Choose the ratio that fits objects which were painted whole.
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""What a run knows of each block, kept for its later passes and for a run that goes on."""
+"""What a run knows of each block.
+
+It is kept for later passes, and for a run that goes on.
+"""
 
 from __future__ import annotations
 
