@@ -25,7 +25,7 @@ def in_blocks(values, block, classes, connectivity="full", smallest=0):
     for number in range(grid.count):
         box = grid.box(number)
         at = tuple(slice(*side) for side in box)
-        objects[at] = joined.ids(number, source.pieces(box).labels)[None]
+        objects[at] = joined.part(number, source.pieces(box).labels).regions[None]
     return objects, joined
 
 

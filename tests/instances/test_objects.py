@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import tifffile
 from scipy.ndimage import generate_binary_structure, label
 
 import napari_limn as limn
+from napari_limn.cli import main
 from napari_limn.events import BlockDone, Noted, Writing
 from napari_limn.files.working import unfinished
 from napari_limn.instances import blocks
@@ -181,6 +183,7 @@ def fsync(handle):
     sync(handle)
 os.fsync = fsync
 import napari_limn as limn
+from napari_limn.cli import main
 folder = sys.argv[1]
 spec = limn.ObjectSpec(split=None if sys.argv[3] == "off" else 0.8)
 limn.objects(f"{folder}/labels.tif", None, f"{folder}/out.ome.zarr", spec, table=f"{folder}/out.csv")
@@ -257,6 +260,38 @@ def test_an_output_that_was_closed_amid_goes_on(tmp_path, small):
         np.asarray(limn.open_volume(out).data), limn.objects(cells(), spec=OFF).labels
     )
     assert len(found.table) == len(limn.objects(cells(), spec=OFF).table)
+
+
+def test_what_is_refused_leaves_nothing_behind(tmp_path):
+    with pytest.raises(limn.LimnError, match="nuclei"):
+        limn.objects(labelled(cells()), None, tmp_path / "out.tif", limn.ObjectSpec(classes=("nuclei",)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_makes_objects_of_labels_and_of_a_model(tmp_path, capsys):
+    image, labels, model = tmp_path / "i.tif", tmp_path / "l.ome.zarr", tmp_path / "m.limn"
+    tifffile.imwrite(image, cells(40) * 60)
+    network = limn.UNetSpec(width=2, factors=((2, 2),))
+    classes = limn.Classes((1, 2), names=("background", "nucleus"))
+    from napari_limn.network.unet import UNet
+
+    limn.Model(limn.ModelSpec(network=network, classes=classes), UNet(network)).save(model)
+    limn.predict(model, image, labels, limn.PredictSpec(probabilities="uint8"))
+    options = ("--class", "nucleus", "--split", "0.7", "--min-size", "3", "--json", "--quiet")
+    for source, name in ((labels, "a"), (model, "b")):
+        out, table = tmp_path / f"{name}.ome.zarr", tmp_path / f"{name}.csv"
+        assert main([*map(str, ("objects", source, image, "-o", out, "--table", table)), *options]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert (said["output"], said["table"]) == (str(out), str(table))
+        assert len(table.read_text().splitlines()) == said["objects"] + 1
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert "probability_mean" in (tmp_path / "a.csv").read_text()
+    ours, theirs = (np.asarray(limn.open_volume(tmp_path / f"{name}.ome.zarr").data) for name in "ab")
+    np.testing.assert_array_equal(ours, theirs)
+    assert main(["objects", str(model), str(image), "-o", str(tmp_path / "c.tif"), "--class", "nuclei"]) == 1
+    assert "expected one of 1 (background), 2 (nucleus)" in capsys.readouterr().err
+    assert main(["objects", str(labels), "-o", str(tmp_path / "c.tif"), "--split", "often"]) == 2
+    assert not list(tmp_path.glob("c.tif*"))
 
 
 @pytest.mark.parametrize("name", ["t.txt", "missing/t.csv"])

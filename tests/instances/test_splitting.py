@@ -22,7 +22,8 @@ from napari_limn.volume.volume import Volume
 @pytest.fixture
 def near(monkeypatch):
     """Distances count up to a few voxels, so that small blocks have neighbours that they do not see."""
-    monkeypatch.setattr(depths_of, "_LIMIT", 3)
+    monkeypatch.setattr(depths_of, "_LIMIT_FLAT", 3)
+    monkeypatch.setattr(depths_of, "_LIMIT_SOLID", 3)
 
 
 def split(labels, probabilities, block, spacing, classes=(1,), folder=None):
@@ -37,9 +38,9 @@ def split(labels, probabilities, block, spacing, classes=(1,), folder=None):
     for number in range(grid.count):
         box = grid.box(number)
         known = source.block(number, box)
-        part = joined.ids(number, known["labels"])
+        part = joined.part(number, known["labels"])
         survey.add(number, part, depths=known["depths"])
-        basins[tuple(slice(*side) for side in box)] = part[None]
+        basins[tuple(slice(*side) for side in box)] = part.regions[None]
     return basins, Splitting.of(peaks, joined.classes, survey.sums, survey.contacts())
 
 
@@ -94,7 +95,7 @@ def test_without_a_split_basins_are_the_components(seed):
 def test_distances_are_those_of_scipy_up_to_the_limit(seed, spacing):
     mask = gaussian_filter(np.random.default_rng(seed).random((20, 30, 40)), 2) > 0.49
     mask[10, 10, 10] = False
-    limit = 24 * min(spacing)
+    limit = 16 * min(spacing)
     expected = np.minimum(distance_transform_edt(mask, spacing), limit)
     ours = np.sqrt(Landscape(spacing).squared(mask) / depths_of._FAR) * limit
     np.testing.assert_allclose(ours, expected, atol=0.02 * min(spacing))

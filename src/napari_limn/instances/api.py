@@ -19,9 +19,9 @@ from napari_limn.files.durable import state_of
 from napari_limn.files.working import WorkingFolder, is_there, refuse_foreign, unfinished
 from napari_limn.inference.events import Writing
 from napari_limn.inference.ledger import Ledger, refuse_taken
-from napari_limn.instances.inputs import Inputs, source_of
+from napari_limn.instances.inputs import Inputs, refuse_no_class, source_of
 from napari_limn.instances.run import ObjectRun
-from napari_limn.instances.spec import ObjectSpec
+from napari_limn.instances.spec import ObjectSpec, least_voxels
 from napari_limn.instances.table import Table, refuse_no_table
 from napari_limn.runs import Event, Noted, drain
 from napari_limn.specs import to_json
@@ -208,12 +208,19 @@ class _Task:
         yield from (Noted(note) for note in inputs.labels.notes)
         return ObjectRun(inputs, self.spec, folder, painted)
 
+    def refuse_unfit(self) -> None:
+        """Refuse what a model cannot give, before it predicts."""
+        if self.image is None:
+            raise LimnError("found a model and no image, expected an image to predict; give one.")
+        classes = self._model().spec.classes
+        refuse_no_class(self.spec.classes, classes.name_of, str(self.labels))
+        least_voxels(self.spec.smallest, open_volume(self.image))
+
     def _predicted(self, folder: Path | None) -> Generator[Event, None, Any]:
         from napari_limn.inference.pipeline import prediction_events
         from napari_limn.inference.spec import PredictSpec
 
-        if self.image is None:
-            raise LimnError("found a model and no image, expected an image to predict; give one.")
+        self.refuse_unfit()
         assert folder is not None  # noqa: S101 - a model always gets one
         spec = PredictSpec(probabilities=None if self.spec.split is None else "uint8")
         return (yield from prediction_events(self._model(), self.image, folder / "prediction.ome.zarr", spec))
@@ -245,6 +252,11 @@ def _into_file(task: _Task, path: Path, saved: Path | None) -> Generator[Event, 
     refuse_taken(path, overwrite=task.overwrite)
     work = path.with_name(path.name + _WORK)
     refuse_foreign(work)
+    run = None  # what a model predicts is not there yet
+    if task.from_model:
+        task.refuse_unfit()
+    else:
+        run = yield from task.run(work)  # what cannot be done is refused before anything is made
     make_folder(path)
     new = task.overwrite or not any(map(is_there, (path, unfinished(path), work)))
     with Ledger.open(path, task.fingerprint(), overwrite=new) as ledger:
@@ -263,7 +275,7 @@ def _into_file(task: _Task, path: Path, saved: Path | None) -> Generator[Event, 
                 folder.clear()
             if task.overwrite and not complete:
                 ledger.note("overwrite", 1)
-            run = yield from task.run(folder.path)
+            run = run or (yield from task.run(folder.path))
             joined = yield from run.join()
             table = yield from _written(task, path, run, joined, None if complete else ledger)
             if saved is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Offset = tuple[int, int, int]
 """From a voxel or a block to a neighbour, along Z, Y and X; each −1, 0 or 1."""
 
-_FLAT, _SOLID = (1, 1, 1024, 1024), (1, 128, 128, 128)
+_FLAT, _SOLID, _COMPACT = (1, 1, 1024, 1024), (1, 128, 128, 128), (1, 192, 192, 192)
 _MOST = 1 << 23  # voxels of a block that follows the pieces in which a file is stored
 EARLIER: tuple[Offset, ...] = tuple(s for s in product((-1, 0, 1), repeat=3) if s < (0, 0, 0))  # type: ignore[misc]
 """Half of the steps to the neighbours: those that lead back in scan order."""
@@ -61,7 +61,7 @@ class BlockGrid:
         compact
             Whether blocks must be about as long along each axis, since more is read around them.
         """
-        target = _SOLID if volume.grid[1] > 1 else _FLAT
+        target = _FLAT if volume.grid[1] == 1 else _COMPACT if compact else _SOLID
         sides = dict(
             zip(volume.axes.names, getattr(volume.data, "chunks", None) or volume.data.shape, strict=True)
         )

@@ -107,12 +107,41 @@ class Joined:
         """Return the number of objects."""
         return len(self.classes) - 1
 
-    def ids(self, number: int, labels: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """Turn the pieces of a block into objects."""
+    def part(self, number: int, labels: NDArray[np.uint32]) -> Part:
+        """Return what a block holds of objects, from its pieces."""
         start = int(self.starts[number])
         table = self.objects[start : int(self.starts[number + 1]) + 1].copy()
         table[0] = 0
-        return table[labels]
+        return Part(labels, table, table[labels])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one block holds of regions, such as objects or basins.
+
+    Attributes
+    ----------
+    labels
+        Piece at each voxel (Z, Y, X); 0 for none.
+    table
+        Region of each piece; row 0 stands for none.
+    regions
+        Region at each voxel.
+    """
+
+    labels: NDArray[np.uint32]
+    table: NDArray[np.uint32]
+    regions: NDArray[np.uint32]
+
+    def compact(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+        """Return the block with regions numbered from 1 on, and what those are.
+
+        The first of them stands for none.
+        """
+        own, inverse = np.unique(self.table, return_inverse=True)
+        if len(own) == len(self.table):
+            return self.labels, self.table.astype(np.int64)
+        return inverse.astype(np.uint32)[self.labels], own.astype(np.int64)
 
 
 class Joiner:

@@ -14,6 +14,7 @@ from napari_limn.annotation.classes import MOST
 from napari_limn.errors import LimnError
 from napari_limn.files.durable import fingerprint
 from napari_limn.instances.blocks import BlockGrid
+from napari_limn.instances.channels import channel_of
 from napari_limn.instances.properties import CERTAIN
 from napari_limn.volume.reading.omezarr import open_zarr
 from napari_limn.volume.reading.open import identity, open_labels, open_volume, refuse_fractions
@@ -124,13 +125,30 @@ class Inputs:
         """
         if self.probabilities is None:
             return None
-        whole = self.probabilities.read(box)[:, 0]
-        scale = CERTAIN if whole.dtype.kind == "f" else CERTAIN / np.iinfo(whole.dtype).max
-        own = np.zeros(whole.shape[1:], np.int64)
+        dtype = self.probabilities.dtype
+        scale = CERTAIN if dtype.kind == "f" else CERTAIN / np.iinfo(dtype).max
+        own = np.zeros(classes.shape, np.int64)
         for value, channel in zip(self.classes, self.channels, strict=True):
             at = classes == value
-            own[at] = np.rint(whole[channel][at].astype(np.float64) * scale)
+            if at.any():
+                likely = channel_of(self.probabilities, channel).read(box)[0, 0]
+                own[at] = np.rint(likely[at].astype(np.float64) * scale)
         return own
+
+
+def refuse_no_class(asked: Sequence[int | str] | None, names: Mapping[int, str], name: str) -> None:
+    """Refuse classes that are not there, as :meth:`Inputs.of`.
+
+    Parameters
+    ----------
+    asked
+        Names or values.
+    names
+        Names of all values.
+    name
+        Whose classes they are.
+    """
+    _wanted(asked, sorted(names), names, name)
 
 
 def source_of(volume: Volume) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_limn.instances.components import first_voxels
+from napari_limn.instances.components import scan_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -236,7 +236,7 @@ def sums_of(
     sums = Sums.none(count + 1, pivot if image is not None else None, probability=probability is not None)
     runs = Runs.of(labels)
     at, length = runs.labels, runs.stops - runs.starts
-    sums.first[1:] = first_voxels(labels, count, box, shape)
+    np.minimum.at(sums.first, at, scan_places(runs.starts, box, shape))
     np.add.at(sums.count, at, length)
     origin = [start for start, _ in box[1:]]
     places = [place + o for place, o in zip(runs.places(), origin, strict=True)]
@@ -276,13 +276,10 @@ def _add_inner_faces(
     sums: Sums, labels: NDArray[np.uint32], at: NDArray[np.int64], length: NDArray[np.int64]
 ) -> None:
     np.add.at(sums.inner_faces[2], at, length - 1)
-    for axis in (0, 1):
-        if labels.shape[axis] > 1:
-            one = np.take(labels, range(1, labels.shape[axis]), axis=axis)
-            other = np.take(labels, range(labels.shape[axis] - 1), axis=axis)
-            same = one[one == other]
-            sums.inner_faces[axis] += np.bincount(same, minlength=len(sums.count))
-    sums.inner_faces[:, 0] = 0
+    for axis, (one, other) in enumerate(((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1]))):
+        same = one == other
+        same &= one > 0
+        sums.inner_faces[axis] += np.bincount(one[same], minlength=len(sums.count))
 
 
 def _add_intensities(sums: Intensities, runs: Runs, image: NDArray[Any]) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.instances.components import Joined
+    from napari_limn.instances.components import Joined, Part
     from napari_limn.instances.inputs import Inputs
     from napari_limn.instances.measure import Sums
     from napari_limn.instances.spec import ObjectSpec
@@ -106,10 +106,10 @@ class ObjectRun:
         survey = self._survey(joined) if self._sums is None else None
         for number in range(self.grid.count):
             box = self.grid.box(number)
-            ids = joined.ids(number, self._labels(number))
+            part = joined.part(number, self._labels(number))
             if survey is not None:
-                self._add(survey, joined, number, ids)
-            put(box, ids[None])
+                self._add(survey, joined, number, part)
+            put(box, part.regions[None])
             yield self._done(box)
         sums = self._sums if survey is None else survey.sums.rows(1)
         assert sums is not None  # noqa: S101 - one of the two measured
@@ -132,12 +132,12 @@ class ObjectRun:
         for number in range(self.grid.count):
             box = self.grid.box(number)
             block = self._basins.block(number, box)
-            ids = pieces.ids(number, block["labels"])
-            self._add(survey, pieces, number, ids, block["depths"])
+            part = pieces.part(number, block["labels"])
+            self._add(survey, pieces, number, part, block["depths"])
             if self._painted is not None:
                 painted = self._painted.read(box)[0, 0]
                 there = np.isin(painted, values)
-                np.add.at(overlaps, (ids[there], np.searchsorted(values, painted[there])), 1)
+                np.add.at(overlaps, (part.regions[there], np.searchsorted(values, painted[there])), 1)
             yield self._done(box)
         return Splitting.of(peaks, pieces.classes, survey.sums, survey.contacts()), overlaps
 
@@ -165,14 +165,14 @@ class ObjectRun:
         survey: Survey,
         joined: Joined,
         number: int,
-        ids: NDArray[np.uint32],
+        part: Part,
         depths: NDArray[np.uint16] | None = None,
     ) -> None:
         box = self.grid.box(number)
         probability = None
         if self.inputs.probabilities is not None:
-            probability = self.inputs.probability(box, joined.classes[ids])
-        survey.add(number, ids, self.inputs.intensities(box), probability, depths)
+            probability = self.inputs.probability(box, joined.classes[part.regions])
+        survey.add(number, part, self.inputs.intensities(box), probability, depths)
 
     def _passing(self, steps: Any) -> Generator[Event, None, Any]:
         """Report a pass over all blocks.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_limn.instances.blocks import BlockGrid, Offset
+    from napari_limn.instances.components import Part
 
 _COLLECTED = 1 << 20  # pairs that wait until those that repeat are put together
 
@@ -69,7 +70,7 @@ class Survey:
     def add(
         self,
         number: int,
-        regions: NDArray[np.uint32],
+        part: Part,
         image: NDArray[Any] | None = None,
         probability: NDArray[Any] | None = None,
         depths: NDArray[np.uint16] | None = None,
@@ -80,8 +81,8 @@ class Survey:
         ----------
         number
             Of the block.
-        regions
-            At each voxel (Z, Y, X); 0 for none.
+        part
+            What it holds of regions.
         image
             Intensities (C, Z, Y, X).
         probability
@@ -89,14 +90,13 @@ class Survey:
         depths
             Where regions that touch are to be found: depth at each voxel.
         """
-        box = self._grid.box(number)
-        own, compact = _compact(regions)
-        part = sums_of(compact, len(own) - 1, box, self._grid.shape, image, self._pivot, probability)
-        self.sums.add(own, part)
-        deep = np.zeros((1, 1, 1), np.uint16) if depths is None else depths
+        box, regions = self._grid.box(number), part.regions
+        compact, own = part.compact()
+        sums = sums_of(compact, len(own) - 1, box, self._grid.shape, image, self._pivot, probability)
+        self.sums.add(own, sums)
         shell = Shell(regions) if depths is None else Shell(regions, depths)
         if depths is not None:
-            self._touch_inside(regions, deep)
+            self._touch_inside(regions, depths)
         for step, _, other in self._shells.add(number, shell):
             for way, ours, theirs in touching(shell, other, step, diagonal=depths is not None):
                 if sum(map(abs, way)) == 1:
@@ -121,12 +121,14 @@ class Survey:
 
     def _touch(self, ours: tuple[Any, ...], theirs: tuple[Any, ...], way: Offset) -> None:
         """Collect the pairs among voxels that touch by a step."""
-        apart = (ours[0] != theirs[0]) & (ours[0] > 0) & (theirs[0] > 0)
-        if not apart.any():
+        apart = np.nonzero(ours[0] != theirs[0])
+        one, other = ours[0][apart], theirs[0][apart]
+        both = (one > 0) & (other > 0)
+        if not both.any():
             return
-        one, other = ours[0][apart].astype(np.uint64), theirs[0][apart].astype(np.uint64)
+        saddles = np.minimum(ours[1][apart], theirs[1][apart])[both].astype(np.int64)
+        one, other = one[both].astype(np.uint64), other[both].astype(np.uint64)
         keys = np.minimum(one, other) << np.uint64(32) | np.maximum(one, other)
-        saddles = np.minimum(ours[1][apart], theirs[1][apart]).astype(np.int64)
         faces = [np.full(len(keys), int(sum(map(abs, way)) == 1 and way[axis] != 0)) for axis in range(3)]
         self._collect(*_put_together(keys, np.stack([saddles, *faces])))
 
@@ -142,21 +144,6 @@ class Survey:
         if self._keys:
             keys, rows = _put_together(np.concatenate(self._keys), np.concatenate(self._rows, axis=1))
             self._keys, self._rows = [keys], [rows]
-
-
-def _compact(regions: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """Give the regions of a block numbers without gaps.
-
-    Returns what they were, 0 first, and the block.
-    """
-    flat = regions.ravel()
-    ends = np.flatnonzero(flat[1:] != flat[:-1])
-    own = np.unique(np.append(flat[ends], flat[-1:])).astype(np.int64)
-    own = own if len(own) and own[0] == 0 else np.append(np.zeros(1, np.int64), own)
-    low, high = int(own[1:2].sum()), int(own[-1])
-    table = np.zeros(high - low + 2, np.uint32)
-    table[own[1:] - low + 1] = np.arange(1, len(own))
-    return own, table[np.where(regions, regions - np.uint32(low) + np.uint32(1), np.uint32(0))]
 
 
 def _put_together(

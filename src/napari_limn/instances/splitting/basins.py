@@ -13,6 +13,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter
 
 from napari_limn.instances.blocks import Shell, Shells, touching
+from napari_limn.instances.channels import channel_of
 from napari_limn.instances.components import Joined, scan_places
 from napari_limn.instances.splitting.landscape import masks_above
 from napari_limn.volume.boxes import clipped, grown, shape_of, within
@@ -99,7 +100,7 @@ class Basins:
     def _masks(self, number: int, outer: Box, inside: NDArray[np.bool_]) -> Sequence[NDArray[np.bool_]]:
         if self.probabilities is None:
             return [inside]
-        probability = self.probabilities.read(outer)[self.channels[number], 0]
+        probability = channel_of(self.probabilities, self.channels[number]).read(outer)[0, 0]
         scale = 1.0 if probability.dtype.kind == "f" else float(np.iinfo(probability.dtype).max)
         return masks_above(probability, scale)
 

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 THRESHOLDS = (0.5, 0.7, 0.9)
 """Probabilities; more of them were no better."""
 
-_LIMIT = 24  # finest voxels; the distance from which all count the same
+_LIMIT_FLAT, _LIMIT_SOLID = 31, 16  # finest voxels; the distance from which all count the same
 _SMOOTH = 1.0  # finest voxels; standard deviation
 _TRUNCATED = 3.0  # standard deviations
 _FAR = (
     32767  # the limit, squared, in the whole numbers that distances are computed in: sums of two fit 16 bits
 )
+_DOUBLING = (1, 2, 4, 8, 16)  # sum up to the greater limit
+_NONE = 200  # steps along a row to where nothing outside is near
 _DEEPEST = 60000  # the limit in a landscape
 
 
@@ -47,7 +49,7 @@ class Landscape:
     Examples
     --------
     >>> Landscape((1.0, 0.5, 0.5), flat=False).margin
-    (15, 28, 28)
+    (10, 19, 19)
     """
 
     spacing: tuple[float, float, float]
@@ -57,7 +59,7 @@ class Landscape:
     def margin(self) -> tuple[int, int, int]:
         """Return how far a depth depends on what lies around, in voxels."""
         z, y, x = (
-            ceil(_LIMIT * self._finest / size) + int(_TRUNCATED * sigma + 0.5)
+            ceil(self._reach / size) + int(_TRUNCATED * sigma + 0.5)
             for size, sigma in zip(self.spacing, self._sigmas, strict=True)
         )
         return (0 if self.flat else z), y, x
@@ -86,7 +88,7 @@ class Landscape:
 
         Beyond the border of the array nothing is outside.
         """
-        reach = _LIMIT * self._finest
+        reach = self._reach
         costs = []
         for size in self.spacing:
             away = np.arange(ceil(reach / size) + 1) * (size / reach)
@@ -100,6 +102,11 @@ class Landscape:
                 _lower(column, costs[0])
                 squared[:, row] = column
         return squared
+
+    @property
+    def _reach(self) -> float:
+        """Return the distance from which all count the same."""
+        return (_LIMIT_FLAT if self.flat else _LIMIT_SOLID) * self._finest
 
     @property
     def _finest(self) -> float:
@@ -121,15 +128,14 @@ def masks_above(probability: NDArray[Any], scale: float) -> list[NDArray[np.bool
 
 def _along_rows(mask: NDArray[np.bool_], costs: NDArray[np.uint16]) -> NDArray[np.uint16]:
     """Return squared distances to the next voxel outside, along rows."""
-    length, far = mask.shape[-1], len(costs)
-    place = np.arange(length, dtype=np.int32)
-    before = np.maximum.accumulate(np.where(mask, np.int32(-far), place), axis=-1)
-    after = np.minimum.accumulate(np.where(mask, np.int32(length + far), place)[..., ::-1], axis=-1)[
-        ..., ::-1
-    ]
-    away = np.minimum(place - before, after - place)
-    table = np.append(costs, np.uint16(_FAR))
-    return table[np.minimum(away, far)]
+    away = np.where(mask, np.uint8(_NONE), np.uint8(0))
+    for step in _DOUBLING:  # sums of these are all distances up to the limit
+        if step < mask.shape[-1]:
+            np.minimum(away[..., step:], away[..., :-step] + np.uint8(step), out=away[..., step:])
+            np.minimum(away[..., :-step], away[..., step:] + np.uint8(step), out=away[..., :-step])
+    table = np.full(_NONE + 1, _FAR, np.uint16)
+    table[: len(costs)] = costs
+    return table[away]
 
 
 def _lower(squared: NDArray[np.uint16], costs: NDArray[np.uint16]) -> None:
