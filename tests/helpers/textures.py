@@ -15,9 +15,7 @@ from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import train
 
 PIXELS = PixelSpec(scales=((1.0, 1.0), (2.5, 2.5)))
-
 NETWORK = UNetSpec(width=4, factors=((2, 2),), pixels=PIXELS)
-
 SPEC = TrainSpec(steps=2, network=NETWORK, patch=(32, 32), device="cpu")
 
 
