@@ -11,6 +11,8 @@ from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from napari_limn.volume.boxes import Box, Grid, clipped
 
 if TYPE_CHECKING:
@@ -170,7 +172,12 @@ def touching(
         z, y, x = (by.get(a, step[a]) for a in range(3))
         one = tuple(slice(max(0, -s), min(0, -s) or None) for s in shift)
         other = tuple(slice(max(0, s), min(0, s) or None) for s in shift)
-        yield (z, y, x), tuple(a[one] for a in ours), tuple(a[other] for a in theirs)
+        yield (z, y, x), _voxels(ours, one), _voxels(theirs, other)
+
+
+def _voxels(arrays: Side, at: tuple[slice, ...]) -> Side:
+    """Return a part of each array, never without an axis."""
+    return tuple(np.atleast_1d(array[at]) for array in arrays)
 
 
 class Shells:
