@@ -14,6 +14,7 @@ import zarr
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes, known_size, known_unit, no_sizes, resolve_names
+from napari_limn.volume.decoding.zarr_codecs import CheckedStore, bounded
 from napari_limn.volume.foreign import foreign
 from napari_limn.volume.reading.zarr_contents import never_written, other_images, refuse_claims
 from napari_limn.volume.volume import Volume
@@ -46,7 +47,9 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
         if isinstance(node, zarr.Array):
             names = resolve_names(_letters(node), node.shape, axes)
             refuse_claims(node, path.name)
-            return Volume(node, Axes.of(names), path.name, notes=tuple(never_written(node, path.name)))
+            return Volume(
+                bounded(node), Axes.of(names), path.name, notes=tuple(never_written(node, path.name))
+            )
         group = _image_group(node, path)
         meta = ome_metadata(group)
         _refuse_unknown_version(meta, path.name)
@@ -173,7 +176,7 @@ def _open(path: Path, name: str) -> zarr.Array[Any] | zarr.Group:
         ),
         name,
     ):
-        return zarr.open(path, mode="r")
+        return zarr.open(CheckedStore(path, read_only=True), mode="r")
 
 
 def ome_metadata(group: zarr.Group) -> Mapping[str, Any]:
@@ -214,7 +217,7 @@ def _level(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
         ) from error
     if not isinstance(level, zarr.Array):
         raise LimnError(f"{path.name}: level {name!r} is a group, expected an array.")
-    return level
+    return bounded(level)
 
 
 def _declared(image: Mapping[str, Any], ndim: int) -> tuple[str, tuple[str | None, ...]]:
