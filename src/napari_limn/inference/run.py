@@ -272,10 +272,11 @@ def _source(volume: Volume) -> str:
 
 
 def _layout(model: Model, volume: Volume, kind: Probabilities | None, path: Path, plan: Plan) -> Layout:
-    classes, order = model.spec.classes, plan.raster(model.spec.network.ndim)
+    classes, ndim = model.spec.classes, model.spec.network.ndim
     return plan_output(
-        path, volume, classes.dtype, plan.block, probabilities=kind, classes=classes.count, order=order
-    )
+        path, volume, classes.dtype, plan.block, probabilities=kind, classes=classes.count,
+        order=plan.raster(ndim), column=plan.column, frames=4 - ndim,
+    )  # fmt: skip
 
 
 def _held(

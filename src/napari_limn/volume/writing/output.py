@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from napari_limn.specs import Probabilities
     from napari_limn.volume.axes import Axes
-    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.boxes import Box, Grid
     from napari_limn.volume.volume import RGBA, Volume
     from napari_limn.volume.writing.pyramid import Target
 
@@ -173,6 +173,8 @@ def plan_output(
     probabilities: Probabilities | None = None,
     classes: int = 0,
     order: str = GRID,
+    column: Grid | None = None,
+    frames: int = 1,
 ) -> Layout:
     """Decide how an output is cut up; nothing is written.
 
@@ -194,6 +196,8 @@ def plan_output(
         Number of classes; counts only where probabilities are written.
     order
         Axes of the raster in which blocks come, the outermost loop first.
+    column, frames
+        As of :func:`~napari_limn.volume.writing.layout.make_layout`.
 
     Raises
     ------
@@ -220,7 +224,7 @@ def plan_output(
     name = np.dtype(dtype).name
     sizes = [np.dtype(dtype).itemsize] + classes * [np.dtype(probabilities or "uint8").itemsize]
     levels, buffers = make_layout(
-        image.grid, block, stored_axes(image).spacing, sizes, order=order,
+        image.grid, block, stored_axes(image).spacing, sizes, order=order, column=column, frames=frames,
         tile=TILE if destination.kind == "tiff" else None, count=destination.levels,
     )  # fmt: skip
     return Layout(levels, name, probabilities, classes, buffers)
