@@ -17,7 +17,7 @@ from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
 
 CHOICES = PredictChoices(
-    model="given", images=("small",), out=None, overwrite=False, memory="2GB", precision="float32", device="cpu"
+    model="given", images={"1": "small"}, out=None, overwrite=False, memory="2GB", precision="float32", device="cpu"
 )  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def box():
 @pytest.fixture
 def predict(view, box):
     controller = PredictController(view, box, new_session())
-    controller.session.models.put("given", untrained(), ["small"])
+    controller.session.models.put("given", untrained(), ["1"])
     box.handler = controller
     return controller
 
@@ -233,10 +233,10 @@ def test_channels_in_another_order_than_in_training_are_reported(predict, view, 
     view.image = Volume.of(np.zeros((3, 64, 64), np.uint8), "CYX")
     for name, images, told in (
         ("mine", ("c0", "c1", "c2"), ""),
-        ("mine", ("c1", "c0", "c2"), "found the channels c1, c0, c2, expected c0, c1, c2 as in training"),
+        ("mine", ("c1", "c0", "c2"), "found the channels C1, C0, C2, expected C0, C1, C2 as in training"),
         ("of other images", ("c1", "c0", "c2"), ""),
-    ):
-        view.form = replace(CHOICES, model=name, images=images)
+    ):  # they were renamed since
+        view.form = replace(CHOICES, model=name, images={image: image.upper() for image in images})
         predict.start()
         assert box.status.removeprefix("Planning …").strip().startswith(told)
         assert bool(box.notes) == bool(told)

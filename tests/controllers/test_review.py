@@ -74,7 +74,7 @@ class FakeView:
     def image_names(self):
         if self.image is None:
             raise LimnError("there is no image layer; drag an image onto the window first.")
-        return ("image",)
+        return {"1": "image"}
 
     def volume(self):
         return self.image

@@ -22,7 +22,7 @@ from napari_limn.training.spec import TrainSpec
 from napari_limn.volume.volume import Volume
 
 CHOICES = TrainChoices(
-    images=("cells",), labels="strokes", untouched=False, origin=NEW, seconds=2, zero="unlabelled", dims=2,
+    images={"1": "cells"}, labels="strokes", untouched=False, origin=NEW, seconds=2, zero="unlabelled", dims=2,
     objects=False, preset="fast", device="cpu",
 )  # fmt: skip
 
@@ -298,7 +298,7 @@ def test_a_model_knows_its_images_and_its_window(train):
     train.begin()
     train.keep(untrained())
     assert heard == [("cells model", train.session)]
-    assert train.session.models.order_note("cells model", ["cells"]) is None
+    assert train.session.models.order_note("cells model", {"1": "cells"}) is None
 
 
 def test_the_network_drawn_is_that_of_the_model_or_of_the_image(train):

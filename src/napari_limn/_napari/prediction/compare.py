@@ -18,14 +18,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_limn._napari.layers.class_table import predicted_layers
-from napari_limn._napari.layers.layers import being_renamed
+from napari_limn._napari.layers.layers import being_renamed, image_of
 from napari_limn._napari.layers.listening import call_all, connected
 from napari_limn._napari.layers.plain_text import PlainLabel
 from napari_limn._napari.panel.docking import DockedWidget
 from napari_limn._napari.prediction.pairs import (
     difference_layer,
     disagreement,
-    image_of,
     keep,
     pair_among,
     pair_of,
@@ -97,7 +96,8 @@ class CompareWidget(DockedWidget):
             self._say(str(error))
             return
         if which == "beside":
-            self.boxes.begin([*image_of(self.viewer, layers["second"]), layers["first"], layers["second"]])
+            image = image_of(self.viewer, layers["second"])
+            self.boxes.begin([x for x in (image, layers["first"], layers["second"]) if x is not None])
         else:
             for name, layer in layers.items():
                 if layer is not None:

@@ -9,7 +9,7 @@ from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit, LineEdit
 from napari.layers import Image, Labels
 
-from napari_limn._napari.layers.facts import facts_of, note
+from napari_limn._napari.layers.facts import facts_of, names_by_identity, note
 from napari_limn._napari.layers.layers import (
     empty_labels,
     image_volume,
@@ -126,7 +126,7 @@ class PredictWidget(FormWidget):
         """Return what the form says."""
         return PredictChoices(
             model=self.model.value,
-            images=tuple(layer.name for layer in self._images()),
+            images=names_by_identity(self._images()),
             out=self.out.value,
             overwrite=self.overwrite.value,
             memory=self.memory.value,
@@ -195,9 +195,9 @@ class PredictWidget(FormWidget):
 
         It would show the labels of this one.
         """
-        image = self._images_of_run[0].name
+        image = self._images_of_run[0]
         for layer in list(self.viewer.layers):
-            if shows_file(layer, path) and is_untouched(layer) and facts_of(layer).image != image:
+            if shows_file(layer, path) and is_untouched(layer) and not facts_of(layer).belongs_to(image):
                 self.viewer.layers.remove(layer)
 
     def file_finished(self, path: Path) -> None:

@@ -29,7 +29,7 @@ class PredictChoices:
     model
         Name of the model.
     images
-        Names of the image layers, channel by channel.
+        Names of the image layers by identity, channel by channel.
     out
         The file to write; None to predict into memory.
     overwrite
@@ -39,7 +39,7 @@ class PredictChoices:
     """
 
     model: str
-    images: tuple[str, ...]
+    images: dict[str, str]
     out: Path | None
     overwrite: bool
     memory: str

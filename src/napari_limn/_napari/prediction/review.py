@@ -10,14 +10,14 @@ from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_limn._napari.layers.camera import look_at
 from napari_limn._napari.layers.class_table import chosen_strokes, names_of, predicted_layers
-from napari_limn._napari.layers.facts import facts_of
+from napari_limn._napari.layers.facts import facts_of, names_by_identity
 from napari_limn._napari.layers.layers import (
     empty_labels,
+    image_of,
     image_volume,
     insert_unchosen,
     is_painted,
     made_by,
-    name_of_image,
     note_name,
     path_of,
     placement,
@@ -147,9 +147,9 @@ class ReviewWidget(FormWidget):
     def _images(self) -> list[Image]:
         return self.form.chosen_images(self.image, self.channels)
 
-    def image_names(self) -> tuple[str, ...]:
-        """Return the names of the image layers, channel by channel."""
-        return tuple(layer.name for layer in self._images())
+    def image_names(self) -> dict[str, str]:
+        """Return the names of the image layers by identity."""
+        return names_by_identity(self._images())
 
     def volume(self) -> Volume:
         """Return the image chosen, with its channels."""
@@ -269,8 +269,7 @@ class ReviewWidget(FormWidget):
 
         That of the image predicted, else of the one chosen.
         """
-        name = name_of_image(layer)
-        image = next((x for x in self.form.layers(Image) if x.name == name), self.image.value)
+        image = image_of(self.viewer, layer) or self.image.value
         path = None if image is None else path_of(image)
         return writable(path) if path is not None and path.exists() else None
 

@@ -91,10 +91,10 @@ class ReviewView(Protocol):
         """Return the name of the model chosen."""
         ...
 
-    def image_names(self) -> tuple[str, ...]:
-        """Return the names of the image layers, channel by channel.
+    def image_names(self) -> dict[str, str]:
+        """Return the names of the image layers by identity.
 
-        A LimnError if there is none.
+        Channel by channel; a LimnError if there is none.
         """
         ...
 

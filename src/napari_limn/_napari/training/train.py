@@ -10,6 +10,7 @@ from weakref import ref
 from napari.layers import Image, Labels
 
 from napari_limn._napari.layers.class_table import Naming, given_legend, restore, set_zero, zero_of
+from napari_limn._napari.layers.facts import names_by_identity
 from napari_limn._napari.layers.layers import image_volume, is_untouched, volume_of
 from napari_limn._napari.layers.listening import call_all, on_moved
 from napari_limn._napari.painting.recovery import RecoveryOffer
@@ -191,7 +192,7 @@ class TrainWidget(FormWidget):
         """Return what the form says."""
         images, labels = self.form.chosen_images(self.image, self.channels), self.labels.value
         return TrainChoices(
-            images=tuple(layer.name for layer in images),
+            images=names_by_identity(images),
             labels=None if labels is None else labels.name,
             untouched=labels is not None and is_untouched(labels),
             origin=self.origin.value,

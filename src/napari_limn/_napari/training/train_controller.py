@@ -54,7 +54,7 @@ class TrainController:
         """The latest."""
         self.name = ""
         """Of the latest model."""
-        self._images: tuple[str, ...] = ()  # that it was trained on
+        self._images: dict[str, str] = {}  # that it was trained on: names by identity
         self._coming = ""  # name for the first model of a run; empty once it is there
         self._off_since = ""  # why live mode was turned off, if not by the user
         self._read = False  # whether there was a layer to ask what its 0 means
@@ -100,7 +100,7 @@ class TrainController:
             )
         findings = self.view.findings
         findings.show_all([f for f in findings.shown if not (f.of_paint or f.stops)])
-        self._coming, self._images = f"{choices.images[0]} model", choices.images
+        self._coming, self._images = f"{next(iter(choices.images.values()))} model", choices.images
         self.view.begin(choices.zero_meaning)
         return choices.spec(), self.origin(choices.origin)
 

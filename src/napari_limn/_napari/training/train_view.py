@@ -31,7 +31,7 @@ class TrainChoices:
     Parameters
     ----------
     images
-        Names of the image layers, channel by channel.
+        Names of the image layers by identity, channel by channel.
     labels
         Name of the labels layer; None if there is none.
     untouched
@@ -42,7 +42,7 @@ class TrainChoices:
         As in :class:`~napari_limn.training.spec.TrainSpec`.
     """
 
-    images: tuple[str, ...]
+    images: dict[str, str]
     labels: str | None
     untouched: bool
     origin: str
