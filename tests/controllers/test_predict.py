@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fake_box import FakeBox, new_session, untrained
 
-from napari_limn._napari.prediction.predict_controller import PredictController, in_window
+from napari_limn._napari.prediction.predict_controller import PredictController
 from napari_limn._napari.prediction.predict_view import PredictChoices
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Planned, Warned
@@ -46,6 +46,9 @@ class FakeView:
 
     def volume(self):
         return self.image
+
+    def needed_layers(self):
+        return ["image"]
 
     def begin(self, volume, model, name):
         self.layer = None
@@ -144,21 +147,16 @@ def test_a_prediction_that_cannot_begin_leaves_the_earlier_one(predict, view, bo
     assert (view.layer.data > 0).all()
 
 
-def test_a_prediction_in_memory_stops_when_its_layer_is_removed(predict, view, box):
+def test_a_prediction_needs_its_image_and_what_stays_of_it_is_said(predict, view, box):
     predict.start()
-    predict.layer_removed("small labels")
-    box.finish()
-    assert box.said[-1] == "Stopped: the layer “small labels” was removed."
+    assert box.needs == ["image"]
+    box.finish(stop_at=Planned)
+    assert box.said[-1] == "Cancelled; the blocks that were done stay."
     predict.start()
-    box.finish()
-    assert box.said[-1].startswith("Done")
-
-
-def test_sentences_name_the_control_of_the_window(predict, box):
-    predict.on_error(LimnError("a.tif: exists already; choose another name, or say --overwrite."))
-    assert "or tick Overwrite under More." in str(box.reported[-1])
-    other = ValueError("--overwrite")
-    assert in_window(other) is other
+    box.finish(stop_at=Planned)
+    view.layer = None
+    predict.on_result(None)
+    assert box.said[-1] == "Cancelled."
 
 
 def test_a_prediction_that_breaks_can_be_painted_on_afterwards(predict, view, box, monkeypatch):

@@ -82,6 +82,12 @@ class FakeView:
     def strokes(self, volume):
         return self.painted
 
+    def layers_of_map(self):
+        return ["image"]
+
+    def layers_of_audit(self):
+        return ["labels"]
+
     def begin_map(self, volume):
         return np.zeros(volume.grid[-2:], np.uint8)
 

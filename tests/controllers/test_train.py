@@ -40,6 +40,11 @@ class FakeView:
     def choices(self):
         return self.form
 
+    preview = "preview"
+
+    def needed_layers(self):
+        return ["image", "strokes"]
+
     def begin(self, zero):
         self.begun.append(zero)
 
@@ -330,19 +335,14 @@ def test_live_on_labels_of_other_axes_is_refused_in_a_sentence(train, view, box)
         assert not box.running
 
 
-def test_a_layer_that_is_removed_turns_live_off_and_is_named(train, view, box):
-    view.run = yielding(Step(1, 0.5, 0.9, 0.1), Step(2, 0.5, 0.9, 0.1))
+def test_live_needs_the_layers_and_its_preview_and_is_off_afterwards(train, view, box):
     train.go_live()
-    assert box.said == ["Live: paint a few strokes of each class, background too."]
-    train.layer_removed("The layer “cells” was removed, so Live is off.")
+    assert box.needs == ["image", "strokes", "preview"]
+    box.finish()
+    train.on_finished()
     assert view.live_on is False
-    box.finish()
-    train.on_finished()
-    assert "“cells” was removed" in box.status
     train.start()
-    box.finish()
-    train.on_finished()
-    assert "“cells” was removed" not in box.status
+    assert box.needs == ["image", "strokes"]
 
 
 # ---- what the form says ------------------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ from napari_limn import Classes, LimnError
 from napari_limn._napari.layers.facts import LayerFacts, facts_of
 from napari_limn._napari.layers.layers import (
     hand_over,
-    image_of,
     note_file,
     refuse_kept,
     show_labels,
@@ -29,7 +28,7 @@ from napari_limn._napari.layers.reader import get_reader
 from napari_limn._napari.painting.class_list import ClassLegend
 from napari_limn._napari.painting.correct import ClickCorrector
 from napari_limn._napari.prediction.compare import CompareWidget
-from napari_limn._napari.prediction.pairs import difference_layer, disagreement, keep, pair_among
+from napari_limn._napari.prediction.pairs import difference_layer, disagreement, keep
 from napari_limn.annotation.journal.export import saving_events
 from napari_limn.events import drain
 from napari_limn.volume.volume import Volume
@@ -90,25 +89,6 @@ def test_a_kept_prediction_is_not_replaced(viewer):
     assert first in viewer.layers
     assert third in viewer.layers
     assert second not in viewer.layers
-
-
-def test_a_prediction_goes_with_its_image_when_that_is_renamed(viewer):
-    image = viewer.layers["cells"]
-    first = predict(viewer, np.ones((4, 20, 30)), "model a")
-    image.name = "cells of Monday"
-    namesake = viewer.add_image(np.zeros((4, 20, 30)), name="cells")
-    of_namesake = show_labels(
-        viewer, namesake, volume_of(namesake), np.ones((4, 20, 30), np.uint8), CLASSES, "model a"
-    )
-    assert first in viewer.layers, "a prediction of another image took its place"
-    keep(first)
-    second = show_labels(viewer, image, volume_of(image), first.data, CLASSES, "model b")
-    third = show_labels(viewer, image, volume_of(image), first.data, CLASSES, "model b")
-    assert second not in viewer.layers, "a renamed image has one prediction, too"
-    assert pair_among([third, of_namesake, first], None, None) == (first, third)
-    assert (image_of(viewer, third), image_of(viewer, of_namesake)) == (image, namesake)
-    viewer.layers.remove(image)
-    assert image_of(viewer, third) is None
 
 
 def test_what_has_another_name_or_is_of_another_kind_is_kept_too(viewer):

@@ -154,6 +154,7 @@ class FormWidget(DockedWidget):
         self.session = session_of(viewer)
         self.form = Form(self, viewer, self.session, prefix)
         self.run_box = RunBox(self, prefix, start, stop)
+        viewer.layers.events.removed.connect(self.run_box.on_removed)
 
     @property
     def job(self) -> Job | None:

@@ -21,6 +21,7 @@ from napari_limn._napari.layers.class_table import predicted_layers
 from napari_limn._napari.layers.layers import being_renamed, image_of
 from napari_limn._napari.layers.listening import call_all, connected
 from napari_limn._napari.layers.plain_text import PlainLabel
+from napari_limn._napari.layers.words import in_window
 from napari_limn._napari.panel.docking import DockedWidget
 from napari_limn._napari.prediction.pairs import (
     difference_layer,
@@ -93,7 +94,7 @@ class CompareWidget(DockedWidget):
             if which == "difference" and self.difference is None:
                 layers[which] = self._add_difference()
         except LimnError as error:
-            self._say(str(error))
+            self._say(in_window(str(error)))
             return
         if which == "beside":
             image = image_of(self.viewer, layers["second"])
@@ -125,7 +126,7 @@ class CompareWidget(DockedWidget):
         try:
             self._say(disagreement(self.viewer, first, second))
         except LimnError as error:
-            self._say(str(error))
+            self._say(in_window(str(error)))
         if self.difference is not None and self.difference.visible:
             self.difference.refresh(thumbnail=False, highlight=False, extent=False)
 

@@ -64,7 +64,6 @@ class PredictWidget(FormWidget):
         self.run_box.starters.append(self.check_button)
         for choice in (self.model, self.image):
             choice.changed.connect(lambda _: self.seams.clear())
-        napari_viewer.layers.events.removed.connect(self._on_removed)
         lay_out(self, self.form, self.run_box, self.check_button, self.seams)
         self.reset_choices()
         self.run_box.say("Choose a model and an image, then press Predict.")
@@ -109,10 +108,6 @@ class PredictWidget(FormWidget):
         )
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
-    def _on_removed(self, event: Any) -> None:
-        if self.layer is not None and event.value is self.layer:
-            self.controller.layer_removed(event.value.name)
-
     def load(self, path: Path) -> None:
         """Offer the model of a file."""
         self.controller.load(path)
@@ -141,6 +136,10 @@ class PredictWidget(FormWidget):
         """Return the image chosen, with its channels."""
         return image_volume(self._images())
 
+    def needed_layers(self) -> list[Any]:
+        """Return the layers that a run needs, as chosen now."""
+        return [*self._images()]
+
     def begin(self, volume: Volume, model: Model, name: str) -> None:
         """Show from now on predictions of this image by this model."""
         images = self._images_of_run = self._images()
@@ -168,7 +167,7 @@ class PredictWidget(FormWidget):
     @property
     def showing(self) -> bool:
         """Return whether a layer of the run is shown."""
-        return self.layer is not None
+        return self.layer is not None and self.layer in self.viewer.layers
 
     def show_in_memory(self, data: Any) -> None:
         """Show an array that is being filled.
@@ -213,6 +212,7 @@ class PredictWidget(FormWidget):
     def _show(self, **what: Any) -> Labels:
         journals_of(self, self.viewer)  # strokes of a user who corrects it are not lost
         layer = self.layer = self._add(**what)
+        self.run_box.need(layer)
         note(layer, unfinished=True)  # painting on it makes it no more whole
         self._refresher = LayerRefresher(self.viewer, layer, self._names, self)
         return layer

@@ -67,6 +67,10 @@ class PredictView(Protocol):
         """Return the image chosen, with its channels."""
         ...
 
+    def needed_layers(self) -> list[Any]:
+        """Return the layers that a run needs, as chosen now."""
+        ...
+
     def begin(self, volume: Volume, model: Model, name: str) -> None:
         """Predict this image by this model from now on.
 

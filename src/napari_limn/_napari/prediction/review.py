@@ -168,6 +168,10 @@ class ReviewWidget(FormWidget):
             raise LimnError(finding.sentence)
         return open_labels(strokes, volume)
 
+    def layers_of_map(self) -> list[Any]:
+        """Return the layers that a map is made of, as chosen now."""
+        return [*self._images(), self.labels.value]
+
     def begin_map(self, volume: Volume) -> Any:
         """Remember the image chosen; return zeros for its map."""
         self._image_of_map = self._images()[0]
@@ -194,6 +198,7 @@ class ReviewWidget(FormWidget):
         )  # fmt: skip
         insert_unchosen(self.viewer, under(self.viewer, image, is_painted), self.map)
         note_name(self.map)
+        self.run_box.need(self.map)
         self._refresher = LayerRefresher(self.viewer, self.map, volume.axes.without("C").names, self)
 
     def block_done(self, box: Box) -> None:
@@ -238,6 +243,10 @@ class ReviewWidget(FormWidget):
         """Remember what is chosen to be audited, and return its labels."""
         self._audited = self.prediction.value
         return volume_of(self._audited)
+
+    def layers_of_audit(self) -> list[Any]:
+        """Return the layer that an audit is made of."""
+        return [self._audited]
 
     def begin_audit(self, frame: Frame, class_names: dict[int, str]) -> AuditView:
         """Show an audit of the labels taken."""

@@ -109,6 +109,10 @@ class ReviewView(Protocol):
         """
         ...
 
+    def layers_of_map(self) -> list[Any]:
+        """Return the layers that a map is made of, as chosen now."""
+        ...
+
     def begin_map(self, volume: Volume) -> Any:
         """Remember the image chosen; return zeros for its map."""
 
@@ -133,6 +137,10 @@ class ReviewView(Protocol):
 
     def take_audited(self) -> Volume:
         """Remember what is chosen to be audited, and return its labels."""
+        ...
+
+    def layers_of_audit(self) -> list[Any]:
+        """Return the layer that an audit is made of."""
         ...
 
     def begin_audit(self, frame: Frame, class_names: dict[int, str]) -> AuditShown:

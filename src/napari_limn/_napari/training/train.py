@@ -204,6 +204,10 @@ class TrainWidget(FormWidget):
             device=self.run_box.device,
         )
 
+    def needed_layers(self) -> list[Any]:
+        """Return the layers that a run needs, as chosen now."""
+        return [*self._images(), self.labels.value]
+
     def begin(self, zero: ZeroMeaning) -> None:
         """Make ready for a run on the labels layer chosen."""
         set_zero(self.labels.value, zero)
@@ -226,10 +230,14 @@ class TrainWidget(FormWidget):
             spec,
             origin,
             lambda: self.run_box.stopping,
-            self.controller.layer_removed,
             self,
         )
         return self.live_run.events()
+
+    @property
+    def preview(self) -> Any:
+        """Return the layer of the preview, if live mode is on."""
+        return None if self.live_run is None else self.live_run.layer
 
     def _images(self) -> list[Image]:
         return self.form.chosen_images(self.image, self.channels)

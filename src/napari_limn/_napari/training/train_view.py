@@ -124,6 +124,10 @@ class TrainView(Protocol):
         """Return what the form says; a LimnError if no image is chosen."""
         ...
 
+    def needed_layers(self) -> list[Any]:
+        """Return the layers that a run needs, as chosen now."""
+        ...
+
     def begin(self, zero: ZeroMeaning) -> None:
         """Make ready for a run on the labels layer chosen.
 
@@ -136,6 +140,11 @@ class TrainView(Protocol):
 
     def live_training(self, spec: TrainSpec, origin: Model | None) -> Generator[Event, None, None]:
         """Show a preview, and return the run of live mode."""
+        ...
+
+    @property
+    def preview(self) -> Any:
+        """Return the layer of the preview, if live mode is on."""
         ...
 
     def live_event(self, event: Event) -> None:
