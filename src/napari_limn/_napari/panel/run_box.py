@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QProgressBar, QPushButton
 
-from napari_limn._napari.layers.plain_text import notify_error
+from napari_limn._napari.layers.plain_text import notify_error, set_tip
 from napari_limn._napari.layers.words import in_window
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.panel.preferences import preferred
@@ -121,12 +121,14 @@ class RunBox(QObject):
         Text of the start button, ``<prefix>-start``.
     stop
         Text of the stop button, and in small letters the end of its name.
+    tip
+        What the start button does.
     """
 
     handler: RunHandler
     """Decides what is run and what its events mean; set it before anything is pressed."""
 
-    def __init__(self, owner: QWidget, prefix: str, verb: str, stop: str) -> None:
+    def __init__(self, owner: QWidget, prefix: str, verb: str, stop: str, tip: str) -> None:
         super().__init__(owner)
         self._prefix = prefix
         self.job: Job | None = None
@@ -138,8 +140,8 @@ class RunBox(QObject):
         self._needed: list[object] = []  # layers, by the run under way
         self._removed = ""  # the name of one of them that the user removed
         self.start_button, self.stop_button = (
-            self.button(verb, "start", lambda: self.handler.start()),
-            self.button(stop, stop.lower(), self.stop),
+            self.button(verb, "start", lambda: self.handler.start(), tip),
+            self.button(stop, stop.lower(), self.stop, "End the run; what is done by now stays"),
         )
         self.stop_button.setEnabled(False)
         self.starters = [self.start_button]  # of a run; off while one is under way
@@ -153,13 +155,14 @@ class RunBox(QObject):
         self.status = sentence_label(f"{prefix}-status")
         self.message = Message(self.status, prefix)
 
-    def button(self, text: str, name: str, act: Callable[[], object]) -> QPushButton:
+    def button(self, text: str, name: str, act: Callable[[], object], tip: str) -> QPushButton:
         """Make a button, named ``<prefix>-<name>``.
 
         A mistake that it leads to is shown here.
         """
         button = QPushButton(text)
         button.setObjectName(f"{self._prefix}-{name}")
+        set_tip(button, tip)
         button.clicked.connect(lambda _=False: self.guarded(act))
         return button
 

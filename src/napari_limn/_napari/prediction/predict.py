@@ -48,7 +48,9 @@ class PredictWidget(FormWidget):
     """Label every voxel of an image layer with a trained model."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "run", "limn-predict", "Predict", "Cancel")
+        super().__init__(
+            napari_viewer, "run", "limn-predict", "Predict", "Cancel", "Label the image with the model"
+        )
         self.controller = PredictController(self, self.run_box, self.session)
         self.run_box.handler = self.controller
         self.layer: Labels | None = None
@@ -59,8 +61,8 @@ class PredictWidget(FormWidget):
         self._add_rows()
         self._add_more()
         self.seams = sentence_label("limn-predict-seams")
-        self.check_button = self.run_box.button("Check seams", "check", self.controller.check_seams)
-        self.check_button.setToolTip("Compare blocks with one pass over the middle of the image")
+        tip = "Compare blocks with one pass over the middle of the image"
+        self.check_button = self.run_box.button("Check seams", "check", self.controller.check_seams, tip)
         self.run_box.starters.append(self.check_button)
         for choice in (self.model, self.image):
             choice.changed.connect(lambda _: self.seams.clear())
@@ -74,7 +76,9 @@ class PredictWidget(FormWidget):
         self.model = form.model_field(
             "Model", "model", lambda: models.names, "A model trained in this session, or loaded from a file"
         )
-        self.load_button = self.run_box.button("Load model …", "load", self._choose)
+        self.load_button = self.run_box.button(
+            "Load model …", "load", self._choose, "Open a .limn file to predict with"
+        )
         form.rows.addRow("", self.load_button)
         self.image = form.layer_field("Image", "image", Image, "The image to label")
         self.out = form.field(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
@@ -25,7 +24,6 @@ from napari_limn._napari.layers.layers import (
     under,
     volume_of,
 )
-from napari_limn._napari.layers.plain_text import set_tip
 from napari_limn._napari.layers.refresh import LayerRefresher
 from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.status import sentence_label
@@ -40,6 +38,7 @@ from napari_limn.errors import LimnError
 from napari_limn.volume.reading.open import open_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari.viewer import Viewer
@@ -64,7 +63,7 @@ class ReviewWidget(FormWidget):
     """Show where a model is unsure; audit a prediction."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "run", "limn-review", "Where next", "Cancel")
+        super().__init__(napari_viewer, "run", "limn-review", "Where next", "Cancel", _TIPS["start"])
         self.controller = ReviewController(self, self.run_box, self.session)
         self.run_box.handler = self.controller
         self.map: Image | None = None
@@ -97,25 +96,26 @@ class ReviewWidget(FormWidget):
         self.labels = form.layer_field(
             "Labels", "labels", Labels, "The layer with your strokes; places beside them are passed over"
         )
-        self.prediction = form.field(
+        self.prediction = form.named_field(
             "Prediction",
             "prediction",
-            ComboBox(choices=lambda _: self._predictions()),
+            self._predictions,
             "The labels to audit: what Predict made of the image",
         )
         self.channels = form.channels_field()
 
     def _add_buttons(self) -> None:
-        button, act = self.run_box.button, self.controller
+        act = self.controller
+
+        def button(text: str, name: str, act: Callable[[], object]) -> QPushButton:
+            return self.run_box.button(text, name, act, _TIPS[name])
+
         self.take_button = button("Take me there", "take", act.take_me_there)
         self.audit_button = button("Audit", "audit", act.start_audit)
         self.accept_button = button("Accept", "accept", act.accept)
         self.correct_button = button("Correct", "correct", act.correct)
         self.skip_button = button("Skip", "skip", act.skip)
         self.run_box.starters.append(self.audit_button)
-        set_tip(self.run_box.start_button, _TIPS["start"])
-        for name in ("take", "audit", "accept", "correct", "skip"):
-            set_tip(getattr(self, f"{name}_button"), _TIPS[name])
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
     def reset_choices(self, event: Any = None) -> None:

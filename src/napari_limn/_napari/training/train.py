@@ -46,7 +46,14 @@ class TrainWidget(FormWidget):
     """Train a U-Net on strokes, or train a model further."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "run", "limn-train", "Train", "Stop")
+        super().__init__(
+            napari_viewer,
+            "run",
+            "limn-train",
+            "Train",
+            "Stop",
+            "Learn from your strokes for the seconds above",
+        )
         self.controller = TrainController(self, self.run_box, self.session)
         self.run_box.handler = self.controller
         self.run_box.on_finished += [self._draw_curve, self.controller.on_finished]
@@ -119,14 +126,19 @@ class TrainWidget(FormWidget):
     def _add_files(self) -> None:
         box = self.run_box
         self.load_button, self.save_button = (
-            box.button("Load model …", "load", self._choose_to_load),
-            box.button("Save model …", "save", self._choose_to_save),
+            box.button("Load model …", "load", self._choose_to_load, "Open a .limn file to start from"),
+            box.button(
+                "Save model …",
+                "save",
+                self._choose_to_save,
+                "Write the model chosen at Start from, or else the latest, into a .limn file",
+            ),
         )
         self.diagnose_button = box.button(
-            "Diagnose", "diagnose", lambda: self.controller.diagnose(box.device)
-        )
-        self.diagnose_button.setToolTip(
-            "Versions, device, memory and a short test of them, to copy into a report"
+            "Diagnose",
+            "diagnose",
+            lambda: self.controller.diagnose(box.device),
+            "Versions, device, memory and a short test of them, to copy into a report",
         )
         box.starters.append(self.diagnose_button)
         self.form.more.addRow(self.load_button)
