@@ -131,6 +131,16 @@ def test_what_cannot_be_corrected_is_one_sentence(viewer, corrector):
         corrector.correct(place(viewer, 1, 6, 12))
 
 
+def test_escape_ends_it_and_gets_its_own_meaning_back(viewer, corrector):
+    strokes = viewer.layers["strokes"]
+    before = dict(strokes.keymap), dict(viewer.keymap)
+    for keys in (strokes.keymap, viewer.keymap):
+        corrector.button.setChecked(True)
+        next(act for key, act in keys.items() if str(key) == "Escape")(strokes)
+        assert not corrector.button.isChecked()
+        assert (dict(strokes.keymap), dict(viewer.keymap)) == before
+
+
 def test_the_button_puts_the_brush_away_and_back(viewer, corrector):
     strokes = viewer.layers["strokes"]
     strokes.mode = "paint"

@@ -142,6 +142,7 @@ class ClassLegend(QWidget):
             self._legend = legend
             self.table.fill(legend, ZERO[legend.zero])
         self.add_button.setEnabled(self.choice.may_add)
+        self.color_button.setEnabled(self._layer is not None)
         self._on_chosen()
         self.table.mark(self._painted)
         self._say_what_is_shown()

@@ -22,10 +22,12 @@ from napari_limn._napari.layers.layers import (
 from napari_limn._napari.painting.journalling import fate_of_paint
 from napari_limn._napari.painting.recorder import journals_of
 from napari_limn._napari.painting.recovery import RecoveryOffer
+from napari_limn._napari.panel.choices import NO_IMAGE
 from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.status import sentence_label
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.errors import LimnError
+from napari_limn.files.paths import file_name_for
 from napari_limn.runs import BlockDone, Event
 from napari_limn.volume.volume import Volume
 from napari_limn.volume.writing.destination import refuse_replacing
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari.viewer import Viewer
+    from qtpy.QtWidgets import QPushButton
 
     from napari_limn._napari.painting.recorder import Journals, Recorder
 
@@ -100,6 +103,14 @@ class StrokesWidget(FormWidget):
         if (recorder := self._recorder()) is None or not recorder.turn(kind):
             self.run_box.say(f"There is nothing to {kind}.")
 
+    def lacking(self) -> dict[QPushButton, str]:
+        """Say what must be there before a button can be pressed."""
+        none = "" if self.labels.value is not None else "Press New strokes layer, and paint, first."
+        return {
+            self.new_button: NO_IMAGE if self.image.value is None else "",
+            self.run_box.start_button: none,
+        }
+
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers and the strokes that are there now."""
         super().reset_choices()
@@ -151,14 +162,14 @@ class StrokesWidget(FormWidget):
             self.journal.setText(recorder.status)
         self.undo_button.setEnabled(recording is not None and recording.latest("undo") is not None)
         self.redo_button.setEnabled(recording is not None and recording.latest("redo") is not None)
-        self.run_box.start_button.setEnabled(self.labels.value is not None and self.job is None)
 
     # ---- saving --------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Ask for a name, and save the labels."""
         if self.labels.value is None:
             raise LimnError("there is no labels layer to save; press New strokes layer and paint.")
-        name = QFileDialog.getSaveFileName(self, "Save strokes", f"{self.labels.value.name}.tif", _FORMATS)[0]
+        proposed = f"{file_name_for(self.labels.value.name)}.tif"
+        name = QFileDialog.getSaveFileName(self, "Save strokes", proposed, _FORMATS)[0]
         if name:
             self.save(Path(name))
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from magicgui.widgets.bases import ValueWidget
     from napari.components import ViewerModel
     from napari.layers import Layer
+    from qtpy.QtWidgets import QPushButton
 
     from napari_limn._napari.panel.docking import Group
     from napari_limn._napari.panel.job import Job
@@ -53,6 +54,8 @@ class Form:
         self.rows, self.more = _form_layout(), _form_layout()
         self._fields: list[ValueWidget[Any] | FileEdit] = []
         self._models: Any = None  # the choice of a model, of forms that have one
+        self.on_choice: Callable[[], object] = lambda: None
+        """Called when another layer or model is chosen."""
 
     # ---- rows ----------------------------------------------------------------------------------------------------
     def field(
@@ -73,6 +76,7 @@ class Form:
     def named_field(self, label: str, name: str, choices: Callable[[], list[Any]], tip: str) -> Any:
         """Add a choice of what has a name that somebody gave it."""
         choice = self.field(label, name, ComboBox(choices=lambda _: choices()), tip)
+        choice.changed.connect(lambda _: self.on_choice())
         show_whole_names(choice.native, tip)
         return choice
 
@@ -94,6 +98,7 @@ class Form:
         self._models.reset_choices()
         if self._session.is_of(origin):
             self._models.value = model
+        self.on_choice()
 
     def channels_field(self) -> Any:
         """Add a choice of further image layers."""
@@ -165,11 +170,17 @@ class FormWidget(DockedWidget):
         self.form = Form(self, viewer, self.session, prefix)
         self.run_box = RunBox(self, prefix, start, stop, tip)
         viewer.layers.events.removed.connect(self.run_box.on_removed)
+        self.run_box.lacking = self.lacking
+        self.form.on_choice = self.run_box.light
 
     @property
     def job(self) -> Job | None:
         """Return the run under way."""
         return self.run_box.job
+
+    def lacking(self) -> dict[QPushButton, str]:
+        """Say what must be there before a button can be pressed."""
+        return {}
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that are there now.
@@ -177,6 +188,7 @@ class FormWidget(DockedWidget):
         napari calls this when they change.
         """
         self.form.reset_choices()
+        self.run_box.light()
 
     def showEvent(self, event: Any) -> None:
         """Offer the layers of now, and get PyTorch ready."""

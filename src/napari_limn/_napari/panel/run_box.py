@@ -131,6 +131,7 @@ class RunBox(QObject):
     def __init__(self, owner: QWidget, prefix: str, verb: str, stop: str, tip: str) -> None:
         super().__init__(owner)
         self._prefix = prefix
+        self._tips: dict[QPushButton, str] = {}
         self.job: Job | None = None
         self.on_finished: list[Callable[[], object]] = []
         """Called when a run is over, however it ended, and its result was handed on."""
@@ -145,6 +146,8 @@ class RunBox(QObject):
         )
         self.stop_button.setEnabled(False)
         self.starters = [self.start_button]  # of a run; off while one is under way
+        self.lacking: Callable[[], dict[QPushButton, str]] = dict
+        """Says what a button lacks, which is off until that is there; empty if nothing."""
         self.progress = QProgressBar()
         self.progress.setObjectName(f"{prefix}-progress")
         self.progress.setRange(0, 1000)
@@ -163,6 +166,7 @@ class RunBox(QObject):
         button = QPushButton(text)
         button.setObjectName(f"{self._prefix}-{name}")
         set_tip(button, tip)
+        self._tips[button] = tip
         button.clicked.connect(lambda _=False: self.guarded(act))
         return button
 
@@ -265,17 +269,26 @@ class RunBox(QObject):
 
         One that goes out hands the keys on, or Qt would scroll to whatever comes next.
         """
-        lit, out = [self.stop_button], self.starters
-        if not running:
-            lit, out = [*self.starters], [self.stop_button]
-        for button in lit:
-            button.setEnabled(True)
         window = self.start_button.window()
-        if window is not None and window.focusWidget() in out:
-            lit[0].setFocus()
-        for button in out:
-            button.setEnabled(False)
+        focus = None if window is None else window.focusWidget()
+        if running:
+            self.stop_button.setEnabled(True)
+            if focus in self.starters:
+                self.stop_button.setFocus()
+        self.light()
+        if not running:
+            if focus is self.stop_button and self.start_button.isEnabled():
+                self.start_button.setFocus()
+            self.stop_button.setEnabled(False)
         self.progress.setRange(0, 1000)
+
+    def light(self) -> None:
+        """Light the buttons that can be pressed; the tooltips of others say why not."""
+        lacking = self.lacking()
+        for button in {*self.starters, *lacking}:
+            why = lacking.get(button, "")
+            button.setEnabled(not why and not (self.running and button in self.starters))
+            set_tip(button, f"{why}\n{self._tips[button]}" if why else self._tips[button])
 
     # ---- what is shown -------------------------------------------------------------------------------------------
     def say(self, text: str) -> None:

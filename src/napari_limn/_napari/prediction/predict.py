@@ -22,6 +22,7 @@ from napari_limn._napari.layers.layers import (
 )
 from napari_limn._napari.layers.refresh import LayerRefresher, file_data, show_file, shown
 from napari_limn._napari.painting.recorder import journals_of
+from napari_limn._napari.panel.choices import NO_IMAGE, NO_MODEL
 from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.model_files import ask_for_model
 from napari_limn._napari.panel.preferences import preferred
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.viewer import Viewer
+    from qtpy.QtWidgets import QPushButton
 
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
@@ -110,6 +112,11 @@ class PredictWidget(FormWidget):
             tips["precision"],
             more=True,
         )
+
+    def lacking(self) -> dict[QPushButton, str]:
+        """Say what must be there before a button can be pressed."""
+        why = NO_IMAGE if self.image.value is None else NO_MODEL if self.model.value is None else ""
+        return dict.fromkeys((self.run_box.start_button, self.check_button), why)
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
     def load(self, path: Path) -> None:

@@ -25,6 +25,7 @@ from napari_limn._napari.layers.layers import (
     volume_of,
 )
 from napari_limn._napari.layers.refresh import LayerRefresher
+from napari_limn._napari.panel.choices import NO_IMAGE, NO_MODEL
 from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.status import sentence_label
 from napari_limn._napari.prediction.audit_progress import AuditProgress
@@ -56,6 +57,7 @@ _TIPS = {
     "accept": "The labels in the box are right",
     "correct": "Paint over what is wrong in the box",
     "skip": "This patch cannot be judged",
+    "finish": "End the audit, take its layers away, and go on with the layer from before; what you judged is kept",
 }
 
 
@@ -79,9 +81,10 @@ class ReviewWidget(FormWidget):
             self.form,
             self.run_box,
             _row(self.take_button, self.audit_button),
-            _row(self.accept_button, self.correct_button, self.skip_button),
+            _row(self.accept_button, self.correct_button, self.skip_button, self.finish_button),
             self.estimate,
         )
+        napari_viewer.layers.events.removed.connect(self._on_removed)
         self.reset_choices()
         self.controller.light_buttons()
         self.run_box.say("Where next shows where the model is unsure; Audit says how good a prediction is.")
@@ -115,7 +118,14 @@ class ReviewWidget(FormWidget):
         self.accept_button = button("Accept", "accept", act.accept)
         self.correct_button = button("Correct", "correct", act.correct)
         self.skip_button = button("Skip", "skip", act.skip)
+        self.finish_button = button("Finish", "finish", act.finish)
         self.run_box.starters.append(self.audit_button)
+
+    def lacking(self) -> dict[QPushButton, str]:
+        """Say what must be there before a button can be pressed."""
+        why = NO_IMAGE if self.image.value is None else NO_MODEL if self.model.value is None else ""
+        none = "" if self.prediction.value is not None else "Predict an image first."
+        return {self.run_box.start_button: why, self.audit_button: none}
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
     def reset_choices(self, event: Any = None) -> None:
@@ -130,6 +140,11 @@ class ReviewWidget(FormWidget):
         self._predicted = first is not None and not is_painted(first)
         if came and before is not first:  # strokes were offered for want of a prediction
             self.prediction.value = first
+
+    def _on_removed(self, event: Any) -> None:
+        of_audit = self.view is not None and event.value is self.view.layer
+        if of_audit or event.value is self.map:
+            self.controller.layer_removed(event.value.name, of_audit=of_audit)
 
     def closed(self) -> None:
         """End the run, and take the box of an audit away.
@@ -264,6 +279,7 @@ class ReviewWidget(FormWidget):
         for button in (self.accept_button, self.correct_button, self.skip_button):
             button.setEnabled(buttons.asking)
         self.correct_button.setEnabled(buttons.correct)
+        self.finish_button.setEnabled(buttons.finish)
 
     def _predictions(self) -> list[Labels]:
         """Return labels layers, what was predicted first.

@@ -158,6 +158,14 @@ class ReviewController:
         self._current().skip()
         self._ask()
 
+    def finish(self) -> None:
+        """End the audit; what was judged is kept."""
+        audit = self._current()
+        judged = audit.progress.audit.judged
+        audit.finish()
+        self.end_audit()
+        self.box.say(f"Finished after {judged} patches; press Audit to go on with more.")
+
     def _ask(self, before: str = "") -> None:
         """Show the next patch, and what is known by now."""
         audit = self._current()
@@ -190,6 +198,16 @@ class ReviewController:
             self.audit.close()
         self.audit = None
         self.light_buttons()
+
+    def layer_removed(self, name: str, *, of_audit: bool) -> None:
+        """End what the user removed the layer of: the audit, or the map."""
+        if of_audit and self.audit is not None:
+            self.end_audit()
+            self.box.say(f"The layer “{name}” was removed, so its audit has ended.")
+        elif not of_audit and self._pool is not None:
+            self._pool = None
+            self.light_buttons()
+            self.box.say(f"The layer “{name}” was removed; press Where next for another map.")
 
     def values(self, labels: AuditedLabels) -> tuple[int, ...] | None:
         """Return the values of the classes of a prediction.
@@ -233,6 +251,7 @@ class ReviewController:
             ReviewButtons(
                 take=self._pool is not None,
                 asking=asking,
+                finish=self.audit is not None,
                 correct=asking and not correcting,
                 accept_text="Accept corrected" if correcting else "Accept",
             )

@@ -43,6 +43,7 @@ class ReviewButtons:
 
     take: bool
     asking: bool
+    finish: bool
     correct: bool
     accept_text: str
 
@@ -77,6 +78,9 @@ class AuditShown(Protocol):
 
     def close(self) -> None:
         """Take the box away."""
+
+    def finish(self) -> None:
+        """Take all layers of the audit away, and give the user's own back."""
 
 
 class ReviewView(Protocol):

@@ -14,6 +14,7 @@ from napari_limn._napari.layers.facts import names_by_identity
 from napari_limn._napari.layers.layers import image_volume, is_untouched, volume_of
 from napari_limn._napari.layers.listening import call_all, on_moved
 from napari_limn._napari.painting.recovery import RecoveryOffer
+from napari_limn._napari.panel.choices import NO_IMAGE
 from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.model_files import ask_for_model, ask_where_to_save
 from napari_limn._napari.panel.preferences import preferred
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.viewer import Viewer
+    from qtpy.QtWidgets import QPushButton
 
     from napari_limn.annotation.classes import ZeroMeaning
     from napari_limn.annotation.findings import Finding, Remedy
@@ -167,6 +169,11 @@ class TrainWidget(FormWidget):
             changed.connect(lambda _: self.check_soon())
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
+    def lacking(self) -> dict[QPushButton, str]:
+        """Say what must be there before a button can be pressed."""
+        why = "" if self.labels.value is not None else "Press New strokes layer in Strokes, and paint, first."
+        return {self.run_box.start_button: NO_IMAGE if self.image.value is None else why}
+
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers of now; check and draw what is chosen."""
         super().reset_choices()
