@@ -1,4 +1,4 @@
-"""The writer: labels of any size to TIFF and OME-Zarr, with axes, colours and names."""
+"""The writer: labels of any size, with axes, colours and names."""
 
 from __future__ import annotations
 
@@ -74,7 +74,10 @@ def _written(layer: Labels, path: Path) -> Path:
 
 
 def _volume_to_write(layer: Labels, path: Path) -> Volume:
-    """Give the labels of a layer; refuse to replace what it reads from."""
+    """Give the labels of a layer.
+
+    What it reads from is not replaced.
+    """
     volume, file = volume_of(layer), facts_of(layer).file
     if path.exists() and not isinstance(volume.data, np.ndarray):
         raise LimnError(
