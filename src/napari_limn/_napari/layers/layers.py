@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -223,8 +224,9 @@ def note_file(layer: Layer, path: Path) -> None:
 
 
 def shows_file(layer: Layer, path: Path) -> bool:
-    """Return whether a layer shows this file."""
-    return facts_of(layer).file == str(path)
+    """Return whether a layer shows this file, whatever links lead there."""
+    file = facts_of(layer).file
+    return file is not None and os.path.realpath(file) == os.path.realpath(path)
 
 
 def refuse_kept(viewer: ViewerModel, path: Path) -> None:

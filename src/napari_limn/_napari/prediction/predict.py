@@ -209,6 +209,9 @@ class PredictWidget(FormWidget):
         for layer in list(self.viewer.layers):
             if shows_file(layer, path) and is_untouched(layer) and not facts_of(layer).belongs_to(image):
                 self.viewer.layers.remove(layer)
+                self.run_box.note(
+                    f"The layer “{layer.name}” was removed: {path.name} holds the labels of “{image.name}” now."
+                )
 
     def file_finished(self, path: Path) -> None:
         """Let layers of a file in the making show the finished one.

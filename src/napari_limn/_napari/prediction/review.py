@@ -106,6 +106,7 @@ class ReviewWidget(FormWidget):
             "The labels to audit: what Predict made of the image",
         )
         self.channels = form.channels_field()
+        self.image.changed.connect(lambda _: self._follow_image())
 
     def _add_buttons(self) -> None:
         act = self.controller
@@ -140,6 +141,17 @@ class ReviewWidget(FormWidget):
         self._predicted = first is not None and not is_painted(first)
         if came and before is not first:  # strokes were offered for want of a prediction
             self.prediction.value = first
+
+    def _follow_image(self) -> None:
+        """Choose a prediction of the image, where there is one."""
+        of_image = [x for x in self.prediction.choices if self._is_of_image(x)]
+        if of_image and self.prediction.value not in of_image:
+            self.prediction.value = of_image[0]
+
+    def _is_of_image(self, layer: Labels) -> bool:
+        facts = facts_of(layer)
+        image = self.image.value
+        return image is not None and facts.is_prediction and facts.belongs_to(image)
 
     def _on_removed(self, event: Any) -> None:
         of_audit = self.view is not None and event.value is self.view.layer

@@ -56,6 +56,7 @@ class TrainController:
         """Of the latest model."""
         self._images: dict[str, str] = {}  # that it was trained on: names by identity
         self._coming = ""  # name for the first model of a run; empty once it is there
+        self._refused = False  # whether a finding stopped the last run before it began
         self._read = False  # whether there was a layer to ask what its 0 means
 
     # ---- the run -------------------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ class TrainController:
                 f"{choices.labels}: found a prediction that nobody corrected, expected strokes; choose the layer that you "
                 "painted on, or correct the prediction first."
             )
-        findings = self.view.findings
+        findings, self._refused = self.view.findings, False
         findings.show_all([f for f in findings.shown if not (f.of_paint or f.stops)])
         self._coming, self._images = f"{next(iter(choices.images.values()))} model", choices.images
         self.view.begin(choices.zero_meaning)
@@ -148,6 +149,7 @@ class TrainController:
         if self.view.findings.stops(str(error)):
             self.box.offer("")
             self.box.say("Not started: fix this, then press Train.")
+            self._refused = True
 
     def on_finished(self) -> None:
         """Turn live mode off."""
@@ -258,8 +260,11 @@ class TrainController:
 
         What was said of the paint stays.
         """
-        shown = self.view.findings.shown
-        self.view.findings.show_all([*findings, *(f for f in shown if f.of_paint and f not in findings)])
+        kept = [f for f in self.view.findings.shown if f.of_paint and f not in findings]
+        self.view.findings.show_all([*findings, *kept])
+        if self._refused and not any(f.stops for f in (*findings, *kept)):
+            self._refused = False
+            self.box.say("Press Train when you are ready.")
 
     def placed(self, findings: list[Finding]) -> None:
         """List where the layers lie, and what else is listed."""
