@@ -306,7 +306,10 @@ def _refuse_missing_folder(path: Path, folder: Path) -> None:
 
 
 def _pyramid(work: WorkingFolder, path: Path, layout: Layout, axes: Axes, done: AbstractSet[int]) -> Pyramid:
-    """Open the arrays of an output, in an empty folder unless shards are done."""
+    """Open the arrays in a working folder.
+
+    It is emptied first if no shard is done.
+    """
     if done:
         for left_over in work.path.rglob("*.partial"):  # of a shard that was being written
             remove(left_over)
