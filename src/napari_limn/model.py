@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os  # noqa: TC003 checked evaluates annotations
 import pickle
 import zipfile
 from copy import deepcopy
@@ -15,20 +16,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_limn.annotation.classes import Classes  # noqa: TC001 from_json evaluates annotations
+from napari_limn.arguments import check_record, checked
 from napari_limn.errors import LimnError
 from napari_limn.files.durable import disk_faults
 from napari_limn.files.paths import refuse_no_file
 from napari_limn.files.working import whole_file
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
 from napari_limn.network.unet import UNet, with_weights
-from napari_limn.specs import from_json, to_json
+from napari_limn.specs import check_fields, from_json, to_json
 from napari_limn.version import __version__
 from napari_limn.volume.axes import CENTIMETRES
 from napari_limn.volume.intensity import IntensitySpec
 
 if TYPE_CHECKING:
-    import os
-
     from napari_limn.annotation.legend import Legend
     from napari_limn.volume.volume import Volume
 
@@ -68,6 +68,7 @@ class ModelSpec:
     version: str = __version__
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.network.out_channels != self.classes.count:
             raise LimnError(
                 f"found a network of {self.network.out_channels} outputs for {self.classes.count} classes, "
@@ -110,10 +111,14 @@ class Model:
     spec: ModelSpec
     network: UNet
 
+    def __post_init__(self) -> None:
+        check_record(self)
+
     def __repr__(self) -> str:
         net = self.spec.network
         return f"Model({net.ndim}D U-Net, width {net.width}, depth {net.depth}, classes {self.spec.classes.values})"
 
+    @checked
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to one file, completely or not at all.
 
@@ -140,6 +145,7 @@ class Model:
         return path
 
     @staticmethod
+    @checked
     def load(path: str | os.PathLike[str]) -> Model:
         """Read a model file, on the CPU and in eval mode.
 

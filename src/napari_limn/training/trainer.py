@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping  # noqa: TC003 checked evaluates annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.annotation.findings import Found
+from napari_limn.arguments import checked
+from napari_limn.model import Model  # noqa: TC001 checked evaluates annotations
 from napari_limn.runs import Event, Warned, drain
 from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
@@ -13,14 +16,13 @@ from napari_limn.training.planning.initial_model import initial_model
 from napari_limn.training.planning.resolve import resolve
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
+from napari_limn.volume.volume import RGBA  # noqa: TC001 checked evaluates annotations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
-
-    from napari_limn.model import Model
-    from napari_limn.volume.volume import RGBA
+    from collections.abc import Generator
 
 
+@checked
 def train(
     images: Any,
     labels: Any,
@@ -64,6 +66,7 @@ def train(
     return drain(training_events(images, labels, spec, model=model, colors=colors, names=names), listen)
 
 
+@checked
 def training_events(
     images: Any,
     labels: Any,
