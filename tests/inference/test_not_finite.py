@@ -170,7 +170,7 @@ def test_probabilities_of_voxels_without_scores_are_0(tmp_path, patch):
     patch(torch.Tensor, "softmax", softmax)
     predict(model, volume, path, PredictSpec(probabilities="float16"))
     labels = np.asarray(open_volume(path).data[...])
-    probabilities = np.asarray(open_volume(path / "probabilities").data[...])
+    probabilities = np.moveaxis(np.asarray(open_volume(path / "probabilities").data[...]), 1, 0)  # after T
     assert 0 < (labels == 0).mean() < 1
     assert not probabilities[:, labels == 0].any()
     np.testing.assert_allclose(probabilities.sum(0)[labels > 0], 1, atol=2e-3)

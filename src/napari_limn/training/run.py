@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING
 
+from napari_limn.runs import Warned
 from napari_limn.training.best import BestModel
 from napari_limn.training.budget import Budget, ScoreSchedule
 from napari_limn.training.events import Step
@@ -50,6 +52,7 @@ class TrainingRun:
         self.answer: FirstAnswer = FirstAnswer(start, resolved, after.answer if after else None)
         self.best = BestModel(start, resolved, self.learner, self.answer, self.budget)
         self._due = True  # a score is
+        self._warned = False  # of a step that is left out
         self._scoring: Generator[Event, None, None] | None = None  # goes on when the data are exchanged
 
     def renew(self, data: TrainingSet) -> None:
@@ -75,6 +78,12 @@ class TrainingRun:
                     self._scoring, self._due = self._score(), False
                 if self._scoring is None:
                     loss = self.learner.step(self.data.batch().to(self.resolved.device))
+                    if isnan(loss) and not self._warned:
+                        self._warned = True
+                        yield Warned(
+                            f"Step {self.budget.steps}: found a loss that is not finite (NaN or infinite), expected a number; such steps are "
+                            "left out. If there are many, train with a lower rate (TrainSpec.rate)."
+                        )
                     spent = (done := self.budget.done) == 1
                     self._due = spent or self._schedule.is_due(set_up=self.best.data is self.data)
                     yield Step(self.budget.steps, self.budget.seconds, loss, done)
