@@ -23,17 +23,20 @@ class ReachedError(Exception):
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-    def reached(*_, **__):
-        raise ReachedError
-
-    monkeypatch.setattr(trainer, "training_events", reached)
     for name in ("image.tif", "labels.tif"):
         tifffile.imwrite(name, np.zeros((8, 8), np.uint8))
     for name, network in {"own": UNetSpec(width=2, factors=((2, 2),)), "wide": UNetSpec(width=4)}.items():
         spec = ModelSpec(network=network, classes=Classes((1, 2)))
         Model(spec, UNet(network)).save(f"{name}.limn")
     return tmp_path
+
+
+@pytest.fixture
+def not_trained(monkeypatch):
+    def reached(*_, **__):
+        raise ReachedError
+
+    monkeypatch.setattr(trainer, "training_events", reached)
 
 
 def said(capsys, content, *options):
@@ -48,6 +51,7 @@ def said(capsys, content, *options):
     return capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("not_trained")
 @pytest.mark.parametrize(
     ("content", "options", "expected"),
     [
@@ -65,6 +69,7 @@ def test_a_conflict_is_one_sentence_with_both_names(capsys, files, content, opti
     assert err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("not_trained")
 @pytest.mark.parametrize(
     ("content", "options"),
     [

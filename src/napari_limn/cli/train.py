@@ -83,9 +83,8 @@ def _train_into(checkpoint: Checkpoint, args: argparse.Namespace) -> dict[str, A
     pairs = ([args.pair] if args.pair else []) + args.pairs
     images = [open_volume(image, args.axes) for image, _ in pairs]
     start = Model.load(args.start) if args.start else None
-    content = _spec_file(args.spec) if args.spec else {}
-    asked = _train_spec(args, content)
-    _refuse_other_network(args, asked, content.get("preset"), start)
+    asked = _train_spec(args)
+    _refuse_other_network(args, asked, start)
     run = training_events(images, [labels for _, labels in pairs], asked, model=start)
     with rescued_by(checkpoint.rescue):
         model, stopped = _best_of(run, checkpoint, args)
@@ -149,12 +148,10 @@ def _spec_file(path: Path) -> dict[str, Any]:
     return content
 
 
-def _refuse_other_network(
-    args: argparse.Namespace, asked: TrainSpec, preset: Any, start: Model | None
-) -> None:
+def _refuse_other_network(args: argparse.Namespace, asked: TrainSpec, start: Model | None) -> None:
     """Refuse two options that ask for different networks.
 
-    One of them would be left out without a word. `preset`: that of the spec file, if any.
+    One of them would be left out without a word.
     """
     from napari_limn.training.planning.resolve import is_other_network
 
@@ -172,7 +169,8 @@ def _refuse_other_network(
                 "out --from for a new one."
             )
     elif own is not None:
-        given = (size if args.preset != preset else "") or (axes if args.dims != own.ndim else "")
+        same = args.preset == _spec_file(args.spec).get("preset")
+        given = ("" if same else size) or (axes if args.dims != own.ndim else "")
         if given:
             raise LimnError(
                 f"{args.spec}: found {given} with a network in --spec, expected one of the two: that network counts as it is; leave out "
@@ -180,19 +178,18 @@ def _refuse_other_network(
             )
 
 
-def _train_spec(args: argparse.Namespace, content: dict[str, Any]) -> TrainSpec:
-    """Give the content of the spec file, with the options on top."""
+def _train_spec(args: argparse.Namespace) -> TrainSpec:
+    """Read the spec file, with the options on top."""
     from napari_limn.specs import from_json
     from napari_limn.training.spec import TrainSpec
 
+    content = _spec_file(args.spec) if args.spec else {}
     keys = ("seconds", "steps", "seed", "zero", "objects", "preset", "dims", "device")
     asked = {k: getattr(args, k) for k in keys}
     if args.objects and args.zero is None:
         asked["zero"] = "background"
     if args.seconds is not None:
-        content = {
-            key: value for key, value in content.items() if key != "steps"
-        }  # which would count instead
+        content.pop("steps", None)  # which would count instead
     return from_json(TrainSpec, content | {k: v for k, v in asked.items() if v is not None})
 
 
