@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LISTED = 5  # sizes of images that a sentence names
+_ORIENTATION = 274  # tag
+_TURNED = {
+    2: "mirrored", 3: "upside down", 4: "upside down and mirrored", 5: "turned and mirrored", 6: "turned to the right",
+    7: "turned and mirrored", 8: "turned to the left",
+}  # fmt: skip
 _LOOKED_AT = 2000  # pages whose tables of tiles are looked through
 
 
@@ -21,6 +26,8 @@ def contents_of(tif: tifffile.TiffFile, name: str) -> Iterator[str]:
         yield f"{name}: found one file of a set whose description lies in another file; only the planes of this file are shown."
     yield from _never_written(tif.series[0], name)
     page = tif.series[0].keyframe
+    if turned := _TURNED.get(page.tags.valueof(_ORIENTATION, 1)):
+        yield f"{name}: found an image to be shown {turned}; it is shown and used as it is stored."
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not _is_ramp(page.colormap):
         yield (
             f"{name}: found indexed colour, numbers of colours in a table; they are taken as intensities, which they are not: "
