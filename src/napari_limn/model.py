@@ -6,8 +6,6 @@ import hashlib
 import io
 import json
 import os  # noqa: TC003 checked evaluates annotations
-import pickle
-import zipfile
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from napari_limn.network.unet import UNet, with_weights
 from napari_limn.specs import check_fields, from_json, to_json
 from napari_limn.version import __version__
 from napari_limn.volume.axes import CENTIMETRES
+from napari_limn.volume.foreign import foreign
 from napari_limn.volume.intensity import IntensitySpec
 
 if TYPE_CHECKING:
@@ -222,13 +221,6 @@ class Model:
         return Model(self.spec, deepcopy(self.network))
 
 
-# what torch.load was seen to raise for files that are cut off, damaged or of another kind
-_UNREADABLE = (
-    AttributeError, EOFError, IndexError, KeyError, OSError, RuntimeError, TypeError, ValueError,
-    pickle.UnpicklingError, zipfile.BadZipFile,
-)  # fmt: skip
-
-
 def _read(path: Path) -> dict[str, Any]:
     """Read the content of a model file.
 
@@ -237,14 +229,13 @@ def _read(path: Path) -> dict[str, Any]:
     if not refuse_no_file(path).is_file():
         raise LimnError(f"{path}: there is no such model file; check the spelling.")
     expected = f"expected a {MODEL_SUFFIX} model file written by napari-limn"
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except PermissionError:
-        raise
-    except _UNREADABLE as error:
-        raise LimnError(
+    with foreign(
+        lambda _: (
             f"{path.name}: found a file that is cut off or of another kind, {expected}; copy it again from its source."
-        ) from error
+        ),
+        path.name,
+    ):
+        content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise LimnError(f"{path.name}: found a PyTorch file of another program, {expected}.")
     return content

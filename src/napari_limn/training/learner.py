@@ -78,8 +78,9 @@ class Learner:
         LimnError
             If that was so in many steps one after the other.
         """
+        done = self._budget.done if self._budget.stepped else 0.0  # a step at rate 0 would teach nothing
         for group in self.optimizer.param_groups:
-            group["lr"] = self._resolved.spec.rate * _schedule(self._budget.done, self._budget.total_share)
+            group["lr"] = self._resolved.spec.rate * _schedule(done, self._budget.total_share)
         drops = self.network.spec.dropout > 0
         with (
             self._random.lent() if drops else nullcontext(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import isnan
 from typing import TYPE_CHECKING
 
-from napari_limn.runs import Warned
+from napari_limn.runs import Noted, Warned
 from napari_limn.training.best import BestModel
 from napari_limn.training.budget import Budget, ScoreSchedule
 from napari_limn.training.events import Step
@@ -70,7 +70,13 @@ class TrainingRun:
         """
         with self.budget.running():
             yield from self.best.warnings(self.data)
-            yield from self.answer.fit(self.data.regions, self.best.show_answer)
+            yield from self.answer.fit(self.data.regions, self.best.show_answer, self._is_late)
+            if self._is_late() and self.best.model is not None and not self.budget.stepped:
+                yield Noted(
+                    f"The first answer took all of the {self.resolved.spec.seconds:g} seconds, so it is not scored, and no network was trained; give more "
+                    "seconds for that."
+                )
+                return self.best.current()
             # read once a step: whatever takes the time of an event in between, the last step is scored
             spent = self.budget.done == 1 and self.budget.stepped
             while self._due or self._scoring or not spent or self.budget.done < 1:
@@ -93,6 +99,10 @@ class TrainingRun:
                     self._scoring = None
         return self.best.current()
 
+    def _is_late(self) -> bool:
+        """Say whether a budget of time is spent."""
+        return self.budget.limit is None and self.budget.done == 1
+
     def _score(self) -> Generator[Event, None, None]:
         """Score the network, and keep the better model.
 
@@ -109,7 +119,7 @@ class TrainingRun:
         """Score the first answer to these data, and distil it."""
         began = self.budget.seconds
         yield from self.best.set_up(data)
-        soft_targets = yield from self.answer.soft_targets(data.regions)
+        soft_targets = None if self._is_late() else (yield from self.answer.soft_targets(data.regions))
         if soft_targets is not None:
             data.soft_targets = self.data.soft_targets = (
                 soft_targets  # the data may have been exchanged meanwhile
