@@ -29,7 +29,9 @@ def test_a_first_answer_that_takes_all_of_the_time_is_the_result_and_nothing_els
     model = drain(training_events(IMAGE, STROKES, TrainSpec(seconds=1e-6, device="cpu")), events.append)
     assert [type(event) for event in events if isinstance(event, Improved | Step | Scored)] == [Improved]
     [said] = [event.message for event in events if isinstance(event, Noted)]
-    assert said.startswith("The first answer took all of the 1e-06 seconds, so it is not scored")
+    assert said.startswith(
+        "The first answer took the 1e-06 seconds, so no network was trained, and nothing was scored; give"
+    )
     assert (model.spec.steps, model.spec.score, model.spec.network.share) == (0, None, 1.0)
 
 

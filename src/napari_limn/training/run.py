@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from math import isnan
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from napari_limn.training.first_answer.answer import FirstAnswer
 from napari_limn.training.learner import Learner
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from napari_limn.model import Model
     from napari_limn.runs import Event
@@ -35,6 +36,8 @@ class TrainingRun:
         That the network goes on drawing from.
     after
         A run on the same images, whose features of voxels are taken over.
+    once
+        Whether the run ends with its time: then what was to come after a first answer is left out where there is none left.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class TrainingRun:
         data: TrainingSet,
         random: RandomStream,
         after: TrainingRun | None = None,
+        *,
+        once: bool = False,
     ) -> None:
-        self.start, self.resolved, self.data = start, resolved, data
+        self.start, self.resolved, self.data, self._once = start, resolved, data, once
         self.budget = Budget(resolved.spec.steps, resolved.spec.seconds)
         self._schedule = ScoreSchedule(self.budget)
         self.learner = Learner(start, resolved, self.budget, random)
@@ -70,26 +75,19 @@ class TrainingRun:
         """
         with self.budget.running():
             yield from self.best.warnings(self.data)
-            yield from self.answer.fit(self.data.regions, self.best.show_answer, self._is_late)
-            if self._is_late() and self.best.model is not None and not self.budget.stepped:
-                yield Noted(
-                    f"The first answer took all of the {self.resolved.spec.seconds:g} seconds, so it is not scored, and no network was trained; give more "
-                    "seconds for that."
-                )
-                return self.best.current()
+            with closing(self.answer.fit(self.data.regions, self.best.show_answer)) as answers:
+                for event in answers:
+                    yield event
+                    if self._is_late():
+                        break
             # read once a step: whatever takes the time of an event in between, the last step is scored
             spent = self.budget.done == 1 and self.budget.stepped
-            while self._due or self._scoring or not spent or self.budget.done < 1:
+            while not self._is_late() and (self._due or self._scoring or not spent or self.budget.done < 1):
                 if self._scoring is None and self._due:
                     self._scoring, self._due = self._score(), False
                 if self._scoring is None:
                     loss = self.learner.step(self.data.batch().to(self.resolved.device))
-                    if isnan(loss) and not self._warned:
-                        self._warned = True
-                        yield Warned(
-                            f"Step {self.budget.steps}: found a loss that is not finite (NaN or infinite), expected a number; such steps are "
-                            "left out. If there are many, train with a lower rate (TrainSpec.rate)."
-                        )
+                    yield from self._left_out(loss)
                     spent = (done := self.budget.done) == 1
                     self._due = spent or self._schedule.is_due(set_up=self.best.data is self.data)
                     yield Step(self.budget.steps, self.budget.seconds, loss, done)
@@ -97,11 +95,27 @@ class TrainingRun:
                     yield event
                 else:
                     self._scoring = None
+            if self._is_late():
+                scored = ", and nothing was scored" if self.best.current().spec.score is None else ""
+                yield Noted(
+                    f"The first answer took the {self.resolved.spec.seconds:g} seconds, so no network was trained{scored}; give more seconds "
+                    "for that."
+                )
         return self.best.current()
 
     def _is_late(self) -> bool:
-        """Say whether a budget of time is spent."""
-        return self.budget.limit is None and self.budget.done == 1
+        """Say whether the time of a run that ends with it is spent by the first answer."""
+        late = self._once and self.budget.limit is None and self.budget.done == 1
+        return late and not self.budget.stepped and self.best.model is not None
+
+    def _left_out(self, loss: float) -> Iterator[Warned]:
+        """Say once that a step was left out, of which there is no loss."""
+        if isnan(loss) and not self._warned:
+            self._warned = True
+            yield Warned(
+                f"Step {self.budget.steps}: found a loss that is not finite (NaN or infinite), expected a number; such steps are left out. If "
+                "there are many, train with a lower rate (TrainSpec.rate)."
+            )
 
     def _score(self) -> Generator[Event, None, None]:
         """Score the network, and keep the better model.
@@ -119,7 +133,7 @@ class TrainingRun:
         """Score the first answer to these data, and distil it."""
         began = self.budget.seconds
         yield from self.best.set_up(data)
-        soft_targets = None if self._is_late() else (yield from self.answer.soft_targets(data.regions))
+        soft_targets = yield from self.answer.soft_targets(data.regions)
         if soft_targets is not None:
             data.soft_targets = self.data.soft_targets = (
                 soft_targets  # the data may have been exchanged meanwhile

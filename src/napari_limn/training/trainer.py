@@ -88,4 +88,5 @@ def training_events(
     resolved = resolve(spec, painted.images[0], painted.classes, model)
     start, random = initial_model(resolved, painted.images[0], painted.classes, model)
     yield from (Warned(line) for image in painted.images for line in start.spec.spacing_warnings(image))
-    return (yield from TrainingRun(start, resolved, TrainingSet(painted, resolved), random).learning())
+    run = TrainingRun(start, resolved, TrainingSet(painted, resolved), random, once=True)
+    return (yield from run.learning())

@@ -64,10 +64,7 @@ class FirstAnswer:
             self._features = after._features
 
     def fit(
-        self,
-        regions: RegionReader,
-        show: Callable[[PixelClassifier, bool], Model],
-        is_late: Callable[[], bool] = lambda: False,
+        self, regions: RegionReader, show: Callable[[PixelClassifier, bool], Model]
     ) -> Generator[Event, None, None]:
         """Fit the classifier to all strokes, and show each answer.
 
@@ -77,8 +74,6 @@ class FirstAnswer:
             What is painted.
         show
             Makes the model that is shown out of the classifier, and whether all strokes were answered before.
-        is_late
-            Says whether the time is spent; then the answer that is there is the last one.
         """
         if self.classifier is None:
             return
@@ -89,8 +84,6 @@ class FirstAnswer:
             few = yield from sample_voxels(self.classifier, regions, seed, self._features, quick=True)
             yield from fit_classifier(self.classifier, few, seed)
             yield Improved(show(self.classifier, False))
-            if is_late():
-                return
         self.sample = yield from sample_voxels(self.classifier, regions, seed, self._features)
         if fits == _AGAIN:
             yield from self._forgetting(self.classifier, self.sample)
@@ -100,8 +93,6 @@ class FirstAnswer:
             model = show(self.classifier, self._answered)
             self._answered = True
             yield Improved(model)
-            if is_late():
-                return
 
     def _forgetting(self, classifier: PixelClassifier, sample: VoxelSample) -> Generator[Event, None, None]:
         """Name the classes that the strokes of now do not show.
