@@ -76,8 +76,8 @@ class TrainingRun:
         with self.budget.running():
             yield from self.best.warnings(self.data)
             with closing(self.answer.fit(self.data.regions, self.best.show_answer)) as answers:
-                for event in answers:
-                    yield event
+                for progress in answers:
+                    yield progress
                     if self._is_late():
                         break
             # read once a step: whatever takes the time of an event in between, the last step is scored
