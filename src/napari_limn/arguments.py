@@ -110,8 +110,8 @@ def _held(hint: Any, value: Any, where: str, *, deep: bool) -> Any:
                 return revived_value(option, plain_value(value), where)
         elif kind is Any or isinstance(value, Iterator if kind is Generator else kind):
             return _held_items(option, value, where) if deep and kind is Mapping else value
-    found = " ".join(reprlib.repr(value).split())
-    raise LimnError(f"{where}: found {found}, expected {_words(options)}.")
+    written = " ".join(reprlib.repr(value).split())
+    raise LimnError(f"{where}: found {written}, expected {_words(options)}.")
 
 
 def _held_items(hint: Any, value: Mapping[Any, Any], where: str) -> dict[Any, Any]:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 # of what was planned, after it did not suffice; the first that there are blocks for
 _SHRINK = (0.6, 0.8, 0.95)
-_FAILED = "not finite in"  # field of the fingerprint: a lower precision, after which the run began again
+_GIVEN_UP = "not finite in"  # field of the fingerprint: a lower precision, after which the run began again
 _BEAT = 0.25  # seconds between two chances to cancel
 _LOWER = {name_of(dtype): dtype for dtype in (torch.bfloat16, torch.float16)}
 _TIMED = 1.5  # seconds of computing that a time is estimated from
@@ -109,10 +109,10 @@ class PredictionRun:
         source = _source(volume)
         if recorded and isinstance(out, Path):  # before anything is measured
             Ledger.refuse_other(out, {"version": __version__, "model": model.digest, "input": source})
-        failed = _failed(spec, recorded)
+        given_up = _given_up(spec, recorded)
         precision = (
-            Choice(torch.float32, failed=failed)
-            if failed is not None
+            Choice(torch.float32, given_up=given_up)
+            if given_up is not None
             else measured_precision(_precision(spec, recorded), model, volume, scaling, device)
         )
         itemsize = precision.dtype.itemsize
@@ -131,12 +131,12 @@ class PredictionRun:
         """Decide anew, as a run in float32 does."""
         spec = replace(self.spec, precision="float32")
         again = PredictionRun.prepared(self.model, self.volume, spec, out, {})
-        return replace(again, precision=Choice(torch.float32, failed=self.precision.dtype))
+        return replace(again, precision=Choice(torch.float32, given_up=self.precision.dtype))
 
     @property
     def fingerprint(self) -> dict[str, Any]:
         """Return everything that decides the labels, field by field."""
-        plan, failed = self.plan, self.precision.failed
+        plan, given_up = self.plan, self.precision.given_up
         return {
             "version": __version__,
             "model": self.model.digest,
@@ -144,7 +144,7 @@ class PredictionRun:
             "intensity": str(self.scaling),
             "device": self.device.type,
             "precision": name_of(self.precision.dtype),
-            **({} if failed is None else {_FAILED: name_of(failed)}),
+            **({} if given_up is None else {_GIVEN_UP: name_of(given_up)}),
             "runtime": self.runtime.name,
             "threads": self.threads,
             "memory": self.memory.limit,
@@ -353,14 +353,14 @@ def _precision(spec: PredictSpec, recorded: Mapping[str, Any]) -> Precision:
     return spec.precision
 
 
-def _failed(spec: PredictSpec, recorded: Mapping[str, Any]) -> torch.dtype | None:
-    """Return the lower precision that failed in the run resumed.
+def _given_up(spec: PredictSpec, recorded: Mapping[str, Any]) -> torch.dtype | None:
+    """Return the lower precision that given_up in the run resumed.
 
-    That run computes in float32 from then on, whether float32 is asked for now, what failed, or nothing.
+    That run computes in float32 from then on, whether float32 is asked for now, what given_up, or nothing.
     """
-    failed = _LOWER.get(str(recorded.get(_FAILED)))
-    asked = failed is not None and spec.precision in ("auto", "float32", name_of(failed))
-    return failed if asked else None
+    given_up = _LOWER.get(str(recorded.get(_GIVEN_UP)))
+    asked = given_up is not None and spec.precision in ("auto", "float32", name_of(given_up))
+    return given_up if asked else None
 
 
 def _limit(spec: PredictSpec, recorded: Mapping[str, Any], device: torch.device) -> int:

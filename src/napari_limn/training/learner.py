@@ -103,7 +103,7 @@ class Learner:
 
     @torch.no_grad()
     def _leave_out(self) -> None:
-        """Restore what the forward pass of a step that is left out has spoilt."""
+        """Restore what the forward pass of a step has spoilt."""
         self._left_out += 1
         if self._left_out >= _MOST_LEFT_OUT:
             raise LimnError(

@@ -104,12 +104,12 @@ class TrainingRun:
         return self.best.current()
 
     def _is_late(self) -> bool:
-        """Say whether the time of a run that ends with it is spent by the first answer."""
+        """Say whether the first answer took all of the time."""
         late = self._once and self.budget.limit is None and self.budget.done == 1
         return late and not self.budget.stepped and self.best.model is not None
 
     def _left_out(self, loss: float) -> Iterator[Warned]:
-        """Say once that a step was left out, of which there is no loss."""
+        """Say once that a step was left out."""
         if isnan(loss) and not self._warned:
             self._warned = True
             yield Warned(

@@ -131,7 +131,10 @@ def _fitted(sample: NDArray[Any], spec: IntensitySpec) -> Scaling:
 
 
 def _bounds(values: NDArray[np.float64], spec: IntensitySpec) -> NDArray[np.float64]:
-    """Compute the percentiles of finite values; those of the rest where they are one value."""
+    """Compute the percentiles of finite values.
+
+    Those of the rest where they are one value.
+    """
     if not values.size:
         return np.zeros(2)
     bounds = np.percentile(values, [spec.low, spec.high])

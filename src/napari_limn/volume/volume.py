@@ -100,7 +100,10 @@ class Volume:
             )
 
     def _refuse_no_numbers(self) -> None:
-        """Refuse texts, dates, records and objects, and what is no type of NumPy."""
+        """Refuse texts, dates, records and objects.
+
+        And what is no type of NumPy.
+        """
         kind = self.data.dtype
         with suppress(TypeError):
             if np.dtype(kind).kind in "biufc":

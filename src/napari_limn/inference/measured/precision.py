@@ -48,7 +48,7 @@ class Choice:
         Share of the labels of the piece that it gives as float32 does.
     faster
         Time of float32 over its time.
-    failed
+    given_up
         The lower precision that gave scores that are not finite, so that the run began again; None if none did.
     """
 
@@ -56,12 +56,12 @@ class Choice:
     tried: torch.dtype | None = None
     agreement: float = 1.0
     faster: float = 1.0
-    failed: torch.dtype | None = None
+    given_up: torch.dtype | None = None
 
     def __str__(self) -> str:
         name = name_of(self.dtype)
-        if self.failed is not None:
-            return f"{name} from the beginning, since {name_of(self.failed)} gave scores that are not finite (NaN or infinite)"
+        if self.given_up is not None:
+            return f"{name} from the beginning, since {name_of(self.given_up)} gave scores that are not finite (NaN or infinite)"
         if self.tried is None:
             return name
         tried = name_of(self.tried)
