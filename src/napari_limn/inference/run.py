@@ -354,9 +354,9 @@ def _precision(spec: PredictSpec, recorded: Mapping[str, Any]) -> Precision:
 
 
 def _given_up(spec: PredictSpec, recorded: Mapping[str, Any]) -> torch.dtype | None:
-    """Return the lower precision that given_up in the run resumed.
+    """Return the lower precision that the run resumed gave up.
 
-    That run computes in float32 from then on, whether float32 is asked for now, what given_up, or nothing.
+    That run computes in float32 from then on, whether float32, that precision or nothing is asked for now.
     """
     given_up = _LOWER.get(str(recorded.get(_GIVEN_UP)))
     asked = given_up is not None and spec.precision in ("auto", "float32", name_of(given_up))
