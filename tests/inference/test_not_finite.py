@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from runs import RUNS, SUFFIXES, blocks_in, files, interrupted, model_of, set_up
+from runs import RUNS, SUFFIXES, blocks_in, files, image_of, interrupted, model_of, set_up
 
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Noted, Planned, Viewing, Warned
@@ -17,6 +17,7 @@ from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.measured import precision
 from napari_limn.inference.measured.precision import Choice
 from napari_limn.inference.pipeline import PredictSpec, predict, prediction_events
+from napari_limn.inference.unscored import Unscored
 from napari_limn.inference.view import View, ViewPredictor
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.reading.open import open_volume
@@ -238,3 +239,26 @@ def test_a_voxel_without_score_is_found_by_the_sum(value):
     scores[1, 2, 3, 4] = value
     found = without_score(scores)
     assert found.nonzero().tolist() == [[1, 3, 4]]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        4,
+        [],
+        [4],
+        [4, [0, 1]],
+        [4, *[[0, 1 << 60]] * 4],
+        [4, *[[-1, 1]] * 4],
+        [4, *[[1, 0]] * 4],
+        ["4", *[[0, 1]] * 4],
+        [4, *["01"] * 4],
+        {"a": 1},
+    ],
+)
+def test_notes_that_are_none_of_ours_count_nothing(value):
+    volume = image_of("YX", (8, 8))
+    unscored = Unscored()
+    unscored.resume({"no finite score [0, 0, 0, 0]": value, "memory": 5}, volume.grid, lambda _: False)
+    assert unscored.sentence(volume) == ""

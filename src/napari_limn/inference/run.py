@@ -207,7 +207,7 @@ class PredictionRun:
         """
         began = time.perf_counter()
         while True:
-            self.unscored.resume({} if ledger is None else ledger.notes, output.missing)
+            self.unscored.resume({} if ledger is None else ledger.notes, self.volume.grid, output.missing)
             try:
                 yield from self._written(output, ledger, began)
             except (MemoryError, RuntimeError) as error:

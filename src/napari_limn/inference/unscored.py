@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.boxes import size_of, whole
+from napari_limn.volume.boxes import contains, size_of, whole
 from napari_limn.volume.reading.contents import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from napari_limn.inference.ledger import Ledger
-    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.boxes import Box, Grid
     from napari_limn.volume.volume import Volume
 
 _NOTE = "no finite score"  # how the key of a note begins, before the first voxel of a block
@@ -37,13 +37,17 @@ class Unscored:
         if ledger is not None:
             ledger.note(f"{_NOTE} {[start for start, _ in box]}", [count, *box])
 
-    def resume(self, notes: Mapping[str, Any], missing: Callable[[Box], bool]) -> None:
+    def resume(self, notes: Mapping[str, Any], grid: Grid, missing: Callable[[Box], bool]) -> None:
         """Go on from the notes of a ledger.
 
-        Blocks that are `missing` come again.
+        Blocks of the `grid` that are `missing` come again.
         """
         kept = dict(_counted(value) for key, value in notes.items() if key.startswith(_NOTE))
-        self._counts = {box: count for box, count in kept.items() if box and not missing(box)}
+        self._counts = {
+            box: count
+            for box, count in kept.items()
+            if box and contains(whole(grid), box) and not missing(box)
+        }
 
     def sentence(self, volume: Volume) -> str:
         """Report the count to the user; empty where there is nothing.
