@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from napari_limn.annotation.classes import Classes
     from napari_limn.errors import LimnError
     from napari_limn.evaluation.scores import Score, score
+    from napari_limn.execution.folder import folder_events, predict_folder
     from napari_limn.inference.pipeline import PredictSpec, plan, predict, prediction_events
+    from napari_limn.instances.api import Objects, object_events, objects
+    from napari_limn.instances.spec import ObjectSpec
+    from napari_limn.instances.table import Table
     from napari_limn.model import Model, ModelSpec
     from napari_limn.network.spec import UNetSpec
     from napari_limn.runs import drain
@@ -36,15 +40,22 @@ __all__ = [
     "LimnError",
     "Model",
     "ModelSpec",
+    "ObjectSpec",
+    "Objects",
     "PredictSpec",
     "Score",
+    "Table",
     "TrainSpec",
     "UNetSpec",
     "Volume",
     "drain",
+    "folder_events",
+    "object_events",
+    "objects",
     "open_volume",
     "plan",
     "predict",
+    "predict_folder",
     "prediction_events",
     "score",
     "train",
@@ -54,10 +65,14 @@ __all__ = [
 _ROOMS = {
     "annotation.classes": ["Classes"],
     "errors": ["LimnError"],
+    "execution.folder": ["folder_events", "predict_folder"],
     "runs": ["drain"],
     "inference.pipeline": ["PredictSpec", "plan", "predict", "prediction_events"],
     "model": ["Model", "ModelSpec"],
     "network.spec": ["UNetSpec"],
+    "instances.api": ["Objects", "object_events", "objects"],
+    "instances.spec": ["ObjectSpec"],
+    "instances.table": ["Table"],
     "evaluation.scores": ["Score", "score"],
     "training.spec": ["AugmentSpec", "TrainSpec"],
     "training.trainer": ["train", "training_events"],

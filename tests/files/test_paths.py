@@ -11,7 +11,7 @@ import pytest
 from napari_limn import LimnError, Model, open_volume
 from napari_limn.annotation.journal.format import read_journal
 from napari_limn.cli import main
-from napari_limn.files.paths import refuse_no_file
+from napari_limn.files.paths import file_name_for, refuse_no_file
 
 READERS = {"image": open_volume, "model": Model.load, "journal": read_journal}
 
@@ -62,3 +62,19 @@ def test_names_that_are_not_there_are_the_readers_business(tmp_path):
     assert refuse_no_file(tmp_path / "none.tif") == tmp_path / "none.tif"
     with pytest.raises(LimnError, match="there is no such file or folder; check the spelling"):
         open_volume(tmp_path / "none.tif")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("cells.tif", "cells.tif"), ("a/b", "a_b"), ("..", "unnamed"), ("", "unnamed"), ("nul\0", "nul_"), ("two\nlines", "two_lines"),
+        ("<b>x</b>", "_b_x__b_"), ("C:\\new", "C__new"), (" a. ", "a"), ("שלום", "שלום"), ("\udce9", "_"),
+    ],
+)  # fmt: skip
+def test_a_file_name_for_a_text(text, name):
+    assert file_name_for(text) == name
+
+
+def test_a_file_name_for_a_long_text_can_be_stored():
+    for letter in "Wé🧠":
+        assert 170 < len(file_name_for(letter * 400).encode()) <= 180

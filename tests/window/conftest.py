@@ -15,6 +15,7 @@ pytest.importorskip("napari")
 
 from hand import Hand
 from napari._vispy import canvas
+from napari.components import ViewerModel
 from napari.settings import get_settings
 from npe2.manifest import _bases
 from qtpy.QtCore import QTimer
@@ -87,6 +88,16 @@ def hand(make_napari_viewer, qtbot):
 
 
 @pytest.fixture
+def viewer():
+    """A viewer without a window, with a stack in it."""
+    found = ViewerModel()
+    found.add_image(
+        np.zeros((4, 20, 30)), name="cells", scale=(2, 0.5, 0.5), translate=(1, 2, 3), units=("um",) * 3
+    )
+    return found
+
+
+@pytest.fixture
 def live_run(hand, qtbot):
     """An image, its strokes, and live training on them without a panel."""
     image = hand.viewer.add_image(np.zeros((40, 50), np.float32), name="a")
@@ -94,8 +105,6 @@ def live_run(hand, qtbot):
     parent = QWidget()
     qtbot.addWidget(parent)
     session = session_of(hand.viewer)
-    run = LiveRun(
-        hand.viewer, session, [image], labels, TrainSpec(), None, lambda: False, lambda _: None, parent
-    )
+    run = LiveRun(hand.viewer, session, [image], labels, TrainSpec(), None, lambda: False, parent)
     yield image, labels, run
     parent.close()  # it lives as long as the run; qtbot itself does not hold it

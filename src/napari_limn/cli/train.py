@@ -39,6 +39,13 @@ def add_train(verbs: Any) -> argparse.ArgumentParser:
         help="one more; repeatable",
     )
     verb.add_argument(
+        "--pairs",
+        type=Path,
+        dest="table",
+        metavar="LIST.csv",
+        help="more of them: a table with columns image and labels",
+    )
+    verb.add_argument(
         "-o", "--out", type=Path, required=True, metavar="MODEL.limn", help="where the model goes"
     )
     budget = verb.add_mutually_exclusive_group()
@@ -60,9 +67,9 @@ def add_train(verbs: Any) -> argparse.ArgumentParser:
 def _train(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.checkpoint import Checkpoint
 
-    if len(args.pair) not in (0, 2) or not args.pair + args.pairs:
+    if len(args.pair) not in (0, 2) or not (args.pair or args.pairs or args.table):
         raise LimnError(
-            f"found {len(args.pair)} files, expected IMAGE LABELS (more of them with --pair IMAGE LABELS)."
+            f"found {len(args.pair)} files, expected IMAGE LABELS (more of them with --pair IMAGE LABELS or --pairs LIST.csv)."
         )
     _refuse_unwritable(args.out, overwrite=args.overwrite)
     with Checkpoint(args.out, overwrite=args.overwrite, start=args.start) as checkpoint:
@@ -76,20 +83,16 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
 
 def _train_into(checkpoint: Checkpoint, args: argparse.Namespace) -> dict[str, Any]:
     """Train a model that the checkpoint keeps, and describe it."""
+    from napari_limn.execution.images import pairs_in
     from napari_limn.model import Model
     from napari_limn.training.trainer import training_events
     from napari_limn.volume.reading.open import open_volume
 
-    pairs = ([args.pair] if args.pair else []) + args.pairs
+    pairs = [*([args.pair] if args.pair else []), *args.pairs, *(pairs_in(args.table) if args.table else [])]
     images = [open_volume(image, args.axes) for image, _ in pairs]
     start = Model.load(args.start) if args.start else None
-    if start is not None and (args.preset or args.dims not in (None, start.spec.network.ndim)):
-        given = f"--preset {args.preset}" if args.preset else f"--dims {args.dims}"
-        raise LimnError(
-            f"{args.start}: found {given} with --from, expected one of the two: a model that is trained further keeps its network; leave "
-            "out --from for a new one."
-        )
     asked = _train_spec(args)
+    _refuse_other_network(args, asked, start)
     run = training_events(images, [labels for _, labels in pairs], asked, model=start)
     with rescued_by(checkpoint.rescue):
         model, stopped = _best_of(run, checkpoint, args)
@@ -140,25 +143,59 @@ def _seams(model: Model, image: Volume, device: DeviceName) -> str:
     return f"{norm} normalisation looks at the whole tile, so predictions have seams: {difference}."
 
 
+def _spec_file(path: Path) -> dict[str, Any]:
+    """Read the keys of a spec file."""
+    try:
+        content = parse_json(refuse_no_file(path).read_bytes(), "a TrainSpec")
+    except LimnError as error:
+        raise LimnError(f"{path}: {error}") from error
+    if not isinstance(content, dict):
+        raise LimnError(
+            f"{path}: found a {type(content).__name__}, expected an object with the keys of a TrainSpec."
+        )
+    return content
+
+
+def _refuse_other_network(args: argparse.Namespace, asked: TrainSpec, start: Model | None) -> None:
+    """Refuse two options that ask for different networks.
+
+    One of them would be left out without a word.
+    """
+    from napari_limn.training.planning.resolve import is_other_network
+
+    own = asked.network
+    size = f"--preset {args.preset}" if args.preset else ""
+    axes = f"--dims {args.dims}" if args.dims else ""
+    if start is not None:
+        kept = start.spec.network
+        given = size or (axes if args.dims != kept.ndim else "")
+        if not given and own is not None and is_other_network(own, kept):
+            given = "another network in --spec"
+        if given:
+            raise LimnError(
+                f"{args.start}: found {given} with --from, expected one of the two: a model that is trained further keeps its network; leave "
+                "out --from for a new one."
+            )
+    elif own is not None:
+        same = args.preset == _spec_file(args.spec).get("preset")
+        given = ("" if same else size) or (axes if args.dims != own.ndim else "")
+        if given:
+            raise LimnError(
+                f"{args.spec}: found {given} with a network in --spec, expected one of the two: that network counts as it is; leave out "
+                f"{given.split()[0]}, or the network in the file."
+            )
+
+
 def _train_spec(args: argparse.Namespace) -> TrainSpec:
     """Read the spec file, with the options on top."""
     from napari_limn.specs import from_json
     from napari_limn.training.spec import TrainSpec
 
-    content: dict[str, Any] = {}
-    if args.spec:
-        try:
-            content = parse_json(refuse_no_file(args.spec).read_bytes(), "a TrainSpec")
-        except LimnError as error:
-            raise LimnError(f"{args.spec}: {error}") from error
+    content = _spec_file(args.spec) if args.spec else {}
     keys = ("seconds", "steps", "seed", "zero", "objects", "preset", "dims", "device")
     asked = {k: getattr(args, k) for k in keys}
     if args.objects and args.zero is None:
         asked["zero"] = "background"
-    if not isinstance(content, dict):
-        raise LimnError(
-            f"{args.spec}: found a {type(content).__name__}, expected an object with the keys of a TrainSpec."
-        )
     if args.seconds is not None:
         content.pop("steps", None)  # which would count instead
     return from_json(TrainSpec, content | {k: v for k, v in asked.items() if v is not None})

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_limn.errors import LimnError
 
-if TYPE_CHECKING:
-    import os
-
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one letter before the colon is a drive of Windows
+_UNFIT = re.compile(r'[\x00-\x1f\x7f\ud800-\udfff<>:"/\\|?*]')  # in the name of a file, on some system
+LONGEST = 180
+"""Bytes of a name that is made of a text; systems store 255, and something may come behind."""
 _NO_FILES = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -57,6 +57,20 @@ def refuse_no_file(source: str | os.PathLike[str]) -> Path:
             f"{path}: found {special}, expected a file or folder; save its content as a file first."
         )
     return path
+
+
+def file_name_for(text: str) -> str:
+    """Return a name that every system can store, as near to a text as may be.
+
+    Examples
+    --------
+    >>> file_name_for("//host/share/a: b"), file_name_for("..")
+    ('__host_share_a_ b', 'unnamed')
+    """
+    name = _UNFIT.sub("_", text).strip(". ")
+    while len(os.fsencode(name)) > LONGEST:
+        name = name[:-1]
+    return name or "unnamed"
 
 
 def is_address(text: str) -> bool:

@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_limn.arguments import checked
 from napari_limn.errors import LimnError
+from napari_limn.specs import check_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,6 +91,7 @@ class Axes:
     translate: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_names(self.names)
         for what in (self.scale, self.units, self.translate):
             if len(what) != len(self.names):
@@ -99,6 +102,7 @@ class Axes:
             raise LimnError(f"found voxel size {bad[0]} on axes {self.names}, expected positive numbers.")
 
     @classmethod
+    @checked
     def of(
         cls,
         names: str,
@@ -241,6 +245,24 @@ def resolve_names(declared: str, shape: tuple[int, ...], asked: str | None = Non
     return check_names("".join(letters))
 
 
+def odd_names(name: str, declared: str, names: str) -> tuple[str, ...]:
+    """Say that a file names its axes and they are not understood.
+
+    Examples
+    --------
+    >>> odd_names("a.zarr", "zzz", "ZYX")
+    ("a.zarr: found axes with the letters 'ZZZ', expected Y and X among them; taken as ZYX.",)
+    >>> odd_names("a.zarr", "???", "ZYX"), odd_names("a.zarr", "qyx", "ZYX")
+    ((), ())
+    """
+    written = declared.upper()
+    if not written.strip("?") or {"Y", "X"} <= set(written):
+        return ()
+    return (
+        f"{name}: found axes with the letters {written!r}, expected Y and X among them; taken as {names}.",
+    )
+
+
 def known_size(size: float, unit: str) -> float | None:
     """Return the size of a voxel; None where no image has it.
 
@@ -255,12 +277,42 @@ def known_size(size: float, unit: str) -> float | None:
     return abs(size) if least <= abs(size) * CENTIMETRES.get(unit, 1.0) <= most else None
 
 
-def no_sizes(name: str, unknown: Mapping[str, str]) -> tuple[str, ...]:
-    """Say which sizes of voxels no image has, if any."""
-    if not unknown:
-        return ()
-    sizes = ", ".join(f"{size} along {axis}" for axis, size in unknown.items())
-    return (f"{name}: found a voxel size of {sizes}, which no image has; taken as not known.",)
+def known_sizes(
+    name: str, given: Mapping[str, tuple[float, str | None]]
+) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
+    """Return the voxel sizes of a file that count.
+
+    With sentences on the others.
+
+    Parameters
+    ----------
+    name
+        Of the file.
+    given
+        Size and unit of each axis, the unit as the file writes it.
+
+    Examples
+    --------
+    >>> known_sizes("a.tif", {"Y": (0.5, "um"), "X": (0.5, "furlong")})
+    ({'Y': (0.5, 'micrometer')}, ("a.tif: found the unit 'furlong', which is not known; its voxel size along X is taken as not known.",))
+    """
+    good: dict[str, tuple[float, str]] = {}
+    absurd, foreign = dict[str, str](), dict[str, list[str]]()
+    for axis, (size, written) in given.items():
+        if (unit := known_unit(written)) is None:
+            foreign.setdefault(str(written), []).append(axis)
+        elif (known := known_size(size, unit)) is None:
+            absurd[axis] = f"{size:g} {unit}"
+        else:
+            good[axis] = known, unit
+    notes = [
+        f"{name}: found the unit {written[:40]!r}, which is not known; its voxel size along {', '.join(axes)} is taken as not known."
+        for written, axes in foreign.items()
+    ]
+    if absurd:
+        sizes = ", ".join(f"{size} along {axis}" for axis, size in absurd.items())
+        notes.append(f"{name}: found a voxel size of {sizes}, which no image has; taken as not known.")
+    return good, tuple(notes)
 
 
 def unit_name(text: str | None) -> str:

@@ -22,7 +22,7 @@ _OF_THE_NAME = {
 }  # fmt: skip
 _NO_CODEC = re.compile(
     r"codec not available|unknown codec|requires the 'imagecodecs'|could not import name|no module named"
-    r"|(compression|predictor)\S*>? (is )?not supported|unsupported (codec|compress)",
+    r"|(compression|predictor).{0,60} not supported|unsupported (codec|compress)",
     re.IGNORECASE,
 )
 _LARGEST_PIECE = 1 << 30  # bytes of a tile, strip or chunk, which is decoded as a whole
@@ -43,22 +43,28 @@ def foreign(sentence: Callable[[str], str], name: str) -> Iterator[None]:
     Raises
     ------
     LimnError
-        For any exception but a LimnError, and errors of the file system about the name, which stay.
+        For any exception but errors of the file system about the name, which stay. One that does not name the file gets its name.
     """
     try:
         yield
-    except LimnError:
-        raise
+    except LimnError as error:
+        raise error if name in str(error) else LimnError(f"{name}: {error}") from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_NAME and error.filename is not None:
             raise
         said = reason(error)
-        if lacks_codec(error):
-            raise LimnError(
-                f"{name}: found a compression that this installation cannot decode ({said}); "
-                "save the image with another one, for example zlib, or install the package that decodes it."
-            ) from error
-        raise LimnError(sentence(said)) from error
+        raise no_codec(name, said) if lacks_codec(error) else LimnError(sentence(said)) from error
+
+
+def no_codec(name: str, said: str) -> LimnError:
+    """Make the error that a compression cannot be decoded here.
+
+    Whatever a file holds, it is not damaged then.
+    """
+    return LimnError(
+        f"{name}: found a compression that this installation cannot decode ({said}); "
+        "save the image with another one, for example zlib, or install the package that decodes it."
+    )
 
 
 def refuse_large_piece(piece: int, what: str, fix: str) -> None:
@@ -111,7 +117,7 @@ def lacks_codec(error: BaseException | None) -> bool:
     """
     while error is not None:
         if (
-            isinstance(error, ImportError)
+            isinstance(error, ImportError | NotImplementedError)
             or "UnknownCodec" in type(error).__name__
             or _NO_CODEC.search(str(error))
         ):

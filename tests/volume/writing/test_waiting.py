@@ -11,9 +11,10 @@ import pytest
 from napari_limn.inference.planning.memory import MemoryBudget
 from napari_limn.network.spec import UNetSpec
 from napari_limn.volume.boxes import blocks, shape_of, shifted
+from napari_limn.volume.writing import layout
 from napari_limn.volume.writing.layout import make_layout
 from napari_limn.volume.writing.pyramid import Pyramid
-from napari_limn.volume.writing.waiting import Order, most_waiting
+from napari_limn.volume.writing.waiting import Order, held_bytes, most_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +80,9 @@ def _case(seed: int, longest: int) -> tuple[Grid, Order]:
     swept = "TZYX"[frames:]
     axes = "TZYX"[:frames] + "".join(rng.permutation(list(swept)))
     t, z, y, x = grid
-    return (t, z, y, x), Order(_grid(block), _grid(min(c, n) for c, n in zip(column, grid, strict=True)), axes, frames)
+    return (t, z, y, x), Order(
+        _grid(block), _grid(min(c, n) for c, n in zip(column, grid, strict=True)), axes, frames
+    )
 
 
 def _grid(values: Any) -> Grid:
@@ -88,19 +91,16 @@ def _grid(values: Any) -> Grid:
 
 
 def _counts_what_is_kept(seed: int, longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_limn.volume.writing import layout
-
     grid, order = _case(seed, longest)
     monkeypatch.setattr(layout, "_SMALLEST", 40 * (1 + seed % 5))
     monkeypatch.setattr(layout, "_LARGEST", 900)
-    levels, promised = make_layout(
-        grid, order.block, (1.0, 1.0, 1.0), [1], order=order.axes, column=order.column, frames=order.frames,
+    levels, _ = make_layout(
+        grid, order.block, (1.0, 1.0, 1.0), [1], order=order.axes, column=order.column,
         tile=(1, 2, 3, 4), count=1 + seed % 3,
     )  # fmt: skip
     held = _held(levels, order)
-    assert most_waiting(levels, order) == held
-    largest = max(prod(map(min, level.shard, level.shape)) for level in levels)
-    assert promised >= held + largest
+    # of two shards that end and begin by the same one, the first may be forgotten in time
+    assert held <= most_waiting(levels, order) <= 1.5 * held
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -137,14 +137,14 @@ PLANS = [
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(("spec", "grid", "limit"), PLANS)
 def test_a_plan_promises_what_is_kept(spec: UNetSpec, grid: Grid, limit: int) -> None:
-    def layout(plan: Any) -> Any:
-        return make_layout(
-            grid, plan.block, (1.0, 1.0, 1.0), [1], order=plan.raster(spec.ndim), column=plan.column, frames=4 - spec.ndim
-        )
+    def laid(plan: Any) -> tuple[Any, Order]:
+        order = Order(plan.block, plan.column or grid, plan.raster(spec.ndim), 4 - spec.ndim)
+        spacing = (1.0, 1.0, 1.0)
+        return make_layout(grid, plan.block, spacing, [1], order=order.axes, column=plan.column)[0], order
 
-    plan = MemoryBudget(limit * 10**6, lambda plan: layout(plan)[1]).plan(spec, grid)
+    plan = MemoryBudget(limit * 10**6, lambda plan: held_bytes(*laid(plan), [1])).plan(spec, grid)
     assert plan.column is not None, "the limit is so wide that there are no columns"
-    levels, promised = layout(plan)
-    held = _held(levels, Order(plan.block, plan.column, plan.raster(spec.ndim), 4 - spec.ndim))
+    levels, order = laid(plan)
+    held, promised = _held(levels, order), held_bytes(levels, order, [1])
     compressed = 2 * max(prod(map(min, level.shard, level.shape)) for level in levels)
     assert held + compressed <= promised <= 1.3 * (held + compressed)

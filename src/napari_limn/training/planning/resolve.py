@@ -137,12 +137,45 @@ def resolve(
         first_share=first_share,
         # a model that was stopped before its first step has a classifier that knows something
         further=model is not None and (model.spec.steps > 0 or model.spec.seconds > 0),
-        selection=SelectionPolicy(
-            marked=first_share < 1,
-            trusting=spec.held_out == 0 or spec.zero == "background",
-            distilled=network.pixels is not None and spec.zero == "unlabelled" and spec.soft_targets > 0,
-            bfloat16=bfloat16,
-        ),
+        selection=_selection(spec, network, marked=first_share < 1, bfloat16=bfloat16),
+    )
+
+
+def refuse_other_network(spec: TrainSpec, model: Model | None) -> None:
+    """Refuse a spec with a network that would be left out.
+
+    Raises
+    ------
+    LimnError
+        If a model is trained further that has another one, or the spec is for other axes.
+    """
+    if spec.network is None:
+        return
+    if spec.dims == 3 and spec.network.ndim != 3:
+        raise LimnError(
+            "TrainSpec.dims: found 3 with a network over planes, expected one of the two; leave out dims, or the network."
+        )
+    if model is not None and is_other_network(spec.network, model.spec.network):
+        raise LimnError(
+            "TrainSpec.network: found another network than that of the model, expected one of the two: a model that is trained further "
+            "keeps its network; leave out the network, or the model for a new one."
+        )
+
+
+def is_other_network(one: UNetSpec, other: UNetSpec) -> bool:
+    """Tell whether two networks differ in more than the data decide.
+
+    Those decide channels and classes; the share of the classifier is learnt.
+    """
+    return (
+        replace(
+            one,
+            in_channels=other.in_channels,
+            out_channels=other.out_channels,
+            head=other.head,
+            share=other.share,
+        )
+        != other
     )
 
 
@@ -155,6 +188,16 @@ def continued(spec: TrainSpec, model: Model | None) -> TrainSpec:
         return spec
     return replace(
         spec, network=None, dims=3 if model.spec.network.ndim == 3 else 2, intensity=model.spec.intensity
+    )
+
+
+def _selection(spec: TrainSpec, network: UNetSpec, *, marked: bool, bfloat16: bool) -> SelectionPolicy:
+    unlabelled = spec.zero == "unlabelled"
+    return SelectionPolicy(
+        marked=marked,
+        trusting=spec.held_out == 0 or not unlabelled,
+        distilled=network.pixels is not None and unlabelled and spec.soft_targets > 0,
+        bfloat16=bfloat16,
     )
 
 

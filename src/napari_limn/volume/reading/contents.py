@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LISTED = 5  # sizes of images that a sentence names
+_ORIENTATION = 274  # tag
+_TURNED = {
+    2: "mirrored", 3: "upside down", 4: "upside down and mirrored", 5: "turned and mirrored", 6: "turned to the right",
+    7: "turned and mirrored", 8: "turned to the left",
+}  # fmt: skip
 _LOOKED_AT = 2000  # pages whose tables of tiles are looked through
 
 
@@ -21,6 +26,8 @@ def contents_of(tif: tifffile.TiffFile, name: str) -> Iterator[str]:
         yield f"{name}: found one file of a set whose description lies in another file; only the planes of this file are shown."
     yield from _never_written(tif.series[0], name)
     page = tif.series[0].keyframe
+    if turned := _TURNED.get(page.tags.valueof(_ORIENTATION, 1)):
+        yield f"{name}: found an image to be shown {turned}; it is shown and used as it is stored."
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not _is_ramp(page.colormap):
         yield (
             f"{name}: found indexed colour, numbers of colours in a table; they are taken as intensities, which they are not: "
@@ -54,7 +61,18 @@ def _never_written(series: tifffile.TiffPageSeries, name: str) -> Iterator[str]:
     tables = [page.databytecounts for page in series.pages[:_LOOKED_AT] if page is not None]
     lacking, total = sum(table.count(0) for table in map(tuple, tables)), sum(map(len, tables))
     if lacking:
-        yield f"{name}: found {share(lacking / total)} of the voxels never written, which are read as 0; copy or save the image again."
+        yield not_there(lacking / total, name, 0)
+
+
+def not_there(part: float, name: str, value: object) -> str:
+    """Say that a share of the voxels is not in the file.
+
+    `value`: what they are read as.
+    """
+    return (
+        f"{name}: found {share(part)} of the voxels never written, which are read as {value}; if they should be there, copy or save the "
+        "image again."
+    )
 
 
 def share(part: float) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import zarr
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.axes import Axes, known_size, known_unit, no_sizes, resolve_names
+from napari_limn.volume.axes import Axes, known_sizes, known_unit, odd_names, resolve_names
 from napari_limn.volume.decoding.zarr_codecs import CheckedStore, bounded
 from napari_limn.volume.foreign import foreign
 from napari_limn.volume.reading.zarr_contents import never_written, other_images, refuse_claims
@@ -47,9 +47,12 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
         if isinstance(node, zarr.Array):
             names = resolve_names(_letters(node), node.shape, axes)
             refuse_claims(node, path.name)
-            return Volume(
-                bounded(node), Axes.of(names), path.name, notes=tuple(never_written(node, path.name))
-            )
+            notes = [
+                *([] if axes else odd_names(path.name, _letters(node), names)),
+                *_two_formats(path),
+                *never_written(node, path.name),
+            ]
+            return Volume(bounded(node), Axes.of(names), path.name, notes=tuple(notes))
         group = _image_group(node, path)
         meta = ome_metadata(group)
         _refuse_unknown_version(meta, path.name)
@@ -57,11 +60,13 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
         levels = [_level(group, entry["path"], path) for entry in image["datasets"]]
         finest, coarser = levels[0], [level for level in levels[1:] if _of_one_kind(level, levels[0])]
         refuse_claims(finest, path.name)
-        declared, known_units = _declared(image, finest.ndim)
+        declared, units = _declared(image, finest.ndim)
         names = resolve_names(declared, finest.shape, axes)
         sizes, places = _transform(image, finest.ndim)
-        frame, notes = _frame(names, sizes, places, known_units, path.name)
+        frame, notes = _frame(names, sizes, places, units, path.name)
         notes += [
+            *([] if axes else odd_names(path.name, declared, names)),
+            *_two_formats(path),
             *other_images(node, group, meta, path.name),
             *_levels_left_out(len(levels) - 1 - len(coarser), path.name),
         ]
@@ -80,18 +85,15 @@ def _frame(
 
     Numbers in a unit that is not known say nothing.
     """
-    given = [(size, unit) if unit else (1.0, "pixel") for size, unit in zip(sizes, units, strict=True)]
-    known = [known_size(size, unit) for size, unit in given]
-    absurd = {a: f"{s:g} {u}" for a, (s, u), size in zip(names, given, known, strict=True) if size is None}
-    scale = tuple(1.0 if size is None else size for size in known)
-    kept = tuple("pixel" if size is None else unit for size, (_, unit) in zip(known, given, strict=True))
+    given = dict(zip(names, zip(sizes, units, strict=True), strict=True))
+    good, said = known_sizes(name, given)
+    scale, kept = zip(*(good.get(axis, (1.0, "pixel")) for axis in names), strict=True)
     translate = tuple(
-        place if unit and isfinite(place) else 0.0 for place, unit in zip(places, units, strict=True)
+        place if known_unit(unit) and isfinite(place) else 0.0
+        for place, unit in zip(places, units, strict=True)
     )
-    notes = list(no_sizes(name, absurd))
-    if mirrored := [
-        a for a, (size, _), good in zip(names, given, known, strict=True) if size < 0 and good is not None
-    ]:
+    notes = list(said)
+    if mirrored := [axis for axis, (size, _) in given.items() if size < 0 and axis in good]:
         notes.append(
             f"{name}: found a negative scale along {', '.join(mirrored)}, which mirrors the image; it is shown and used as it is stored."
         )
@@ -160,13 +162,8 @@ def channel_looks(path: Path) -> list[tuple[str, str]]:
 def _reported(path: Path) -> Iterator[None]:
     """Turn an error into one sentence that names the file."""
     broken = "expected multiscales with datasets, axes and transformations as in NGFF 0.4 or 0.5; write the file again."
-    try:
-        with foreign(
-            lambda said: f"{path.name}: found broken OME-Zarr metadata ({said}), {broken}", path.name
-        ):
-            yield
-    except LimnError as error:
-        raise error if path.name in str(error) else LimnError(f"{path.name}: {error}") from error
+    with foreign(lambda said: f"{path.name}: found broken OME-Zarr metadata ({said}), {broken}", path.name):
+        yield
 
 
 def _open(path: Path, name: str) -> zarr.Array[Any] | zarr.Group:
@@ -176,7 +173,18 @@ def _open(path: Path, name: str) -> zarr.Array[Any] | zarr.Group:
         ),
         name,
     ):
-        return zarr.open(CheckedStore(path, read_only=True), mode="r")
+        # both formats may be there; asked for one, zarr does not warn
+        store = CheckedStore(path, read_only=True)
+        return zarr.open(store, mode="r", zarr_format=3 if (path / "zarr.json").is_file() else None)
+
+
+def _two_formats(path: Path) -> list[str]:
+    """Report metadata of both formats, which may say different things."""
+    if not (path / "zarr.json").is_file() or not any(
+        (path / old).is_file() for old in (".zgroup", ".zarray")
+    ):
+        return []
+    return [f"{path.name}: found metadata of Zarr 2 and of Zarr 3; those of Zarr 3 are used."]
 
 
 def ome_metadata(group: zarr.Group) -> Mapping[str, Any]:
@@ -221,14 +229,14 @@ def _level(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
 
 
 def _declared(image: Mapping[str, Any], ndim: int) -> tuple[str, tuple[str | None, ...]]:
-    """Return axis letters and units, None for one not known.
+    """Return axis letters, and units as they are written.
 
     Before 0.3 the five axes were fixed.
     """
     axes = image.get("axes") or list("tczyx"[-ndim:])
     entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in axes]
     letters = "".join(str(entry.get("name", "?"))[:1] for entry in entries)
-    return letters, tuple(known_unit(entry.get("unit")) for entry in entries)
+    return letters, tuple(entry.get("unit") for entry in entries)
 
 
 def _transform(image: Mapping[str, Any], ndim: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

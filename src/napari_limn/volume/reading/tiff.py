@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from contextlib import ExitStack, contextmanager
 from math import prod
 from pathlib import Path
@@ -15,9 +16,9 @@ import tifffile
 import zarr
 
 from napari_limn.errors import LimnError
-from napari_limn.volume.axes import Axes, known_size, known_unit, no_sizes, resolve_names
+from napari_limn.volume.axes import Axes, known_sizes, known_unit, odd_names, resolve_names
 from napari_limn.volume.decoding.pictures import bound_pictures
-from napari_limn.volume.foreign import foreign, refuse_large_piece
+from napari_limn.volume.foreign import foreign, no_codec, reason, refuse_large_piece
 from napari_limn.volume.reading.contents import contents_of
 from napari_limn.volume.reading.mapped import MappedArray
 from napari_limn.volume.volume import ArrayLike, Volume, size_in_bytes
@@ -39,6 +40,8 @@ ORIGIN = "napari-limn origin"
 
 _HEADERS = 1 << 20  # bytes that a compression adds to a tile, at most: tables, profiles
 _IMAGEJ_UNITS = {"X": "unit", "Y": "yunit", "Z": "zunit"}
+_NOT_THERE = re.compile(r"failed to read '([^']+)', raised FileNotFoundError")  # as tifffile logs it
+_FEWER = re.compile(r"missing (\d+) frames")
 
 
 def open_tiff(path: Path, axes: str | None = None) -> Volume:
@@ -55,18 +58,25 @@ def open_tiff(path: Path, axes: str | None = None) -> Volume:
     """
     with _reported(path), ExitStack() as closing:
         tif = closing.enter_context(tifffile.TiffFile(path))
+        if len(tif.pages) == 0:
+            raise ValueError("there is no image behind its header")
         _refuse_outside_names(tif, path)
         series = tif.series[0]
         levels = [_array(tif, level, path, number) for number, level in enumerate(series.levels)]
         shape = tuple(levels[0].shape)
         declared = series.axes if len(series.axes) == len(shape) else series.get_axes(squeeze=False)
         names = resolve_names(declared, shape, axes)
-        scale, units, unknown = _spacing(tif, names)
+        scale, units, sizes_said = _spacing(tif, names, path.name)
         if not all(isinstance(level, MappedArray) for level in levels):
             closing.pop_all()  # the store goes on reading from the open file
         colors, called, origin = _looks(tif)
         frame = Axes(names, scale, units, tuple(origin.get(name, 0.0) for name in names))
-        notes = (*contents_of(tif, path.name), *no_sizes(path.name, unknown))
+        notes = (
+            *contents_of(tif, path.name),
+            *([] if axes else odd_names(path.name, declared, names)),
+            *_unread_description(tif, path.name),
+            *sizes_said,
+        )
         return Volume(levels[0], frame, path.name, tuple(levels[1:]), colors, names=called, notes=notes)
 
 
@@ -84,14 +94,34 @@ def _reported(path: Path) -> Iterator[None]:
             yield
     finally:
         logger.removeHandler(listener)
-    if missing := [text for text in logged if "Missing data are zeroed" in text]:
-        # tifffile would hand out zeros for the planes of a missing file
-        raise LimnError(
-            f"{path.name}: a file of this OME-TIFF set is missing ({missing[0]}); put it beside this one."
-        )
+    for text in logged:
+        if "Missing data are zeroed" in text:  # tifffile would hand out zeros for planes that are not there
+            raise LimnError(_planes_missing(path.name, text))
     if cut := [text for text in logged if "invalid page offset" in text]:
         # tifffile would leave out the planes behind the cut
         raise LimnError(f"{path.name}: the file is cut off ({cut[0]}); copy it again from its source.")
+
+
+def _planes_missing(name: str, logged: str) -> str:
+    """Say which planes of an OME-TIFF are missing, and why.
+
+    Examples
+    --------
+    >>> _planes_missing("a.ome.tif", "OME series is missing 4 frames. Missing data are zeroed")
+    'a.ome.tif: found 4 planes fewer than its OME-XML describes; copy or export the image again.'
+    """
+    if gone := _NOT_THERE.search(logged):
+        return f"{name}: found one file of an OME-TIFF set, expected {gone[1]!r} beside it, which is missing; put it into this folder."
+    if fewer := _FEWER.search(logged):
+        return f"{name}: found {fewer[1]} planes fewer than its OME-XML describes; copy or export the image again."
+    return f"{name}: found an OME-TIFF set of which a file cannot be read ({logged}); copy its files again from their source."
+
+
+def _unread_description(tif: tifffile.TiffFile, name: str) -> Iterator[str]:
+    """Report an OME-XML that is there and cannot be read."""
+    written = tif.pages.first.description
+    if "<OME" in written and "openmicroscopy" in written and _parsed(written) is None:
+        yield f"{name}: found a description (OME-XML) that cannot be read; its voxel size and axes are taken as not known."
 
 
 def files_of(path: Path) -> list[Path]:
@@ -122,10 +152,15 @@ def _ome(tif: tifffile.TiffFile) -> ET.Element:
 
     An empty element where there is none, or none that can be read, as tifffile has it too.
     """
+    parsed = _parsed(tif.ome_metadata or "")
+    return ET.Element("none") if parsed is None else parsed
+
+
+def _parsed(text: str) -> ET.Element | None:
     try:
-        return ET.fromstring(tif.ome_metadata or "<none/>")  # noqa: S314 expat bounds expansion
+        return ET.fromstring(text)  # noqa: S314 expat bounds expansion
     except ET.ParseError:
-        return ET.Element("none")
+        return None
 
 
 def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, number: int) -> ArrayLike:
@@ -140,8 +175,20 @@ def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, n
     if level.dataoffset is not None and page.is_memmappable:
         dtype = np.dtype(level.dtype).newbyteorder(tif.byteorder)
         return MappedArray(path, level.shape, dtype, level.dataoffset)
+    _refuse_undecodable(page, path)
     bound_pictures(level)
     return zarr.open_array(tif.series[0].aszarr(level=number), mode="r")
+
+
+def _refuse_undecodable(page: tifffile.TiffPage, path: Path) -> None:
+    """Refuse a compression that this installation lacks.
+
+    tifffile finds out when it is asked for a tile, also for one that is not there.
+    """
+    try:
+        page.decode(None, 0)
+    except (ValueError, NotImplementedError) as error:
+        raise no_codec(path.name, reason(error)) from error
 
 
 def _in_one_file(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries) -> bool:
@@ -202,8 +249,10 @@ def _refuse_long_pieces(level: tifffile.TiffPageSeries, path: Path) -> None:
             )
 
 
-def _spacing(tif: tifffile.TiffFile, names: str) -> tuple[tuple[float, ...], tuple[str, ...], dict[str, str]]:
-    """Return voxel sizes, their units, and sizes no image has.
+def _spacing(
+    tif: tifffile.TiffFile, names: str, name: str
+) -> tuple[tuple[float, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return voxel sizes and units, and what to say of them.
 
     1 pixel where the file says nothing sensible.
     """
@@ -214,10 +263,9 @@ def _spacing(tif: tifffile.TiffFile, names: str) -> tuple[tuple[float, ...], tup
     else:
         sizes = _tag_spacing(tif)
     given = {a: (s, u) for a, (s, u) in sizes.items() if a in names and not np.isnan(s)}
-    good = {a: (size, u) for a, (s, u) in given.items() if (size := known_size(s, u)) is not None}
+    good, notes = known_sizes(name, given)
     pairs = [good.get(a, (1.0, "pixel")) for a in names]
-    unknown = {a: f"{s:g} {u}" for a, (s, u) in given.items() if a not in good}
-    return tuple(s for s, _ in pairs), tuple(u for _, u in pairs), unknown
+    return tuple(s for s, _ in pairs), tuple(u for _, u in pairs), notes
 
 
 def _ome_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
@@ -229,8 +277,7 @@ def _ome_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
     if (pixels := _ome(tif).find("{*}Image/{*}Pixels")) is None:
         return sizes
     for axis, key, default in [(a, f"PhysicalSize{a}", "µm") for a in "ZYX"] + [("T", "TimeIncrement", "s")]:
-        if unit := known_unit(pixels.get(f"{key}Unit", default)):
-            sizes[axis] = (_number(pixels.get(key, "")), unit)
+        sizes[axis] = (_number(pixels.get(key, "")), pixels.get(f"{key}Unit", default))
     return sizes
 
 
@@ -240,13 +287,9 @@ def _imagej_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
     XY from the resolution tags, Z from `spacing`, time from `finterval`. Y and Z have units of their own where they differ from that of X.
     """
     meta = tif.imagej_metadata or {}
-    units = {
-        axis: known_unit(str(meta.get(key, meta.get("unit", "")))) for axis, key in _IMAGEJ_UNITS.items()
-    }
+    units = {axis: str(meta.get(key, meta.get("unit", ""))) for axis, key in _IMAGEJ_UNITS.items()}
     sizes = _pixel_sizes(tif) | {"Z": _number(meta.get("spacing"))}
-    lengths = {
-        axis: (size, unit) for axis, size in sizes.items() if (unit := units[axis]) not in (None, "inch")
-    }
+    lengths = {axis: (size, units[axis]) for axis, size in sizes.items() if known_unit(units[axis]) != "inch"}
     return lengths | {"T": (_number(meta.get("finterval")), "second")}
 
 

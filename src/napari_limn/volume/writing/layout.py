@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import Box, Grid, clipped
-from napari_limn.volume.writing.waiting import Order, most_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -152,7 +151,6 @@ def make_layout(
     *,
     order: str = GRID,
     column: Grid | None = None,
-    frames: int = 1,
     tile: Grid | None = None,
     count: int | None = None,
 ) -> tuple[tuple[Level, ...], int]:
@@ -173,9 +171,8 @@ def make_layout(
     order
         Axes of the raster, the outermost loop first.
     column
-        Extent of the columns that come one after the other, in each frame; None where there is one.
-    frames
-        Number of axes, of the first ones of `order`, along which frames lie.
+        Extent of the columns that come one after the other, in each frame; None where there is one. What waits from one to the
+        next is not in the bytes: :func:`~napari_limn.volume.writing.waiting.held_bytes` counts it.
     tile
         Chunk to aim at; by default flat ones for blocks of one plane.
     count
@@ -194,9 +191,6 @@ def make_layout(
         waiting += max(_waiting(shape, shard, units, loops), _inside(shape, units, given)) * sum(itemsizes)
         largest = max(largest, prod(map(min, shard, shape)) * max(itemsizes))
         if len(made) == count or (count is None and max(shape[1:]) <= _COARSEST):
-            if column is not None and column != grid:
-                blocks = Order(_grid(block), column, order, frames)
-                waiting = most_waiting(made, blocks) * sum(itemsizes)
             return tuple(made), waiting + 2 * largest
         step = _step(shape, stride, spacing, _THIN if count is None else 1)
         stride = _grid(a * b for a, b in zip(stride, step, strict=True))

@@ -24,6 +24,7 @@ from napari_limn.volume.writing.pyramid import Pyramid
 from napari_limn.volume.writing.replacing import is_known, refuse_existing, refuse_foreign_work
 from napari_limn.volume.writing.tiff_output import TILE, is_sealed, refuse_unfit_tiff, seal_tiff
 from napari_limn.volume.writing.view import LevelView, OutputView
+from napari_limn.volume.writing.waiting import Order, held_bytes
 from napari_limn.volume.writing.zarr_output import (
     open_target,
     seal_label,
@@ -197,7 +198,8 @@ def plan_output(
     order
         Axes of the raster in which blocks come, the outermost loop first.
     column, frames
-        As of :func:`~napari_limn.volume.writing.layout.make_layout`.
+        Extent of the columns that come one after the other in each frame, None where there is one; and the number of axes, the
+        first ones of `order`, along which frames lie.
 
     Raises
     ------
@@ -224,9 +226,12 @@ def plan_output(
     name = np.dtype(dtype).name
     sizes = [np.dtype(dtype).itemsize] + classes * [np.dtype(probabilities or "uint8").itemsize]
     levels, buffers = make_layout(
-        image.grid, block, stored_axes(image).spacing, sizes, order=order, column=column, frames=frames,
+        image.grid, block, stored_axes(image).spacing, sizes, order=order, column=column,
         tile=TILE if destination.kind == "tiff" else None, count=destination.levels,
     )  # fmt: skip
+    if column is not None and column != image.grid:
+        t, z, y, x = block
+        buffers = held_bytes(levels, Order((t, z, y, x), column, order, frames), sizes)
     return Layout(levels, name, probabilities, classes, buffers)
 
 
@@ -265,10 +270,7 @@ def create_output(
     destination, axes = destination_of(path), stored_axes(image)
     _refuse_taken(path, destination.kind, overwrite=overwrite)
     refuse_foreign_work(path, known=bool(done))
-    if not destination.folder.is_dir():
-        raise LimnError(
-            f"{destination.folder}: there is no such folder to write {path.name} into; create it first."
-        )
+    _refuse_missing_folder(path, destination.folder)
     with disk_faults(path):
         if done:
             _check_done(path, layout, done)
@@ -279,15 +281,7 @@ def create_output(
         work = WorkingFolder.claim(unfinished(path), path, known=known)
         with on_failure(work.close):
             _refuse_taken(path, destination.kind, overwrite=overwrite)  # by a run that has just ended
-            if done:
-                for left_over in work.path.rglob("*.partial"):  # of a shard that was being written
-                    remove(left_over)
-            else:
-                work.clear()
-            targets = _targets(work.path, destination.labels, layout, axes, resume=bool(done))
-            for target in targets:
-                sync_up(target.folder, path.parent)
-            pyramid = Pyramid(layout.levels, targets, done)
+            pyramid = _pyramid(work, path, layout, axes, done)
 
     def seal() -> Path:
         _refuse_taken(path, destination.kind, overwrite=overwrite, late=True)
@@ -313,6 +307,27 @@ def _refuse_taken(path: Path, kind: str, *, overwrite: bool, late: bool = False)
     if kind == "tiff" and path.is_dir() and not path.is_symlink() and overwrite:
         raise LimnError(f"{path}: found a folder, expected a file to replace; choose another name.")
     refuse_existing(path, overwrite=overwrite)
+
+
+def _refuse_missing_folder(path: Path, folder: Path) -> None:
+    if not folder.is_dir():
+        raise LimnError(f"{folder}: there is no such folder to write {path.name} into; create it first.")
+
+
+def _pyramid(work: WorkingFolder, path: Path, layout: Layout, axes: Axes, done: AbstractSet[int]) -> Pyramid:
+    """Open the arrays in a working folder.
+
+    It is emptied first if no shard is done.
+    """
+    if done:
+        for left_over in work.path.rglob("*.partial"):  # of a shard that was being written
+            remove(left_over)
+    else:
+        work.clear()
+    targets = _targets(work.path, destination_of(path).labels, layout, axes, resume=bool(done))
+    for target in targets:
+        sync_up(target.folder, path.parent)
+    return Pyramid(layout.levels, targets, done)
 
 
 def _targets(partial: Path, labels: str, layout: Layout, axes: Axes, *, resume: bool) -> list[Target]:

@@ -44,7 +44,7 @@ class Order:
     frames: int = 1
 
     def turns(self, grid: Grid) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-        """Number the blocks.
+        """Give the blocks their numbers.
 
         Returns, for each axis, where blocks begin, where they end, and what each adds to the number of a block.
         """
@@ -71,6 +71,24 @@ def _spans(n: int, block: int, column: int) -> tuple[Any, Any, tuple[Any, Any]]:
     return starts, ends, (starts // column, starts % column // block)
 
 
+def held_bytes(levels: Sequence[Level], order: Order, itemsizes: Sequence[int]) -> int:
+    """Count the bytes that half-filled shards take, at most.
+
+    And the one that is just being compressed.
+
+    Parameters
+    ----------
+    levels
+        Of the output, finest first.
+    order
+        In which blocks come.
+    itemsizes
+        Bytes of a voxel in each array that is written.
+    """
+    largest = max(prod(map(min, level.shard, level.shape)) for level in levels)
+    return most_waiting(levels, order) * sum(itemsizes) + 2 * largest * max(itemsizes)
+
+
 def most_waiting(levels: Sequence[Level], order: Order) -> int:
     """Count the voxels that wait in half-filled shards, at most.
 
@@ -84,7 +102,10 @@ def most_waiting(levels: Sequence[Level], order: Order) -> int:
         first, last = _summed(begun), _summed(whole)
         waits = first < last
         size = _sizes(level)[waits]
-        times += [2 * first[waits], 2 * last[waits] + 1]  # what begins by a shard does so before that is forgotten
+        times += [
+            2 * first[waits],
+            2 * last[waits] + 1,
+        ]  # what begins by a shard does so before that is forgotten
         voxels += [size, -size]
     taken = np.concatenate(voxels)[np.argsort(np.concatenate(times), kind="stable")]
     return int(np.cumsum(taken).max(initial=0))
@@ -95,7 +116,7 @@ def _finest(level: Level, order: Order) -> tuple[list[Any], list[Any]]:
 
     In blocks, and inside a block in the order of the shards; what each place along an axis adds.
     """
-    begun, whole = [], []
+    begun, whole = list[Any](), list[Any]()
     for axis, (starts, _, turn) in enumerate(order.turns(level.shape)):
         first = np.arange(level.counts[axis]) * level.shard[axis]
         last = np.minimum(first + level.shard[axis], level.shape[axis]) - 1
@@ -110,7 +131,7 @@ def _coarser(whole: list[Any], finer: Level, level: Level) -> tuple[list[Any], l
 
     From when those of the finer one are whole.
     """
-    begun, done = [], []
+    begun, done = list[Any](), list[Any]()
     for axis, each in enumerate(whole):
         first = np.arange(level.counts[axis]) * level.shard[axis]
         last = np.minimum(first + level.shard[axis], level.shape[axis]) - 1
@@ -121,9 +142,7 @@ def _coarser(whole: list[Any], finer: Level, level: Level) -> tuple[list[Any], l
 
 def _summed(each: Sequence[Any]) -> NDArray[np.int64]:
     t, z, y, x = each
-    total: NDArray[np.int64] = (
-        t[:, None, None, None] + z[:, None, None] + y[:, None] + x
-    )
+    total: NDArray[np.int64] = t[:, None, None, None] + z[:, None, None] + y[:, None] + x
     return total.ravel()
 
 
