@@ -70,9 +70,14 @@ def _no_strokes_of_tests_in_the_home_folder(tmp_path_factory):
 
 @pytest.fixture
 def small_classifier(monkeypatch):
-    """Fit pixel classifiers with fewer trees and steps, where it does not matter how good they are."""
-    for name, value in {"_TREES": 20, "_STEPS": 80, "_STEPS_ON": 40}.items():
-        monkeypatch.setattr(f"napari_limn.training.first_answer.fit.{name}", value)
+    """Fit pixel classifiers with fewer trees, steps and voxels: a few tenths of a second."""
+    small = {
+        "fit": {"_TREES": 20, "_GROUPS": 4, "_STEPS": 80, "_STEPS_ON": 40, "_BATCH": 1024},
+        "sample": {"_OTHERS": 3000},
+    }
+    for module, values in small.items():
+        for name, value in values.items():
+            monkeypatch.setattr(f"napari_limn.training.first_answer.{module}.{name}", value)
 
 
 @pytest.fixture(scope="session")

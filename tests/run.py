@@ -4,6 +4,7 @@ python tests/run.py               style, types, layers, manifest, and every test
 python tests/run.py static        types, layers and manifest alone
 python tests/run.py exhaustive    what the first leaves out: all parameters, other and more examples
 python tests/run.py coverage      the tests of the first, and which lines they don't reach
+python tests/run.py contract      write the pages of the public contract anew: for what is meant to change
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ ALONE = ["pytest", "tests/window", "-m", "alone"]
 COVERED = [*TESTS, "--cov", "--cov-report="]
 COVERED_ALONE = [*ALONE, "--cov", "--cov-append", "--cov-report=term:skip-covered"]
 LEFT_OUT = [*SPREAD, "-m", "exhaustive or hypothesis"]
+CONTRACTS = ["tests/test_contract.py", "tests/window/test_contract_window.py"]
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL")}  # workers share the cores already
 
 
@@ -70,7 +72,17 @@ def coverage() -> int:
     return run(COVERED, ONE_THREAD) or run(COVERED_ALONE)
 
 
-PARTS = {"": everything, "static": lambda: in_turn(STATIC), "exhaustive": exhaustive, "coverage": coverage}
+def contract() -> int:
+    return run(["pytest", *CONTRACTS], {"LIMN_WRITE_CONTRACT": "1"})
+
+
+PARTS = {
+    "": everything,
+    "static": lambda: in_turn(STATIC),
+    "exhaustive": exhaustive,
+    "coverage": coverage,
+    "contract": contract,
+}
 
 if __name__ == "__main__":
     sys.exit(PARTS[" ".join(sys.argv[1:])]())

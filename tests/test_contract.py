@@ -1,8 +1,8 @@
 """The public contract: what programs, scripts and files of users rely on, wherever modules of the package lie.
 
-The pages in ``tests/contract`` say what is promised; ``python tests/test_contract.py --write`` writes them anew, with that of the
-window (``tests/window/test_contract_window.py``). Do so only for what is meant to change, read the difference, and say in the change
-log what breaks. The files in ``tests/contract/files`` were written by version 0.1.0 and stay as they are: later versions read them.
+The pages in ``tests/contract`` say what is promised; ``python tests/run.py contract`` writes them anew, with that of the window
+(``tests/window/test_contract_window.py``). Do so only for what is meant to change, read the difference, and say in the change log
+what breaks. The files in ``tests/contract/files`` were written by version 0.1.0 and stay as they are: later versions read them.
 
 So nothing is imported here but ``napari_limn``, its ``events`` and ``samples``, and what the package's metadata and manifest name.
 """
@@ -10,88 +10,46 @@ So nothing is imported here but ``napari_limn``, its ``events`` and ``samples``,
 from __future__ import annotations
 
 import argparse
-import inspect
 import io
 import json
-import os
-import re
 import shutil
-import subprocess
-import sys
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import MISSING, asdict, fields, is_dataclass, replace
+from dataclasses import asdict, fields, replace
 from importlib.metadata import entry_points
 from importlib.resources import files as resources
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from contracts import (
+    OLD,
+    Interrupted,
+    begun,
+    content,
+    described,
+    halves,
+    main,
+    parameters,
+    public,
+    rows,
+    said,
+    shape,
+    verb,
+)
 
 import napari_limn as limn
 from napari_limn import events, samples
 
-OLD = Path(__file__).parent / "contract" / "files"
 NETWORK = limn.UNetSpec(width=2, factors=((2, 2),))
+
 CLASSES = limn.Classes(
     (3, 7), names=("ground", "cell"), colors=((0.25, 0.5, 0.75, 1.0), (1.0, 0.5, 0.0, 0.5))
 )
+
 PREDICT = limn.PredictSpec(memory="300MB", precision="float32", device="cpu")
 
 
 # ---- names ------------------------------------------------------------------------------------------------------------
-MEMBERS = {
-    "Classes": ("color_of", "count", "dtype", "merged", "name_of", "to_indices", "to_values"),
-    "Model": ("copy", "digest", "load", "pruned", "save"),
-    "TrainSpec": ("ndim",),
-    "UNetSpec": ("channels", "depth", "kernel", "ndim", "stride", "tile_exact"),
-    "Volume": ("channels", "dtype", "grid", "nbytes", "of", "read", "squeezed", "written"),
-}  # of public classes, beside their fields
-
-
-def plain(value):
-    """A default as JSON, without the places of modules."""
-    if is_dataclass(value):
-        return {type(value).__name__: asdict(value)}
-    return "VERSION" if value == limn.__version__ else value
-
-
-def parameters(function):
-    """Names of parameters in order, with `*`, and their defaults."""
-    rows = inspect.signature(function).parameters.values()
-    return [
-        [("*" if row.kind is row.KEYWORD_ONLY else "") + row.name]
-        + ([] if row.default is row.empty else [plain(row.default)])
-        for row in rows
-        if row.name not in ("self", "cls")
-    ]
-
-
-def fields_of(kind):
-    """Names of fields in order, with `*` where only a keyword will do, and their defaults."""
-    return [
-        [("*" if field.kw_only else "") + field.name]
-        + ([] if field.default is MISSING else [plain(field.default)])
-        + ([] if field.default_factory is MISSING else [field.default_factory()])
-        for field in fields(kind)
-    ]
-
-
-def public(name):
-    """What there is to a public name."""
-    thing = getattr(limn, name)
-    if not isinstance(thing, type):
-        return parameters(thing)
-    if not is_dataclass(thing):
-        return [base.__name__ for base in thing.__mro__]
-    frozen = thing.__dataclass_params__.frozen
-    members = {of: inspect.getattr_static(thing, of) for of in MEMBERS.get(name, ())}
-    return {"frozen": frozen, "fields": fields_of(thing)} | {
-        of: "property" if isinstance(member, property) else parameters(getattr(thing, of))
-        for of, member in members.items()
-    }
-
-
 def test_public_names_and_signatures(contract):
     assert isinstance(limn.__version__, str)
     contract("names", {name: public(name) for name in sorted(limn.__all__)})
@@ -151,23 +109,6 @@ def test_choices_of_specs(kind, name):
 
 
 # ---- the command line -------------------------------------------------------------------------------------------------
-def main(*arguments):
-    """Run the command line as installed; its exit code, what it writes, and what it says on stderr."""
-    [script] = {
-        point.value: point for point in entry_points(group="console_scripts", name="napari-limn")
-    }.values()
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-        code = script.load()([str(argument) for argument in arguments])
-    return code, out.getvalue(), err.getvalue()
-
-
-def said(*arguments, code=0):
-    """The JSON that a verb ends with, whatever it says besides."""
-    got, out, err = main(*arguments, "--json", "--quiet")
-    assert got == code, err
-    return json.loads(out)
-
-
 @pytest.fixture
 def parser(monkeypatch):
     """The parser of the command line."""
@@ -181,29 +122,6 @@ def parser(monkeypatch):
         context.setattr(argparse.ArgumentParser, "parse_known_args", parse)
         assert main("info")[0] == 0
     return caught[0]
-
-
-def option(action):
-    """All that counts of an argument: not what the help says of it."""
-    kind = getattr(action.type, "__name__", None)
-    found = {
-        "action": type(action).__name__.strip("_"), "type": kind, "nargs": action.nargs, "const": action.const,
-        "choices": action.choices and list(action.choices), "required": (action.required and bool(action.option_strings)) or None,
-        "default": str(action.default) if kind == "Path" and action.default else action.default,
-    }  # fmt: skip
-    return {key: value for key, value in found.items() if value is not None}
-
-
-def verb(parser):
-    """Arguments of a parser, those without a name by their number, and which exclude each other."""
-    rows, number = {}, 0
-    for action in parser._actions:
-        number += not action.option_strings
-        rows[" ".join(action.option_strings) or f"{number}"] = option(action)
-    groups = [
-        [a.option_strings[0] for a in group._group_actions] for group in parser._mutually_exclusive_groups
-    ]
-    return rows | {"exclusive": groups}
 
 
 def test_verbs_and_options(contract, parser):
@@ -232,13 +150,6 @@ def work(tmp_path_factory):
 def train(work, out, *more):
     spec = ("--spec", work / "spec.json", "--device", "cpu")
     return said("train", work / "image.ome.tif", work / "strokes.tif", "-o", work / out, *spec, *more)
-
-
-def shape(value):
-    """Keys of JSON at every depth."""
-    if isinstance(value, dict):
-        return {key: shape(inner) for key, inner in value.items()}
-    return list(map(shape, value[:1])) if isinstance(value, list) else ""
 
 
 @pytest.fixture
@@ -298,23 +209,6 @@ def test_exit_codes(work):
         assert main(*wrong)[0] == 2
 
 
-class Interrupted(io.StringIO):
-    """A terminal at which Ctrl-C is pressed once, when something is written that matches."""
-
-    def __init__(self, pattern):
-        super().__init__()
-        self.pattern = pattern
-
-    def isatty(self):
-        return True
-
-    def write(self, text):
-        if self.pattern and re.search(self.pattern, text):
-            self.pattern = None
-            raise KeyboardInterrupt
-        return super().write(text)
-
-
 def test_ctrl_c_is_exit_130_and_keeps_the_best_model(work, monkeypatch):
     [script] = {
         point.value: point for point in entry_points(group="console_scripts", name="napari-limn")
@@ -361,20 +255,7 @@ def test_the_manifest_is_found_and_every_command_leads_somewhere():
         assert callable(npe2.manifest.utils.import_python_name(command.python_name)), command.id
 
 
-# ---- files: models -----------------------------------------------------------------------------------------------------
-def content(path):
-    """A model file as PyTorch reads it, without pickled code."""
-    torch = pytest.importorskip("torch")
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def described(path):
-    """A model file without its numbers."""
-    kept = content(path)
-    weights = {name: [str(value.dtype), list(value.shape)] for name, value in kept.pop("weights").items()}
-    return kept | {"weights": weights}
-
-
+# ---- files: models ----------------------------------------------------------------------------------------------------
 def test_a_model_file_of_before_is_read_and_labels_as_before(tmp_path):
     path = OLD / "cells.limn"
     model, kept = limn.Model.load(path), content(path)
@@ -429,25 +310,7 @@ def test_a_journal_of_before_gives_its_strokes_back(contract, tmp_path):
     assert said("journal", "info", damaged)["records"] == 15, "what a crash cut off is left out"
 
 
-# ---- files: runs -------------------------------------------------------------------------------------------------------
-def halves(shape):
-    """An image whose right half is bright."""
-    return np.where(np.indices(shape)[1] < shape[1] // 2, 40, 200).astype(np.uint8)
-
-
-def begun(name, folder):
-    """A run of before in a folder of its own: copies of its files, its journal of this version; the path of the output."""
-    for path in OLD.glob(f"{name}.tif*"):
-        (shutil.copytree if path.is_dir() else shutil.copy)(path, folder / path.name)
-    journal = folder / f"{name}.tif.run.jsonl"
-    journal.write_text(journal.read_text().replace('"version":"0.1.0"', f'"version":"{limn.__version__}"'))
-    return folder / f"{name}.tif", journal
-
-
-def rows(journal):
-    return [json.loads(line) for line in journal.read_text().splitlines()]
-
-
+# ---- files: runs ------------------------------------------------------------------------------------------------------
 def test_a_run_of_before_that_is_complete_is_known_to_be(tmp_path):
     out, _ = begun("done", tmp_path)
     heard = []
@@ -486,16 +349,3 @@ def test_the_journal_of_a_run_of_now_is_what_it_was(contract, tmp_path):
         ["note", "value"],
     )
     contract("run", [shape(row) for row in (header, *notes, shards, rows(journal)[-1])])
-
-
-if __name__ == "__main__":
-    if sys.argv[1:] != ["--write"]:
-        sys.exit("python tests/test_contract.py --write")
-    here = Path(__file__).parent
-    tests = [__file__, str(here / "window" / "test_contract_window.py")]
-    environment = os.environ | {"LIMN_WRITE_CONTRACT": "1"}
-    sys.exit(
-        subprocess.run(
-            [sys.executable, "-m", "pytest", *tests], cwd=here.parent, env=environment, check=False
-        ).returncode
-    )

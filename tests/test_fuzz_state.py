@@ -15,6 +15,7 @@ from napari_limn import Classes, Model, ModelSpec, TrainSpec, UNetSpec
 from napari_limn.annotation.journal.format import read_journal, replay
 from napari_limn.cli import main
 from napari_limn.evaluation.audit import Audit
+from napari_limn.execution.manifest import Entry, Manifest
 from napari_limn.inference.ledger import Ledger
 from napari_limn.model import _digest
 from napari_limn.network.unet import UNet
@@ -121,11 +122,49 @@ def test_models(tmp_path, seeds):
 
 @each_amount
 def test_audits(tmp_path, seeds):
-    whole = json.loads(next(FILES.glob("*.audit.json")).read_text())
+    whole = next(FILES.glob("*.audit.json")).read_bytes()
+    path = tmp_path / "a.audit.json"
+    audit = from_json(Audit, json.loads(whole))
 
     def read(seed):
-        content = damaged_json(whole, seed)
-        from_json(Audit, content)
+        changed = (
+            damaged(whole, seed)
+            if seed % 3 == 0
+            else json.dumps(damaged_json(json.loads(whole), seed)).encode()
+        )
+        path.write_bytes(changed)
+        audit.save(path)  # onto what is there, which is read first
+
+    spread([outcome(lambda seed=seed: read(seed)) for seed in seeds])
+
+
+@each_amount
+def test_manifests_of_folders(tmp_path, seeds):
+    settings = {"model": "a", "prune": None, "intensity": "shared"}
+    entries = [
+        Entry(
+            image="a.tif",
+            output="a.labels.tif",
+            status="done",
+            identity="i",
+            state="s",
+            voxels=((1, 5), (2, 7)),
+        ),
+        Entry(image="b.tif", output="b.labels.tif", status="failed", message="b.tif: found nothing."),
+    ]
+    with Manifest.open(tmp_path, settings) as manifest:
+        for entry in entries:
+            manifest.add(entry)
+    path = manifest.path
+    whole = path.read_bytes()
+    rows = [json.loads(line) for line in whole.splitlines()]
+
+    def read(seed):
+        at = seed % len(rows)
+        lines = [json.dumps(damaged_json(row, seed) if n == at else row) for n, row in enumerate(rows)]
+        path.write_bytes(damaged(whole, seed) if seed % 3 == 0 else ("\n".join(lines) + "\n").encode())
+        with Manifest.open(tmp_path, settings, undecided="scaling") as again:
+            again.write_table()
 
     spread([outcome(lambda seed=seed: read(seed)) for seed in seeds])
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_limn.annotation.classes import Classes
     from napari_limn.errors import LimnError
     from napari_limn.evaluation.scores import Score, score
+    from napari_limn.execution.folder import folder_events, predict_folder
     from napari_limn.inference.pipeline import PredictSpec, plan, predict, prediction_events
     from napari_limn.model import Model, ModelSpec
     from napari_limn.network.spec import UNetSpec
@@ -42,9 +43,11 @@ __all__ = [
     "UNetSpec",
     "Volume",
     "drain",
+    "folder_events",
     "open_volume",
     "plan",
     "predict",
+    "predict_folder",
     "prediction_events",
     "score",
     "train",
@@ -54,6 +57,7 @@ __all__ = [
 _ROOMS = {
     "annotation.classes": ["Classes"],
     "errors": ["LimnError"],
+    "execution.folder": ["folder_events", "predict_folder"],
     "runs": ["drain"],
     "inference.pipeline": ["PredictSpec", "plan", "predict", "prediction_events"],
     "model": ["Model", "ModelSpec"],

@@ -22,6 +22,7 @@ from napari_limn.inference.pipeline import prediction_events
 from napari_limn.specs import parse_json
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import training_events
+from napari_limn.volume.boxes import whole
 from napari_limn.volume.reading.open import open_volume
 
 if TYPE_CHECKING:
@@ -73,14 +74,11 @@ def run_demo(
     out.mkdir(parents=True, exist_ok=True)
     _refuse_foreign(out)
     (out / _MARK).touch()
-    strokes = open_volume(samples.PAINTED.strokes)
-    painted = float((strokes.read(tuple((0, n) for n in strokes.grid)) > 0).mean())
-    say(
-        f"Training for {seconds:g} s on strokes over {painted:.2%} of {samples.PAINTED.image.name} (SEM, rat spinal cord)."
-    )
+    image, strokes = samples.PAINTED.image, open_volume(samples.PAINTED.strokes)
+    painted = float((strokes.read(whole(strokes.grid)) > 0).mean())
+    say(f"Training for {seconds:g} s on strokes over {painted:.2%} of {image.name} (SEM, rat spinal cord).")
     spec = TrainSpec(seconds=seconds)
-    run = training_events(samples.PAINTED.image, strokes, spec, colors=samples.COLORS, names=samples.NAMES)
-    model = watch(run)
+    model = watch(training_events(image, strokes, spec, colors=samples.COLORS, names=samples.NAMES))
     model.save(out / _MODEL)
     scores = {}
     for what, sample in (("painted", samples.PAINTED), ("unseen", samples.UNSEEN)):
@@ -92,10 +90,8 @@ def run_demo(
         "painted_share": painted,
         "scores": scores,
         "model": str(out / _MODEL),
-        "screenshot": None,
+        "screenshot": _screenshot(out, say) if window else None,
     }
-    if window:
-        result["screenshot"] = _screenshot(out, say)
     result["seconds"] = round(time.perf_counter() - began, 1)
     with disk_faults(out / _SCORES, "the rest is there"), whole_file(out / _SCORES) as file:
         file.write((json.dumps(result, indent=2) + "\n").encode())

@@ -22,6 +22,8 @@ from napari_limn.events import (
     BlockDone,
     Event,
     Found,
+    ImageBegun,
+    ImageDone,
     Improved,
     Noted,
     Planned,
@@ -111,6 +113,10 @@ arrays = st.builds(
 MADE = {
     BlockDone: st.builds(BlockDone, boxes, count, count, number),
     Found: st.builds(Found, text, findings),
+    ImageBegun: st.builds(ImageBegun, text, count, count),
+    ImageDone: st.builds(
+        ImageDone, text, text, count, count, st.sampled_from(["done", "kept", "failed"]), text, number
+    ),
     Improved: st.builds(Improved, models),
     Repainted: st.builds(Repainted, st.booleans()),
     Noted: st.builds(Noted, text),

@@ -15,6 +15,7 @@ pytest.importorskip("napari")
 
 from hand import Hand
 from napari._vispy import canvas
+from napari.components import ViewerModel
 from napari.settings import get_settings
 from npe2.manifest import _bases
 from qtpy.QtCore import QTimer
@@ -84,6 +85,16 @@ def hand(make_napari_viewer, qtbot):
     yield driver
     vars(driver).clear()  # napari checks that nothing holds on to its window
     shared_models().clear()
+
+
+@pytest.fixture
+def viewer():
+    """A viewer without a window, with a stack in it."""
+    found = ViewerModel()
+    found.add_image(
+        np.zeros((4, 20, 30)), name="cells", scale=(2, 0.5, 0.5), translate=(1, 2, 3), units=("um",) * 3
+    )
+    return found
 
 
 @pytest.fixture

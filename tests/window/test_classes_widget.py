@@ -1,4 +1,4 @@
-"""Names and colours of classes on layers, in files and in the legend; most of it without a window."""
+"""Names and colours of classes on layers, in files and in the legend, without a window."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import re
 
 import numpy as np
 import pytest
-from outputs import output_at
-
-pytest.importorskip("napari")
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
+from outputs import output_at
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtTest import QTest
@@ -38,7 +35,9 @@ from napari_limn.annotation.legend import Legend, painted_values
 from napari_limn.volume.reading.open import open_volume
 
 RED, GREEN, BLUE = (1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0)
+
 NAMES, COLORS = {1: "background", 2: 'axon <"thick" & µ>'}, {1: RED, 2: GREEN}
+
 CLASSES = Classes((1, 2), names=tuple(NAMES.values()), colors=tuple(COLORS.values()))
 
 
@@ -353,56 +352,3 @@ def test_what_train_says_of_zero_the_legend_says_too(qtbot, shown):
 def test_painted_values_of_a_layer_with_lazy_data_are_not_looked_for():
     da = pytest.importorskip("dask.array")
     assert painted_values(Labels(da.zeros((9, 9), dtype=np.uint8)).data) is None
-
-
-@pytest.mark.window
-def test_names_go_from_the_legend_through_training_to_the_prediction(hand):
-    viewer = hand.viewer
-    image = np.zeros((64, 64), np.float32)
-    image[:, 32:] = 1
-    viewer.add_image(image, name="image")
-    strokes = viewer.add_labels(np.zeros((64, 64), np.uint8), name="strokes")
-    viewer.layers.selection.active = strokes
-    strokes.brush_size = 3
-    widget, train, predict = (
-        hand.open_widget("Classes"),
-        hand.open_widget("Train"),
-        hand.open_widget("Predict"),
-    )
-    widget.legend.rename(2, "bright")
-    canvas = hand._of_class("CanvasBackendDesktop")
-    for key, column in (("1", 10), ("2", 50)):
-        QTest.keyClick(canvas, key)
-        assert strokes.selected_label == int(key)
-        hand.paint([(row, column) for row in range(5, 60, 5)], strokes.selected_label)
-    assert strokes.mode == "paint", "a digit took the brush away"
-    seconds = hand.find("limn-train-seconds")
-    seconds.setFocus()
-    QTest.keyClicks(seconds, "1")
-    assert strokes.selected_label == 2, "a digit that was typed into a field chose a class"
-    seconds.setValue(1)
-    hand.press("limn-train-start")
-    hand.wait_idle(train)
-    assert train.model.spec.classes.names == ("class 1", "bright")
-    hand.press("limn-predict-start")
-    hand.wait_idle(predict)
-    shown = viewer.layers["image labels"]
-    assert names_of(shown) == {1: "class 1", 2: "bright"}
-
-    viewer.layers.selection.active = strokes
-    strokes.data = np.zeros((64, 64), np.uint8)
-    shown.data = (1 + (image > 0.5)).astype(np.uint8)
-    viewer.reset_view()
-    hand.pump(0.2)
-    hand.press("limn-classes-correct")
-    QTest.keyClick(canvas, "1")
-    hand.pump(0.2)
-    QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=hand.canvas_point(20, 50))
-    hand.pump(0.1)
-    np.testing.assert_array_equal(strokes.data == 1, image > 0.5)
-    QTest.keyClick(canvas, "z", Qt.KeyboardModifier.ControlModifier)
-    assert not strokes.data.any()
-    shift = Qt.KeyboardModifier.ShiftModifier
-    QTest.mouseClick(canvas, Qt.MouseButton.LeftButton, shift, pos=hand.canvas_point(20, 50))
-    hand.pump(0.1)
-    np.testing.assert_array_equal(strokes.data == 2, image > 0.5)

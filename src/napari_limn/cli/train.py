@@ -39,6 +39,13 @@ def add_train(verbs: Any) -> argparse.ArgumentParser:
         help="one more; repeatable",
     )
     verb.add_argument(
+        "--pairs",
+        type=Path,
+        dest="table",
+        metavar="LIST.csv",
+        help="more of them: a table with columns image and labels",
+    )
+    verb.add_argument(
         "-o", "--out", type=Path, required=True, metavar="MODEL.limn", help="where the model goes"
     )
     budget = verb.add_mutually_exclusive_group()
@@ -60,9 +67,9 @@ def add_train(verbs: Any) -> argparse.ArgumentParser:
 def _train(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.checkpoint import Checkpoint
 
-    if len(args.pair) not in (0, 2) or not args.pair + args.pairs:
+    if len(args.pair) not in (0, 2) or not (args.pair or args.pairs or args.table):
         raise LimnError(
-            f"found {len(args.pair)} files, expected IMAGE LABELS (more of them with --pair IMAGE LABELS)."
+            f"found {len(args.pair)} files, expected IMAGE LABELS (more of them with --pair IMAGE LABELS or --pairs LIST.csv)."
         )
     _refuse_unwritable(args.out, overwrite=args.overwrite)
     with Checkpoint(args.out, overwrite=args.overwrite, start=args.start) as checkpoint:
@@ -76,11 +83,12 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
 
 def _train_into(checkpoint: Checkpoint, args: argparse.Namespace) -> dict[str, Any]:
     """Train a model that the checkpoint keeps, and describe it."""
+    from napari_limn.execution.images import pairs_in
     from napari_limn.model import Model
     from napari_limn.training.trainer import training_events
     from napari_limn.volume.reading.open import open_volume
 
-    pairs = ([args.pair] if args.pair else []) + args.pairs
+    pairs = [*([args.pair] if args.pair else []), *args.pairs, *(pairs_in(args.table) if args.table else [])]
     images = [open_volume(image, args.axes) for image, _ in pairs]
     start = Model.load(args.start) if args.start else None
     if start is not None and (args.preset or args.dims not in (None, start.spec.network.ndim)):

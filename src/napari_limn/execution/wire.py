@@ -22,6 +22,7 @@ import numpy as np
 from napari_limn.annotation.findings import Found
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.errors import LimnError
+from napari_limn.execution.events import ImageBegun, ImageDone
 from napari_limn.inference.events import Planned, Viewing, Writing
 from napari_limn.runs import BlockDone, Event, Noted, Warned, Working
 from napari_limn.specs import from_json, to_json
@@ -213,7 +214,19 @@ def _array_of(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDAr
 _FORMS: dict[type[Event], _Form] = {
     **{
         cls: _plain(cls)
-        for cls in (BlockDone, Found, Repainted, Noted, Scored, Step, Waiting, Warned, Working)
+        for cls in (
+            BlockDone,
+            Found,
+            ImageBegun,
+            ImageDone,
+            Repainted,
+            Noted,
+            Scored,
+            Step,
+            Waiting,
+            Warned,
+            Working,
+        )
     },
     Improved: _Form(_pack_model, _unpack_model),
     Planned: _Form(_pack_plan, _unpack_plan),

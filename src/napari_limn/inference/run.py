@@ -95,7 +95,7 @@ class PredictionRun:
         """
         steady_heap()  # before the first thread that reads
         device = choose_device(spec.device)
-        network, scaling = model.spec.network, fit_scaling(volume, model.spec.intensity)
+        network, scaling = model.spec.network, _scaling(spec, model, volume)
         source = _source(volume)
         if recorded and isinstance(out, Path):  # before anything is measured
             Ledger.refuse_other(out, {"version": __version__, "model": model.digest, "input": source})
@@ -261,6 +261,18 @@ class PredictionRun:
         ready = Evaluator(self.model, self.volume, self.scaling, self.device, self.precision.dtype)
         ready.check = check
         return engine_for(ready, self.plan, self.runtime)
+
+
+def _scaling(spec: PredictSpec, model: Model, volume: Volume) -> Scaling:
+    """Return the scaling of the spec, or fit one."""
+    if spec.scaling is None:
+        return fit_scaling(volume, model.spec.intensity)
+    if not len(spec.scaling.low) == len(spec.scaling.width) == volume.channels:
+        raise LimnError(
+            f"{volume.name}: found a scaling of {len(spec.scaling.low)} channels, expected one of {volume.channels} like the image; "
+            "fit it to images of the same channels."
+        )
+    return spec.scaling
 
 
 def _source(volume: Volume) -> str:

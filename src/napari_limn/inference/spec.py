@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from napari_limn.specs import DeviceName, Precision, Probabilities, check_fields
+from napari_limn.volume.intensity import Scaling  # noqa: TC001 - fields are held to their annotations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class PredictSpec:
         Depth to which a nested network with deep supervision is cut down: faster, and less sharp-eyed for context.
     probabilities
         Whether to write a probability for each class too, as ``"uint8"`` (255 p) or ``"float16"``; OME-Zarr only.
+    scaling
+        Numbers that intensities are scaled with; None to fit them to the image.
     """
 
     memory: int | str | None = None
@@ -32,6 +35,7 @@ class PredictSpec:
     device: DeviceName = "auto"
     prune: int | None = None
     probabilities: Probabilities | None = None
+    scaling: Scaling | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)

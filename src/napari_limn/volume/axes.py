@@ -279,7 +279,9 @@ def known_size(size: float, unit: str) -> float | None:
 def known_sizes(
     name: str, given: Mapping[str, tuple[float, str | None]]
 ) -> tuple[dict[str, tuple[float, str]], tuple[str, ...]]:
-    """Return what counts of the voxel sizes that a file gives, and sentences on the others.
+    """Return the voxel sizes of a file that count.
+
+    With sentences on the others.
 
     Parameters
     ----------

@@ -15,12 +15,15 @@ from napari_limn.errors import LimnError
 from napari_limn.specs import check_fields
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from napari_limn.volume.volume import Volume
 
 _MOST = 1e6  # a scaled value is no larger: features take its fourth power, which float32 has to hold
 _SAMPLE = 1 << 21
+_SHARED_SAMPLE = 1 << 14  # voxels of each of several images
 _IN_FLIGHT = 1 << 22  # voxels read at once, at most (or one plane)
 _STRIP = 1 << 26  # bytes of a plane read at once, whatever the memory is limited to
 _PLANES = 16
@@ -91,9 +94,32 @@ def fit_scaling(volume: Volume, spec: IntensitySpec | None = None) -> Scaling:
     >>> fit_scaling(Volume.of(np.arange(101.0).reshape(1, 101)), IntensitySpec(0, 100))
     Scaling(low=(0.0,), width=(100.0,))
     """
-    spec = spec or IntensitySpec()
     refuse_no_intensities(volume)
-    sample = _sample(volume)
+    return _fitted(_sample(volume), spec or IntensitySpec())
+
+
+def fit_shared_scaling(volumes: Iterable[Volume], spec: IntensitySpec | None = None) -> Scaling:
+    """Fit the recipe to several images at once.
+
+    Of each, the same number of voxels counts, or all that it has.
+
+    Parameters
+    ----------
+    volumes
+        At least one, all with the same number of channels. They are sampled one after the other.
+    spec
+        The recipe; see :func:`fit_scaling`.
+    """
+    samples = []
+    for volume in volumes:
+        refuse_no_intensities(volume)
+        sample = _sample(volume)
+        samples.append(sample[:, :: max(1, -(-sample.shape[1] // _SHARED_SAMPLE))])
+    return _fitted(np.concatenate(samples, axis=1), spec or IntensitySpec())
+
+
+def _fitted(sample: NDArray[Any], spec: IntensitySpec) -> Scaling:
+    """Fit the recipe to a sample of shape (C, N)."""
     low, width = [], []
     for channel in sample:
         values = channel[np.isfinite(channel)]

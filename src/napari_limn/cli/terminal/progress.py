@@ -32,6 +32,7 @@ def followed(
     """
     from tqdm import tqdm
 
+    from napari_limn.execution.events import ImageBegun, ImageDone
     from napari_limn.runs import BlockDone, Noted, Warned, drain
     from napari_limn.training.events import Scored, Step
 
@@ -53,6 +54,11 @@ def followed(
                     bar.set_description_str(f"held-out IoU {score:.3f}")
                 case BlockDone(done=done, total=total):
                     bar.update(done / total - bar.n)
+                case ImageBegun(image=image, number=number, total=total):
+                    bar.set_description_str(f"{number} of {total}: {image}")
+                    bar.update(-bar.n)
+                case ImageDone(status="failed", message=message):
+                    sys.stderr.write(f"napari-limn: {message}\n")
             if listen is not None:
                 listen(event)
 

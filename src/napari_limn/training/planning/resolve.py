@@ -137,12 +137,7 @@ def resolve(
         first_share=first_share,
         # a model that was stopped before its first step has a classifier that knows something
         further=model is not None and (model.spec.steps > 0 or model.spec.seconds > 0),
-        selection=SelectionPolicy(
-            marked=first_share < 1,
-            trusting=spec.held_out == 0 or spec.zero == "background",
-            distilled=network.pixels is not None and spec.zero == "unlabelled" and spec.soft_targets > 0,
-            bfloat16=bfloat16,
-        ),
+        selection=_selection(spec, network, marked=first_share < 1, bfloat16=bfloat16),
     )
 
 
@@ -155,6 +150,16 @@ def continued(spec: TrainSpec, model: Model | None) -> TrainSpec:
         return spec
     return replace(
         spec, network=None, dims=3 if model.spec.network.ndim == 3 else 2, intensity=model.spec.intensity
+    )
+
+
+def _selection(spec: TrainSpec, network: UNetSpec, *, marked: bool, bfloat16: bool) -> SelectionPolicy:
+    unlabelled = spec.zero == "unlabelled"
+    return SelectionPolicy(
+        marked=marked,
+        trusting=spec.held_out == 0 or not unlabelled,
+        distilled=network.pixels is not None and unlabelled and spec.soft_targets > 0,
+        bfloat16=bfloat16,
     )
 
 

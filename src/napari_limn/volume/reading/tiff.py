@@ -234,7 +234,7 @@ def _refuse_claims(page: tifffile.TiffPage, size: int, path: Path) -> None:
 def _spacing(
     tif: tifffile.TiffFile, names: str, name: str
 ) -> tuple[tuple[float, ...], tuple[str, ...], tuple[str, ...]]:
-    """Return voxel sizes, their units, and what is to be said of them.
+    """Return voxel sizes and units, and what to say of them.
 
     1 pixel where the file says nothing sensible.
     """

@@ -261,10 +261,7 @@ def create_output(
     destination, axes = destination_of(path), stored_axes(image)
     _refuse_taken(path, destination.kind, overwrite=overwrite)
     refuse_foreign_work(path, known=bool(done))
-    if not destination.folder.is_dir():
-        raise LimnError(
-            f"{destination.folder}: there is no such folder to write {path.name} into; create it first."
-        )
+    _refuse_missing_folder(path, destination.folder)
     with disk_faults(path):
         if done:
             _check_done(path, layout, done)
@@ -275,15 +272,7 @@ def create_output(
         work = WorkingFolder.claim(unfinished(path), path, known=known)
         with on_failure(work.close):
             _refuse_taken(path, destination.kind, overwrite=overwrite)  # by a run that has just ended
-            if done:
-                for left_over in work.path.rglob("*.partial"):  # of a shard that was being written
-                    remove(left_over)
-            else:
-                work.clear()
-            targets = _targets(work.path, destination.labels, layout, axes, resume=bool(done))
-            for target in targets:
-                sync_up(target.folder, path.parent)
-            pyramid = Pyramid(layout.levels, targets, done)
+            pyramid = _pyramid(work, path, layout, axes, done)
 
     def seal() -> Path:
         _refuse_taken(path, destination.kind, overwrite=overwrite, late=True)
@@ -307,6 +296,27 @@ def _refuse_taken(path: Path, kind: str, *, overwrite: bool, late: bool = False)
     if (late and not overwrite) or (kind == "tiff" and is_sealed(unfinished(path), path)):
         return
     refuse_existing(path, overwrite=overwrite, file=kind == "tiff")
+
+
+def _refuse_missing_folder(path: Path, folder: Path) -> None:
+    if not folder.is_dir():
+        raise LimnError(f"{folder}: there is no such folder to write {path.name} into; create it first.")
+
+
+def _pyramid(work: WorkingFolder, path: Path, layout: Layout, axes: Axes, done: AbstractSet[int]) -> Pyramid:
+    """Open the arrays in a working folder.
+
+    It is emptied first if no shard is done.
+    """
+    if done:
+        for left_over in work.path.rglob("*.partial"):  # of a shard that was being written
+            remove(left_over)
+    else:
+        work.clear()
+    targets = _targets(work.path, destination_of(path).labels, layout, axes, resume=bool(done))
+    for target in targets:
+        sync_up(target.folder, path.parent)
+    return Pyramid(layout.levels, targets, done)
 
 
 def _targets(partial: Path, labels: str, layout: Layout, axes: Axes, *, resume: bool) -> list[Target]:
