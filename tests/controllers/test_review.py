@@ -74,13 +74,19 @@ class FakeView:
     def image_names(self):
         if self.image is None:
             raise LimnError("there is no image layer; drag an image onto the window first.")
-        return ("image",)
+        return {"1": "image"}
 
     def volume(self):
         return self.image
 
     def strokes(self, volume):
         return self.painted
+
+    def layers_of_map(self):
+        return ["image"]
+
+    def layers_of_audit(self):
+        return ["labels"]
 
     def begin_map(self, volume):
         return np.zeros(volume.grid[-2:], np.uint8)

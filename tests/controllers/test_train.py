@@ -22,7 +22,7 @@ from napari_limn.training.spec import TrainSpec
 from napari_limn.volume.volume import Volume
 
 CHOICES = TrainChoices(
-    images=("cells",), labels="strokes", untouched=False, origin=NEW, seconds=2, zero="unlabelled", dims=2,
+    images={"1": "cells"}, labels="strokes", untouched=False, origin=NEW, seconds=2, zero="unlabelled", dims=2,
     objects=False, preset="fast", device="cpu",
 )  # fmt: skip
 
@@ -39,6 +39,11 @@ class FakeView:
 
     def choices(self):
         return self.form
+
+    preview = "preview"
+
+    def needed_layers(self):
+        return ["image", "strokes"]
 
     def begin(self, zero):
         self.begun.append(zero)
@@ -298,7 +303,7 @@ def test_a_model_knows_its_images_and_its_window(train):
     train.begin()
     train.keep(untrained())
     assert heard == [("cells model", train.session)]
-    assert train.session.models.order_note("cells model", ["cells"]) is None
+    assert train.session.models.order_note("cells model", {"1": "cells"}) is None
 
 
 def test_the_network_drawn_is_that_of_the_model_or_of_the_image(train):
@@ -330,19 +335,14 @@ def test_live_on_labels_of_other_axes_is_refused_in_a_sentence(train, view, box)
         assert not box.running
 
 
-def test_a_layer_that_is_removed_turns_live_off_and_is_named(train, view, box):
-    view.run = yielding(Step(1, 0.5, 0.9, 0.1), Step(2, 0.5, 0.9, 0.1))
+def test_live_needs_the_layers_and_its_preview_and_is_off_afterwards(train, view, box):
     train.go_live()
-    assert box.said == ["Live: paint a few strokes of each class, background too."]
-    train.layer_removed("The layer “cells” was removed, so Live is off.")
+    assert box.needs == ["image", "strokes", "preview"]
+    box.finish()
+    train.on_finished()
     assert view.live_on is False
-    box.finish()
-    train.on_finished()
-    assert "“cells” was removed" in box.status
     train.start()
-    box.finish()
-    train.on_finished()
-    assert "“cells” was removed" not in box.status
+    assert box.needs == ["image", "strokes"]
 
 
 # ---- what the form says ------------------------------------------------------------------------------------------------

@@ -84,6 +84,27 @@ def test_runs_do_not_wait_for_a_processor(hand):
         hand.wait(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, 10)
 
 
+@pytest.mark.parametrize("result", [False, True], ids=["what it reads", "what it shows"])
+def test_a_run_stops_and_says_why_when_its_layer_is_removed(hand, result):
+    image, other = (hand.viewer.add_image(np.zeros((30, 30)), name=name) for name in "ab")
+    box = hand.open_widget("Predict").run_box
+
+    def endless():
+        while True:
+            yield Working()
+
+    box.run(endless(), lambda _: box.say("Cancelled."), needs=[] if result else [image])
+    if result:
+        box.need(image)
+    hand.viewer.layers.remove(other)
+    hand.pump(0.1)
+    assert box.running
+    assert not box.stopping
+    hand.viewer.layers.remove(image)
+    hand.wait(lambda: not box.running, 10)
+    assert box.status.text() == "Cancelled.\nThe layer “a” was removed, so the run was stopped."
+
+
 def test_compare_counts_again_when_labels_change_in_place(hand):
     image, data = hand.viewer.add_image(np.zeros((30, 30)), name="img"), np.ones((30, 30), np.uint8)
     for kind in ("one", "two"):

@@ -159,7 +159,7 @@ def test_an_error_is_not_covered_by_the_stop_that_came_with_it(qtbot, viewer):
     panel.run_box.stop()
     go.set()
     qtbot.waitUntil(lambda: panel.job is None, timeout=10_000)
-    assert panel.run_box.status.text() == "found this, expected that."
+    assert panel.run_box.status.text() == "Found this, expected that."
 
 
 def untrained(channels):

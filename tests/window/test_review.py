@@ -241,7 +241,7 @@ def test_an_audit_is_kept_beside_the_image_that_was_predicted(hand, tmp_path):
         hand.press("limn-review-audit")
         hand.wait_idle(review)
         assert review.view.progress.path.parent == folder
-    note(prediction, image="one that is gone")
+    note(prediction, image="one that is gone", image_id=None)
     review.image.value = hand.viewer.layers["elsewhere"]
     hand.press("limn-review-audit")
     hand.wait_idle(review)

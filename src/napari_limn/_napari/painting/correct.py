@@ -13,6 +13,7 @@ from napari_limn._napari.layers.class_table import names_of
 from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.layers.layers import finest, lies_on
 from napari_limn._napari.layers.plain_text import PlainLabel
+from napari_limn._napari.layers.words import in_window
 from napari_limn._napari.painting.click import (
     Plane,
     is_click,
@@ -99,7 +100,7 @@ class ClickCorrector(QWidget):
                 strokes = self._strokes()
             except LimnError as error:
                 self.button.setChecked(False)
-                self.status.setText(str(error))
+                self.status.setText(in_window(str(error)))
                 return
             self.viewer.layers.selection.active = strokes  # the keys and Ctrl-Z are those of the active layer
             self._mode_before = (strokes, str(strokes.mode))
@@ -128,7 +129,7 @@ class ClickCorrector(QWidget):
             try:
                 self.correct(position, confirm=confirm)
             except LimnError as error:
-                self.status.setText(str(error))
+                self.status.setText(in_window(str(error)))
 
     def _strokes(self) -> Labels:
         strokes = self.legend.layer

@@ -45,13 +45,12 @@ class StrokesWidget(FormWidget):
     """Make a layer for strokes; see them kept, undo and save them."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "paint", "limn-strokes", "Save …", "Cancel")
+        tip = "Write the labels into a file of their own, with the voxel size of the image"
+        super().__init__(napari_viewer, "paint", "limn-strokes", "Save …", "Cancel", tip)
         self.run_box.handler = self
         self.image = self.form.layer_field("Image", "image", Image, "The image to paint on; of any size")
-        self.new_button = self.run_box.button("New strokes layer", "new", self.new_layer)
-        self.new_button.setToolTip(
-            "Add an empty labels layer in the place of the image, and choose the brush"
-        )
+        tip = "Add an empty labels layer in the place of the image, and choose the brush"
+        self.new_button = self.run_box.button("New strokes layer", "new", self.new_layer, tip)
         self.form.rows.addRow("", self.new_button)
         self.labels = self.form.layer_field(
             "Strokes", "labels", Labels, "The layer whose strokes are shown below"
@@ -61,9 +60,6 @@ class StrokesWidget(FormWidget):
         self.journal = sentence_label("limn-strokes-journal")
         self.form.rows.addRow(self.journal)
         self._add_turns()
-        self.run_box.start_button.setToolTip(
-            "Write the labels into a file of their own, with the voxel size of the image"
-        )
         self.image.changed.connect(lambda _: self.offer.look(self.image.value))
         self.labels.changed.connect(lambda _: self._show())
         self._journals: Journals | None = None
@@ -77,10 +73,12 @@ class StrokesWidget(FormWidget):
 
     def _add_turns(self) -> None:
         """Add the buttons to undo and redo."""
-        self.undo_button = self.run_box.button("Undo", "undo", lambda: self.turn("undo"))
-        self.undo_button.setToolTip("Take the latest stroke back, of earlier sessions too")
-        self.redo_button = self.run_box.button("Redo", "redo", lambda: self.turn("redo"))
-        self.redo_button.setToolTip("Paint again what was taken back")
+        self.undo_button = self.run_box.button(
+            "Undo", "undo", lambda: self.turn("undo"), "Take the latest stroke back, of earlier sessions too"
+        )
+        self.redo_button = self.run_box.button(
+            "Redo", "redo", lambda: self.turn("redo"), "Paint again what was taken back"
+        )
         turns = QHBoxLayout()
         turns.addWidget(self.undo_button)
         turns.addWidget(self.redo_button)

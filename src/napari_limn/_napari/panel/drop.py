@@ -12,6 +12,7 @@ from napari import current_viewer
 
 from napari_limn._napari.layers.class_table import chosen_strokes, names_of, restore
 from napari_limn._napari.layers.plain_text import notify, notify_error
+from napari_limn._napari.layers.words import in_window
 from napari_limn._napari.panel.models import MODEL_SUFFIX
 from napari_limn._napari.panel.session import shared_models
 from napari_limn.errors import LimnError
@@ -41,7 +42,7 @@ def read_models(path: str | list[str]) -> list[tuple[Any, ...]]:
         try:
             notify(take(Path(one)))
         except LimnError as error:
-            notify_error(str(error))
+            notify_error(in_window(str(error)))
     return NO_LAYER
 
 

@@ -69,7 +69,8 @@ class ReviewController:
         strokes, data = self.view.strokes(volume), self.view.begin_map(volume)
         self._planned = lambda: self._begin(name, volume, data)
         self.box.say("Planning …")
-        self.box.run(_uncertainty(model, volume, data, strokes), self._pooled)
+        events = _uncertainty(model, volume, data, strokes)
+        self.box.run(events, self._pooled, needs=self.view.layers_of_map())
         if note := self.session.models.order_note(name, names):
             self.box.note(note)  # after `run`, which forgets what was noted before
 
@@ -124,7 +125,8 @@ class ReviewController:
         self._audited = labels
         self.view.show_estimate("")
         self.box.say("Reading the labels …")
-        self.box.run(frame_events(self.view.take_audited(), self.values(labels)), self._framed)
+        events = frame_events(self.view.take_audited(), self.values(labels))
+        self.box.run(events, self._framed, needs=self.view.layers_of_audit())
 
     def _framed(self, frame: Frame | None) -> None:
         if frame is None or self._audited is None:

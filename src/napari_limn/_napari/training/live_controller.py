@@ -181,11 +181,6 @@ class LiveController:
             self.paint.mark(box)
 
 
-def removed_note(name: str) -> str:
-    """Return why live mode was turned off when a layer was removed."""
-    return f"The layer “{name}” was removed, so Live is off."
-
-
 def refuse_other_axes(labels: Volume, image: Volume) -> None:
     """Refuse labels that are a plane of a stack, or the like.
 
