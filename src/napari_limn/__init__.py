@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from napari_limn.evaluation.scores import Score, score
     from napari_limn.execution.folder import folder_events, predict_folder
     from napari_limn.inference.pipeline import PredictSpec, plan, predict, prediction_events
+    from napari_limn.instances.api import Objects, object_events, objects
+    from napari_limn.instances.spec import ObjectSpec
+    from napari_limn.instances.table import Table
     from napari_limn.model import Model, ModelSpec
     from napari_limn.network.spec import UNetSpec
     from napari_limn.runs import drain
@@ -37,13 +40,18 @@ __all__ = [
     "LimnError",
     "Model",
     "ModelSpec",
+    "ObjectSpec",
+    "Objects",
     "PredictSpec",
     "Score",
+    "Table",
     "TrainSpec",
     "UNetSpec",
     "Volume",
     "drain",
     "folder_events",
+    "object_events",
+    "objects",
     "open_volume",
     "plan",
     "predict",
@@ -62,6 +70,9 @@ _ROOMS = {
     "inference.pipeline": ["PredictSpec", "plan", "predict", "prediction_events"],
     "model": ["Model", "ModelSpec"],
     "network.spec": ["UNetSpec"],
+    "instances.api": ["Objects", "object_events", "objects"],
+    "instances.spec": ["ObjectSpec"],
+    "instances.table": ["Table"],
     "evaluation.scores": ["Score", "score"],
     "training.spec": ["AugmentSpec", "TrainSpec"],
     "training.trainer": ["train", "training_events"],

@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from fake_box import FakeBox, new_session, untrained
 
 from napari_limn._napari.prediction.predict_controller import PredictController
 from napari_limn._napari.prediction.predict_view import PredictChoices
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Planned, Warned
+from napari_limn.inference import pipeline
+from napari_limn.inference import run as run_module
+from napari_limn.inference.measured.precision import Choice
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
@@ -126,6 +130,26 @@ def test_a_prediction_in_memory_is_shown_when_it_can_begin(predict, view, box):
     assert len(view.blocks) >= 1
     assert view.refreshed == 1
     assert box.status == "Done. Paint corrections on your strokes, and train again."
+
+
+def test_a_prediction_that_begins_again_in_float32_stays_in_its_layer(predict, view, box, monkeypatch):
+    made, chosen, shown = [], run_module.measured_precision, view.show_in_memory
+    monkeypatch.setattr(view, "show_in_memory", lambda data: (made.append(data), shown(data)))
+    data = np.asarray(view.image.data, np.float32)
+    data[30, 30] = 1e12  # more than float16 holds
+    view.image = Volume.of(data, "YX", "hot")
+    expected = pipeline.predict(predict.session.models["given"], view.image)
+    monkeypatch.setattr(
+        run_module,
+        "measured_precision",
+        lambda name, *rest: Choice(torch.float16) if name == "auto" else chosen(name, *rest),
+    )
+    view.form = replace(CHOICES, precision="auto")
+    predict.start()
+    box.finish()
+    assert len(made) == 1
+    assert np.array_equal(view.layer.data, expected)
+    assert any("since float16 gave scores that are not finite" in note for note in box.notes)
 
 
 def test_a_prediction_that_cannot_begin_leaves_the_earlier_one(predict, view, box):

@@ -10,7 +10,6 @@ import torch
 from two_areas import (
     IMAGE,
     SHORT,
-    SPEC,
     STROKES,
     TINY,
     TINY_VOLUME,
@@ -176,7 +175,7 @@ def test_another_meaning_of_zero_is_refused(trained):
 
 
 def test_a_new_class_turns_a_sigmoid_into_a_softmax_and_keeps_what_it_knew():
-    model = train(IMAGE, STROKES, replace(SPEC, network=replace(TINY, head="sigmoid")))
+    model = train(IMAGE, STROKES, replace(SHORT, network=replace(TINY, head="sigmoid")))
     more = with_classes(model, Classes((2, 5, 7)))
     assert more.spec.network.head == "softmax"
     x = torch.randn(1, 1, 32, 32)

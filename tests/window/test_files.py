@@ -48,7 +48,7 @@ def writing(hand, model, tmp_path):
 
 @pytest.mark.alone
 def test_a_file_is_shown_while_it_is_written_and_stays_when_done(hand, writing, model, tmp_path):
-    image, widget = writing((3, 1500, 1400))
+    image, widget = writing((3, 1100, 1000))
     seen = []
     hand.press("limn-predict-start")
     hand.qtbot.waitUntil(lambda: widget.layer is not None or widget.job is None, timeout=60_000)
@@ -103,7 +103,7 @@ def test_a_corrected_file_is_written_over_and_the_corrections_stay(hand, model, 
 
 @pytest.mark.alone
 def test_a_cancelled_file_goes_on_from_where_it_was(hand, writing, tmp_path):
-    _, widget = writing((5, 1100, 1000))
+    _, widget = writing((5, 900, 800))
     hand.press("limn-predict-start")
     hand.qtbot.waitUntil(lambda: widget.run_box.progress.value() > 0, timeout=60_000)
     hand.press("limn-predict-cancel")

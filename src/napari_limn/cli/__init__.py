@@ -13,6 +13,7 @@ from napari_limn.cli.diagnose import add_diagnose
 from napari_limn.cli.info import add_info
 from napari_limn.cli.journal import add_journal
 from napari_limn.cli.next import add_next
+from napari_limn.cli.objects import add_objects
 from napari_limn.cli.predict import add_predict
 from napari_limn.cli.score import add_score
 from napari_limn.cli.terminal.options import add_quiet_and_json
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"napari-limn {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for add in (
-        add_demo, add_check, add_train, add_predict, add_next, add_score, add_info, add_journal, add_diagnose,
+        add_demo, add_check, add_train, add_predict, add_objects, add_next, add_score, add_info, add_journal, add_diagnose,
     ):  # fmt: skip
         verb = add(verbs)
         add_quiet_and_json(verb)

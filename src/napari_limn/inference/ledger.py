@@ -185,8 +185,10 @@ class Ledger:
         self.finished, self.state = True, state
         self.close()
 
-    def restart(self) -> None:
-        """Begin again under the same settings."""
+    def restart(self, fingerprint: Mapping[str, Any] | None = None) -> None:
+        """Begin again, under the same settings or others."""
+        if fingerprint is not None:
+            self._fingerprint = json.loads(json.dumps(dict(fingerprint)))
         self._begin()
 
     def close(self) -> None:

@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_limn.arguments import checked
 from napari_limn.errors import LimnError
+from napari_limn.specs import check_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,6 +91,7 @@ class Axes:
     translate: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_names(self.names)
         for what in (self.scale, self.units, self.translate):
             if len(what) != len(self.names):
@@ -99,6 +102,7 @@ class Axes:
             raise LimnError(f"found voxel size {bad[0]} on axes {self.names}, expected positive numbers.")
 
     @classmethod
+    @checked
     def of(
         cls,
         names: str,

@@ -86,7 +86,8 @@ def fit_scaling(volume: Volume, spec: IntensitySpec | None = None) -> Scaling:
 
     The sample is at most 16 planes, spread evenly over it.
 
-    Deterministic: the same volume always gives the same numbers. A constant channel gets width 1.
+    Deterministic: the same volume always gives the same numbers. A constant channel gets width 1. Where both percentiles are the same
+    value, as of sparse signals on 0, those of all other values count, together with that one.
 
     Examples
     --------
@@ -123,10 +124,24 @@ def _fitted(sample: NDArray[Any], spec: IntensitySpec) -> Scaling:
     low, width = [], []
     for channel in sample:
         values = channel[np.isfinite(channel)]
-        bounds = np.percentile(values, [spec.low, spec.high]) if values.size else np.zeros(2)
+        bounds = _bounds(values, spec)
         low.append(float(bounds[0]))
         width.append(float(np.clip(bounds[1] / 2 - bounds[0] / 2, 0, np.finfo(float).max / 2) * 2) or 1.0)
     return Scaling(tuple(low), tuple(width))
+
+
+def _bounds(values: NDArray[np.float64], spec: IntensitySpec) -> NDArray[np.float64]:
+    """Compute the percentiles of finite values.
+
+    Those of the rest where they are one value.
+    """
+    if not values.size:
+        return np.zeros(2)
+    bounds = np.percentile(values, [spec.low, spec.high])
+    if bounds[0] == bounds[1] and (rest := values[values != bounds[0]]).size:
+        low, high = np.percentile(rest, [spec.low, spec.high])
+        bounds = np.array([min(low, bounds[0]), max(high, bounds[1])])
+    return bounds
 
 
 def refuse_no_intensities(volume: Volume) -> None:

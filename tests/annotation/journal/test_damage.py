@@ -87,7 +87,7 @@ def test_a_header_that_a_crash_cut_off_is_in_nobodys_way(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="a file that is open is not removed there")
 @pytest.mark.parametrize("left", [None, b'{"limn strokes":1,"im'])
-@pytest.mark.parametrize("at_fault", ["durable._write_whole", "annotation.journal.writer.sync_folder"])
+@pytest.mark.parametrize("at_fault", ["files.durable._write_whole", "annotation.journal.writer.sync_folder"])
 def test_a_header_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch, left, at_fault):
     path = tmp_path / "a.strokes.jsonl"
     if left:

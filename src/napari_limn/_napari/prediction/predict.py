@@ -189,8 +189,13 @@ class PredictWidget(FormWidget):
         self._show(data=data).editable = False  # a later block would cover paint
 
     def show_written(self, levels: Sequence[Any], path: Path) -> None:
-        """Show the levels of a file that is being written."""
+        """Show the levels of a file that is being written.
+
+        In the place of those of this run that it began with, where it began again.
+        """
         self._remove_of_others(path)
+        if self.layer is not None and self.layer in self.viewer.layers:
+            self.viewer.layers.remove(self.layer)
         layer = self._show(**shown(levels))
         layer.editable = False  # nobody paints into a file in the making
         note_file(layer, path)

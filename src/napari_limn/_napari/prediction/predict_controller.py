@@ -85,7 +85,9 @@ class PredictController:
         match event:
             case Planned(plan=plan):
                 self.box.say(str(plan))
-                if self._planned is not None:
+                if (
+                    self._planned is not None and not self.view.showing
+                ):  # a run that begins again is planned again
                     self._planned()
             case Writing(output=output):
                 self.view.show_written(output.levels, self._path)
