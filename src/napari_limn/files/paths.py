@@ -60,7 +60,7 @@ def refuse_no_file(source: str | os.PathLike[str]) -> Path:
 
 
 def file_name_for(text: str) -> str:
-    """Return a name that every system can store, as near to a text as may be.
+    """Return a name like a text that every system can store.
 
     Examples
     --------

@@ -64,7 +64,7 @@ def journal_paths(header: Header) -> tuple[Path, Path]:
 
 
 def _storable(name: str) -> str:
-    """Return the name of an image if this system can store it, else one like it.
+    """Return a name as it is, or one that can be stored.
 
     An image without a file may be called anything.
     """
