@@ -136,7 +136,7 @@ class Part:
     def compact(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """Return the block with its regions numbered from 1 on.
 
-    And what those are.
+        And what those are.
 
         The first of them stands for none.
         """
