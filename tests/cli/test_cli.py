@@ -242,7 +242,7 @@ def test_a_folder_is_no_name_for_a_model_and_a_trial_leaves_nothing(capsys, file
     (files / "model.limn").mkdir()
     code, _, err = train(capsys, files, "model.limn", "--overwrite")
     assert code == 1
-    assert "model.limn: found a folder, expected the name of a model file; choose another name" in err
+    assert "model.limn: found a folder, expected a file to replace; choose another name" in err
     before = sorted(files.iterdir())
     assert train(capsys, files, "other.limn", "--spec", files / "none.json")[0] == 1
     assert sorted(files.iterdir()) == before

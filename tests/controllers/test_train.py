@@ -308,16 +308,14 @@ def test_a_check_of_the_layers_leaves_what_was_said_of_paint(train, view):
 
 
 def test_what_was_refused_is_said_no_more_once_it_is_fixed(train, view, box):
-    shape = Finding("shape", True, "s: found another shape.")
-    view.run = yielding(Found.of(shape), error=LimnError("s: found another shape."))
+    shape = Finding("shape", True, why := "s: found another shape.")
+    view.run = yielding(Found.of(shape), error=LimnError(why))
     train.start()
     box.finish()
-    for found, said in (
-        ([shape], "Not started: fix this, then press Train."),
-        ([], "Press Train when you are ready."),
-    ):
-        train.checked(found)
-        assert box.status == said
+    train.checked([shape])
+    assert box.status == "Not started: fix this, then press Train."
+    train.checked([])
+    assert box.status == "Press Train when you are ready."
 
 
 def test_diagnose_offers_its_text(train, box, monkeypatch):
