@@ -17,7 +17,7 @@ from napari_limn.annotation.classes import Classes  # noqa: TC001 from_json eval
 from napari_limn.arguments import check_record, checked
 from napari_limn.errors import LimnError
 from napari_limn.files.durable import disk_faults
-from napari_limn.files.paths import refuse_no_file
+from napari_limn.files.paths import refuse_no_file, refuse_unportable
 from napari_limn.files.working import whole_file
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
 from napari_limn.network.unet import UNet, with_weights
@@ -126,9 +126,10 @@ class Model:
         Raises
         ------
         LimnError
-            If the disk is full, read-only or not permitted.
+            If the disk is full, read-only or not permitted; and for a name that not every system can store.
         """
         path = Path(path)
+        refuse_unportable(path)
         weights = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
         content = {
             "format": FORMAT,
@@ -226,7 +227,11 @@ def _read(path: Path) -> dict[str, Any]:
 
     Or say in one sentence what it is instead.
     """
-    if not refuse_no_file(path).is_file():
+    if refuse_no_file(path).is_dir():
+        raise LimnError(
+            f"{path}: found a folder, expected a {MODEL_SUFFIX} model file; choose the file itself."
+        )
+    if not path.is_file():
         raise LimnError(f"{path}: there is no such model file; check the spelling.")
     expected = f"expected a {MODEL_SUFFIX} model file written by napari-limn"
     with foreign(

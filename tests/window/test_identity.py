@@ -10,7 +10,7 @@ pytest.importorskip("napari")
 from napari.components import ViewerModel
 
 from napari_limn import Classes
-from napari_limn._napari.layers.facts import identity, names_by_identity
+from napari_limn._napari.layers.facts import layer_id, names_by_identity
 from napari_limn._napari.layers.layers import image_of, show_labels, volume_of
 from napari_limn._napari.panel.models import ModelRegistry
 from napari_limn._napari.prediction.pairs import keep, pair_among
@@ -65,4 +65,4 @@ def test_channels_of_a_training_are_known_under_other_names(viewer):
     note = models.order_note("m", names_by_identity([two, one]))
     assert note is not None
     assert note.startswith(f"found the channels {two.name}, {one.name}, expected {one.name}, {two.name} as")
-    assert identity(one) != identity(two)
+    assert layer_id(one) != layer_id(two)

@@ -31,7 +31,7 @@ def strokes_of(value: int, count: int) -> list[list[tuple[float, float]]]:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("seconds", [(12, 4), pytest.param((40, 12), marks=pytest.mark.exhaustive)], ids=str)
+@pytest.mark.parametrize("seconds", [(16, 4), pytest.param((40, 12), marks=pytest.mark.exhaustive)], ids=str)
 def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path, seconds):
     hand.drop(samples.PAINTED.image)
     image = hand.viewer.layers[0]
@@ -45,7 +45,7 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path, seconds):
     labels.brush_size = 3
     hand.viewer.layers.selection.active = labels
     for value in (1, 2, 3):
-        for stroke in strokes_of(value, 25):
+        for stroke in strokes_of(value, 15):
             hand.paint(stroke, value)
     assert set(np.unique(labels.data)) == {0, 1, 2, 3}
     assert (labels.data > 0).mean() < 0.01
@@ -82,7 +82,7 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path, seconds):
     hand.press("limn-train-start")
     hand.wait_idle(train)
     assert train.model.spec.steps >= first.spec.steps
-    assert train.curve.losses[0][1] < 0.7 * first_loss, "training did not go on from the model"
+    assert train.curve.losses[0][1] < 0.85 * first_loss, "training did not go on from the model"
 
     worst = max(heartbeat.gaps)
     print(f"heartbeat: {len(heartbeat.gaps)} beats, longest gap {1000 * worst:.0f} ms")

@@ -123,9 +123,7 @@ def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
         raise LimnError(f"{out}: found suffix {out.suffix or '(none)'!r}, expected .limn for a model.")
     if not out.parent.is_dir():
         raise LimnError(f"{out.parent}: there is no such folder to write {out.name} into; create it first.")
-    refuse_existing(out, overwrite=overwrite)
-    if out.is_dir():
-        raise LimnError(f"{out}: found a folder, expected the name of a model file; choose another name.")
+    refuse_existing(out, overwrite=overwrite, file=True)
 
 
 def _seams(model: Model, image: Volume, device: DeviceName) -> str:

@@ -1,4 +1,8 @@
-"""Which names of files may be opened at all."""
+"""Which names files may have, and which are opened.
+
+Files travel: a name that one system cannot store is given on none. Windows takes ``CON.tif`` for a device and what follows a colon
+for a part of the file before it, and cuts off blanks and dots at the end.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,69 @@ from pathlib import Path
 from napari_limn.errors import LimnError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one letter before the colon is a drive of Windows
-_UNFIT = re.compile(r'[\x00-\x1f\x7f\ud800-\udfff<>:"/\\|?*]')  # in the name of a file, on some system
-LONGEST = 180
-"""Bytes of a name that is made of a text; systems store 255, and something may come behind."""
 _NO_FILES = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+_DEVICES = re.compile(
+    r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE
+)  # of Windows, whatever the suffix
+_NO_LETTERS = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
+_LONGEST = 200  # bytes of a name; 255 are the most, and working names are longer
+
+
+def refuse_unportable(path: Path) -> None:
+    """Refuse the name of a result that not every system can store.
+
+    Its folders are there, so they have names.
+
+    Raises
+    ------
+    LimnError
+        For a device of Windows, letters that have a meaning there, a blank or dot at the end, and a very long name.
+
+    Examples
+    --------
+    >>> refuse_unportable(Path("nul.txt"))
+    Traceback (most recent call last):
+    napari_limn.errors.LimnError: nul.txt: found a name that Windows keeps for a device, expected one that every system can store; choose another name.
+    """
+    if (wrong := _unportable(path.name)) is not None:
+        name = path.name if path.name.isprintable() else repr(path.name)
+        raise LimnError(
+            f"{name}: found {wrong}, expected one that every system can store; choose another name."
+        )
+
+
+def portable_name(text: str, suffix: str = "") -> str:
+    """Make a name that every system can store of any text.
+
+    It is as near to the text as may be, with `suffix` behind it.
+
+    Examples
+    --------
+    >>> portable_name("Labels: 1/2 "), portable_name("aux")
+    ('Labels_ 1_2_', '_aux')
+    """
+    most = _LONGEST - len(os.fsencode(suffix))
+    name = _NO_LETTERS.sub("_", text.encode(errors="replace")[:most].decode(errors="ignore"))
+    name = re.sub(r"[ .]$", "_", name)
+    return f"_{name}{suffix}" if not name or _DEVICES.fullmatch(name + suffix) else name + suffix
+
+
+def _unportable(name: str) -> str | None:
+    """Say what is wrong with a name; None if nothing is."""
+    if _DEVICES.fullmatch(name):
+        return "a name that Windows keeps for a device"
+    if letter := _NO_LETTERS.search(name):
+        return f"a name with {letter[0]!r}"
+    if name.endswith((" ", ".")):
+        return "a name that ends in a blank or a dot"
+    if (length := len(os.fsencode(name))) > _LONGEST:
+        return f"a name of {length} bytes, more than {_LONGEST}"
+    return None
 
 
 def refuse_no_file(source: str | os.PathLike[str]) -> Path:
@@ -57,20 +115,6 @@ def refuse_no_file(source: str | os.PathLike[str]) -> Path:
             f"{path}: found {special}, expected a file or folder; save its content as a file first."
         )
     return path
-
-
-def file_name_for(text: str) -> str:
-    """Return a name that every system can store, as near to a text as may be.
-
-    Examples
-    --------
-    >>> file_name_for("//host/share/a: b"), file_name_for("..")
-    ('__host_share_a_ b', 'unnamed')
-    """
-    name = _UNFIT.sub("_", text).strip(". ")
-    while len(os.fsencode(name)) > LONGEST:
-        name = name[:-1]
-    return name or "unnamed"
 
 
 def is_address(text: str) -> bool:

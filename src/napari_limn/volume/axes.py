@@ -192,9 +192,12 @@ def default_names(shape: tuple[int, ...]) -> str:
     color = len(shape) >= 3 and shape[-1] in (3, 4) and min(shape[-3:-1]) > 4
     spatial = len(shape) - color
     if spatial not in (2, 3, 4):
-        raise LimnError(
-            f"found an array of shape {shape}, expected 2 to 4 dimensions besides colour; name its axes."
+        fix = (
+            "name its axes"
+            if 2 <= len(shape) <= len(NAMES)
+            else "choose or save a part of it that is an image"
         )
+        raise LimnError(f"found an array of shape {shape}, expected 2 to 4 dimensions besides colour; {fix}.")
     return GRID[-spatial:] + ("C" if color else "")
 
 

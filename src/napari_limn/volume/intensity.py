@@ -158,7 +158,9 @@ def refuse_no_intensities(volume: Volume) -> None:
 
 
 def _sample(volume: Volume) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """Read a sample of shape (C, N), and say what cannot be read.
+    """Read a sample of shape (C, N).
+
+    And say what cannot be read.
 
     Every so-many-th pixel of planes spread over T and Z.
 
@@ -203,7 +205,7 @@ def _sample(volume: Volume) -> tuple[NDArray[np.float64], tuple[str, ...]]:
 
 
 def _unread(faults: list[LimnError], count: int) -> Iterator[str]:
-    """Say that some of the planes that intensities are fitted to are left out."""
+    """Say that planes are left out of the fit."""
     if faults:
         yield (
             f"found {len(faults)} of {count} planes, from which intensities are fitted, that cannot be read, and left them out; "

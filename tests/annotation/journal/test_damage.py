@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from journals import header, painted, refuse
 from locks import windows_locks
 
-from napari_limn.annotation.journal.format import read_journal, sealed
+from napari_limn.annotation.journal.format import read_journal, replay, sealed
 from napari_limn.annotation.journal.writer import Journal
 from napari_limn.errors import LimnError
 
@@ -50,6 +51,17 @@ def test_records_are_numbered_without_gaps(tmp_path):
     path.write_bytes(first + second + line)
     with pytest.raises(LimnError, match=r"^a.strokes.jsonl: line 3 is damaged, .*backup\.$"):
         read_journal(path)
+
+
+def test_a_record_that_does_not_follow_from_those_before_is_refused(tmp_path):
+    path = tmp_path / "a.strokes.jsonl"
+    painted(path, ["stroke", "stroke"], 0, sparse=False)
+    contents = read_journal(path)
+    twice = replace(contents, records=contents.records[:1] * 2)
+    with pytest.raises(
+        LimnError, match="record 1 of the journal begins with other labels than those before it left"
+    ):
+        replay(twice)
 
 
 @pytest.mark.parametrize(

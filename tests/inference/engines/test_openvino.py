@@ -43,6 +43,7 @@ torch.set_num_threads(1)
 
 CPU = torch.device("cpu")
 FAMILY = {key: CHOICES[key] for key in ("padding", "down", "up", "skip", "norm")}
+HAS_AVX2 = torch.backends.cpu.get_cpu_capability() != "DEFAULT" and "ONEDNN_MAX_CPU_ISA" not in os.environ
 
 
 @pytest.fixture
@@ -101,7 +102,13 @@ def test_logits_are_those_of_torch_for_the_whole_family(ndim, end, padding, down
     size = tuple(f.smallest + more + axis * bool(more) for axis, f in enumerate(footprint(spec)))
     batch = torch.randn(2, 2, *size)
     with torch.inference_mode():
-        expected, found = network(batch), CompiledNetwork(network, 2, size)(batch)
+        try:
+            compiled = CompiledNetwork(network, 2, size)
+        except RuntimeError:  # then PyTorch computes, which another test shows
+            if HAS_AVX2:
+                raise
+            pytest.skip("OpenVINO takes this network on processors with AVX2 only")
+        expected, found = network(batch), compiled(batch)
     assert found.shape == expected.shape
     assert (found - expected).abs().max() <= 1e-4 * max(1, expected.std())
 

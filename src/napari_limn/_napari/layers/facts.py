@@ -88,7 +88,7 @@ class LayerFacts:
     @classmethod
     def of(cls, image: Layer, **more: Any) -> LayerFacts:
         """Give the facts of a layer that belongs to an image."""
-        return cls(image=image.name, image_id=identity(image), **more)
+        return cls(image=image.name, image_id=layer_id(image), **more)
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[Any, Any]) -> LayerFacts:
@@ -129,8 +129,8 @@ class LayerFacts:
         return bool(self.difference) or self.audit is not None
 
     def belongs_to(self, image: Layer) -> bool:
-        """Return whether the layer is of this image, whatever that is called now."""
-        return self.image == image.name if self.image_id is None else self.image_id == identity(image)
+        """Return whether the layer is of this image, whatever its name."""
+        return self.image == image.name if self.image_id is None else self.image_id == layer_id(image)
 
     def has_image_of(self, other: LayerFacts) -> bool:
         """Return whether two layers belong to one image."""
@@ -143,14 +143,14 @@ class LayerFacts:
         return replace(self, model=None, kind=None, difference=(), audit=None, name=None)
 
 
-def identity(layer: Layer) -> str:
-    """Return what stays the same of a layer that is renamed, and is no other's."""
+def layer_id(layer: Layer) -> str:
+    """Return what a layer keeps under any name, and shares with none."""
     return str(layer.unique_id)
 
 
 def names_by_identity(layers: Iterable[Layer]) -> dict[str, str]:
     """List what layers are called now, in their order."""
-    return {identity(layer): layer.name for layer in layers}
+    return {layer_id(layer): layer.name for layer in layers}
 
 
 def facts_of(layer: object) -> LayerFacts:

@@ -283,7 +283,7 @@ def take_into_memory(layer: Labels) -> None:
 
 
 def image_of(viewer: ViewerModel, layer: Layer) -> Image | None:
-    """Find the image that a layer belongs to, None if it is gone."""
+    """Find the image that a layer belongs to; None if gone."""
     facts = facts_of(layer)
     images = (x for x in viewer.layers if type(x) is Image and not is_map(x))
     return next(filter(facts.belongs_to, images), None)

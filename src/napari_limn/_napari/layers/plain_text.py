@@ -115,7 +115,7 @@ def set_tip(of: _HasTip, text: str) -> None:
 
 
 class _WholeNames(QObject):
-    """Draws the name that is chosen, and writes the tooltip when it is asked for."""
+    """Draws the chosen name, and writes its tooltip when asked."""
 
     def __init__(self, choice: QComboBox, tip: str) -> None:
         super().__init__(choice)
@@ -131,7 +131,7 @@ class _WholeNames(QObject):
         return False
 
     def _draw(self) -> None:
-        """Draw as Qt does, but with both ends of a long name; Qt cuts it off."""
+        """Draw as Qt does, but both ends of a long name."""
         painter, style, option = QStylePainter(self._choice), self._choice.style(), QStyleOptionComboBox()
         option.initFrom(self._choice)
         option.subControls = QStyle.SubControl.SC_All
@@ -147,7 +147,7 @@ class _WholeNames(QObject):
 
 
 def show_whole_names(choice: QComboBox, tip: str) -> None:
-    """Show both ends of the name that is chosen, and all of it in the tooltip."""
+    """Show both ends of a chosen name, the whole as tooltip."""
     set_tip(choice, tip)
     choice.installEventFilter(_WholeNames(choice, tip))
     if (names := choice.view()) is not None:

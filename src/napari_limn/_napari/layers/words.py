@@ -13,6 +13,7 @@ _CONTROLS = {
     r" with --overwrite": ", tick Overwrite under More",
     r"\bsay --precision (\w+)": r"choose Precision \1 under More",
     r"\bsay what they are, for example with --axes \w+": "save the image with names of its axes, for example as OME-TIFF",
+    r", by --class\b": "",
     r"\btrain it further with --from": "load it and choose it at Start from",
 }
 _WORD = re.compile(r"[a-z]+(?=[ ,;])(?![^.;]*?: )")  # no name of a file or a layer, which a colon follows

@@ -99,7 +99,7 @@ class ClickCorrector(QWidget):
         self.button.setChecked(False)
 
     def _on_layer(self) -> None:
-        """End the mode with its layer; without one there is nothing to correct."""
+        """End the mode with its layer; allow none without one."""
         self.button.setChecked(False)
         self.button.setEnabled(self.legend.layer is not None)
 

@@ -56,7 +56,7 @@ def borrow_escape(of: Labels | ViewerModel, act: Callable[[], object]) -> Callab
 
 
 def borrow_keys(of: Labels | ViewerModel, keys: dict[str, _Borrowed]) -> Callable[[], None]:
-    """Bind keys of a layer or the window anew; return what ends that."""
+    """Bind keys of a layer or window; return what ends that."""
     for name, key in keys.items():
         key.before = of.bind_key(name, key, overwrite=True)
     return partial(_give_back, of, keys)

@@ -27,7 +27,7 @@ from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.status import sentence_label
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.errors import LimnError
-from napari_limn.files.paths import file_name_for
+from napari_limn.files.paths import portable_name
 from napari_limn.runs import BlockDone, Event
 from napari_limn.volume.volume import Volume
 from napari_limn.volume.writing.destination import refuse_replacing
@@ -168,7 +168,7 @@ class StrokesWidget(FormWidget):
         """Ask for a name, and save the labels."""
         if self.labels.value is None:
             raise LimnError("there is no labels layer to save; press New strokes layer and paint.")
-        proposed = f"{file_name_for(self.labels.value.name)}.tif"
+        proposed = portable_name(self.labels.value.name, ".tif")
         name = QFileDialog.getSaveFileName(self, "Save strokes", proposed, _FORMATS)[0]
         if name:
             self.save(Path(name))

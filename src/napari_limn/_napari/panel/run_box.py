@@ -283,7 +283,7 @@ class RunBox(QObject):
         self.progress.setRange(0, 1000)
 
     def light(self) -> None:
-        """Light the buttons that can be pressed; the tooltips of others say why not."""
+        """Light the buttons that can be pressed; tooltips say why not."""
         lacking = self.lacking()
         for button in {*self.starters, *lacking}:
             why = lacking.get(button, "")

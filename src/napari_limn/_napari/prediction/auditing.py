@@ -103,7 +103,7 @@ class AuditView:
         self._lock_corrections()
 
     def finish(self) -> None:
-        """Take all layers of the audit away, and give the user's own back."""
+        """Take all layers of the audit away; choose the former one."""
         self.close()
         if self.corrections is not None and self.corrections in self.viewer.layers:
             self.viewer.layers.remove(self.corrections)

@@ -103,7 +103,7 @@ def difference_layer(first: Labels, second: Labels) -> Labels:
 
 
 def _title(prediction: Labels) -> str:
-    """Give the name of the image; its own if it was painted on."""
+    """Give the image's name; the layer's own if painted on."""
     facts = facts_of(prediction)
     return facts.image if facts.is_prediction and facts.image is not None else prediction.name
 

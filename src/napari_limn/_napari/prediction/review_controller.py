@@ -200,7 +200,7 @@ class ReviewController:
         self.light_buttons()
 
     def layer_removed(self, name: str, *, of_audit: bool) -> None:
-        """End what the user removed the layer of: the audit, or the map."""
+        """End the audit or the map whose layer was removed."""
         if of_audit and self.audit is not None:
             self.end_audit()
             self.box.say(f"The layer “{name}” was removed, so its audit has ended.")

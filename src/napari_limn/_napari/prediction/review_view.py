@@ -80,7 +80,7 @@ class AuditShown(Protocol):
         """Take the box away."""
 
     def finish(self) -> None:
-        """Take all layers of the audit away, and give the user's own back."""
+        """Take all layers of the audit away; choose the former one."""
 
 
 class ReviewView(Protocol):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from napari_limn.annotation.journal.format import SUFFIX, Contents, Header, is_torn_header, read_journal
 from napari_limn.annotation.journal.writer import Journal
 from napari_limn.errors import LimnError
-from napari_limn.files.paths import LONGEST, file_name_for
+from napari_limn.files.paths import portable_name
 from napari_limn.volume.reading.open import identity
 from napari_limn.volume.writing.array_output import labels_shape
 
@@ -55,22 +55,16 @@ def journal_paths(header: Header) -> tuple[Path, Path]:
 
     Beside it, and in the user's data folder.
     """
-    image = Path(header.path or header.image)
+    image = Path(header.path or portable_name(header.image))
     mark = zlib.crc32((header.path or header.identity).encode(errors="surrogateescape"))
-    own = user_folder() / f"{_storable(image.name)}-{mark:08x}{SUFFIX}"
-    if not header.path or _SHIPPED in image.parents:
-        return own, own
-    return image.with_name(image.name + SUFFIX), own
-
-
-def _storable(name: str) -> str:
-    """Return the name of an image if this system can store it, else one like it.
-
-    An image without a file may be called anything.
-    """
-    if os.name != "nt" and "\0" not in name and len(os.fsencode(name)) <= LONGEST:
-        return name
-    return file_name_for(name)
+    ending = f"-{mark:08x}{SUFFIX}"
+    own = user_folder() / portable_name(image.name, ending)
+    earlier = user_folder() / (Path(header.path or header.image).name + ending)
+    if os.path.exists(earlier):  # which is false for a name that is too long
+        own = earlier
+    beside = image.with_name(image.name + SUFFIX)
+    shipped = _SHIPPED in image.parents
+    return (beside if header.path and not shipped else own), own
 
 
 def begin_journal(header: Header) -> Journal:

@@ -153,7 +153,10 @@ def _column(spec: UNetSpec, grid: Grid, cuts: int, block: Grid) -> Grid:
 
 
 def _unit(part: int, block: int) -> int:
-    """Return twice, four times … the extent of a block, half of a part at most."""
+    """Return multiples of the extent of a block.
+
+    Twice, four times …, half of a part at most.
+    """
     while 4 * block <= part:
         block *= 2
     return block

@@ -117,7 +117,9 @@ def _blosc(data: memoryview) -> int:
 
 
 def _zstd(data: memoryview) -> int | None:
-    """Read the size that the first frame gives; None if it gives none.
+    """Read the size that the first frame gives.
+
+    None if it gives none.
 
     See RFC 8878, 3.1.1.1.
     """

@@ -1,4 +1,6 @@
-"""Tiles that are pictures in themselves: JPEG, JPEG 2000, JPEG XL, JPEG XR, PNG, WebP.
+"""Tiles that are pictures in themselves.
+
+JPEG, JPEG 2000, JPEG XL, JPEG XR, PNG, WebP.
 
 Why: such a picture says its size by itself, and its decoder believes it, whatever the size of the tile is.
 """

@@ -1,4 +1,4 @@
-"""How much is decoded at once when a box of a stored image is read.
+"""How much is decoded at once for a box.
 
 Why: a chunk, strip or tile is decoded as a whole, however small the box, and Zarr decodes many at once. Large ones are decoded
 one after the other, over all threads, so that a run can say before it begins what reading takes.
@@ -32,13 +32,16 @@ def reading_bytes(array: Any) -> int:
 
 
 def rows_of_piece(array: Any, axis: int) -> int:
-    """Return the extent of a stored piece along an axis; 1 for none."""
+    """Return a stored piece's extent along an axis; 1 for none."""
     piece = _piece(array)
     return 1 if piece is None else piece[axis]
 
 
 def read_pieces(array: Any, index: tuple[slice, ...]) -> Any:
-    """Read a part of an array, few pieces at a time where they are large."""
+    """Read a part of an array.
+
+    Few pieces at a time where they are large.
+    """
     piece = _piece(array)
     if piece is None or _CONCURRENT * _size(piece, array) <= _AT_ONCE:
         return array[index]
@@ -65,7 +68,9 @@ def _fill(array: Any, spans: list[tuple[int, int]], piece: tuple[int, ...], into
 
 
 def _piece(array: Any) -> tuple[int, ...] | None:
-    """Return the extent of a stored piece; None for an array in memory.
+    """Return the extent of a stored piece.
+
+    None for an array in memory.
 
     Zarr gives one number for each axis, Dask the extents of all pieces.
     """

@@ -1,4 +1,4 @@
-"""Chunks of a Zarr array, unpacked no further than a chunk is large."""
+"""Chunks of a Zarr array, unpacked no further than allowed."""
 
 from __future__ import annotations
 
@@ -74,7 +74,10 @@ def _most(chunk: int) -> int:
 
 
 def _widest(metadata: Any) -> int:
-    """Return the bytes of a voxel, or of what a filter makes of it."""
+    """Return the bytes of a voxel.
+
+    Or of what a filter makes of it.
+    """
     kinds = [metadata.dtype.to_native_dtype()]
     for each in metadata.filters or ():
         kinds += [

@@ -185,8 +185,9 @@ def _refuse_undecodable(page: tifffile.TiffPage, path: Path) -> None:
 
     tifffile finds out when it is asked for a tile, also for one that is not there.
     """
+    decode = page.decode
     try:
-        page.decode(None, 0)
+        decode(None, 0)
     except (ValueError, NotImplementedError) as error:
         raise no_codec(path.name, reason(error)) from error
 

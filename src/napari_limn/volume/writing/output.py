@@ -304,9 +304,7 @@ def _refuse_taken(path: Path, kind: str, *, overwrite: bool, late: bool = False)
     """
     if (late and not overwrite) or (kind == "tiff" and is_sealed(unfinished(path), path)):
         return
-    if kind == "tiff" and path.is_dir() and not path.is_symlink() and overwrite:
-        raise LimnError(f"{path}: found a folder, expected a file to replace; choose another name.")
-    refuse_existing(path, overwrite=overwrite)
+    refuse_existing(path, overwrite=overwrite, file=kind == "tiff")
 
 
 def _refuse_missing_folder(path: Path, folder: Path) -> None:

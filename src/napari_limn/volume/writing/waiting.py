@@ -1,4 +1,6 @@
-"""How many bytes of half-filled shards wait at once, counted from the order in which blocks come.
+"""How many bytes of half-filled shards wait at once.
+
+Counted from the order in which blocks come.
 
 Why: where a volume is swept in columns, a shard astride two columns waits for the length of a column. No formula of the extents
 of one block says how many do, but when a shard is begun and whole is a sum over the axes, so all can be counted at once.
