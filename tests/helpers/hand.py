@@ -11,7 +11,7 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent, QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMainWindow, QScrollArea, QTabBar, QWidget
 
-from napari_limn._napari.layers.samples import painted_sem
+from napari_limn._napari.files.samples import painted_sem
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,8 @@ import zarr
 from predictions import predict
 
 from napari_limn import LimnError
+from napari_limn._napari.files.reader import get_reader
 from napari_limn._napari.layers.facts import LayerFacts
-from napari_limn._napari.layers.reader import get_reader
 from napari_limn._napari.painting.class_list import ClassLegend
 from napari_limn._napari.painting.correct import ClickCorrector
 from napari_limn.annotation.journal.export import saving_events

@@ -12,11 +12,11 @@ from napari.components import LayerList
 from napari.layers import Labels
 from npe2 import PluginManifest
 
+from napari_limn._napari.files.reader import get_reader
+from napari_limn._napari.files.writer import write_labels
 from napari_limn._napari.layers.class_table import names_of
 from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.layers.layers import finest, painted_look
-from napari_limn._napari.layers.reader import get_reader
-from napari_limn._napari.layers.writer import write_labels
 from napari_limn.errors import LimnError
 
 RNG = np.random.default_rng(1)
@@ -92,7 +92,7 @@ def test_a_layer_comes_back_as_it_was(kind, suffix, tmp_path):
 
 def test_what_a_file_cannot_say_is_said(tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr("napari_limn._napari.layers.writer.notify_warning", shown.append)
+    monkeypatch.setattr("napari_limn._napari.files.writer.notify_warning", shown.append)
     layer = Labels(PLANE, name="<i>cells", rotate=30)
 
     saved_and_opened(layer, tmp_path / "cells.ome.zarr")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -236,8 +236,6 @@ def refuse_negative(values: NDArray[Any]) -> None:
 
 
 def _check_values(values: tuple[int, ...], zero: ZeroMeaning) -> None:
-    if zero not in get_args(ZeroMeaning):
-        raise LimnError(f"found {zero!r} as the meaning of 0, expected 'unlabelled' or 'background'.")
     refuse_negative(np.asarray(values))
     if not values and zero == "unlabelled":
         raise LimnError(

@@ -1,4 +1,4 @@
-"""Which names of files may be opened at all, and which may be given.
+"""Which names files may have, and which are opened.
 
 Files travel: a name that one system cannot store is given on none. Windows takes ``CON.tif`` for a device and what follows a colon
 for a part of the file before it, and cuts off blanks and dots at the end.

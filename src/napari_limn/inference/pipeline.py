@@ -155,6 +155,7 @@ def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | 
 
 def _decided(run: PredictionRun) -> Iterator[Event]:
     """Say what was decided for the user."""
+    yield from (Warned(text) for text in run.scaling.notes)
     if run.precision.tried is not None or run.precision.given_up is not None:
         yield Noted(f"computing in {run.precision}.")
     if run.runtime.note:

@@ -20,10 +20,11 @@ from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.measured.precision import Choice, measured_precision, name_of
 from napari_limn.inference.measured.runtime import Runtime, measured_runtime
-from napari_limn.inference.planning.memory import MemoryBudget, memory_limit
+from napari_limn.inference.planning.memory import MemoryBudget, memory_limit, refuse_reading
 from napari_limn.inference.unscored import Unscored
 from napari_limn.runs import BlockDone, Event, Warned, Working
 from napari_limn.version import __version__
+from napari_limn.volume.decoding.pieces import reading_bytes
 from napari_limn.volume.intensity import Scaling, fit_scaling
 from napari_limn.volume.reading.open import identity
 from napari_limn.volume.reading.sampling import sample_values
@@ -105,6 +106,8 @@ class PredictionRun:
         """
         steady_heap()  # before the first thread that reads
         device = choose_device(spec.device)
+        limit, reading = _limit(spec, recorded, device), reading_bytes(volume.data)
+        refuse_reading(volume.name, reading, limit)  # before anything is read
         network, scaling = model.spec.network, _scaling(spec, model, volume)
         source = _source(volume)
         if recorded and isinstance(out, Path):  # before anything is measured
@@ -117,7 +120,7 @@ class PredictionRun:
         )
         itemsize = precision.dtype.itemsize
         held = bound(_held, model, volume, spec.probabilities, out)
-        memory = MemoryBudget(_limit(spec, recorded, device), held)
+        memory = MemoryBudget(limit, held, reading=reading)
         plan = memory.plan(network, volume.grid, itemsize)
         runtime = measured_runtime(model, volume, scaling, device, precision.dtype, plan, recorded)
         plan = replace(plan, peak_bytes=runtime.peak_bytes(network, plan, itemsize))
@@ -326,10 +329,11 @@ def _source(volume: Volume) -> str:
 
 
 def _layout(model: Model, volume: Volume, kind: Probabilities | None, path: Path, plan: Plan) -> Layout:
-    classes, order = model.spec.classes, plan.raster(model.spec.network.ndim)
+    classes, ndim = model.spec.classes, model.spec.network.ndim
     return plan_output(
-        path, volume, classes.dtype, plan.block, probabilities=kind, classes=classes.count, order=order
-    )
+        path, volume, classes.dtype, plan.block, probabilities=kind, classes=classes.count,
+        order=plan.raster(ndim), column=plan.column, frames=4 - ndim,
+    )  # fmt: skip
 
 
 def _held(

@@ -35,6 +35,7 @@ class Table:
 
     Examples
     --------
+    >>> import numpy as np
     >>> table = Table({"label": np.array([1, 2]), "area": np.array([2.5, 4.0])}, {"area": "micrometer2"})
     >>> len(table), table["area"].tolist(), table.header
     (2, [2.5, 4.0], ['label', 'area [um2]'])

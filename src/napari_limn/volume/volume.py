@@ -14,6 +14,7 @@ from napari_limn.arguments import check_record, checked
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes, default_names
 from napari_limn.volume.boxes import Box, contains, shape_of, slices, whole
+from napari_limn.volume.decoding.pieces import read_pieces
 from napari_limn.volume.foreign import foreign
 from napari_limn.volume.placement import NEAR, Placement, distance
 
@@ -191,7 +192,7 @@ class Volume:
             lambda said: f"{self.name}: the file is damaged or cut off, box {box} cannot be read ({said}).",
             self.name,
         ):
-            part = np.asarray(self.data[index])
+            part = np.asarray(read_pieces(self.data, index))
         names = "C" + GRID
         have = [self.axes.names.index(a) for a in names if a in self.axes.names]
         return part.astype(part.dtype.newbyteorder("="), copy=False).transpose(have).reshape(sizes)

@@ -108,8 +108,8 @@ class LiveController:
 
     def events(self) -> Generator[Event, None, None]:
         """Run; PyTorch is imported in the thread of the run."""
+        from napari_limn.execution.interleave import interleaved
         from napari_limn.inference.view import ViewPredictor
-        from napari_limn.interleave import interleaved
         from napari_limn.training.live import live_events
 
         make = partial(self._array_of, self.array)

@@ -24,7 +24,9 @@ _PARTS = re.compile(
 
 
 def refuse_existing(path: Path, *, overwrite: bool, file: bool = False) -> None:
-    """Refuse a name that a result cannot have, or that something else has.
+    """Refuse a name that a result cannot have.
+
+    Or that something else has.
 
     Parameters
     ----------
