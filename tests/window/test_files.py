@@ -48,7 +48,7 @@ def writing(hand, model, tmp_path):
 
 @pytest.mark.alone
 def test_a_file_is_shown_while_it_is_written_and_stays_when_done(hand, writing, model, tmp_path):
-    image, widget = writing((3, 1100, 1000))
+    image, widget = writing((3, 1500, 1400))
     seen = []
     hand.press("limn-predict-start")
     hand.qtbot.waitUntil(lambda: widget.layer is not None or widget.job is None, timeout=60_000)

@@ -31,7 +31,7 @@ def strokes_of(value: int, count: int) -> list[list[tuple[float, float]]]:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("seconds", [(16, 4), pytest.param((40, 12), marks=pytest.mark.exhaustive)], ids=str)
+@pytest.mark.parametrize("seconds", [(14, 6), pytest.param((40, 12), marks=pytest.mark.exhaustive)], ids=str)
 def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path, seconds):
     hand.drop(samples.PAINTED.image)
     image = hand.viewer.layers[0]
@@ -51,6 +51,7 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path, seconds):
     assert (labels.data > 0).mean() < 0.01
 
     train, predict = hand.open_widget("Train"), hand.open_widget("Predict")
+    train.preset.value = "fast"
     hand.find("limn-train-seconds").setValue(seconds[0])
     heartbeat.gaps.clear()
     hand.press("limn-train-start")
