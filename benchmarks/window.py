@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
 from napari_limn._napari.demo_window import dock
-from napari_limn._napari.layers.samples import painted_sem
+from napari_limn._napari.files.samples import painted_sem
 from napari_limn._napari.prediction.predict import PredictWidget
 from napari_limn._napari.training.train import TrainWidget
 

@@ -96,15 +96,16 @@ def fast_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
 
 
-def low_precision(device: torch.device) -> torch.dtype | None:
-    """Return the lower precision that the device was made for, or None.
+def low_precisions(device: torch.device) -> tuple[torch.dtype, ...]:
+    """Return the lower precisions that the device was made for.
 
-    float16 on CUDA (not run by the authors), bfloat16 on CPUs with AVX-512 BF16 or AMX.
+    bfloat16 first: it holds numbers as large as float32 does, while float16 ends at 65,504. On CUDA (not run by the authors) both,
+    where the card has both; on CPUs with AVX-512 BF16 or AMX bfloat16.
     """
     if device.type == "cuda":
-        return torch.float16
+        return (torch.bfloat16, torch.float16) if fast_bfloat16(device) else (torch.float16,)
     known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # not in PyTorch 2.4
-    return torch.bfloat16 if device.type == "cpu" and known is not None and known() else None
+    return (torch.bfloat16,) if device.type == "cpu" and known is not None and known() else ()
 
 
 def parse_bytes(text: str | int) -> int:

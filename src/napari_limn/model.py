@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import pickle
-import zipfile
+import os  # noqa: TC003 checked evaluates annotations
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_limn.annotation.classes import Classes  # noqa: TC001 from_json evaluates annotations
+from napari_limn.arguments import check_record, checked
 from napari_limn.errors import LimnError
 from napari_limn.files.durable import disk_faults
-from napari_limn.files.paths import refuse_no_file
+from napari_limn.files.paths import refuse_no_file, refuse_unportable
 from napari_limn.files.working import whole_file
 from napari_limn.network.spec import UNetSpec  # noqa: TC001 from_json evaluates annotations
 from napari_limn.network.unet import UNet, with_weights
-from napari_limn.specs import from_json, to_json
+from napari_limn.specs import check_fields, from_json, to_json
 from napari_limn.version import __version__
 from napari_limn.volume.axes import CENTIMETRES
+from napari_limn.volume.foreign import foreign
 from napari_limn.volume.intensity import IntensitySpec
 
 if TYPE_CHECKING:
-    import os
-
     from napari_limn.annotation.legend import Legend
     from napari_limn.volume.volume import Volume
 
@@ -68,6 +67,7 @@ class ModelSpec:
     version: str = __version__
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.network.out_channels != self.classes.count:
             raise LimnError(
                 f"found a network of {self.network.out_channels} outputs for {self.classes.count} classes, "
@@ -110,10 +110,14 @@ class Model:
     spec: ModelSpec
     network: UNet
 
+    def __post_init__(self) -> None:
+        check_record(self)
+
     def __repr__(self) -> str:
         net = self.spec.network
         return f"Model({net.ndim}D U-Net, width {net.width}, depth {net.depth}, classes {self.spec.classes.values})"
 
+    @checked
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to one file, completely or not at all.
 
@@ -122,9 +126,10 @@ class Model:
         Raises
         ------
         LimnError
-            If the disk is full, read-only or not permitted.
+            If the disk is full, read-only or not permitted; and for a name that not every system can store.
         """
         path = Path(path)
+        refuse_unportable(path)
         weights = {name: tensor.cpu() for name, tensor in self.network.state_dict().items()}
         content = {
             "format": FORMAT,
@@ -140,6 +145,7 @@ class Model:
         return path
 
     @staticmethod
+    @checked
     def load(path: str | os.PathLike[str]) -> Model:
         """Read a model file, on the CPU and in eval mode.
 
@@ -216,29 +222,25 @@ class Model:
         return Model(self.spec, deepcopy(self.network))
 
 
-# what torch.load was seen to raise for files that are cut off, damaged or of another kind
-_UNREADABLE = (
-    AttributeError, EOFError, IndexError, KeyError, OSError, RuntimeError, TypeError, ValueError,
-    pickle.UnpicklingError, zipfile.BadZipFile,
-)  # fmt: skip
-
-
 def _read(path: Path) -> dict[str, Any]:
     """Read the content of a model file.
 
     Or say in one sentence what it is instead.
     """
-    if not refuse_no_file(path).is_file():
+    if refuse_no_file(path).is_dir():
+        raise LimnError(
+            f"{path}: found a folder, expected a {MODEL_SUFFIX} model file; choose the file itself."
+        )
+    if not path.is_file():
         raise LimnError(f"{path}: there is no such model file; check the spelling.")
     expected = f"expected a {MODEL_SUFFIX} model file written by napari-limn"
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except PermissionError:
-        raise
-    except _UNREADABLE as error:
-        raise LimnError(
+    with foreign(
+        lambda _: (
             f"{path.name}: found a file that is cut off or of another kind, {expected}; copy it again from its source."
-        ) from error
+        ),
+        path.name,
+    ):
+        content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise LimnError(f"{path.name}: found a PyTorch file of another program, {expected}.")
     return content

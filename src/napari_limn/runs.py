@@ -7,12 +7,11 @@ A run is a generator of these; closing the generator cancels it. :func:`drain` r
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator  # noqa: TC003 checked evaluates annotations
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-
+from napari_limn.arguments import checked
 
 T = TypeVar("T")
 
@@ -60,6 +59,7 @@ class BlockDone(Event):
     seconds: float
 
 
+@checked
 def drain(run: Generator[Event, None, T], listen: Callable[[Event], object] | None = None) -> T:
     """Run to the end and return what the run returns.
 

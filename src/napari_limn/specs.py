@@ -60,20 +60,20 @@ def to_json(spec: Any) -> dict[str, Any]:
 
     Nested specs become dicts, tuples stay tuples (JSON writes both as lists), NumPy's numbers Python's.
     """
-    plain: dict[str, Any] = _plain(asdict(spec))
+    plain: dict[str, Any] = plain_value(asdict(spec))
     return plain
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Return the same without anything of NumPy.
 
     No safe way of loading takes that.
     """
     if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
+        return {plain_value(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
-        return tuple(map(_plain, value))
-    return _plain(value.tolist()) if hasattr(value, "tolist") else value
+        return tuple(map(plain_value, value))
+    return plain_value(value.tolist()) if hasattr(value, "tolist") else value
 
 
 def from_json(kind: type[T], content: Any) -> T:
@@ -99,7 +99,10 @@ def from_json(kind: type[T], content: Any) -> T:
         raise LimnError(f"{kind.__name__}: key {', '.join(missing)} is missing; add it.")
     hints = _hints(cast("Any", kind))
     return kind(
-        **{name: _revived(hints[name], value, f"{kind.__name__}.{name}") for name, value in content.items()}
+        **{
+            name: revived_value(hints[name], value, f"{kind.__name__}.{name}")
+            for name, value in content.items()
+        }
     )
 
 
@@ -117,7 +120,7 @@ def check_fields(spec: Any) -> None:
     kind = type(spec)
     for name, hint in _hints(cast("Any", kind)).items():
         value = getattr(spec, name)
-        revived = _revived(hint, _plain(value), f"{kind.__name__}.{name}")
+        revived = revived_value(hint, plain_value(value), f"{kind.__name__}.{name}")
         if revived is not value:
             object.__setattr__(spec, name, revived)
 
@@ -154,7 +157,7 @@ def parse_json(text: str | bytes, expected: str) -> Any:
         raise LimnError(f"found no valid JSON ({said}), expected {expected}.") from error
 
 
-def _revived(hint: Any, value: Any, where: str) -> Any:
+def revived_value(hint: Any, value: Any, where: str) -> Any:
     """Return the value that the annotation `hint` asks for.
 
     Lists are turned back into tuples and objects into specs.
@@ -163,10 +166,10 @@ def _revived(hint: Any, value: Any, where: str) -> Any:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         inner = [option for option in options if option is not type(None)]
         if value is None or len(inner) == 1:
-            return None if value is None else _revived(inner[0], value, where)
+            return None if value is None else revived_value(inner[0], value, where)
         for option in inner:
             with suppress(LimnError):
-                return _revived(option, value, where)
+                return revived_value(option, value, where)
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, hint):
         return value
     if is_dataclass(hint) and isinstance(value, dict):
@@ -174,7 +177,7 @@ def _revived(hint: Any, value: Any, where: str) -> Any:
     if typing.get_origin(hint) is tuple and isinstance(value, (list, tuple)):
         each = options[:1] * len(value) if options[1:] == (...,) else options
         if len(each) == len(value):
-            return tuple(_revived(kind, item, where) for kind, item in zip(each, value, strict=True))
+            return tuple(revived_value(kind, item, where) for kind, item in zip(each, value, strict=True))
     if typing.get_origin(hint) is typing.Literal and any(
         type(value) is type(option) and value == option for option in options
     ):
@@ -184,7 +187,7 @@ def _revived(hint: Any, value: Any, where: str) -> Any:
             return float(value)
     if hint in (int, str, bool) and type(value) is hint and not (hint is int and abs(value) >= _MOST):
         return value
-    raise LimnError(f"{where}: found {_shown(value)}, expected {_expected(hint)}.")
+    raise LimnError(f"{where}: found {_shown(value)}, expected {expected_words(hint)}.")
 
 
 def _shown(value: Any) -> str:
@@ -196,14 +199,14 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _expected(hint: Any) -> str:
+def expected_words(hint: Any) -> str:
     """Say in words what an annotation asks for."""
     options = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
         return f"one of {', '.join(map(str, options))}"
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(_expected(option) for option in options)
+        return " or ".join(expected_words(option) for option in options)
     if typing.get_origin(hint) is tuple:
         count = "" if options[1:] == (...,) else f"{len(options)} of them, "
-        return f"a sequence, {count}each {_expected(options[0])}"
+        return f"a sequence, {count}each {expected_words(options[0])}"
     return _WORDS.get(hint) or str(getattr(hint, "__name__", hint))

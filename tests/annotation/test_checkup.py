@@ -164,6 +164,13 @@ def test_constant_and_saturated_channels_are_named():
     assert kinds(np.full((40, 40), np.nan), mask)[:2] == ["numbers", "constant"]
 
 
+def test_a_sparse_image_is_named():
+    image = np.zeros((60, 60), np.uint16)
+    image[7:10, 3:9] = np.arange(100, 118).reshape(3, 6)
+    [found] = [f for f in checkup(Volume.of(image), Volume.of(well_painted(60, 60))) if f.kind == "sparse"]
+    assert found.sentence.startswith("array: found more than 99 % of the voxels at one value, 0, expected")
+
+
 def test_two_classes_on_padding_are_found_and_one_on_black_background_is_not():
     image = np.zeros((80, 40), np.uint8)
     image[40:] = noise(40, 40)

@@ -162,7 +162,7 @@ def test_a_training_that_is_ended_leaves_a_model_that_works(files, name, share):
     process = started(training(files))
     kept = files / "m.limn.partial" / "m.limn"
     wait_for(kept, process)
-    time.sleep(10 * share)
+    time.sleep(3 * share)
     code, out, err, took = ended(process, name)
     assert code == CODES.get(name, -9)
     assert took < 2.5  # two, and what the machine adds
@@ -220,9 +220,9 @@ def fill(disk):
 @pytest.mark.parametrize("share", MOMENTS)
 @pytest.mark.exhaustive
 def test_a_disk_that_fills_up_while_a_model_is_trained_does_not_lose_it(files, small_disk, share):
-    process = started(training(files, "--seconds", 12, out="disk/m.limn"))
+    process = started(training(files, "--seconds", 5, out="disk/m.limn"))
     wait_for(small_disk / "m.limn.partial" / "m.limn", process)
-    time.sleep(8 * share)
+    time.sleep(3 * share)
     fill(small_disk)
     _, err = process.communicate(timeout=120)
     assert "Traceback" not in err

@@ -24,6 +24,11 @@ def test_a_class_that_is_not_there_is_refused():
     assert "no class 3 yet" in choice.refusal(3)
 
 
+def test_without_a_layer_no_class_is_added():
+    assert not ClassChoice().may_add
+    assert ClassChoice("strokes").may_add
+
+
 def test_an_audit_has_the_classes_of_its_labels_only():
     choice = ClassChoice("audited", TWO, {1, 2}, audited=True)
     assert not choice.may_add

@@ -21,7 +21,6 @@ from napari_limn._napari.painting.journalling import (
     pieces_of,
     status_of,
     strokes_in_words,
-    ties,
 )
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 
@@ -66,16 +65,6 @@ def test_labels_in_memory_are_journalled_and_those_of_a_file_are_read_first(monk
     monkeypatch.setattr(journalling, "WATCHED", 19)
     assert [is_watched(data) for data in (array, store)] == [False, True]
     assert not is_read_from_file(lazy)
-
-
-def test_a_layer_is_of_the_image_it_was_made_for_then_of_its_place_then_of_one_with_a_file():
-    layer = LayerFacts(image="made for")
-    made_for = ties(layer, "made for", False, False)
-    in_place = ties(layer, "other", True, False)
-    on_disk = ties(layer, "other", False, True)
-    nothing = ties(layer, "other", False, False)
-    assert made_for > in_place > on_disk > nothing
-    assert in_place == ties(LayerFacts(), "other", True, False)
 
 
 # ---- sentences -------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import uuid
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,8 @@ from napari_limn._napari.layers.facts import KEY, LayerFacts, facts_of, note, se
 class Layer:
     """As napari's: setting the metadata empties the old dictionary, fills it anew, and announces that."""
 
-    def __init__(self, metadata=None):
+    def __init__(self, metadata=None, name="cells"):
+        self.name, self.unique_id = name, uuid.uuid4()
         self._metadata = dict(metadata or {})
         self.announced = 0
 
@@ -43,6 +45,7 @@ FACTS = st.builds(
     unfinished=st.booleans(),
     class_names=st.dictionaries(st.integers(0, 300), st.text(min_size=1, max_size=4), max_size=3),
     zero=st.sampled_from([None, "unlabelled", "background"]),
+    image_id=TEXT,
 )
 PREDICTION = LayerFacts(model="m", image="cells", kind="labels", name="cells labels", class_names={1: "axon"})
 
@@ -144,3 +147,26 @@ def test_a_prediction_handed_over_is_the_user_s_and_keeps_its_image_classes_and_
     assert own == LayerFacts(
         image="cells", file="out.tif", unfinished=True, class_names={1: "axon"}, zero="background"
     )
+
+
+def test_what_belongs_to_an_image_belongs_to_it_under_any_name():
+    image, namesake = Layer(name="cells"), Layer(name="cells")
+    facts = LayerFacts.of(image, model="m", kind="labels")
+    assert facts.image == "cells"
+    assert facts.belongs_to(image)
+    assert not facts.belongs_to(namesake)
+    image.name = "cells of Monday"
+    assert facts.belongs_to(image)
+    assert not facts.belongs_to(copy.deepcopy(namesake))
+    assert facts.has_image_of(LayerFacts.of(image))
+    assert not facts.has_image_of(LayerFacts.of(namesake))
+
+
+def test_layers_of_earlier_versions_belong_to_the_image_of_a_name():
+    image = Layer(name="cells")
+    earlier = LayerFacts(model="m", image="cells", kind="labels")
+    assert earlier.belongs_to(image)
+    assert earlier.has_image_of(LayerFacts.of(image))
+    image.name = "axons"
+    assert not earlier.belongs_to(image)
+    assert not LayerFacts().belongs_to(image)

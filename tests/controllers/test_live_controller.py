@@ -13,7 +13,6 @@ from napari_limn._napari.training.live_controller import (
     LiveController,
     painted_box,
     refuse_other_axes,
-    removed_note,
 )
 from napari_limn.annotation.legend import Legend
 from napari_limn.concurrency import Stopped
@@ -154,7 +153,3 @@ def test_a_stroke_lies_where_napari_says_whichever_way_it_says_so():
     places = (np.array([1, 1]), np.array([4, 2]), np.array([7, 8]))
     assert painted_box((places, None, None), shape) == ((1, 2), (2, 5), (7, 9))
     assert painted_box((np.array([1]), None, None), shape) == ((0, 3), (0, 40), (0, 50))
-
-
-def test_a_removed_layer_is_named():
-    assert removed_note("cells") == "The layer “cells” was removed, so Live is off."

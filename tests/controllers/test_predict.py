@@ -6,18 +6,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from fake_box import FakeBox, new_session, untrained
 
-from napari_limn._napari.prediction.predict_controller import PredictController, in_window
+from napari_limn._napari.prediction.predict_controller import PredictController
 from napari_limn._napari.prediction.predict_view import PredictChoices
 from napari_limn.errors import LimnError
 from napari_limn.events import BlockDone, Planned, Warned
+from napari_limn.inference import pipeline
+from napari_limn.inference import run as run_module
+from napari_limn.inference.measured.precision import Choice
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.volume import Volume
 
 CHOICES = PredictChoices(
-    model="given", images=("small",), out=None, overwrite=False, memory="2GB", precision="float32", device="cpu"
+    model="given", images={"1": "small"}, out=None, overwrite=False, memory="2GB", precision="float32", device="cpu"
 )  # fmt: skip
 
 
@@ -46,6 +50,9 @@ class FakeView:
 
     def volume(self):
         return self.image
+
+    def needed_layers(self):
+        return ["image"]
 
     def begin(self, volume, model, name):
         self.layer = None
@@ -103,7 +110,7 @@ def box():
 @pytest.fixture
 def predict(view, box):
     controller = PredictController(view, box, new_session())
-    controller.session.models.put("given", untrained(), ["small"])
+    controller.session.models.put("given", untrained(), ["1"])
     box.handler = controller
     return controller
 
@@ -125,6 +132,26 @@ def test_a_prediction_in_memory_is_shown_when_it_can_begin(predict, view, box):
     assert box.status == "Done. Paint corrections on your strokes, and train again."
 
 
+def test_a_prediction_that_begins_again_in_float32_stays_in_its_layer(predict, view, box, monkeypatch):
+    made, chosen, shown = [], run_module.measured_precision, view.show_in_memory
+    monkeypatch.setattr(view, "show_in_memory", lambda data: (made.append(data), shown(data)))
+    data = np.asarray(view.image.data, np.float32)
+    data[30, 30] = 1e12  # more than float16 holds
+    view.image = Volume.of(data, "YX", "hot")
+    expected = pipeline.predict(predict.session.models["given"], view.image)
+    monkeypatch.setattr(
+        run_module,
+        "measured_precision",
+        lambda name, *rest: Choice(torch.float16) if name == "auto" else chosen(name, *rest),
+    )
+    view.form = replace(CHOICES, precision="auto")
+    predict.start()
+    box.finish()
+    assert len(made) == 1
+    assert np.array_equal(view.layer.data, expected)
+    assert any("since float16 gave scores that are not finite" in note for note in box.notes)
+
+
 def test_a_prediction_that_cannot_begin_leaves_the_earlier_one(predict, view, box):
     predict.start()
     box.finish()
@@ -144,21 +171,16 @@ def test_a_prediction_that_cannot_begin_leaves_the_earlier_one(predict, view, bo
     assert (view.layer.data > 0).all()
 
 
-def test_a_prediction_in_memory_stops_when_its_layer_is_removed(predict, view, box):
+def test_a_prediction_needs_its_image_and_what_stays_of_it_is_said(predict, view, box):
     predict.start()
-    predict.layer_removed("small labels")
-    box.finish()
-    assert box.said[-1] == "Stopped: the layer “small labels” was removed."
+    assert box.needs == ["image"]
+    box.finish(stop_at=Planned)
+    assert box.said[-1] == "Cancelled; the blocks that were done stay."
     predict.start()
-    box.finish()
-    assert box.said[-1].startswith("Done")
-
-
-def test_sentences_name_the_control_of_the_window(predict, box):
-    predict.on_error(LimnError("a.tif: exists already; choose another name, or say --overwrite."))
-    assert "or tick Overwrite under More." in str(box.reported[-1])
-    other = ValueError("--overwrite")
-    assert in_window(other) is other
+    box.finish(stop_at=Planned)
+    view.layer = None
+    predict.on_result(None)
+    assert box.said[-1] == "Cancelled."
 
 
 def test_a_prediction_that_breaks_can_be_painted_on_afterwards(predict, view, box, monkeypatch):
@@ -233,10 +255,10 @@ def test_channels_in_another_order_than_in_training_are_reported(predict, view, 
     view.image = Volume.of(np.zeros((3, 64, 64), np.uint8), "CYX")
     for name, images, told in (
         ("mine", ("c0", "c1", "c2"), ""),
-        ("mine", ("c1", "c0", "c2"), "found the channels c1, c0, c2, expected c0, c1, c2 as in training"),
+        ("mine", ("c1", "c0", "c2"), "found the channels C1, C0, C2, expected C0, C1, C2 as in training"),
         ("of other images", ("c1", "c0", "c2"), ""),
-    ):
-        view.form = replace(CHOICES, model=name, images=images)
+    ):  # they were renamed since
+        view.form = replace(CHOICES, model=name, images={image: image.upper() for image in images})
         predict.start()
         assert box.status.removeprefix("Planning …").strip().startswith(told)
         assert bool(box.notes) == bool(told)

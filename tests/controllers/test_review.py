@@ -52,6 +52,9 @@ class FakeAudit:
         self.closed = True
         self.progress.end()
 
+    def finish(self):
+        self.close()
+
 
 class FakeView:
     """What the widget shows."""
@@ -74,13 +77,19 @@ class FakeView:
     def image_names(self):
         if self.image is None:
             raise LimnError("there is no image layer; drag an image onto the window first.")
-        return ("image",)
+        return {"1": "image"}
 
     def volume(self):
         return self.image
 
     def strokes(self, volume):
         return self.painted
+
+    def layers_of_map(self):
+        return ["image"]
+
+    def layers_of_audit(self):
+        return ["labels"]
 
     def begin_map(self, volume):
         return np.zeros(volume.grid[-2:], np.uint8)
@@ -284,6 +293,35 @@ def test_corrections_that_were_removed_are_not_taken_for_right(review, view, box
     assert view.buttons.accept_text == "Accept"
     review.accept()
     assert audit.progress.audit.judged == 1
+
+
+def test_an_audit_is_finished_and_taken_up_again(review, view, box):
+    audit = audited(review, box)
+    assert view.buttons.finish
+    review.accept()
+    review.finish()
+    assert box.status == "Finished after 1 patches; press Audit to go on with more."
+    assert audit.closed
+    assert (view.buttons.finish, view.buttons.asking) == (False, False)
+    assert audited(review, box).progress.audit.judged == 1
+
+
+def test_what_the_user_removes_ends_what_was_made_of_it(review, view, box):
+    audit = audited(review, box)
+    review.layer_removed("image labels", of_audit=True)
+    assert box.status == "The layer “image labels” was removed, so its audit has ended."
+    assert audit.closed
+    assert not view.buttons.asking
+    review.start()
+    box.finish()
+    assert view.buttons.take
+    review.layer_removed("image uncertainty", of_audit=False)
+    assert box.status == "The layer “image uncertainty” was removed; press Where next for another map."
+    assert not view.buttons.take
+    said = len(box.said)
+    review.layer_removed("image uncertainty", of_audit=False)
+    review.layer_removed("image labels", of_audit=True)
+    assert len(box.said) == said, "of a map that gives way to another, and of no audit, nothing is said"
 
 
 def test_labels_that_are_gone_end_the_audit(review, view, box):

@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fake_box import FakeBox, new_session, untrained
+from fake_train import CHOICES, FakeView
 
 from napari_limn import Model
 from napari_limn._napari.training.live_controller import refuse_other_axes
 from napari_limn._napari.training.run import training
 from napari_limn._napari.training.train_controller import TrainController
-from napari_limn._napari.training.train_view import NEW, TrainChoices
+from napari_limn._napari.training.train_view import NEW
 from napari_limn.annotation.findings import Finding, Found, Remedy
 from napari_limn.annotation.legend import Legend
 from napari_limn.errors import LimnError
@@ -20,73 +21,6 @@ from napari_limn.events import Improved, Repainted, Scored, Step, Waiting, Warne
 from napari_limn.training.planning.presets import preset_network
 from napari_limn.training.spec import TrainSpec
 from napari_limn.volume.volume import Volume
-
-CHOICES = TrainChoices(
-    images=("cells",), labels="strokes", untouched=False, origin=NEW, seconds=2, zero="unlabelled", dims=2,
-    objects=False, preset="fast", device="cpu",
-)  # fmt: skip
-
-
-class FakeView:
-    """What the widget shows, as lists."""
-
-    def __init__(self):
-        self.form, self.legend = CHOICES, None
-        self.findings = self.curve = self
-        self.shown, self.losses, self.scores, self.fixed, self.lit = (), [], [], {}, 0
-        self.live_events, self.live_on, self.begun, self.following, self.checks = [], None, [], 0, 0
-        self.run = lambda spec, origin: iter(())
-
-    def choices(self):
-        return self.form
-
-    def begin(self, zero):
-        self.begun.append(zero)
-
-    def training(self, spec, origin):
-        return self.run(spec, origin)
-
-    live_training = training
-
-    def live_event(self, event):
-        self.live_events.append(event)
-
-    def live_ended(self):
-        self.live_events.clear()
-
-    def set_live(self, *, on):
-        self.live_on = on
-
-    def follow_classes(self):
-        self.following += 1
-
-    def model_kept(self):
-        self.lit += 1
-
-    def fix_form(self, **values):
-        self.fixed |= values
-
-    def fix_layers(self, remedy):
-        self.fixed["layers"] = remedy
-
-    def check_soon(self):
-        self.checks += 1
-
-    # ---- findings and curve --------------------------------------------------------------------------------------
-    def show_all(self, findings):
-        self.shown = tuple(findings)
-
-    def add(self, finding):
-        self.shown += (finding,)
-
-    def stops(self, sentence):
-        return any(f.stops and f.sentence == sentence for f in self.shown)
-
-    def add_loss(self, seconds, loss):
-        self.losses.append((seconds, loss))
-
-    def add_score(self, seconds, score):
-        self.scores.append((seconds, score))
 
 
 @pytest.fixture
@@ -298,7 +232,7 @@ def test_a_model_knows_its_images_and_its_window(train):
     train.begin()
     train.keep(untrained())
     assert heard == [("cells model", train.session)]
-    assert train.session.models.order_note("cells model", ["cells"]) is None
+    assert train.session.models.order_note("cells model", {"1": "cells"}) is None
 
 
 def test_the_network_drawn_is_that_of_the_model_or_of_the_image(train):
@@ -330,19 +264,14 @@ def test_live_on_labels_of_other_axes_is_refused_in_a_sentence(train, view, box)
         assert not box.running
 
 
-def test_a_layer_that_is_removed_turns_live_off_and_is_named(train, view, box):
-    view.run = yielding(Step(1, 0.5, 0.9, 0.1), Step(2, 0.5, 0.9, 0.1))
+def test_live_needs_the_layers_and_its_preview_and_is_off_afterwards(train, view, box):
     train.go_live()
-    assert box.said == ["Live: paint a few strokes of each class, background too."]
-    train.layer_removed("The layer “cells” was removed, so Live is off.")
+    assert box.needs == ["image", "strokes", "preview"]
+    box.finish()
+    train.on_finished()
     assert view.live_on is False
-    box.finish()
-    train.on_finished()
-    assert "“cells” was removed" in box.status
     train.start()
-    box.finish()
-    train.on_finished()
-    assert "“cells” was removed" not in box.status
+    assert box.needs == ["image", "strokes"]
 
 
 # ---- what the form says ------------------------------------------------------------------------------------------------
@@ -376,6 +305,17 @@ def test_a_check_of_the_layers_leaves_what_was_said_of_paint(train, view):
     assert view.shown == (place, few)
     train.forget_paint_findings()
     assert view.shown == (place,)
+
+
+def test_what_was_refused_is_said_no_more_once_it_is_fixed(train, view, box):
+    shape = Finding("shape", True, why := "s: found another shape.")
+    view.run = yielding(Found.of(shape), error=LimnError(why))
+    train.start()
+    box.finish()
+    train.checked([shape])
+    assert box.status == "Not started: fix this, then press Train."
+    train.checked([])
+    assert box.status == "Press Train when you are ready."
 
 
 def test_diagnose_offers_its_text(train, box, monkeypatch):

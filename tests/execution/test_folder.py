@@ -220,6 +220,26 @@ def test_shared_intensity_is_fitted_once_and_kept(model, images, out):
     assert each.count("done") == 4
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"suffix": "tif"},
+        {"intensity": "all"},
+        {"overwrite": 1},
+        {"images": 7},
+        {"folder": None},
+        {"spec": "fast"},
+        {"model": 3},
+    ],
+    ids=str,
+)
+def test_wrong_arguments_are_answered_by_their_names(model, images, out, wrong):
+    right = {"model": model, "images": [images], "folder": out}
+    with pytest.raises(LimnError, match=next(iter(wrong))):
+        folder_events(**right | wrong)
+    assert not out.exists()
+
+
 def test_files_of_one_set_are_labelled_once(model, images, out, tmp_path):
     stack = tmp_path / "set"
     stack.mkdir()

@@ -11,6 +11,8 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent, QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMainWindow, QScrollArea, QTabBar, QWidget
 
+from napari_limn._napari.files.samples import painted_sem
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -73,6 +75,11 @@ class Hand:
         world = np.asarray(layer.data_to_world((row, column)))
         offset = (world - np.asarray(self.viewer.scene.camera.center[-2:])) * self.viewer.scene.camera.zoom
         return QPoint(round(self.canvas.width() / 2 + offset[1]), round(self.canvas.height() / 2 + offset[0]))
+
+    def open_sample(self) -> None:
+        """A piece of the sample image and its strokes, as File → Open Sample adds them."""
+        for data, look, kind in painted_sem():
+            getattr(self.viewer, f"add_{kind}")(np.asarray(data)[352:480, 416:544], **look)
 
     # ---- files, menus, tabs, dialogs -----------------------------------------------------------------------------
     def drop(self, path: Path) -> None:

@@ -34,19 +34,19 @@ FULL = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 byte
 
 # axes of the image, its extent, factors of the network, kind of plan, and its extents
 RUNS = {
-    "swept plane": ("YX", (90, 70), PLANES, "swept", {"block": (1, 1, 16, 16)}),
+    "swept plane": ("YX", (74, 54), PLANES, "swept", {"block": (1, 1, 16, 16)}),
     "swept frames": ("TZYX", (2, 2, 40, 30), PLANES, "swept", {"block": (1, 1, 16, 16)}),
-    "swept volume": ("ZYX", (6, 200, 20), VOLUMES, "swept", {"block": (1, 4, 16, 8)}),
+    "swept volume": ("ZYX", (6, 120, 20), VOLUMES, "swept", {"block": (1, 4, 16, 8)}),
     "columns of a plane": (
-        "YX", (90, 70), PLANES, "swept", {"block": (1, 1, 16, 16), "column": (1, 1, 90, 36)},
+        "YX", (74, 54), PLANES, "swept", {"block": (1, 1, 16, 16), "column": (1, 1, 74, 36)},
     ),
     "columns of volumes": (
         "TZYX", (2, 6, 44, 27), VOLUMES, "swept", {"block": (1, 4, 8, 8), "column": (2, 6, 44, 12)},
     ),
     "tiled frames": ("TYX", (3, 40, 50), PLANES, "tiled", {"block": (1, 1, 16, 24)}),
-    "tiled volume": ("ZYX", (7, 33, 30), VOLUMES, "tiled", {"block": (1, 2, 12, 8)}),
+    "tiled volume": ("ZYX", (5, 33, 22), VOLUMES, "tiled", {"block": (1, 2, 12, 8)}),
     "blended planes": ("TYX", (2, 50, 41), PLANES, "blended", {"block": (1, 1, 8, 12)}),
-    "blended volume": ("ZYX", (9, 30, 25), VOLUMES, "blended", {"block": (1, 2, 8, 8)}),
+    "blended volume": ("ZYX", (7, 22, 20), VOLUMES, "blended", {"block": (1, 2, 8, 8)}),
 }  # fmt: skip
 
 
@@ -98,12 +98,12 @@ def set_up(name, patch):
 
 def limits_of(model, volume, out=None):
     """Memory limits, each the least for its blocks, from those for the largest blocks to those for the smallest."""
-    limits, out = [10**14], out or in_memory(volume, model.spec.classes.dtype)
+    limit, out = 10**14, out or in_memory(volume, model.spec.classes.dtype)
     with suppress(LimnError):
         while True:
-            spec = PredictSpec(memory=limits[-1] - 1, device="cpu")
-            limits.append(run_module.PredictionRun.prepared(model, volume, spec, out, {}).plan.peak_bytes)
-    return limits[1:]
+            spec = PredictSpec(memory=limit - 1, device="cpu")
+            limit = run_module.PredictionRun.prepared(model, volume, spec, out, {}).plan.peak_bytes
+            yield limit
 
 
 def planned(patch, *plans):

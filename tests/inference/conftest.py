@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from napari_limn.files import durable
 from napari_limn.inference import pipeline
 
 
@@ -17,6 +18,7 @@ def no_thread_survives():
 
 @pytest.fixture
 def patch(monkeypatch):
-    """Sets attributes for the time of a test; certificates, which are costly, say a word."""
+    """Sets attributes for the time of a test; certificates, which are costly, say a word, and nothing waits for the disk."""
     monkeypatch.setattr(pipeline, "certify", lambda *_: "measured")
+    monkeypatch.setattr(durable.os, "fsync", lambda _: None)
     return monkeypatch.setattr

@@ -79,6 +79,6 @@ def test_a_file_holds_what_memory_holds_under_any_limit(tmp_path_factory, case, 
     axes, factors, shape = case
     model, volume = model_of(factors), image_of(axes, shape)
     path = tmp_path_factory.mktemp("any") / f"labels{suffix}"
-    limits = limits_of(model, volume, path)
+    limits = list(limits_of(model, volume, path))
     spec = PredictSpec(memory=limits[round(share * (len(limits) - 1))])
     assert np.array_equal(labels_of(predict(model, volume, path, spec)), predict(model, volume))

@@ -134,6 +134,15 @@ def test_another_file_under_the_name_of_the_journal_is_never_written_over(output
     assert journal.read_text(encoding="latin-1") == text
 
 
+def test_what_a_crash_left_of_a_long_line_does_not_lie_behind_a_short_one(output, journal):
+    run(output, 1)
+    with journal.open("ab") as file:
+        file.write(b'{"shards":[2,3,4,5,6,7,8,9,10')
+    run(output, 2)
+    rows = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert rows[1:] == [{"shards": [1]}, {"shards": [2]}]
+
+
 @pytest.mark.parametrize("row", ['{"sh', "{}", '{"moved":3}', "null"])
 def test_a_bad_line_in_the_middle_is_named(output, journal, row):
     run(output, 1)

@@ -63,7 +63,7 @@ PLACES = {
 
 
 @pairwise(  # an array is not written in shards
-    at=[*product(PLACES, SUFFIXES), ("computing", None), ("reading", None)], count=[2, 5, 9], strength=1
+    at=[*product(PLACES, SUFFIXES), ("computing", None), ("reading", None)], count=[2, 5, 7], strength=1
 )
 def test_a_run_that_lacks_memory_goes_on_in_smaller_blocks_to_the_same_labels(
     tmp_path, patch, monkeypatch, at, count

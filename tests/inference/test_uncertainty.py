@@ -75,6 +75,6 @@ def test_a_run_that_starts_anew_counts_no_block_twice():
 
 
 def test_nothing_of_the_image_s_size_is_needed_for_the_means():
-    model, volume = model_of(RUNS["swept plane"][2]), image_of("YX", (90, 70))
+    model, volume = model_of(RUNS["swept plane"][2]), image_of("YX", RUNS["swept plane"][1])
     pool = drain(uncertainty_events(model, volume, None, FLOAT))
     assert pool.sums.size < 200

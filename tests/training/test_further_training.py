@@ -10,7 +10,6 @@ import torch
 from two_areas import (
     IMAGE,
     SHORT,
-    SPEC,
     STROKES,
     TINY,
     TINY_VOLUME,
@@ -26,7 +25,6 @@ from napari_limn.annotation.objects import foreground
 from napari_limn.errors import LimnError
 from napari_limn.events import Improved, Scored, Warned, drain
 from napari_limn.model import Model, ModelSpec
-from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet
 from napari_limn.training import trainer
 from napari_limn.training.data.training_set import TrainingSet
@@ -89,7 +87,7 @@ def test_further_training_leaves_the_model_it_began_with_as_it_was(trained):
 
 def test_further_training_keeps_the_network_and_intensity_of_the_model(trained):
     model, _ = trained
-    other = replace(SHORT, network=UNetSpec(width=8), intensity=replace(SHORT.intensity, low=10.0))
+    other = replace(SHORT, network=None, intensity=replace(SHORT.intensity, low=10.0))
     further = train(IMAGE, STROKES, other, model=model)
     assert further.spec.network == model.spec.network
     assert further.spec.intensity == model.spec.intensity
@@ -101,7 +99,9 @@ def over_volumes():
 
 
 @pytest.mark.parametrize(
-    "spec", [TrainSpec(steps=1), SHORT, replace(SHORT, dims=3)], ids=["default", "2D", "3D"]
+    "spec",
+    [TrainSpec(steps=1), replace(SHORT, network=None), replace(SHORT, network=None, dims=3)],
+    ids=["default", "2D", "3D"],
 )
 def test_a_network_over_volumes_is_not_trained_further_on_a_plane(spec):
     with pytest.raises(LimnError, match="single plane, expected a stack for a 3D network"):
@@ -176,7 +176,7 @@ def test_another_meaning_of_zero_is_refused(trained):
 
 
 def test_a_new_class_turns_a_sigmoid_into_a_softmax_and_keeps_what_it_knew():
-    model = train(IMAGE, STROKES, replace(SPEC, network=replace(TINY, head="sigmoid")))
+    model = train(IMAGE, STROKES, replace(SHORT, network=replace(TINY, head="sigmoid")))
     more = with_classes(model, Classes((2, 5, 7)))
     assert more.spec.network.head == "softmax"
     x = torch.randn(1, 1, 32, 32)

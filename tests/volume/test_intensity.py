@@ -56,6 +56,27 @@ def test_a_constant_image_becomes_0(value):
     assert not fitted_and_applied(array).any()
 
 
+@pytest.mark.parametrize(("ground", "sign"), [(0, 1), (100, 1), (4000, -1)])
+@pytest.mark.parametrize("share", [0.002, 0.008])
+def test_sparse_signals_are_scaled_by_their_own_range(ground, sign, share):
+    rng = np.random.default_rng(0)
+    array = np.full((200, 200), ground, np.int32)
+    signal = rng.random(array.shape) < share
+    array[signal] += sign * rng.integers(500, 3000, signal.sum())
+    scaling = fit_scaling(Volume.of(array))
+    assert np.percentile(array, 1) == np.percentile(array, 99)  # which says nothing of the signal
+    low, high = np.percentile(array[signal], [1, 99])
+    expected = (ground, high) if sign > 0 else (low, ground)
+    assert (scaling.low[0], scaling.low[0] + scaling.width[0]) == pytest.approx(expected)
+    assert np.abs(fitted_and_applied(array)).max() < 1.5
+
+
+def test_a_value_on_half_of_an_image_changes_nothing():
+    array = np.random.default_rng(0).integers(0, 255, (100, 100))
+    array[:50] = 7
+    assert fit_scaling(Volume.of(array)).low == (np.percentile(array, 1),)
+
+
 def test_values_that_are_not_finite_do_not_count_and_become_0():
     array = np.arange(10000, dtype=np.float32).reshape(100, 100)
     holes = array.copy()

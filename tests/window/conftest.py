@@ -105,8 +105,6 @@ def live_run(hand, qtbot):
     parent = QWidget()
     qtbot.addWidget(parent)
     session = session_of(hand.viewer)
-    run = LiveRun(
-        hand.viewer, session, [image], labels, TrainSpec(), None, lambda: False, lambda _: None, parent
-    )
+    run = LiveRun(hand.viewer, session, [image], labels, TrainSpec(), None, lambda: False, parent)
     yield image, labels, run
     parent.close()  # it lives as long as the run; qtbot itself does not hold it

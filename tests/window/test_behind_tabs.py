@@ -51,6 +51,19 @@ def test_a_prediction_that_comes_is_audited_and_not_the_strokes(hand):
     assert review.prediction.value is strokes
 
 
+def test_the_prediction_to_audit_follows_the_image(hand):
+    images = [hand.viewer.add_image(np.zeros((30, 30)), name=name) for name in "ab"]
+    of_a, of_b = (
+        show_labels(hand.viewer, image, volume_of(image), np.ones((30, 30), np.uint8), CLASSES, "m")
+        for image in images
+    )
+    review = hand.open_widget("Review")
+    for image, prediction in ((images[0], of_a), (images[1], of_b), (images[0], of_a)):
+        image.name += "!"
+        review.image.value = image
+        assert review.prediction.value is prediction
+
+
 def test_a_file_that_is_written_over_is_shown_as_of_no_other_image(hand, tmp_path):
     one, other = (hand.viewer.add_image(np.zeros((30, 30)), name=name) for name in "ab")
     path = tmp_path / "out.ome.zarr"
@@ -60,8 +73,12 @@ def test_a_file_that_is_written_over_is_shown_as_of_no_other_image(hand, tmp_pat
     predict.image.value = other
     spec = ModelSpec(network=UNetSpec(width=4, factors=((2, 2),)), classes=CLASSES)
     predict.begin(volume_of(other), Model(spec, UNet(spec.network).eval()), "m")
-    predict.show_written([np.zeros((30, 30), np.uint8)], path)
+    predict.show_written([np.zeros((30, 30), np.uint8)], tmp_path / "folder" / ".." / path.name)
     assert earlier not in hand.viewer.layers
+    assert (
+        "The layer “a labels” was removed: out.ome.zarr holds the labels of “b” now."
+        in predict.run_box.status.text()
+    )
 
 
 def test_runs_do_not_wait_for_a_processor(hand):
@@ -82,6 +99,27 @@ def test_runs_do_not_wait_for_a_processor(hand):
         for job in jobs:
             job.quit()
         hand.wait(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, 10)
+
+
+@pytest.mark.parametrize("result", [False, True], ids=["what it reads", "what it shows"])
+def test_a_run_stops_and_says_why_when_its_layer_is_removed(hand, result):
+    image, other = (hand.viewer.add_image(np.zeros((30, 30)), name=name) for name in "ab")
+    box = hand.open_widget("Predict").run_box
+
+    def endless():
+        while True:
+            yield Working()
+
+    box.run(endless(), lambda _: box.say("Cancelled."), needs=[] if result else [image])
+    if result:
+        box.need(image)
+    hand.viewer.layers.remove(other)
+    hand.pump(0.1)
+    assert box.running
+    assert not box.stopping
+    hand.viewer.layers.remove(image)
+    hand.wait(lambda: not box.running, 10)
+    assert box.status.text() == "Cancelled.\nThe layer “a” was removed, so the run was stopped."
 
 
 def test_compare_counts_again_when_labels_change_in_place(hand):

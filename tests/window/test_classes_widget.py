@@ -17,6 +17,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QColorDialog, QLineEdit
 
 from napari_limn import Classes, LimnError
+from napari_limn._napari.files.reader import get_reader
 from napari_limn._napari.layers.class_table import (
     follow_legend,
     given_names,
@@ -27,7 +28,6 @@ from napari_limn._napari.layers.class_table import (
 )
 from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.layers.layers import painted_look, show_labels, volume_of
-from napari_limn._napari.layers.reader import get_reader
 from napari_limn._napari.painting.class_list import ClassLegend
 from napari_limn._napari.painting.keys import borrow_digits
 from napari_limn._napari.training.train import TrainWidget

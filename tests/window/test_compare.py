@@ -212,7 +212,7 @@ def test_discarding_leaves_nothing_to_compare(viewer, widget, two):
     widget.discard(two[0])
     assert widget.first.value is None
     widget.show_only("first")
-    assert "found one prediction, expected two" in widget.status.text()
+    assert "Found one prediction, expected two" in widget.status.text()
 
 
 def test_one_of_two_may_be_given_the_name_of_the_other(viewer, widget, two):

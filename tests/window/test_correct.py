@@ -8,8 +8,8 @@ import zarr
 from predictions import predict
 
 from napari_limn import LimnError
+from napari_limn._napari.files.reader import get_reader
 from napari_limn._napari.layers.facts import LayerFacts
-from napari_limn._napari.layers.reader import get_reader
 from napari_limn._napari.painting.class_list import ClassLegend
 from napari_limn._napari.painting.correct import ClickCorrector
 from napari_limn.annotation.journal.export import saving_events
@@ -129,6 +129,16 @@ def test_what_cannot_be_corrected_is_one_sentence(viewer, corrector):
     corrector.legend.layer = None
     with pytest.raises(LimnError, match="no labels layer to paint on"):
         corrector.correct(place(viewer, 1, 6, 12))
+
+
+def test_escape_ends_it_and_gets_its_own_meaning_back(viewer, corrector):
+    strokes = viewer.layers["strokes"]
+    before = dict(strokes.keymap), dict(viewer.keymap)
+    for keys in (strokes.keymap, viewer.keymap):
+        corrector.button.setChecked(True)
+        next(act for key, act in keys.items() if str(key) == "Escape")(strokes)
+        assert not corrector.button.isChecked()
+        assert (dict(strokes.keymap), dict(viewer.keymap)) == before
 
 
 def test_the_button_puts_the_brush_away_and_back(viewer, corrector):

@@ -8,12 +8,13 @@ import torch
 
 pytest.importorskip("napari")
 
+from napari.components import ViewerModel
 from napari.utils.notifications import notification_manager
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
 from napari_limn._napari.layers.class_table import names_of
 from napari_limn._napari.panel import drop
-from napari_limn._napari.panel.session import shared_models
+from napari_limn._napari.panel.session import session_of, shared_models
 from napari_limn.network.unet import UNet
 
 CLASSES = Classes((1, 2), names=("rim", "core"), colors=((1.0, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0)))
@@ -75,6 +76,18 @@ def test_a_damaged_file_is_refused_in_the_words_of_load(qtbot, heard, path, tmp_
     assert drop.read_models([str(tmp_path / "cut.limn"), str(path)]) == [(None,)]
     assert [kind for kind, _ in heard] == ["error", "info"]
     assert "cut.limn: found a file that is cut off or of another kind" in heard[0][1]
+    assert shared_models().names == ["cells"]
+
+
+def test_a_dropped_model_is_chosen_in_its_window_and_offered_in_others(qtbot, heard, path, monkeypatch):
+    here, there = ViewerModel(), ViewerModel()
+    monkeypatch.setattr(drop, "current_viewer", lambda: here)
+    told = []
+    shared_models().listen(
+        lambda _, origin: told.append([session_of(v).is_of(origin) for v in (here, there)])
+    )
+    drop.read_models(str(path))
+    assert told == [[True, False]]
     assert shared_models().names == ["cells"]
 
 

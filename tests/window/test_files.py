@@ -103,7 +103,7 @@ def test_a_corrected_file_is_written_over_and_the_corrections_stay(hand, model, 
 
 @pytest.mark.alone
 def test_a_cancelled_file_goes_on_from_where_it_was(hand, writing, tmp_path):
-    _, widget = writing((5, 1100, 1000))
+    _, widget = writing((5, 900, 800))
     hand.press("limn-predict-start")
     hand.qtbot.waitUntil(lambda: widget.run_box.progress.value() > 0, timeout=60_000)
     hand.press("limn-predict-cancel")

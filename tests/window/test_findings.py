@@ -228,6 +228,7 @@ def test_both_panels_fit_the_dock_and_are_worked_by_keyboard(hand):
             assert (other.y() > one.y()) or other.x() > one.x()
 
         pressed = []
+        panel.run_box.start_button.setEnabled(True)  # as if there were a model
         panel.run_box.start_button.clicked.disconnect()
         panel.run_box.start_button.clicked.connect(lambda _=False, p=pressed: p.append(1))
         for key in (Qt.Key.Key_Return, Qt.Key.Key_Space):

@@ -17,7 +17,6 @@ from qtpy.QtWidgets import QDockWidget
 from napari_limn import Classes, Model, ModelSpec, UNetSpec
 from napari_limn._napari.layers.class_table import names_of, set_legend
 from napari_limn._napari.layers.facts import LayerFacts
-from napari_limn._napari.layers.samples import painted_sem
 from napari_limn._napari.panel.session import session_of, shared_models
 from napari_limn._napari.prediction.predict import PredictWidget
 from napari_limn._napari.training.train import TrainWidget
@@ -159,7 +158,7 @@ def test_an_error_is_not_covered_by_the_stop_that_came_with_it(qtbot, viewer):
     panel.run_box.stop()
     go.set()
     qtbot.waitUntil(lambda: panel.job is None, timeout=10_000)
-    assert panel.run_box.status.text() == "found this, expected that."
+    assert panel.run_box.status.text() == "Found this, expected that."
 
 
 def untrained(channels):
@@ -191,8 +190,7 @@ def test_what_is_chosen_stays_chosen_when_layers_are_renamed(qtbot, viewer):
 @pytest.mark.window
 @pytest.mark.parametrize("live", [False, True], ids=["training", "live"])
 def test_a_run_ends_with_the_panel_that_shows_it(hand, live):
-    for data, look, kind in painted_sem():
-        getattr(hand.viewer, f"add_{kind}")(data, **look)
+    hand.open_sample()
     train = hand.open_widget("Train")
     train.seconds.value = 600
     train.live.value = live

@@ -14,9 +14,9 @@ from napari.layers import Image
 from qtpy.QtCore import QObject
 
 from napari_limn import Classes, LimnError
+from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.layers.layers import (
     made_by,
-    name_of_image,
     note_file,
     refuse_kept,
     show_labels,
@@ -83,11 +83,21 @@ def test_a_corrected_prediction_is_of_the_image_that_was_predicted(viewer, journ
     assert image_of(journals, prediction) == "below"
 
 
+def test_strokes_go_on_with_their_image_when_that_is_renamed(viewer, journals):
+    below = viewer.layers["below"]
+    below.scale, below.translate = (1, 1), (0, 0)
+    layer = journals.new_layer(below)
+    below.name, viewer.layers["above"].name = "beneath", "below"
+    layer.data = np.zeros(SHAPE, np.uint16)  # another journal
+    layer.refresh()
+    assert image_of(journals, layer) == "beneath"
+
+
 def test_a_layer_that_a_finding_made_is_of_its_image(viewer, journals):
     below = viewer.layers["below"]
     below.scale, below.translate = (1, 1), (0, 0)
     [layer] = fix_layers(Remedy(action="layer"), viewer, below, None)
-    assert (layer.name, layer.mode, name_of_image(layer)) == ("below strokes", "paint", "below")
+    assert (layer.name, layer.mode, facts_of(layer).image) == ("below strokes", "paint", "below")
     np.testing.assert_allclose(layer.get_color(1), journals.new_layer(below).get_color(1))
     assert image_of(journals, layer) == "below"
 

@@ -18,6 +18,8 @@ from napari.layers._layer_actions import _duplicate_layer
 from napari.utils._proxies import PublicOnlyProxy
 
 from napari_limn import Classes, LimnError
+from napari_limn._napari.files.reader import get_reader
+from napari_limn._napari.files.samples import painted_sem, unseen_sem
 from napari_limn._napari.layers.class_table import names_of
 from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.layers.layers import (
@@ -32,8 +34,6 @@ from napari_limn._napari.layers.layers import (
     under,
     volume_of,
 )
-from napari_limn._napari.layers.reader import get_reader
-from napari_limn._napari.layers.samples import painted_sem, unseen_sem
 from napari_limn.training.planning.presets import preset_network
 from napari_limn.volume.reading.open import open_volume
 from napari_limn.volume.writing.array_output import labels_shape
@@ -94,7 +94,7 @@ def test_labels_written_here_open_as_labels_in_their_colours(tmp_path):
 
 
 def test_large_labels_open_lazily(tmp_path, monkeypatch):
-    monkeypatch.setattr("napari_limn._napari.layers.reader.PLAIN", 47)
+    monkeypatch.setattr("napari_limn._napari.files.reader.PLAIN", 47)
     image = open_volume(np.zeros((6, 8), np.uint8))
     output = output_at(tmp_path / "labels.tif", image, "uint8", (1, 1, 6, 8), {}, {})
     output.write(((0, 1), (0, 1), (0, 6), (0, 8)), np.full((1, 1, 6, 8), 3, np.uint8))

@@ -9,7 +9,7 @@ import pytest
 from qtpy.QtWidgets import QLineEdit, QScrollArea
 
 from napari_limn import Classes, Model, ModelSpec, UNetSpec, demo, samples
-from napari_limn._napari.layers.samples import painted_sem
+from napari_limn._napari import demo_window
 from napari_limn._napari.panel.session import shared_models
 from napari_limn.network.unet import UNet
 from napari_limn.volume.boxes import whole
@@ -30,14 +30,8 @@ def strokes_of(value: int, count: int) -> list[list[tuple[float, float]]]:
     return [found[i] for i in np.linspace(0, len(found) - 1, count).astype(int)]
 
 
-def open_sample(hand) -> None:
-    """A piece of the sample image and its strokes, as File → Open Sample adds them."""
-    for data, look, kind in painted_sem():
-        getattr(hand.viewer, f"add_{kind}")(np.asarray(data)[352:480, 416:544], **look)
-
-
 @pytest.mark.alone
-@pytest.mark.parametrize("seconds", [(24, 6), pytest.param((40, 12), marks=pytest.mark.exhaustive)], ids=str)
+@pytest.mark.parametrize("seconds", [(14, 6), pytest.param((40, 12), marks=pytest.mark.exhaustive)], ids=str)
 def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path, seconds):
     hand.drop(samples.PAINTED.image)
     image = hand.viewer.layers[0]
@@ -51,12 +45,13 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path, seconds):
     labels.brush_size = 3
     hand.viewer.layers.selection.active = labels
     for value in (1, 2, 3):
-        for stroke in strokes_of(value, 25):
+        for stroke in strokes_of(value, 15):
             hand.paint(stroke, value)
     assert set(np.unique(labels.data)) == {0, 1, 2, 3}
     assert (labels.data > 0).mean() < 0.01
 
     train, predict = hand.open_widget("Train"), hand.open_widget("Predict")
+    train.preset.value = "fast"
     hand.find("limn-train-seconds").setValue(seconds[0])
     heartbeat.gaps.clear()
     hand.press("limn-train-start")
@@ -88,7 +83,7 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path, seconds):
     hand.press("limn-train-start")
     hand.wait_idle(train)
     assert train.model.spec.steps >= first.spec.steps
-    assert train.curve.losses[0][1] < 0.7 * first_loss, "training did not go on from the model"
+    assert train.curve.losses[0][1] < 0.85 * first_loss, "training did not go on from the model"
 
     worst = max(heartbeat.gaps)
     print(f"heartbeat: {len(heartbeat.gaps)} beats, longest gap {1000 * worst:.0f} ms")
@@ -97,7 +92,7 @@ def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path, seconds):
 
 @pytest.mark.alone
 def test_stop_answers_at_once_and_keeps_the_best_model(hand):
-    open_sample(hand)
+    hand.open_sample()
     train = hand.open_widget("Train")
     hand.find("limn-train-seconds").setValue(600)
     hand.press("limn-train-start")
@@ -112,7 +107,7 @@ def test_stop_answers_at_once_and_keeps_the_best_model(hand):
 
 def test_a_panel_does_not_scroll_when_a_run_begins_and_ends(hand):
     """Qt hands the keys of a button that goes out to the next control, and scrolls there."""
-    open_sample(hand)
+    hand.open_sample()
     hand.viewer.window.resize(1280, 700)
     train = hand.open_widget("Train")
     hand.open_widget("Classes")
@@ -162,7 +157,7 @@ def test_a_model_file_can_be_predicted_with_and_trained_further(hand, tmp_path):
     network = UNetSpec(width=4, factors=((2, 2),) * 2, out_channels=3)
     spec = ModelSpec(network=network, classes=Classes((1, 2, 3)), steps=7)
     path = Model(spec, UNet(spec.network)).save(tmp_path / "given.limn")
-    open_sample(hand)
+    hand.open_sample()
     train, predict = hand.open_widget("Train"), hand.open_widget("Predict")
     predict.load(path)
     assert hand.find("limn-predict-model").currentText() == "given"
@@ -211,7 +206,7 @@ def test_the_dialog_asks_before_a_model_is_replaced_however_its_name_was_typed(h
 
 
 def test_closing_the_window_while_training_ends_the_thread(hand):
-    open_sample(hand)
+    hand.open_sample()
     train = hand.open_widget("Train")
     hand.find("limn-train-seconds").setValue(600)
     hand.press("limn-train-start")
@@ -239,11 +234,20 @@ def test_the_demo_opens_a_window_and_takes_its_picture(tmp_path):
     shows_the_sample(result["screenshot"])
 
 
-def test_the_window_of_the_demo_shows_what_was_predicted(tmp_path):
+def test_the_window_of_the_demo_shows_what_was_predicted(hand, tmp_path, monkeypatch):
     network = UNetSpec(width=2, factors=((2, 2),), out_channels=3)
     Model(ModelSpec(network=network, classes=Classes((1, 2, 3))), UNet(network)).save(tmp_path / "demo.limn")
     shutil.copy(samples.PAINTED.truth, tmp_path / f"{samples.PAINTED.image.stem}_labels.tif")
+    monkeypatch.setattr("napari.Viewer", lambda title: hand.viewer)
+    demo_window.main(tmp_path, tmp_path / "window.png")
+    shows_the_sample(tmp_path / "window.png")
+
+
+def test_a_window_that_cannot_be_opened_costs_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo.sys, "executable", "false")
+    (tmp_path / "window.png").write_bytes(b"of an earlier demo")
     said = []
-    picture = demo._screenshot(tmp_path, said.append)
-    assert picture, said
-    shows_the_sample(picture)
+    assert demo._screenshot(tmp_path, said.append) is None
+    [sentence] = said
+    assert sentence.startswith("napari could not open a window here (exit code 1); everything else is done.")
+    assert not (tmp_path / "window.png").exists()

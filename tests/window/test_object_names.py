@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from qtpy.QtWidgets import QAbstractButton, QWidget
+from qtpy.QtWidgets import QAbstractButton, QAbstractItemView, QAbstractSpinBox, QComboBox, QLineEdit, QWidget
 
 pytestmark = pytest.mark.window
 
@@ -25,6 +25,7 @@ Scripts and tests find a control by its Qt object name, for example
 
 A button that fixes a problem of the check-up is named `limn-train-remedy`. It is there while the problem is.
 """
+CONTROLS = (QAbstractButton, QAbstractItemView, QAbstractSpinBox, QComboBox, QLineEdit)
 
 
 def qt_class(control: QWidget) -> str:
@@ -58,4 +59,7 @@ def test_the_page_of_object_names_is_up_to_date(hand):
             hand.find(line.split("`")[1])
     if os.environ.get("LIMN_WRITE"):
         PAGE.write_text(page)
+    controls = [control for widget in widgets.values() for control in widget.findChildren(QWidget)]
+    named = [c for c in controls if isinstance(c, CONTROLS) and c.objectName().startswith("limn-")]
+    assert [c.objectName() for c in named if not c.toolTip()] == [], "what does it do?"
     assert PAGE.read_text() == page, "run LIMN_WRITE=1 python -m pytest tests/window/test_object_names.py"

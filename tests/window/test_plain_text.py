@@ -33,6 +33,8 @@ HOSTILE = [
     f"<img src='{PICTURE}'>", "<b>axon</b>", "<h1>HUGE</h1>", "<a href='http://x'>link</a>", "a &lt;b&gt; c", "R&D", "&amp;",
     "<br>", "<table><tr><td>x", "<qt>all of it", "<!DOCTYPE html>", "<?xml version='1.0'?>", "value <5 and >3", "< b>x", "<font size=7>x",
     "<img src=//host/share/x.png>", "<script>alert(1)</script>", "</b>", "<<b>>", "<p style='color:red'>x</p>",
+    "{0} {name!r}", "%s %n", "two\nlines", "tab\there", "\u202eright to left\u202c", "שלום مرحبا", "W" * 64, "emoji 🧠🔬", "nul\0here",
+    "'single' \"double\" `back`", "\x1b[31mred\x1b[0m", "//host/share/x.png", "C:\\new\\table",
 ]  # fmt: skip
 ONE_PLACE = "plain_text.py"
 MARKED = {

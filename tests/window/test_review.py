@@ -141,8 +141,7 @@ def test_an_audit_by_hand_is_taken_up_again(hand, tmp_path):
 
     hand.viewer.layers.selection.active.mode = "pan_zoom"
     hand.viewer.layers.remove(prediction)
-    hand.press("limn-review-accept")
-    assert "are gone" in hand.find("limn-review-status").text()
+    assert "“image labels” was removed, so its audit has ended" in hand.find("limn-review-status").text()
     assert not hand.find("limn-review-accept").isEnabled()
     assert box not in hand.viewer.layers
 
@@ -160,6 +159,23 @@ def audited(hand, folder):
     hand.press("limn-review-audit")
     hand.wait_idle(review)
     return review, prediction
+
+
+def test_finish_takes_the_audit_away_and_gives_the_strokes_back(hand, tmp_path):
+    review, prediction = audited(hand, tmp_path)
+    hand.press("limn-review-finish")
+    assert [layer.name for layer in hand.viewer.layers] == ["image", "image labels"]
+    strokes = hand.viewer.add_labels(np.zeros((300, 320), np.uint8), name="strokes")
+    review.prediction.value = prediction
+    hand.press("limn-review-audit")
+    hand.wait_idle(review)
+    hand.press("limn-review-correct")
+    assert hand.viewer.layers.selection.active == review.view.corrections
+    hand.press("limn-review-finish")
+    assert [layer.name for layer in hand.viewer.layers] == ["image", "image labels", "strokes"]
+    assert hand.viewer.layers.selection.active == strokes
+    assert not hand.find("limn-review-finish").isEnabled()
+    assert "Finished after 0 patches" in hand.find("limn-review-status").text()
 
 
 def test_the_box_of_an_audit_goes_with_the_panel(hand, tmp_path):
@@ -241,7 +257,7 @@ def test_an_audit_is_kept_beside_the_image_that_was_predicted(hand, tmp_path):
         hand.press("limn-review-audit")
         hand.wait_idle(review)
         assert review.view.progress.path.parent == folder
-    note(prediction, image="one that is gone")
+    note(prediction, image="one that is gone", image_id=None)
     review.image.value = hand.viewer.layers["elsewhere"]
     hand.press("limn-review-audit")
     hand.wait_idle(review)

@@ -15,8 +15,8 @@ import napari
 from qtpy.QtWidgets import QApplication
 
 from napari_limn import samples
+from napari_limn._napari.files.samples import painted_sem
 from napari_limn._napari.layers.layers import show_labels, volume_of
-from napari_limn._napari.layers.samples import painted_sem
 from napari_limn._napari.panel.session import session_of
 from napari_limn._napari.prediction.predict import PredictWidget
 from napari_limn._napari.training.train import TrainWidget

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from numbers import Real
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_limn.errors import LimnError
 from napari_limn.specs import ZeroMeaning as ZeroMeaning
+from napari_limn.specs import check_fields
 from napari_limn.volume.volume import RGBA  # noqa: TC001 - from_json evaluates annotations
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Classes:
     colors: tuple[RGBA, ...] = ()
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _check_values(self.values, self.zero)
         if not self.names:
             object.__setattr__(self, "names", tuple(default_name(v) for v in self.values))
@@ -75,11 +76,6 @@ class Classes:
                 f"found {len(self.values)} classes with {len(self.names)} names and {len(self.colors)} colours, "
                 "expected as many of each."
             )
-        for color, name in zip(self.colors, self.names, strict=True):
-            if np.shape(color) != (4,) or not all(isinstance(part, Real) for part in color):
-                raise LimnError(f"found colour {color!r}, expected red, green, blue and opacity, 0 to 1.")
-            if not isinstance(name, str):
-                raise LimnError(f"found class name {name!r}, expected text.")
 
     @property
     def count(self) -> int:
@@ -240,8 +236,6 @@ def refuse_negative(values: NDArray[Any]) -> None:
 
 
 def _check_values(values: tuple[int, ...], zero: ZeroMeaning) -> None:
-    if zero not in get_args(ZeroMeaning):
-        raise LimnError(f"found {zero!r} as the meaning of 0, expected 'unlabelled' or 'background'.")
     refuse_negative(np.asarray(values))
     if not values and zero == "unlabelled":
         raise LimnError(

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 FindingKind = Literal[
     "shape", "values", "depth", "numbers", "paint", "classes", "few", "slice",
-    "place", "file", "axes", "constant", "saturated", "alike", "unlike",
+    "place", "file", "axes", "constant", "saturated", "sparse", "alike", "unlike",
 ]  # fmt: skip
 """Of a finding.
 
 `shape`, `values`, `depth`, `numbers`, `paint` and `classes` stop training: labels and image differ in extent; negative or broken labels; a
 single plane for a network over volumes; voxels that are no intensities; nothing painted; one class only, or so many that they number objects. The others are worth knowing:
 `few` voxels of a class; all strokes in one `slice`; labels lie in another `place` than the image; what a `file` holds besides; doubtful `axes`; `numbers` that are not finite; a `constant` or
-`saturated` image; two classes painted where the image is `alike`; much of the image `unlike` anything painted.
+`saturated` or `sparse` image; two classes painted where the image is `alike`; much of the image `unlike` anything painted.
 """
 
 Action = Literal["select", "go", "zero", "objects", "dims", "place", "layer", "axes"]

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _PILED = (
     0.01  # share of voxels at the highest value; the 99th percentile, which becomes 1, is that value then
 )
+_SPARSE = (
+    0.98  # share of voxels at one value, from which on both percentiles that are scaled by are that value
+)
 _CHANNELS = 4  # an axis of up to so many may be one of channels
 
 
@@ -157,6 +160,13 @@ def _intensities(image: Volume) -> Iterator[Finding]:
                 False,
                 f"{name}: found {counts[-1] / counts.sum():.0%} of the voxels at the highest value, {values[-1]:g}, expected hardly any; "
                 "nothing can be distinguished in there: record it with less exposure, or convert it without cutting off.",
+            )
+        elif counts.max() > _SPARSE * counts.sum():
+            yield Finding(
+                "sparse",
+                False,
+                f"{name}: found {share(counts.max() / counts.sum())} of the voxels at one value, {values[counts.argmax()]:g}, expected intensities "
+                "that differ in most; they are scaled by the range of the others.",
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.cli.check import add_check
@@ -45,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
+    if argv is None and not sys.warnoptions:
+        warnings.simplefilter(
+            "ignore"
+        )  # of libraries, to programmers; what users must know is said in sentences
     try:
         with ended_by_signals(alone=argv is None):
             return leave(_run(args))

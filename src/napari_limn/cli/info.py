@@ -43,7 +43,7 @@ def _info(args: argparse.Namespace) -> dict[str, Any]:
     from napari_limn.volume.writing.replacing import refuse_existing
 
     if args.figure:
-        refuse_existing(args.figure, overwrite=args.overwrite)
+        refuse_existing(args.figure, overwrite=args.overwrite, file=True)
         return draw_model(args.path, args.figure, args.size, overwrite=args.overwrite)
     if args.certify:
         return certify_model(args.path, args.certify, args.axes)

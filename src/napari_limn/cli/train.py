@@ -91,13 +91,8 @@ def _train_into(checkpoint: Checkpoint, args: argparse.Namespace) -> dict[str, A
     pairs = [*([args.pair] if args.pair else []), *args.pairs, *(pairs_in(args.table) if args.table else [])]
     images = [open_volume(image, args.axes) for image, _ in pairs]
     start = Model.load(args.start) if args.start else None
-    if start is not None and (args.preset or args.dims not in (None, start.spec.network.ndim)):
-        given = f"--preset {args.preset}" if args.preset else f"--dims {args.dims}"
-        raise LimnError(
-            f"{args.start}: found {given} with --from, expected one of the two: a model that is trained further keeps its network; leave "
-            "out --from for a new one."
-        )
     asked = _train_spec(args)
+    _refuse_other_network(args, asked, start)
     run = training_events(images, [labels for _, labels in pairs], asked, model=start)
     with rescued_by(checkpoint.rescue):
         model, stopped = _best_of(run, checkpoint, args)
@@ -128,9 +123,7 @@ def _refuse_unwritable(out: Path, *, overwrite: bool) -> None:
         raise LimnError(f"{out}: found suffix {out.suffix or '(none)'!r}, expected .limn for a model.")
     if not out.parent.is_dir():
         raise LimnError(f"{out.parent}: there is no such folder to write {out.name} into; create it first.")
-    refuse_existing(out, overwrite=overwrite)
-    if out.is_dir():
-        raise LimnError(f"{out}: found a folder, expected the name of a model file; choose another name.")
+    refuse_existing(out, overwrite=overwrite, file=True)
 
 
 def _seams(model: Model, image: Volume, device: DeviceName) -> str:
@@ -148,25 +141,59 @@ def _seams(model: Model, image: Volume, device: DeviceName) -> str:
     return f"{norm} normalisation looks at the whole tile, so predictions have seams: {difference}."
 
 
+def _spec_file(path: Path) -> dict[str, Any]:
+    """Read the keys of a spec file."""
+    try:
+        content = parse_json(refuse_no_file(path).read_bytes(), "a TrainSpec")
+    except LimnError as error:
+        raise LimnError(f"{path}: {error}") from error
+    if not isinstance(content, dict):
+        raise LimnError(
+            f"{path}: found a {type(content).__name__}, expected an object with the keys of a TrainSpec."
+        )
+    return content
+
+
+def _refuse_other_network(args: argparse.Namespace, asked: TrainSpec, start: Model | None) -> None:
+    """Refuse two options that ask for different networks.
+
+    One of them would be left out without a word.
+    """
+    from napari_limn.training.planning.resolve import is_other_network
+
+    own = asked.network
+    size = f"--preset {args.preset}" if args.preset else ""
+    axes = f"--dims {args.dims}" if args.dims else ""
+    if start is not None:
+        kept = start.spec.network
+        given = size or (axes if args.dims != kept.ndim else "")
+        if not given and own is not None and is_other_network(own, kept):
+            given = "another network in --spec"
+        if given:
+            raise LimnError(
+                f"{args.start}: found {given} with --from, expected one of the two: a model that is trained further keeps its network; leave "
+                "out --from for a new one."
+            )
+    elif own is not None:
+        same = args.preset == _spec_file(args.spec).get("preset")
+        given = ("" if same else size) or (axes if args.dims != own.ndim else "")
+        if given:
+            raise LimnError(
+                f"{args.spec}: found {given} with a network in --spec, expected one of the two: that network counts as it is; leave out "
+                f"{given.split()[0]}, or the network in the file."
+            )
+
+
 def _train_spec(args: argparse.Namespace) -> TrainSpec:
     """Read the spec file, with the options on top."""
     from napari_limn.specs import from_json
     from napari_limn.training.spec import TrainSpec
 
-    content: dict[str, Any] = {}
-    if args.spec:
-        try:
-            content = parse_json(refuse_no_file(args.spec).read_bytes(), "a TrainSpec")
-        except LimnError as error:
-            raise LimnError(f"{args.spec}: {error}") from error
+    content = _spec_file(args.spec) if args.spec else {}
     keys = ("seconds", "steps", "seed", "zero", "objects", "preset", "dims", "device")
     asked = {k: getattr(args, k) for k in keys}
     if args.objects and args.zero is None:
         asked["zero"] = "background"
-    if not isinstance(content, dict):
-        raise LimnError(
-            f"{args.spec}: found a {type(content).__name__}, expected an object with the keys of a TrainSpec."
-        )
     if args.seconds is not None:
         content.pop("steps", None)  # which would count instead
     return from_json(TrainSpec, content | {k: v for k, v in asked.items() if v is not None})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_limn.annotation.classes import refuse_negative
+from napari_limn.arguments import checked
 from napari_limn.errors import LimnError
 from napari_limn.volume.boxes import blocks
 from napari_limn.volume.reading.open import open_volume, refuse_fractions
@@ -40,6 +41,7 @@ class Score:
     voxels: int
 
 
+@checked
 def score(prediction: Any, truth: Any, zero: Literal["auto", "unlabelled", "background"] = "auto") -> Score:
     """Compare labels with the truth, value by value.
 

@@ -1,1 +1,1 @@
-"""What runs elsewhere: events that travel between processes."""
+"""Runs made of runs: folders, and training with predicting by turns."""

@@ -6,13 +6,16 @@ earlier one was ended, and tries those again that failed.
 
 from __future__ import annotations
 
+import os  # noqa: TC003 checked evaluates annotations
 import time
 from collections import defaultdict
+from collections.abc import Callable, Sequence  # noqa: TC003 as above
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_limn.annotation.strokes import count_values
+from napari_limn.arguments import checked
 from napari_limn.errors import LimnError
 from napari_limn.execution.events import ImageBegun, ImageDone
 from napari_limn.execution.images import images_in, labels_name
@@ -30,8 +33,7 @@ from napari_limn.volume.intensity import Scaling, fit_shared_scaling
 from napari_limn.volume.reading.open import identity, open_volume, places_of
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Generator, Iterator
 
     from napari_limn.volume.volume import Volume
 
@@ -65,6 +67,7 @@ class FolderResult:
         return f"{text}, {len(self.failures)} failed" if self.failures else text
 
 
+@checked
 def predict_folder(
     model: Model | str | os.PathLike[str],
     images: Sequence[str | os.PathLike[str]],
@@ -114,6 +117,7 @@ def predict_folder(
     )
 
 
+@checked
 def folder_events(
     model: Model | str | os.PathLike[str],
     images: Sequence[str | os.PathLike[str]],
@@ -260,8 +264,6 @@ def _named(images: Sequence[str | os.PathLike[str]], suffix: Suffix | None) -> d
 
 def _suffix(suffix: Suffix | None, spec: PredictSpec) -> Suffix | None:
     """Return the suffix of all labels; None for that of each image."""
-    if suffix not in (None, ".tif", ".ome.zarr"):
-        raise LimnError(f"suffix: found {suffix!r}, expected .tif or .ome.zarr.")
     if spec.probabilities is None:
         return suffix
     if suffix == ".tif":
@@ -287,8 +289,6 @@ def _refuse_other_folder(folder: Path) -> None:
 
 def _settings(model: Model, spec: PredictSpec, intensity: Intensity) -> dict[str, Any]:
     """Return what decides the labels of every image."""
-    if intensity not in ("each", "shared"):
-        raise LimnError(f"intensity: found {intensity!r}, expected each or shared.")
     return {
         "version": __version__, "model": model.digest, "precision": spec.precision, "device": spec.device,
         "prune": spec.prune, "probabilities": spec.probabilities, "intensity": intensity,

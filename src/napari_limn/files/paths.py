@@ -1,16 +1,17 @@
-"""Which names of files may be opened at all."""
+"""Which names files may have, and which are opened.
+
+Files travel: a name that one system cannot store is given on none. Windows takes ``CON.tif`` for a device and what follows a colon
+for a part of the file before it, and cuts off blanks and dots at the end.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_limn.errors import LimnError
-
-if TYPE_CHECKING:
-    import os
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # one letter before the colon is a drive of Windows
 _NO_FILES = {
@@ -19,6 +20,63 @@ _NO_FILES = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+_DEVICES = re.compile(
+    r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])\s*(\..*)?", re.IGNORECASE
+)  # of Windows, whatever the suffix
+_NO_LETTERS = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
+_LONGEST = 200  # bytes of a name; 255 are the most, and working names are longer
+
+
+def refuse_unportable(path: Path) -> None:
+    """Refuse the name of a result that not every system can store.
+
+    Its folders are there, so they have names.
+
+    Raises
+    ------
+    LimnError
+        For a device of Windows, letters that have a meaning there, a blank or dot at the end, and a very long name.
+
+    Examples
+    --------
+    >>> refuse_unportable(Path("nul.txt"))
+    Traceback (most recent call last):
+    napari_limn.errors.LimnError: nul.txt: found a name that Windows keeps for a device, expected one that every system can store; choose another name.
+    """
+    if (wrong := _unportable(path.name)) is not None:
+        name = path.name if path.name.isprintable() else repr(path.name)
+        raise LimnError(
+            f"{name}: found {wrong}, expected one that every system can store; choose another name."
+        )
+
+
+def portable_name(text: str, suffix: str = "") -> str:
+    """Make a name that every system can store of any text.
+
+    It is as near to the text as may be, with `suffix` behind it.
+
+    Examples
+    --------
+    >>> portable_name("Labels: 1/2 "), portable_name("aux")
+    ('Labels_ 1_2_', '_aux')
+    """
+    most = _LONGEST - len(os.fsencode(suffix))
+    name = _NO_LETTERS.sub("_", text.encode(errors="replace")[:most].decode(errors="ignore"))
+    name = re.sub(r"[ .]$", "_", name)
+    return f"_{name}{suffix}" if not name or _DEVICES.fullmatch(name + suffix) else name + suffix
+
+
+def _unportable(name: str) -> str | None:
+    """Say what is wrong with a name; None if nothing is."""
+    if _DEVICES.fullmatch(name):
+        return "a name that Windows keeps for a device"
+    if letter := _NO_LETTERS.search(name):
+        return f"a name with {letter[0]!r}"
+    if name.endswith((" ", ".")):
+        return "a name that ends in a blank or a dot"
+    if (length := len(os.fsencode(name))) > _LONGEST:
+        return f"a name of {length} bytes, more than {_LONGEST}"
+    return None
 
 
 def refuse_no_file(source: str | os.PathLike[str]) -> Path:

@@ -24,6 +24,7 @@ from napari_limn.files.durable import (
 )
 from napari_limn.files.working import is_there, whole_file
 from napari_limn.specs import parse_json
+from napari_limn.volume.writing.destination import destination_of
 from napari_limn.volume.writing.replacing import refuse_existing, refuse_foreign_work
 
 if TYPE_CHECKING:
@@ -185,8 +186,10 @@ class Ledger:
         self.finished, self.state = True, state
         self.close()
 
-    def restart(self) -> None:
-        """Begin again under the same settings."""
+    def restart(self, fingerprint: Mapping[str, Any] | None = None) -> None:
+        """Begin again, under the same settings or others."""
+        if fingerprint is not None:
+            self._fingerprint = json.loads(json.dumps(dict(fingerprint)))
         self._begin()
 
     def close(self) -> None:
@@ -291,11 +294,12 @@ def refuse_taken(path: Path, *, overwrite: bool) -> None:
     LimnError
         If the output exists and is not to be replaced, or something that is not ours has a name that the run works under.
     """
+    kind = destination_of(path).kind
     _refuse_foreign_ledger(Ledger.of(path))
     recorded = Ledger.recorded(path)
     refuse_foreign_work(path, known=bool(recorded) and not overwrite)
     if overwrite or not recorded:
-        refuse_existing(path, overwrite=overwrite)
+        refuse_existing(path, overwrite=overwrite, file=kind == "tiff")
 
 
 def _refuse_foreign_ledger(path: Path) -> None:

@@ -6,10 +6,12 @@ Check, plan, then read, compute and write side by side.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable  # noqa: TC003 checked evaluates annotations
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_limn.arguments import checked
 from napari_limn.device import choose_device, choose_precision
 from napari_limn.errors import LimnError
 from napari_limn.files.durable import state_of
@@ -18,7 +20,7 @@ from napari_limn.inference.events import Planned, Writing
 from napari_limn.inference.ledger import Ledger, refuse_taken
 from napari_limn.inference.measured.certificate import certify
 from napari_limn.inference.planning.plan import with_time
-from napari_limn.inference.run import PredictionRun
+from napari_limn.inference.run import NotFiniteError, PredictionRun
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.inference.streaming.extents import refuse_single_sample
 from napari_limn.model import Model
@@ -30,7 +32,7 @@ from napari_limn.volume.writing.destination import clear_up, make_folder, refuse
 from napari_limn.volume.writing.output import create_output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
 
     from napari_limn.inference.measured.certificate import Certificate
     from napari_limn.inference.planning.plan import Plan
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["PredictSpec", "check_fit", "plan", "predict", "prediction_events"]
 
 
+@checked
 def predict(
     model: Model | str | os.PathLike[str],
     image: Any,
@@ -90,6 +93,7 @@ def predict(
     return drain(prediction_events(model, image, out, spec, overwrite=overwrite), listen)
 
 
+@checked
 def prediction_events(
     model: Model | str | os.PathLike[str],
     image: Any,
@@ -115,18 +119,21 @@ def prediction_events(
     if isinstance(target, Path) and not _starts_new(target, overwrite=overwrite):
         recorded = Ledger.recorded(target)
     run = PredictionRun.prepared(model, volume, spec, output, recorded)
-    if run.precision.tried is not None:
-        yield Noted(f"computing in {run.precision}.")
-    if run.runtime.note:
-        yield Noted(f"computing {run.runtime.note}")
-    yield Planned(run.plan)
+    yield from _decided(run)
     if isinstance(output, Path):
         return (yield from _into_file(run, output, overwrite=overwrite))
-    yield from _blending(run)
-    yield from run.blocks(output)
-    return output.finish()
+    try:
+        return (yield from _filled(run, output))
+    except NotFiniteError:
+        pass
+    # behind the clause, since an error keeps alive what it was raised among
+    run = run.in_float32(output)
+    yield from _decided(run)
+    output.forget_unfinished()
+    return (yield from _filled(run, output))
 
 
+@checked
 def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | None = None) -> Plan:
     """Estimate the blocks, memory and time of a prediction.
 
@@ -146,6 +153,23 @@ def plan(model: Model | str | os.PathLike[str], image: Any, spec: PredictSpec | 
     return with_time(run.plan, run.seconds())
 
 
+def _decided(run: PredictionRun) -> Iterator[Event]:
+    """Say what was decided for the user."""
+    yield from (Warned(text) for text in run.scaling.notes)
+    if run.precision.tried is not None or run.precision.given_up is not None:
+        yield Noted(f"computing in {run.precision}.")
+    if run.runtime.note:
+        yield Noted(f"computing {run.runtime.note}")
+    yield Planned(run.plan)
+
+
+def _filled(run: PredictionRun, output: LabelOutput) -> Generator[Event, None, Any]:
+    """Compute all blocks of an output that is no file."""
+    yield from _blending(run)
+    yield from run.blocks(output)
+    return output.finish()
+
+
 def _into_file(run: PredictionRun, path: Path, *, overwrite: bool) -> Generator[Event, None, Path]:
     """Write a file, or go on with it."""
     make_folder(path)
@@ -156,22 +180,37 @@ def _into_file(run: PredictionRun, path: Path, *, overwrite: bool) -> Generator[
             return path
         if ledger.finished:  # but the file is gone
             ledger.restart()
-        classes = run.model.spec.classes
-        output = create_output(
-            layout, path, run.volume, classes.color_of, classes.name_of, done=ledger.done,
-            overwrite=overwrite or "overwrite" in ledger.notes,
-        )  # fmt: skip
-        with closing(output):
-            if overwrite:
-                ledger.note("overwrite", 1)
-            run.shrink(ledger.notes.get("memory"))
-            yield from _blending(run)
-            yield Writing(output)
-            yield from run.blocks(output, ledger)
-            run.refuse_changed()
-            ledger.note("sealing", 1)  # from here on a file of that name may be ours
-            done = output.finish()
-            ledger.finish(state_of(done))
+        try:
+            return (yield from _written(run, path, layout, ledger, overwrite=overwrite))
+        except NotFiniteError:
+            overwrite = overwrite or "overwrite" in ledger.notes
+        run = run.in_float32(path)
+        yield from _decided(run)
+        layout = run.layout(path)
+        ledger.restart(run.fingerprint | layout.summary)
+        return (yield from _written(run, path, layout, ledger, overwrite=overwrite))
+
+
+def _written(
+    run: PredictionRun, path: Path, layout: Layout, ledger: Ledger, *, overwrite: bool
+) -> Generator[Event, None, Path]:
+    """Compute and write what a ledger does not have yet."""
+    classes = run.model.spec.classes
+    output = create_output(
+        layout, path, run.volume, classes.color_of, classes.name_of, done=ledger.done,
+        overwrite=overwrite or "overwrite" in ledger.notes,
+    )  # fmt: skip
+    with closing(output):
+        if overwrite:
+            ledger.note("overwrite", 1)
+        run.shrink(ledger.notes.get("memory"))
+        yield from _blending(run)
+        yield Writing(output)
+        yield from run.blocks(output, ledger)
+        run.refuse_changed()
+        ledger.note("sealing", 1)  # from here on a file of that name may be ours
+        done = output.finish()
+        ledger.finish(state_of(done))
     return done
 
 

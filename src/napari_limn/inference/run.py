@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial as bound
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,13 @@ from napari_limn.files.durable import fingerprint
 from napari_limn.inference.engine import engine_for
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.ledger import Ledger
-from napari_limn.inference.measured.precision import Choice, measured_precision
+from napari_limn.inference.measured.precision import Choice, measured_precision, name_of
 from napari_limn.inference.measured.runtime import Runtime, measured_runtime
-from napari_limn.inference.planning.memory import MemoryBudget, memory_limit
+from napari_limn.inference.planning.memory import MemoryBudget, memory_limit, refuse_reading
+from napari_limn.inference.unscored import Unscored
 from napari_limn.runs import BlockDone, Event, Warned, Working
 from napari_limn.version import __version__
+from napari_limn.volume.decoding.pieces import reading_bytes
 from napari_limn.volume.intensity import Scaling, fit_scaling
 from napari_limn.volume.reading.open import identity
 from napari_limn.volume.reading.sampling import sample_values
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn.inference.engines.protocol import Engine
     from napari_limn.inference.planning.plan import Plan
     from napari_limn.inference.spec import PredictSpec
     from napari_limn.model import Model
@@ -45,8 +46,17 @@ if TYPE_CHECKING:
 
 # of what was planned, after it did not suffice; the first that there are blocks for
 _SHRINK = (0.6, 0.8, 0.95)
+_GIVEN_UP = "not finite in"  # field of the fingerprint: a lower precision, after which the run began again
 _BEAT = 0.25  # seconds between two chances to cancel
+_LOWER = {name_of(dtype): dtype for dtype in (torch.bfloat16, torch.float16)}
 _TIMED = 1.5  # seconds of computing that a time is estimated from
+
+
+class NotFiniteError(Exception):
+    """A precision below float32 gave scores that are not finite.
+
+    The run is of no use then; it begins again, :meth:`PredictionRun.in_float32`.
+    """
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,6 +77,7 @@ class PredictionRun:
     plan: Plan
     source: str  # identity of the image before the run
     threads: int  # that compute on the CPU
+    unscored: Unscored = field(default_factory=Unscored)
 
     @classmethod
     def prepared(
@@ -95,14 +106,21 @@ class PredictionRun:
         """
         steady_heap()  # before the first thread that reads
         device = choose_device(spec.device)
+        limit, reading = _limit(spec, recorded, device), reading_bytes(volume.data)
+        refuse_reading(volume.name, reading, limit)  # before anything is read
         network, scaling = model.spec.network, _scaling(spec, model, volume)
         source = _source(volume)
         if recorded and isinstance(out, Path):  # before anything is measured
             Ledger.refuse_other(out, {"version": __version__, "model": model.digest, "input": source})
-        precision = measured_precision(_precision(spec, recorded), model, volume, scaling, device)
+        given_up = _given_up(spec, recorded)
+        precision = (
+            Choice(torch.float32, given_up=given_up)
+            if given_up is not None
+            else measured_precision(_precision(spec, recorded), model, volume, scaling, device)
+        )
         itemsize = precision.dtype.itemsize
         held = bound(_held, model, volume, spec.probabilities, out)
-        memory = MemoryBudget(_limit(spec, recorded, device), held)
+        memory = MemoryBudget(limit, held, reading=reading)
         plan = memory.plan(network, volume.grid, itemsize)
         runtime = measured_runtime(model, volume, scaling, device, precision.dtype, plan, recorded)
         plan = replace(plan, peak_bytes=runtime.peak_bytes(network, plan, itemsize))
@@ -112,17 +130,24 @@ class PredictionRun:
             threads=_threads(recorded),
         )  # fmt: skip
 
+    def in_float32(self, out: Path | LabelOutput) -> PredictionRun:
+        """Decide anew, as a run in float32 does."""
+        spec = replace(self.spec, precision="float32")
+        again = PredictionRun.prepared(self.model, self.volume, spec, out, {})
+        return replace(again, precision=Choice(torch.float32, given_up=self.precision.dtype))
+
     @property
     def fingerprint(self) -> dict[str, Any]:
         """Return everything that decides the labels, field by field."""
-        plan = self.plan
+        plan, given_up = self.plan, self.precision.given_up
         return {
             "version": __version__,
             "model": self.model.digest,
             "input": self.source,
             "intensity": str(self.scaling),
             "device": self.device.type,
-            "precision": str(self.precision.dtype).removeprefix("torch."),
+            "precision": name_of(self.precision.dtype),
+            **({} if given_up is None else {_GIVEN_UP: name_of(given_up)}),
             "runtime": self.runtime.name,
             "threads": self.threads,
             "memory": self.memory.limit,
@@ -175,15 +200,25 @@ class PredictionRun:
         """Compute and write every missing block.
 
         Where the memory does not suffice, what is left is computed with less.
+
+        Raises
+        ------
+        NotFiniteError
+            If scores are not finite, in a precision below float32.
+        LimnError
+            If no score of the whole image is finite, or the memory does not suffice for anything.
         """
         began = time.perf_counter()
         while True:
+            self.unscored.resume({} if ledger is None else ledger.notes, self.volume.grid, output.missing)
             try:
                 yield from self._written(output, ledger, began)
             except (MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
             else:
+                if sentence := self.unscored.sentence(self.volume):
+                    yield Warned(sentence)
                 return
             # behind the clause, since an error keeps alive what it was raised among
             less = self.shrink_further()
@@ -194,7 +229,7 @@ class PredictionRun:
 
     def seconds(self) -> float:
         """Estimate the time of computing, from the first blocks."""
-        engine = self._engine()
+        engine = engine_for(self._evaluator(), self.plan, self.runtime)
         with closing(engine.batches()) as batches:
             began = time.perf_counter()
             next(batches)
@@ -237,7 +272,9 @@ class PredictionRun:
                 if block is None:
                     yield Working()
                     continue
-                box, labels, probabilities = block
+                box, labels, probabilities, unscored = block
+                if unscored:
+                    self.unscored.add(box, unscored, ledger)
                 finished = output.write(box, labels, probabilities)
                 if ledger is not None:
                     ledger.add(finished)
@@ -246,21 +283,29 @@ class PredictionRun:
 
     def _computed(
         self, missing: Callable[[Box], bool], check: Callable[[], None]
-    ) -> Iterator[tuple[Box, NDArray[Any], NDArray[Any] | None]]:
-        """Yield blocks with their labels, and probabilities where they are asked for."""
-        engine, wanted = self._engine(check), self.spec.probabilities is not None
+    ) -> Iterator[tuple[Box, NDArray[Any], NDArray[Any] | None, int]]:
+        """Yield blocks with their labels, and probabilities where they are asked for.
+
+        And the number of voxels in each that have no finite score.
+        """
+        ready, wanted = self._evaluator(check), self.spec.probabilities is not None
+        engine = engine_for(ready, self.plan, self.runtime)
         with closing(engine.batches(missing)) as batches, threads(self.threads):
             for box, scores in batches:
-                yield box, engine.to_labels(scores), engine.to_probabilities(scores) if wanted else None
+                before, labels = ready.unscored, engine.to_labels(scores)
+                unscored = ready.unscored - before
+                if unscored and self.precision.dtype != torch.float32:
+                    raise NotFiniteError
+                yield box, labels, engine.to_probabilities(scores) if wanted else None, unscored
 
-    def _engine(self, check: Callable[[], object] = int) -> Engine:
-        """Make what computes the plan.
+    def _evaluator(self, check: Callable[[], object] = int) -> Evaluator:
+        """Make the model ready to compute.
 
         `check` is called before every layer, and may raise.
         """
         ready = Evaluator(self.model, self.volume, self.scaling, self.device, self.precision.dtype)
         ready.check = check
-        return engine_for(ready, self.plan, self.runtime)
+        return ready
 
 
 def _scaling(spec: PredictSpec, model: Model, volume: Volume) -> Scaling:
@@ -284,10 +329,11 @@ def _source(volume: Volume) -> str:
 
 
 def _layout(model: Model, volume: Volume, kind: Probabilities | None, path: Path, plan: Plan) -> Layout:
-    classes, order = model.spec.classes, plan.raster(model.spec.network.ndim)
+    classes, ndim = model.spec.classes, model.spec.network.ndim
     return plan_output(
-        path, volume, classes.dtype, plan.block, probabilities=kind, classes=classes.count, order=order
-    )
+        path, volume, classes.dtype, plan.block, probabilities=kind, classes=classes.count,
+        order=plan.raster(ndim), column=plan.column, frames=4 - ndim,
+    )  # fmt: skip
 
 
 def _held(
@@ -309,6 +355,16 @@ def _precision(spec: PredictSpec, recorded: Mapping[str, Any]) -> Precision:
         precision: Precision = before
         return precision
     return spec.precision
+
+
+def _given_up(spec: PredictSpec, recorded: Mapping[str, Any]) -> torch.dtype | None:
+    """Return the lower precision that the run resumed gave up.
+
+    That run computes in float32 from then on, whether float32, that precision or nothing is asked for now.
+    """
+    given_up = _LOWER.get(str(recorded.get(_GIVEN_UP)))
+    asked = given_up is not None and spec.precision in ("auto", "float32", name_of(given_up))
+    return given_up if asked else None
 
 
 def _limit(spec: PredictSpec, recorded: Mapping[str, Any], device: torch.device) -> int:

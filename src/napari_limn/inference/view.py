@@ -19,7 +19,7 @@ from napari_limn.inference.engines.view_tiles import Tiles
 from napari_limn.inference.events import Viewing
 from napari_limn.inference.streaming.extents import as_grid, footprints_on_grid, up
 from napari_limn.network.graph import graph_of, trace
-from napari_limn.runs import BlockDone, Event
+from napari_limn.runs import BlockDone, Event, Warned
 from napari_limn.volume.boxes import clipped, overlap, size_of
 from napari_limn.volume.intensity import fit_scaling
 from napari_limn.volume.writing.array_output import ArrayOutput
@@ -111,6 +111,7 @@ class ViewPredictor:
         self._output: ArrayOutput | None = None
         self._age: dict[Box, int] = {}  # number of the model that computed a block last
         self._number = 0
+        self._warned = False  # of scores that are not finite
         self._around: tuple[View, Grid, list[tuple[int, float, Box]]] | None = None
         self._began = time.perf_counter()
 
@@ -189,6 +190,12 @@ class ViewPredictor:
             labels = ready.tiles.labels(turn.box)
         except Stopped:
             return
+        if ready.tiles.unscored and not self._warned:
+            self._warned = True
+            yield Warned(
+                f"{self.volume.name}: found voxels in view for which the model of now gives no finite score (NaN or infinite), expected "
+                "numbers; they are not labelled: train with a lower rate, or choose an image without extreme intensities."
+            )
         output.write(turn.box, labels)
         self._age[turn.box] = self._number
         ready.made.add(turn.box)

@@ -136,7 +136,9 @@ class Part:
     def compact(self) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
         """Return the block with its regions numbered from 1 on.
 
-        Also what those regions are; the first of them stands for none.
+        And what those are.
+
+        The first of them stands for none.
         """
         own, inverse = np.unique(self.table, return_inverse=True)
         if len(own) == len(self.table):
@@ -227,7 +229,7 @@ def first_voxels(labels: NDArray[np.uint32], count: int, box: Box, shape: Sequen
 
 
 def scan_places(at: NDArray[np.int64], box: Box, shape: Sequence[int]) -> NDArray[np.int64]:
-    """Turn places in a block into places in the volume."""
+    """Turn places in a block's scan into those of the volume."""
     z, y, x = np.unravel_index(at, [stop - start for start, stop in box[1:]])
     (t, _), (z0, _), (y0, _), (x0, _) = box
     place: NDArray[np.int64] = ((t * shape[1] + z + z0) * shape[2] + y + y0) * shape[3] + x + x0

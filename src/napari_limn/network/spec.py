@@ -215,6 +215,14 @@ class UNetSpec:
         """
         return not self.convolves or self.norm not in ("group", "instance")
 
+    @property
+    def isolates_channels(self) -> bool:
+        """Tell whether each channel is normalised by itself at the coarsest level.
+
+        Of a single voxel nothing is left then. Groups are eight at most, so of so few channels each is its own.
+        """
+        return self.norm == "instance" or (self.norm == "group" and 8 % self.channels(self.depth) == 0)
+
     def channels(self, level: int) -> int:
         """Return the feature channels at `level`, 0 the finest."""
         return min(self.width << level, self.max_width)

@@ -42,6 +42,7 @@ class BestModel:
         self._start, self._resolved = start.spec, resolved
         self._learner, self._answer, self._budget = learner, answer, budget
         self._selector = ModelSelector([], resolved.selection)
+        self._warned = False  # of scores that are not finite
         self.model: Model | None = None
         self.data: TrainingSet | None = None  # whose held-out strokes decide
 
@@ -111,7 +112,14 @@ class BestModel:
         learnt = maturity(self._start.steps + self._budget.steps, self._resolved.patch)
         mature = is_mature(learnt, self._budget.total_share)
         average = self._learner.average
-        yield from self._keep(self._selector.network(average, mature=mature, share=share_beside(learnt)))
+        selection = self._selector.network(average, mature=mature, share=share_beside(learnt))
+        if selection.score is None and self._selector.windows and not self._warned:
+            self._warned = True
+            yield Warned(
+                "The network gives no finite score (NaN or infinite) for held-out strokes, so it is not shown; train with a lower rate "
+                "(TrainSpec.rate), or choose images without extreme intensities."
+            )
+        yield from self._keep(selection)
 
     def _keep(self, selection: Selection) -> Generator[Event, None, None]:
         """Keep the averaged model if it was selected.

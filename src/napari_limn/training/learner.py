@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_limn.device import channels_last
+from napari_limn.errors import LimnError
 from napari_limn.network.unet import UNet
 from napari_limn.training.losses import masked_loss, soft_loss
 from napari_limn.training.selection import MATURE, maturity
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _EMA = 0.98
 _FUSED = ("cpu", "cuda")  # devices for which there is an optimiser that goes over all weights at once
 _WARM_UP = 0.05
+_MOST_LEFT_OUT = 20  # steps one after the other that cannot be used
 _FADED = 0.25  # of the weight of soft targets, that stays however mature the network is
 
 
@@ -52,6 +54,7 @@ class Learner:
         self.network = deepcopy(start.network).to(resolved.device, memory_format=layout).train()  # type: ignore[call-overload]
         self.average = deepcopy(self.network).eval()
         self._averaged = [network.state_dict().values() for network in (self.average, self.network)]
+        self._left_out = 0  # steps, up to the last one
         weights = resolved.class_weights
         self._class_weights = torch.tensor(weights, device=resolved.device) if weights else None
 
@@ -66,9 +69,18 @@ class Learner:
         return torch.optim.AdamW(learning, lr=self._resolved.spec.rate, weight_decay=1e-2, fused=fused)
 
     def step(self, batch: Batch) -> float:
-        """Take one optimiser step; returns the loss."""
+        """Take one optimiser step; returns the loss.
+
+        A step whose loss or gradient is not finite is left out, since it would spoil all weights for good; NaN is returned then.
+
+        Raises
+        ------
+        LimnError
+            If that was so in many steps one after the other.
+        """
+        done = self._budget.done if self._budget.stepped else 0.0  # a step at rate 0 would teach nothing
         for group in self.optimizer.param_groups:
-            group["lr"] = self._resolved.spec.rate * _schedule(self._budget.done, self._budget.total_share)
+            group["lr"] = self._resolved.spec.rate * _schedule(done, self._budget.total_share)
         drops = self.network.spec.dropout > 0
         with (
             self._random.lent() if drops else nullcontext(),
@@ -78,11 +90,29 @@ class Learner:
         loss = torch.stack([self.loss(logits, batch) for logits in heads]).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimizer.step()
+        length = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self._budget.count_step()
+        value = float(loss.detach())
+        if not (math.isfinite(value) and math.isfinite(float(length))):
+            self._leave_out()
+            return math.nan
+        self._left_out = 0
+        self.optimizer.step()
         self._update_average()
-        return float(loss.detach())
+        return value
+
+    @torch.no_grad()
+    def _leave_out(self) -> None:
+        """Restore what the forward pass of a step has spoilt."""
+        self._left_out += 1
+        if self._left_out >= _MOST_LEFT_OUT:
+            raise LimnError(
+                f"found a loss that is not finite (NaN or infinite) in {self._left_out} steps one after the other, expected numbers; train "
+                f"with a rate below {self._resolved.spec.rate:g} (TrainSpec.rate), or from another model."
+            )
+        for mean, value in zip(*self._averaged, strict=True):  # the statistics of batch norm
+            if value.is_floating_point() and not value.isfinite().all():
+                value.copy_(mean)
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Compute the loss of one head of the network."""

@@ -47,7 +47,7 @@ class Selection:
     share
         Of the classifier in the best answer found, 0–1.
     score
-        Its mean IoU (0–1) on held-out strokes; None where nothing is held out.
+        Its mean IoU (0–1) on held-out strokes; None where nothing is held out, or where its logits are not finite.
     better
         Whether it takes the place of what was shown before.
     """
@@ -184,6 +184,8 @@ class ModelSelector:
         immature = self._policy.distilled and not mature and not self._proven
         self._proven = self._proven or mature
         own = self._computed(network.convolved, bfloat16=self._policy.bfloat16)
+        if not all(logits.isfinite().all() for logits in own):
+            return Selection(_ALONE, None, False)  # the largest of them says nothing
         if self._simple is None:
             return self._progress(self._evidence(own), _ALONE)
         new = self._evidence(self._mixed(own, share))

@@ -74,8 +74,8 @@ class TrainSpec:
     Parameters
     ----------
     seconds
-        Time budget, in seconds of wall time. The first answer and its check are always finished, so a budget of a few seconds can be
-        exceeded.
+        Time budget, in seconds of wall time. A first answer is always finished, so a budget of a second can be exceeded; it is checked
+        where there is time left.
     steps
         Number of optimiser steps instead of a time budget: the same result every time on one machine.
     seed

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping  # noqa: TC003 checked evaluates annotations
 from typing import TYPE_CHECKING, Any
 
 from napari_limn.annotation.findings import Found
+from napari_limn.arguments import checked
+from napari_limn.model import Model  # noqa: TC001 checked evaluates annotations
 from napari_limn.runs import Event, Warned, drain
 from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer.fit import load
 from napari_limn.training.planning.initial_model import initial_model
-from napari_limn.training.planning.resolve import resolve
+from napari_limn.training.planning.resolve import refuse_other_network, resolve
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
+from napari_limn.volume.volume import RGBA  # noqa: TC001 checked evaluates annotations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
-
-    from napari_limn.model import Model
-    from napari_limn.volume.volume import RGBA
+    from collections.abc import Generator
 
 
+@checked
 def train(
     images: Any,
     labels: Any,
@@ -64,6 +66,7 @@ def train(
     return drain(training_events(images, labels, spec, model=model, colors=colors, names=names), listen)
 
 
+@checked
 def training_events(
     images: Any,
     labels: Any,
@@ -77,11 +80,13 @@ def training_events(
 
     Close the generator to stop; the model of the last :class:`~napari_limn.training.events.Improved` is the best until then.
     """
-    load()
     spec, known = spec or TrainSpec(), model.spec if model else None
+    refuse_other_network(spec, model)
+    load()
     painted = collect_training_data(images, labels, spec, known, colors or {}, names or {})
     yield from map(Found.of, painted.warnings)
     resolved = resolve(spec, painted.images[0], painted.classes, model)
     start, random = initial_model(resolved, painted.images[0], painted.classes, model)
     yield from (Warned(line) for image in painted.images for line in start.spec.spacing_warnings(image))
-    return (yield from TrainingRun(start, resolved, TrainingSet(painted, resolved), random).learning())
+    run = TrainingRun(start, resolved, TrainingSet(painted, resolved), random, once=True)
+    return (yield from run.learning())

@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_limn.arguments import checked
 from napari_limn.errors import LimnError
+from napari_limn.specs import check_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,6 +91,7 @@ class Axes:
     translate: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_names(self.names)
         for what in (self.scale, self.units, self.translate):
             if len(what) != len(self.names):
@@ -99,6 +102,7 @@ class Axes:
             raise LimnError(f"found voxel size {bad[0]} on axes {self.names}, expected positive numbers.")
 
     @classmethod
+    @checked
     def of(
         cls,
         names: str,
@@ -188,9 +192,12 @@ def default_names(shape: tuple[int, ...]) -> str:
     color = len(shape) >= 3 and shape[-1] in (3, 4) and min(shape[-3:-1]) > 4
     spatial = len(shape) - color
     if spatial not in (2, 3, 4):
-        raise LimnError(
-            f"found an array of shape {shape}, expected 2 to 4 dimensions besides colour; name its axes."
+        fix = (
+            "name its axes"
+            if 2 <= len(shape) <= len(NAMES)
+            else "choose or save a part of it that is an image"
         )
+        raise LimnError(f"found an array of shape {shape}, expected 2 to 4 dimensions besides colour; {fix}.")
     return GRID[-spatial:] + ("C" if color else "")
 
 

@@ -48,7 +48,7 @@ def foreign(sentence: Callable[[str], str], name: str) -> Iterator[None]:
     try:
         yield
     except LimnError as error:
-        raise error if name in str(error) else LimnError(f"{name}: {error}") from error
+        raise error if f"{name}:" in str(error) else LimnError(f"{name}: {error}") from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _OF_THE_NAME and error.filename is not None:
             raise

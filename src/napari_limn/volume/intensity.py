@@ -5,7 +5,7 @@ They are never fitted per tile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +13,10 @@ import numpy as np
 from napari_limn.concurrency import in_parallel
 from napari_limn.errors import LimnError
 from napari_limn.specs import check_fields
+from napari_limn.volume.decoding.pieces import reading_bytes, rows_of_piece
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -54,11 +55,12 @@ class IntensitySpec:
 class Scaling:
     """Numbers fitted to one volume.
 
-    Value `low` of each channel becomes 0 and `low + width` becomes 1.
+    Value `low` of each channel becomes 0 and `low + width` becomes 1. `notes` are sentences on what could not be read.
     """
 
     low: tuple[float, ...]
     width: tuple[float, ...]
+    notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def apply(self, part: NDArray[Any]) -> NDArray[np.float32]:
         """Scale `part`, channels first.
@@ -86,7 +88,8 @@ def fit_scaling(volume: Volume, spec: IntensitySpec | None = None) -> Scaling:
 
     The sample is at most 16 planes, spread evenly over it.
 
-    Deterministic: the same volume always gives the same numbers. A constant channel gets width 1.
+    Deterministic: the same volume always gives the same numbers. A constant channel gets width 1. Where both percentiles are the same
+    value, as of sparse signals on 0, those of all other values count, together with that one.
 
     Examples
     --------
@@ -95,7 +98,8 @@ def fit_scaling(volume: Volume, spec: IntensitySpec | None = None) -> Scaling:
     Scaling(low=(0.0,), width=(100.0,))
     """
     refuse_no_intensities(volume)
-    return _fitted(_sample(volume), spec or IntensitySpec())
+    sample, notes = _sample(volume)
+    return _fitted(sample, spec or IntensitySpec(), notes)
 
 
 def fit_shared_scaling(volumes: Iterable[Volume], spec: IntensitySpec | None = None) -> Scaling:
@@ -110,23 +114,38 @@ def fit_shared_scaling(volumes: Iterable[Volume], spec: IntensitySpec | None = N
     spec
         The recipe; see :func:`fit_scaling`.
     """
-    samples = []
+    samples, notes = [], list[str]()
     for volume in volumes:
         refuse_no_intensities(volume)
-        sample = _sample(volume)
+        sample, unread = _sample(volume)
+        notes += unread
         samples.append(sample[:, :: max(1, -(-sample.shape[1] // _SHARED_SAMPLE))])
-    return _fitted(np.concatenate(samples, axis=1), spec or IntensitySpec())
+    return _fitted(np.concatenate(samples, axis=1), spec or IntensitySpec(), notes)
 
 
-def _fitted(sample: NDArray[Any], spec: IntensitySpec) -> Scaling:
+def _fitted(sample: NDArray[Any], spec: IntensitySpec, notes: Iterable[str]) -> Scaling:
     """Fit the recipe to a sample of shape (C, N)."""
     low, width = [], []
     for channel in sample:
         values = channel[np.isfinite(channel)]
-        bounds = np.percentile(values, [spec.low, spec.high]) if values.size else np.zeros(2)
+        bounds = _bounds(values, spec)
         low.append(float(bounds[0]))
         width.append(float(np.clip(bounds[1] / 2 - bounds[0] / 2, 0, np.finfo(float).max / 2) * 2) or 1.0)
-    return Scaling(tuple(low), tuple(width))
+    return Scaling(tuple(low), tuple(width), tuple(notes))
+
+
+def _bounds(values: NDArray[np.float64], spec: IntensitySpec) -> NDArray[np.float64]:
+    """Compute the percentiles of finite values.
+
+    Those of the rest where they are one value.
+    """
+    if not values.size:
+        return np.zeros(2)
+    bounds = np.percentile(values, [spec.low, spec.high])
+    if bounds[0] == bounds[1] and (rest := values[values != bounds[0]]).size:
+        low, high = np.percentile(rest, [spec.low, spec.high])
+        bounds = np.array([min(low, bounds[0]), max(high, bounds[1])])
+    return bounds
 
 
 def refuse_no_intensities(volume: Volume) -> None:
@@ -138,10 +157,17 @@ def refuse_no_intensities(volume: Volume) -> None:
         )
 
 
-def _sample(volume: Volume) -> NDArray[np.float64]:
+def _sample(volume: Volume) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Read a sample of shape (C, N).
 
+    And say what cannot be read.
+
     Every so-many-th pixel of planes spread over T and Z.
+
+    Raises
+    ------
+    LimnError
+        If none of them can be read.
     """
     t, z, y, x = volume.grid
     planes = np.unique(np.linspace(0, t * z - 1, min(_PLANES, t * z)).round().astype(int))
@@ -150,6 +176,9 @@ def _sample(volume: Volume) -> NDArray[np.float64]:
     step = max(1, int(np.ceil(np.sqrt(rows * x / per_plane))))
     first, last = (y - rows) // 2, (y + rows) // 2
     strip = step * max(1, _STRIP // (x * volume.channels * volume.dtype.itemsize * step))
+    if reading_bytes(volume.data) and "Y" in volume.axes.names:
+        # a large piece is decoded once, not once a strip
+        strip = max(strip, -(-rows_of_piece(volume.data, volume.axes.names.index("Y")) // step) * step)
 
     def read(plane: int) -> NDArray[Any]:
         parts = []
@@ -160,5 +189,25 @@ def _sample(volume: Volume) -> NDArray[np.float64]:
         return np.concatenate(parts, axis=1)
 
     together = max(1, min(len(planes), _IN_FLIGHT // (rows * x * volume.channels)))
-    parts = list(in_parallel(read, planes.tolist(), together))
-    return np.concatenate(parts, axis=1).astype(np.float64)
+    faults: list[LimnError] = []
+
+    def tried(plane: int) -> NDArray[Any] | None:
+        try:
+            return read(plane)
+        except LimnError as error:
+            faults.append(error)
+            return None
+
+    parts = [part for part in in_parallel(tried, planes.tolist(), together) if part is not None]
+    if not parts:
+        raise faults[0]
+    return np.concatenate(parts, axis=1).astype(np.float64), tuple(_unread(faults, len(planes)))
+
+
+def _unread(faults: list[LimnError], count: int) -> Iterator[str]:
+    """Say that planes are left out of the fit."""
+    if faults:
+        yield (
+            f"found {len(faults)} of {count} planes, from which intensities are fitted, that cannot be read, and left them out; "
+            f"a prediction stops where it comes to them: {faults[0]}"
+        )

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping  # noqa: TC003 checked evaluates annotations
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path  # noqa: TC003 checked evaluates annotations
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from napari_limn.arguments import check_record, checked
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import GRID, Axes, default_names
 from napari_limn.volume.boxes import Box, contains, shape_of, slices, whole
+from napari_limn.volume.decoding.pieces import read_pieces
 from napari_limn.volume.foreign import foreign
 from napari_limn.volume.placement import NEAR, Placement, distance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -84,6 +88,8 @@ class Volume:
     place: Placement | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        check_record(self)
+        self._refuse_no_numbers()
         shape = tuple(self.data.shape)
         if len(shape) != len(self.axes.names):
             raise LimnError(
@@ -94,14 +100,30 @@ class Volume:
                 f"{self.name}: found shape {shape}, expected at least one voxel along every axis."
             )
 
+    def _refuse_no_numbers(self) -> None:
+        """Refuse texts, dates, records and objects.
+
+        And what is no type of NumPy.
+        """
+        kind = self.data.dtype
+        with suppress(TypeError):
+            if np.dtype(kind).kind in "biufc":
+                return
+        raise LimnError(
+            f"{self.name}: found voxels of type {kind}, expected numbers in a type that NumPy knows; convert them, for example with "
+            "numpy.asarray."
+        )
+
     @classmethod
+    @checked
     def of(cls, data: Any, axes: str | Axes | None = None, name: str = "array") -> Volume:
         """Wrap an array.
 
         `axes` such as ``"ZYX"`` are guessed from the number of dimensions where not given.
         """
         if not isinstance(data, ArrayLike):
-            data = np.asarray(data)
+            with foreign(lambda said: f"{name}: found no array ({said}), expected rows of one length.", name):
+                data = np.asarray(data)
         if not isinstance(axes, Axes):
             axes = Axes.of(axes.upper() if axes else default_names(tuple(data.shape)))
         return cls(data, axes, name)
@@ -170,7 +192,7 @@ class Volume:
             lambda said: f"{self.name}: the file is damaged or cut off, box {box} cannot be read ({said}).",
             self.name,
         ):
-            part = np.asarray(self.data[index])
+            part = np.asarray(read_pieces(self.data, index))
         names = "C" + GRID
         have = [self.axes.names.index(a) for a in names if a in self.axes.names]
         return part.astype(part.dtype.newbyteorder("="), copy=False).transpose(have).reshape(sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from journals import header, painted, refuse
 from locks import windows_locks
 
-from napari_limn.annotation.journal.format import read_journal, sealed
+from napari_limn.annotation.journal.format import read_journal, replay, sealed
 from napari_limn.annotation.journal.writer import Journal
 from napari_limn.errors import LimnError
 
@@ -52,6 +53,17 @@ def test_records_are_numbered_without_gaps(tmp_path):
         read_journal(path)
 
 
+def test_a_record_that_does_not_follow_from_those_before_is_refused(tmp_path):
+    path = tmp_path / "a.strokes.jsonl"
+    painted(path, ["stroke", "stroke"], 0, sparse=False)
+    contents = read_journal(path)
+    twice = replace(contents, records=contents.records[:1] * 2)
+    with pytest.raises(
+        LimnError, match="record 1 of the journal begins with other labels than those before it left"
+    ):
+        replay(twice)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -87,7 +99,7 @@ def test_a_header_that_a_crash_cut_off_is_in_nobodys_way(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="a file that is open is not removed there")
 @pytest.mark.parametrize("left", [None, b'{"limn strokes":1,"im'])
-@pytest.mark.parametrize("at_fault", ["durable._write_whole", "annotation.journal.writer.sync_folder"])
+@pytest.mark.parametrize("at_fault", ["files.durable._write_whole", "annotation.journal.writer.sync_folder"])
 def test_a_header_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch, left, at_fault):
     path = tmp_path / "a.strokes.jsonl"
     if left:

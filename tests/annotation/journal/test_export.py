@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,16 @@ def test_an_image_whose_name_is_no_utf_8_has_a_journal_too(tmp_path):
     beside, own = journal_paths(header_for(image(), path, "strokes", "uint8"))
     assert beside.parent == tmp_path
     assert own.name.startswith(path.name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nul\0here", "//host/share/x", "", ".", "/", "W" * 400, "🧠" * 80, "a\nb", "<img src=x>", "C:\\a"],
+)
+def test_an_image_without_a_file_may_be_called_anything(name):
+    header = header_for(replace(image(), name=name), None, "strokes", "uint8")
+    path = painted(header)
+    assert [p for p, _ in found_journals(header)[0]] == [path]
 
 
 def test_where_the_folder_of_the_image_refuses_the_journal_goes_to_the_users_own(tmp_path):

@@ -43,6 +43,7 @@ torch.set_num_threads(1)
 
 CPU = torch.device("cpu")
 FAMILY = {key: CHOICES[key] for key in ("padding", "down", "up", "skip", "norm")}
+HAS_AVX2 = torch.backends.cpu.get_cpu_capability() != "DEFAULT" and "ONEDNN_MAX_CPU_ISA" not in os.environ
 
 
 @pytest.fixture
@@ -84,21 +85,32 @@ def notes_of(run):
 # ---- the same logits ---------------------------------------------------------------------------------------------
 
 
-@pairwise(ndim=[2, 3], **FAMILY, most=3)
-def test_logits_are_those_of_torch_for_the_whole_family(ndim, padding, down, up, skip, norm):
-    for head, block in zip(CHOICES["head"], CHOICES["block"], strict=True):  # the one is behind the other
-        spec = UNetSpec(
-            width=3, factors=((2,) * ndim,) * 2, padding=padding, down=down, up=up, skip=skip, norm=norm, head=head,
-            block=block, in_channels=2,
-        )  # fmt: skip
-        network = network_of(spec)
-        more = 0 if padding == "valid" else 9  # no multiple of the stride: it pads itself
-        size = tuple(f.smallest + more + axis * bool(more) for axis, f in enumerate(footprint(spec)))
-        batch = torch.randn(2, 2, *size)
-        with torch.inference_mode():
-            expected, found = network(batch), CompiledNetwork(network, 2, size)(batch)
-        assert found.shape == expected.shape
-        assert (found - expected).abs().max() <= 1e-4 * max(1, expected.std())
+@pairwise(
+    ndim=[2, 3],
+    end=zip(CHOICES["head"], CHOICES["block"], strict=True),  # the one is behind the other
+    **FAMILY,
+    most=3,
+)
+def test_logits_are_those_of_torch_for_the_whole_family(ndim, end, padding, down, up, skip, norm):
+    head, block = end
+    spec = UNetSpec(
+        width=3, factors=((2,) * ndim,) * 2, padding=padding, down=down, up=up, skip=skip, norm=norm, head=head,
+        block=block, in_channels=2,
+    )  # fmt: skip
+    network = network_of(spec)
+    more = 0 if padding == "valid" else 9  # no multiple of the stride: it pads itself
+    size = tuple(f.smallest + more + axis * bool(more) for axis, f in enumerate(footprint(spec)))
+    batch = torch.randn(2, 2, *size)
+    with torch.inference_mode():
+        try:
+            compiled = CompiledNetwork(network, 2, size)
+        except RuntimeError:  # then PyTorch computes, which another test shows
+            if HAS_AVX2:
+                raise
+            pytest.skip("OpenVINO takes this network on processors with AVX2 only")
+        expected, found = network(batch), compiled(batch)
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= 1e-4 * max(1, expected.std())
 
 
 def test_bfloat16_is_as_near_to_float32_as_that_of_torch():

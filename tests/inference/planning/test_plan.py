@@ -97,7 +97,7 @@ def test_a_limit_that_is_too_small_is_refused_with_both_numbers(spec):
 
 @each_spec
 def test_a_limit_that_does_not_leave_room_for_the_output_is_refused_with_what_both_need(spec):
-    grid = (1, 3, 160, 200)
+    grid = (1, 3, 64, 80)
     most = make_plan(spec, grid, 1 << 50).peak_bytes
     with pytest.raises(LimnError, match=r"limit of ([\d.]+) GB.* needs ([\d.]+) GB") as error:
         MemoryBudget(2 * most, lambda _: 10 * most).plan(spec, grid)
@@ -236,7 +236,7 @@ def test_a_frame_that_fits_is_one_pass_and_a_larger_one_is_swept(spec):
 
 def test_under_a_tighter_limit_a_sweep_goes_through_columns_or_takes_smaller_blocks():
     grid = (1, 64, 1024, 1024)
-    found = [choose_plan(VOLUMES, grid, int(gigabytes * 1e9)) for gigabytes in (0.3, 0.4, 0.6, 1, 2, 8)]
+    found = [choose_plan(VOLUMES, grid, int(gigabytes * 1e9)) for gigabytes in (0.3, 0.6, 2, 8)]
     assert all(plan.peak_bytes <= plan.limit and plan.swept and plan.exact for plan in found)
     assert found[-1].column is None
     assert found[0].column is not None

@@ -54,6 +54,17 @@ def test_default_patches_of_planes_and_of_volumes_with_a_coarse_z():
     assert patch_size(VOLUMES, footprint(VOLUMES), None, thin) == (1, 6, 32, 32)
 
 
+@pytest.mark.parametrize(
+    ("norm", "width", "more"), [("group", 2, 4), ("group", 16, 0), ("instance", 16, 4), ("batch", 2, 0)]
+)
+def test_a_norm_gets_no_single_voxel_per_channel(norm, width, more):
+    network = UNetSpec(width=width, factors=((2, 2), (2, 2)), norm=norm)
+    asked = patch_size(
+        network, footprint(network), (1, 1), Volume.of(noise((64, 64))), batch=1 if more else 2
+    )
+    assert asked[2:] == (4 + more, 4 + more)
+
+
 def test_a_patch_of_another_number_of_axes_is_refused():
     with pytest.raises(
         LimnError, match=r"TrainSpec.patch: found \(32, 32\), expected 3 extents for a 3D network"

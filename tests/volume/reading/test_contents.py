@@ -72,7 +72,7 @@ def test_strips_that_were_never_written_are_counted(tmp_path):
     data[start : start + 4 * width] = bytes(4 * width)  # 4 of 4 × 10 strips
     path.write_bytes(data)
     assert open_volume(path).notes == (
-        "a.tif: found 10 % of the voxels never written, which are read as 0; copy or save the image again.",
+        "a.tif: found 10 % of the voxels never written, which are read as 0; if they should be there, copy or save the image again.",
     )
 
 

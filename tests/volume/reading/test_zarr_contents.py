@@ -96,7 +96,7 @@ def test_chunks_that_are_not_there_are_counted_and_labels_may_lack_them(tmp_path
     path = ngff(tmp_path / "a.zarr")
     shutil.rmtree(path / "0" / "c" / "0")  # 1 of 3 layers of chunks
     (note,) = open_volume(path).notes
-    assert note.startswith("a.zarr: found 33 % of the voxels not stored, which are read as 0")
+    assert note.startswith("a.zarr: found 33 % of the voxels never written, which are read as 0")
     assert volume_info(path)["notes"] == [note]
     group = zarr.open_group(path, mode="a")
     group.attrs["ome"] = dict(group.attrs["ome"]) | {"image-label": {"colors": []}}
@@ -109,7 +109,7 @@ def test_shards_are_counted_as_what_lies_on_the_disk(tmp_path):
     )
     array[2:] = 7
     (note,) = open_volume(tmp_path / "a.zarr").notes
-    assert "25 % of the voxels not stored" in note
+    assert "25 % of the voxels never written" in note
 
 
 def test_several_images_of_a_folder_are_counted(tmp_path):

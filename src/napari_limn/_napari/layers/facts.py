@@ -3,11 +3,14 @@
 Why one record of plain values: metadata belong to everybody. A user's copy of a layer takes them along, other plugins replace
 them, writers save them as JSON. So all facts stand under one key, in a form that survives that; they are checked whenever they
 are read, and whatever is not what it should be counts as missing. Nothing else reads or writes them.
+
+Why an identity beside a name: users rename images, and open others under a name that was there. What belongs to an image is found by
+the identity that napari gives each layer; a copy has one of its own. It holds in one session, as layers do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +32,9 @@ _EARLIER = {
     f"{KEY} classes": "class_names",
     f"{KEY} zero": "zero",
 }
+
+
+_TEXTS = ("model", "kind", "audit", "image", "name", "file", "image_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,8 @@ class LayerFacts:
         Names of its values.
     zero
         What a 0 means in training; None where the user never chose.
+    image_id
+        Identity of that image; None in layers that an earlier version made.
 
     Examples
     --------
@@ -75,6 +83,12 @@ class LayerFacts:
     unfinished: bool = False
     class_names: dict[int, str] = field(default_factory=dict)
     zero: ZeroMeaning | None = None
+    image_id: str | None = None
+
+    @classmethod
+    def of(cls, image: Layer, **more: Any) -> LayerFacts:
+        """Give the facts of a layer that belongs to an image."""
+        return cls(image=image.name, image_id=layer_id(image), **more)
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[Any, Any]) -> LayerFacts:
@@ -84,7 +98,7 @@ class LayerFacts:
         # a key of its own that stands beside the record is newer, since writing the record removes them
         given |= {name: metadata[key] for key, name in _EARLIER.items() if key in metadata}
         return cls(
-            **{name: _text(given.get(name)) for name in ("model", "kind", "audit", "image", "name", "file")},
+            **{name: _text(given.get(name)) for name in _TEXTS},
             difference=_texts(given.get("difference")),
             unfinished=given.get("unfinished") is True,
             class_names=names_from(given.get("class_names")),
@@ -114,9 +128,29 @@ class LayerFacts:
         """Return whether the layer says something about predictions, not about the image."""
         return bool(self.difference) or self.audit is not None
 
+    def belongs_to(self, image: Layer) -> bool:
+        """Return whether the layer is of this image, whatever its name."""
+        return self.image == image.name if self.image_id is None else self.image_id == layer_id(image)
+
+    def has_image_of(self, other: LayerFacts) -> bool:
+        """Return whether two layers belong to one image."""
+        if self.image_id is None or other.image_id is None:
+            return self.image == other.image
+        return self.image_id == other.image_id
+
     def handed_over(self) -> LayerFacts:
         """Give the facts after the user began to paint on it."""
         return replace(self, model=None, kind=None, difference=(), audit=None, name=None)
+
+
+def layer_id(layer: Layer) -> str:
+    """Return what a layer keeps under any name, and shares with none."""
+    return str(layer.unique_id)
+
+
+def names_by_identity(layers: Iterable[Layer]) -> dict[str, str]:
+    """List what layers are called now, in their order."""
+    return {layer_id(layer): layer.name for layer in layers}
 
 
 def facts_of(layer: object) -> LayerFacts:

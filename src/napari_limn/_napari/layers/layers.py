@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -185,7 +186,7 @@ def show_labels(
         colormap=colormap(classes.color_of),
         multiscale=multiscale,
         opacity=_OPACITY,
-        **named(classes.name_of, LayerFacts(model=model, image=image.name, kind=kind)),
+        **named(classes.name_of, LayerFacts.of(image, model=model, kind=kind)),
         **placement(image, volume),
     )
     at = under(viewer, image, lambda x: is_map(x) or (is_painted(x) if below is None else x is below))
@@ -203,7 +204,7 @@ def made_by(model: str, image: Layer, kind: str) -> dict[str, Any]:
 
     Call :func:`note_name` once the layer is shown.
     """
-    return LayerFacts(model=model, image=image.name, kind=kind).to_metadata()
+    return LayerFacts.of(image, model=model, kind=kind).to_metadata()
 
 
 def note_name(layer: Layer) -> None:
@@ -223,8 +224,9 @@ def note_file(layer: Layer, path: Path) -> None:
 
 
 def shows_file(layer: Layer, path: Path) -> bool:
-    """Return whether a layer shows this file."""
-    return facts_of(layer).file == str(path)
+    """Return whether a layer shows this file, whatever links lead there."""
+    file = facts_of(layer).file
+    return file is not None and os.path.realpath(file) == os.path.realpath(path)
 
 
 def refuse_kept(viewer: ViewerModel, path: Path) -> None:
@@ -256,7 +258,7 @@ def remove_earlier(viewer: ViewerModel, image: Layer, kind: str) -> None:
     """Remove earlier results of an image that the user left untouched."""
     for layer in filter(is_untouched, list(viewer.layers)):
         facts = facts_of(layer)
-        if (facts.image, facts.kind) == (image.name, kind):
+        if facts.kind == kind and facts.belongs_to(image):
             viewer.layers.remove(layer)
 
 
@@ -280,9 +282,11 @@ def take_into_memory(layer: Labels) -> None:
     note(layer, file=None)
 
 
-def name_of_image(layer: Layer) -> str | None:
-    """Give the name of the image of a layer; None if unknown."""
-    return facts_of(layer).image
+def image_of(viewer: ViewerModel, layer: Layer) -> Image | None:
+    """Find the image that a layer belongs to; None if gone."""
+    facts = facts_of(layer)
+    images = (x for x in viewer.layers if type(x) is Image and not is_map(x))
+    return next(filter(facts.belongs_to, images), None)
 
 
 def insert_unchosen(viewer: ViewerModel, index: int, layer: Layer) -> None:

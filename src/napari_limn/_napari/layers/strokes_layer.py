@@ -65,7 +65,7 @@ def strokes_layer(image: Image, data: Any, name: str, legend: Legend) -> Labels:
     """Make a layer to paint on with these data and legend."""
     usual = {value: default_color(value) for value in range(1, MOST + 1)}
     look = colormap(usual | legend.colors, OTHER)
-    metadata = LayerFacts(image=image.name).to_metadata()
+    metadata = LayerFacts.of(image).to_metadata()
     layer = Labels(data, name=name, colormap=look, metadata=metadata, **placement(image, volume_of(image)))
     if legend != Legend():
         set_legend(layer, legend)

@@ -47,7 +47,7 @@ class ClassChoice:
     @property
     def may_add(self) -> bool:
         """Return whether classes may be added."""
-        return not self.audited
+        return self.layer is not None and not self.audited
 
     def listed(self, legend: Legend) -> Legend:
         """Complete the legend of the layer to two classes at least."""

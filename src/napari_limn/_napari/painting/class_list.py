@@ -23,6 +23,7 @@ from napari_limn._napari.layers.layer_classes import ZERO
 from napari_limn._napari.layers.layers import is_painted
 from napari_limn._napari.layers.listening import call_all, connected
 from napari_limn._napari.layers.plain_text import PlainLabel
+from napari_limn._napari.layers.words import in_window
 from napari_limn._napari.painting.class_choice import ClassChoice
 from napari_limn._napari.painting.keys import borrow_digits
 from napari_limn._napari.painting.table import ClassTable
@@ -141,6 +142,7 @@ class ClassLegend(QWidget):
             self._legend = legend
             self.table.fill(legend, ZERO[legend.zero])
         self.add_button.setEnabled(self.choice.may_add)
+        self.color_button.setEnabled(self._layer is not None)
         self._on_chosen()
         self.table.mark(self._painted)
         self._say_what_is_shown()
@@ -280,7 +282,7 @@ class ClassLegend(QWidget):
             self.table.fill(self._legend, ZERO[self._legend.zero])
             self._on_chosen()
             self.table.mark(self._painted)
-            self._say(str(error))
+            self._say(in_window(str(error)))
 
     def _on_color_asked(self, value: int) -> None:
         self.choose(value)

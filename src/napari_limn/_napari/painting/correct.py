@@ -12,7 +12,9 @@ from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 from napari_limn._napari.layers.class_table import names_of
 from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.layers.layers import finest, lies_on
+from napari_limn._napari.layers.listening import call_all
 from napari_limn._napari.layers.plain_text import PlainLabel
+from napari_limn._napari.layers.words import in_window
 from napari_limn._napari.painting.click import (
     Plane,
     is_click,
@@ -23,10 +25,11 @@ from napari_limn._napari.painting.click import (
     sentence_of,
     visible_plane,
 )
+from napari_limn._napari.painting.keys import borrow_escape
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from napari.components import ViewerModel
 
@@ -47,7 +50,8 @@ class ClickCorrector(QWidget):
         self.button.setObjectName("limn-classes-correct")
         self.button.setCheckable(True)
         self.button.setToolTip(
-            "While this is on, a click in a prediction turns the region under the mouse into a stroke of the chosen class"
+            "While this is on, a click in a prediction turns the region under the mouse into a stroke of the chosen class; "
+            "Escape ends it"
         )
         self.button.toggled.connect(self._on_toggled)
         self.status = PlainLabel()
@@ -58,7 +62,9 @@ class ClickCorrector(QWidget):
         column.addWidget(self.button)
         column.addWidget(self.status)
         self._mode_before: tuple[Labels, str] | None = None
-        legend.layer_changed.connect(lambda: self.button.setChecked(False))
+        self._keys: list[Callable[[], object]] = []
+        legend.layer_changed.connect(self._on_layer)
+        self._on_layer()
 
     def correct(self, position: Sequence[float], *, confirm: bool = False) -> None:
         """Paint the predicted region at a place in the world.
@@ -92,6 +98,11 @@ class ClickCorrector(QWidget):
         super().hideEvent(event)
         self.button.setChecked(False)
 
+    def _on_layer(self) -> None:
+        """End the mode with its layer; allow none without one."""
+        self.button.setChecked(False)
+        self.button.setEnabled(self.legend.layer is not None)
+
     def _on_toggled(self, on: bool) -> None:
         callbacks = self.viewer.mouse_drag_callbacks
         if on:
@@ -99,12 +110,13 @@ class ClickCorrector(QWidget):
                 strokes = self._strokes()
             except LimnError as error:
                 self.button.setChecked(False)
-                self.status.setText(str(error))
+                self.status.setText(in_window(str(error)))
                 return
             self.viewer.layers.selection.active = strokes  # the keys and Ctrl-Z are those of the active layer
             self._mode_before = (strokes, str(strokes.mode))
             strokes.mode = "pan_zoom"
             callbacks.append(self._on_press)
+            self._keys += [borrow_escape(of, self._end) for of in (self.viewer, strokes)]
             self.status.setText(
                 "Click a predicted region: it becomes a stroke of the chosen class. Shift-click: it is right as it is."
             )
@@ -114,7 +126,11 @@ class ClickCorrector(QWidget):
             if str(strokes.mode) == "pan_zoom":
                 strokes.mode = mode
             callbacks.remove(self._on_press)
+            call_all(self._keys)
             self.status.setText("")
+
+    def _end(self) -> None:
+        self.button.setChecked(False)
 
     def _on_press(self, viewer: Any, event: Any) -> Generator[None, None, None]:
         """Correct where a press and a release are a click."""
@@ -128,7 +144,7 @@ class ClickCorrector(QWidget):
             try:
                 self.correct(position, confirm=confirm)
             except LimnError as error:
-                self.status.setText(str(error))
+                self.status.setText(in_window(str(error)))
 
     def _strokes(self) -> Labels:
         strokes = self.legend.layer

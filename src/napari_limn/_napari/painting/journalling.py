@@ -64,28 +64,6 @@ def is_read_from_file(data: Any, multiscale: bool = False) -> bool:
     return lazy and size_in_bytes(data.shape, data.dtype) <= WATCHED
 
 
-def ties(
-    layer: LayerFacts,
-    image: str,
-    there: bool,
-    on_disk: bool,
-) -> tuple[bool, bool, bool]:
-    """Rate what speaks for a layer being of an image, strongest first.
-
-    Parameters
-    ----------
-    layer
-        What is known of the layer.
-    image
-        Name of the image.
-    there
-        Whether it lies where the image lies.
-    on_disk
-        Whether the image has a file, beside which a journal can be kept.
-    """
-    return layer.image == image, there, on_disk
-
-
 # ---- sentences -------------------------------------------------------------------------------------------------------
 def status_of(recording: Recording) -> str:
     """Say how many strokes there are, and whether they are safe."""

@@ -11,6 +11,7 @@ from napari.settings import get_settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from napari.components import ViewerModel
     from napari.layers import Labels
 
 DIGITS = tuple("0123456789")
@@ -18,16 +19,15 @@ _HELP = re.compile(r"use <([^>]+)> for ([^,]+)")  # napari's words for the keys 
 
 
 class _Borrowed:
-    """The new and earlier act of a digit; `live` until given back."""
+    """The new and earlier act of a key; `live` until given back."""
 
-    def __init__(self, act: Callable[[int], object], digit: int) -> None:
-        self._act, self._digit = act, digit
-        self.__name__ = f"choose_class_{digit}"  # napari asks its functions for their names
+    def __init__(self, act: Callable[[], object], name: str) -> None:
+        self._act, self.__name__ = act, name  # napari asks its functions for their names
         self.live = True
         self.before: Any = None
 
     def __call__(self, layer: Any) -> None:
-        self._act(self._digit)
+        self._act()
 
 
 def borrow_digits(layer: Labels, act: Callable[[int], object]) -> Callable[[], None]:
@@ -38,11 +38,28 @@ def borrow_digits(layer: Labels, act: Callable[[int], object]) -> Callable[[], N
     They come before napari's own meaning of 1 to 7, the tools, which have letters too; meanwhile the status bar names those.
     Several may borrow and give back in any order: the last borrower that has not given back has the keys.
     """
-    keys = {digit: _Borrowed(act, int(digit)) for digit in DIGITS}
-    for digit, key in keys.items():
-        key.before = layer.bind_key(digit, key, overwrite=True)
     letters = _Letters(layer)
-    return partial(_give_back, layer, keys, letters)
+    end = borrow_keys(
+        layer, {digit: _Borrowed(partial(act, int(digit)), f"choose_class_{digit}") for digit in DIGITS}
+    )
+
+    def give_back() -> None:
+        letters.give_back()
+        end()
+
+    return give_back
+
+
+def borrow_escape(of: Labels | ViewerModel, act: Callable[[], object]) -> Callable[[], None]:
+    """Let Escape call `act`; return what ends that."""
+    return borrow_keys(of, {"Escape": _Borrowed(act, "end_mode")})
+
+
+def borrow_keys(of: Labels | ViewerModel, keys: dict[str, _Borrowed]) -> Callable[[], None]:
+    """Bind keys of a layer or window; return what ends that."""
+    for name, key in keys.items():
+        key.before = of.bind_key(name, key, overwrite=True)
+    return partial(_give_back, of, keys)
 
 
 class _Letters:
@@ -84,12 +101,11 @@ def in_letters(text: str) -> str:
     return ", ".join(f"use <{key}> for {what}" for key, what in tools if key) if tools else text
 
 
-def _give_back(layer: Labels, keys: dict[str, _Borrowed], letters: _Letters) -> None:
-    letters.give_back()
-    for digit, key in keys.items():
+def _give_back(of: Labels | ViewerModel, keys: dict[str, _Borrowed]) -> None:
+    for name, key in keys.items():
         key.live = False
-        top = layer.bind_key(digit, None)
+        top = of.bind_key(name, None)
         while isinstance(top, _Borrowed) and not top.live:
             top = top.before
         if top is not None:
-            layer.bind_key(digit, top, overwrite=True)
+            of.bind_key(name, top, overwrite=True)

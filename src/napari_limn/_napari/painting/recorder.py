@@ -30,7 +30,6 @@ from napari_limn._napari.painting.journalling import (
     labels_before,
     pieces_of,
     status_of,
-    ties,
 )
 from napari_limn._napari.panel.docking import window_of
 from napari_limn.annotation.classes import MOST
@@ -296,8 +295,11 @@ class Journals(QObject):
 
 
 def _ties(layer: Labels, image: Image) -> tuple[bool, bool, bool]:
-    """Rate what speaks for a layer being of an image."""
-    return ties(facts_of(layer), image.name, lies_on(layer, image), path_of(image) is not None)
+    """Rate what speaks for a layer being of an image, strongest first.
+
+    It was made for the image; it lies where the image lies; a journal can be kept beside the image, which has a file.
+    """
+    return facts_of(layer).belongs_to(image), lies_on(layer, image), path_of(image) is not None
 
 
 def _close(recorders: dict[Labels, Recorder]) -> None:

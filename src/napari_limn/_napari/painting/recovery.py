@@ -9,6 +9,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_limn._napari.layers.plain_text import PlainLabel
+from napari_limn._napari.layers.words import in_window
 from napari_limn._napari.painting.journalling import journal_to_offer, offer_sentence
 from napari_limn._napari.painting.recorder import header_of, journals_of
 from napari_limn.annotation.journal.files import found_journals
@@ -111,7 +112,7 @@ class RecoveryOffer(QWidget):
         try:
             layer = journals.bring_back(self._image, self._path)
         except LimnError as error:
-            self.sentence.setText(str(error))
+            self.sentence.setText(in_window(str(error)))
             self.back.setVisible(False)
             return
         if self._taken is not None:

@@ -22,10 +22,12 @@ from napari_limn._napari.layers.layers import (
 from napari_limn._napari.painting.journalling import fate_of_paint
 from napari_limn._napari.painting.recorder import journals_of
 from napari_limn._napari.painting.recovery import RecoveryOffer
+from napari_limn._napari.panel.choices import NO_IMAGE
 from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.status import sentence_label
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.errors import LimnError
+from napari_limn.files.paths import portable_name
 from napari_limn.runs import BlockDone, Event
 from napari_limn.volume.volume import Volume
 from napari_limn.volume.writing.destination import refuse_replacing
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari.viewer import Viewer
+    from qtpy.QtWidgets import QPushButton
 
     from napari_limn._napari.painting.recorder import Journals, Recorder
 
@@ -45,13 +48,12 @@ class StrokesWidget(FormWidget):
     """Make a layer for strokes; see them kept, undo and save them."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "paint", "limn-strokes", "Save …", "Cancel")
+        tip = "Write the labels into a file of their own, with the voxel size of the image"
+        super().__init__(napari_viewer, "paint", "limn-strokes", "Save …", "Cancel", tip)
         self.run_box.handler = self
         self.image = self.form.layer_field("Image", "image", Image, "The image to paint on; of any size")
-        self.new_button = self.run_box.button("New strokes layer", "new", self.new_layer)
-        self.new_button.setToolTip(
-            "Add an empty labels layer in the place of the image, and choose the brush"
-        )
+        tip = "Add an empty labels layer in the place of the image, and choose the brush"
+        self.new_button = self.run_box.button("New strokes layer", "new", self.new_layer, tip)
         self.form.rows.addRow("", self.new_button)
         self.labels = self.form.layer_field(
             "Strokes", "labels", Labels, "The layer whose strokes are shown below"
@@ -61,9 +63,6 @@ class StrokesWidget(FormWidget):
         self.journal = sentence_label("limn-strokes-journal")
         self.form.rows.addRow(self.journal)
         self._add_turns()
-        self.run_box.start_button.setToolTip(
-            "Write the labels into a file of their own, with the voxel size of the image"
-        )
         self.image.changed.connect(lambda _: self.offer.look(self.image.value))
         self.labels.changed.connect(lambda _: self._show())
         self._journals: Journals | None = None
@@ -77,10 +76,12 @@ class StrokesWidget(FormWidget):
 
     def _add_turns(self) -> None:
         """Add the buttons to undo and redo."""
-        self.undo_button = self.run_box.button("Undo", "undo", lambda: self.turn("undo"))
-        self.undo_button.setToolTip("Take the latest stroke back, of earlier sessions too")
-        self.redo_button = self.run_box.button("Redo", "redo", lambda: self.turn("redo"))
-        self.redo_button.setToolTip("Paint again what was taken back")
+        self.undo_button = self.run_box.button(
+            "Undo", "undo", lambda: self.turn("undo"), "Take the latest stroke back, of earlier sessions too"
+        )
+        self.redo_button = self.run_box.button(
+            "Redo", "redo", lambda: self.turn("redo"), "Paint again what was taken back"
+        )
         turns = QHBoxLayout()
         turns.addWidget(self.undo_button)
         turns.addWidget(self.redo_button)
@@ -101,6 +102,14 @@ class StrokesWidget(FormWidget):
         """Undo or redo the latest change of the layer chosen."""
         if (recorder := self._recorder()) is None or not recorder.turn(kind):
             self.run_box.say(f"There is nothing to {kind}.")
+
+    def lacking(self) -> dict[QPushButton, str]:
+        """Say what must be there before a button can be pressed."""
+        none = "" if self.labels.value is not None else "Press New strokes layer, and paint, first."
+        return {
+            self.new_button: NO_IMAGE if self.image.value is None else "",
+            self.run_box.start_button: none,
+        }
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers and the strokes that are there now."""
@@ -153,14 +162,14 @@ class StrokesWidget(FormWidget):
             self.journal.setText(recorder.status)
         self.undo_button.setEnabled(recording is not None and recording.latest("undo") is not None)
         self.redo_button.setEnabled(recording is not None and recording.latest("redo") is not None)
-        self.run_box.start_button.setEnabled(self.labels.value is not None and self.job is None)
 
     # ---- saving --------------------------------------------------------------------------------------------------
     def start(self) -> None:
         """Ask for a name, and save the labels."""
         if self.labels.value is None:
             raise LimnError("there is no labels layer to save; press New strokes layer and paint.")
-        name = QFileDialog.getSaveFileName(self, "Save strokes", f"{self.labels.value.name}.tif", _FORMATS)[0]
+        proposed = portable_name(self.labels.value.name, ".tif")
+        name = QFileDialog.getSaveFileName(self, "Save strokes", proposed, _FORMATS)[0]
         if name:
             self.save(Path(name))
 

@@ -35,6 +35,7 @@ class ClassTable(QTableWidget):
     def __init__(self) -> None:
         super().__init__(0, 4)
         self.setObjectName("limn-classes-table")
+        self.setToolTip("Click a class, or press its key, to paint with it")
         self._values: tuple[int, ...] = ()
         self._filling = False
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -43,6 +44,7 @@ class ClassTable(QTableWidget):
         self.setEditTriggers(triggers.DoubleClicked | triggers.EditKeyPressed)
         self.setTabKeyNavigation(False)  # Tab goes on to the next control
         self.setShowGrid(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         for header in (self.horizontalHeader(), self.verticalHeader()):
@@ -102,7 +104,7 @@ class ClassTable(QTableWidget):
         tips = {
             _KEY: f"Press {key} to paint with it" if key else "",
             _COLOR: "Double-click to change the colour",
-            _NAME: "Double-click, or press F2, to rename",
+            _NAME: f"{name}\nDouble-click, or press F2, to rename",
         }
         if not value:
             tips = dict.fromkeys(range(4), "These voxels have no label; painting with it erases")

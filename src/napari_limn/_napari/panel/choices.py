@@ -40,6 +40,10 @@ def kept_choice(
     return kept
 
 
+NO_IMAGE = "Drag an image onto the window first."
+NO_MODEL = "Train a model, or load one, first."
+
+
 def in_channel_order(first: T | None, further: Container[T], listed: Iterable[T]) -> list[T]:
     """Return the image chosen and the further channels.
 

@@ -12,8 +12,9 @@ from napari import current_viewer
 
 from napari_limn._napari.layers.class_table import chosen_strokes, names_of, restore
 from napari_limn._napari.layers.plain_text import notify, notify_error
+from napari_limn._napari.layers.words import in_window
 from napari_limn._napari.panel.models import MODEL_SUFFIX
-from napari_limn._napari.panel.session import shared_models
+from napari_limn._napari.panel.session import session_of, shared_models
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def read_models(path: str | list[str]) -> list[tuple[Any, ...]]:
         try:
             notify(take(Path(one)))
         except LimnError as error:
-            notify_error(str(error))
+            notify_error(in_window(str(error)))
     return NO_LAYER
 
 
@@ -58,8 +59,8 @@ def take(path: Path) -> str:
     viewer = current_viewer()
     strokes = None if viewer is None else chosen_strokes(viewer)
     before = None if strokes is None else names_of(strokes)
-    models = shared_models()  # whichever window it was dropped on: napari says only which one is current
-    name = models.load(path)
+    models = shared_models()  # chosen in the current window; other windows offer it
+    name = models.load(path, None if viewer is None else session_of(viewer))
     said = f"The model “{name}” is ready: Predict labels images with it, Train takes it further."
     if strokes is not None:
         classes = models[name].spec.classes

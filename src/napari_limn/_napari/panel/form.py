@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QScrollArea, QSizePolicy, Q
 from superqt import QCollapsible
 
 from napari_limn._napari.layers.layers import being_renamed, is_made_here
-from napari_limn._napari.layers.plain_text import set_tip
+from napari_limn._napari.layers.plain_text import set_tip, show_whole_names
 from napari_limn._napari.panel.choices import in_channel_order, kept_choice
 from napari_limn._napari.panel.docking import DockedWidget
 from napari_limn._napari.panel.keyboard import operable, skipping
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from magicgui.widgets.bases import ValueWidget
     from napari.components import ViewerModel
     from napari.layers import Layer
+    from qtpy.QtWidgets import QPushButton
 
     from napari_limn._napari.panel.docking import Group
     from napari_limn._napari.panel.job import Job
@@ -53,6 +54,8 @@ class Form:
         self.rows, self.more = _form_layout(), _form_layout()
         self._fields: list[ValueWidget[Any] | FileEdit] = []
         self._models: Any = None  # the choice of a model, of forms that have one
+        self.on_choice: Callable[[], object] = lambda: None
+        """Called when another layer or model is chosen."""
 
     # ---- rows ----------------------------------------------------------------------------------------------------
     def field(
@@ -70,16 +73,23 @@ class Form:
         self._fields.append(widget)
         return widget
 
+    def named_field(self, label: str, name: str, choices: Callable[[], list[Any]], tip: str) -> Any:
+        """Add a choice of what has a name that somebody gave it."""
+        choice = self.field(label, name, ComboBox(choices=lambda _: choices()), tip)
+        choice.changed.connect(lambda _: self.on_choice())
+        show_whole_names(choice.native, tip)
+        return choice
+
     def layer_field(self, label: str, name: str, kind: type[Layer], tip: str) -> Any:
         """Add a choice among the layers of one kind, the topmost first."""
-        return self.field(label, name, ComboBox(choices=lambda _: self.layers(kind)), tip)
+        return self.named_field(label, name, lambda: self.layers(kind), tip)
 
     def model_field(self, label: str, name: str, choices: Callable[[], list[str]], tip: str) -> Any:
         """Add a choice of a model; new ones are chosen at once.
 
         Those of another window are offered only.
         """
-        self._models = self.field(label, name, ComboBox(choices=lambda _: choices()), tip)
+        self._models = self.named_field(label, name, choices, tip)
         end = self._session.models.listen(self._on_model)
         self._owner.destroyed.connect(lambda *_: end())  # a closed widget is offered nothing
         return self._models
@@ -88,6 +98,7 @@ class Form:
         self._models.reset_choices()
         if self._session.is_of(origin):
             self._models.value = model
+        self.on_choice()
 
     def channels_field(self) -> Any:
         """Add a choice of further image layers."""
@@ -147,18 +158,29 @@ class FormWidget(DockedWidget):
         Object names begin with it: ``<prefix>-image``, ….
     start, stop
         What the buttons say that begin and end a run.
+    tip
+        What the first of them does.
     """
 
-    def __init__(self, viewer: ViewerModel, group: Group, prefix: str, start: str, stop: str) -> None:
+    def __init__(
+        self, viewer: ViewerModel, group: Group, prefix: str, start: str, stop: str, tip: str
+    ) -> None:
         super().__init__(viewer, group)
         self.session = session_of(viewer)
         self.form = Form(self, viewer, self.session, prefix)
-        self.run_box = RunBox(self, prefix, start, stop)
+        self.run_box = RunBox(self, prefix, start, stop, tip)
+        viewer.layers.events.removed.connect(self.run_box.on_removed)
+        self.run_box.lacking = self.lacking
+        self.form.on_choice = self.run_box.light
 
     @property
     def job(self) -> Job | None:
         """Return the run under way."""
         return self.run_box.job
+
+    def lacking(self) -> dict[QPushButton, str]:
+        """Say what must be there before a button can be pressed."""
+        return {}
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that are there now.
@@ -166,6 +188,7 @@ class FormWidget(DockedWidget):
         napari calls this when they change.
         """
         self.form.reset_choices()
+        self.run_box.light()
 
     def showEvent(self, event: Any) -> None:
         """Offer the layers of now, and get PyTorch ready."""

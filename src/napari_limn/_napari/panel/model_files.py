@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QFileDialog
 
 from napari_limn._napari.panel.models import MODEL_SUFFIX
+from napari_limn.files.paths import portable_name
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -26,7 +27,7 @@ def ask_where_to_save(parent: QWidget, name: str) -> Path | None:
     dialog = QFileDialog(parent, "Save the model", "", _FILTER)
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
     dialog.setDefaultSuffix(MODEL_SUFFIX.removeprefix("."))  # so that it asks before that file is replaced
-    dialog.selectFile(f"{name}{MODEL_SUFFIX}")
+    dialog.selectFile(portable_name(name, MODEL_SUFFIX))
     chosen = dialog.selectedFiles() if dialog.exec() else []
     dialog.deleteLater()
     return Path(chosen[0]) if chosen else None

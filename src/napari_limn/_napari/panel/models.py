@@ -12,7 +12,7 @@ from weakref import WeakMethod
 from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from napari_limn.model import Model
@@ -46,13 +46,13 @@ class ModelRegistry:
         """Return the model of that name, None if there is none."""
         return self._models.get(name)
 
-    def put(self, name: str, model: Model, images: Sequence[str] = (), origin: object = None) -> None:
+    def put(self, name: str, model: Model, images: Iterable[str] = (), origin: object = None) -> None:
         """Add a model, or replace the one of that name.
 
         Parameters
         ----------
         images
-            Names of the layers that it was trained on, channel by channel.
+            Identities of the layers that it was trained on, channel by channel.
         origin
             The session of the window that it came in; None for a model that came in all of them.
         """
@@ -80,17 +80,18 @@ class ModelRegistry:
 
         return end
 
-    def order_note(self, name: str, images: Sequence[str]) -> str | None:
+    def order_note(self, name: str, images: Mapping[str, str]) -> str | None:
         """Return a warning if the channels have another order.
 
-        That is, if a model was trained on these images in another one; else None.
+        That is, if a model was trained on these images in another one; else None. `images` are their names by identity, channel by
+        channel.
         """
         known = self._images.get(name, ())
         if sorted(known) != sorted(images) or known == tuple(images):
             return None
         return (
-            f"found the channels {', '.join(images)}, expected {', '.join(known)} as in training; choose “{known[0]}” as "
-            "Image, and bring the others into that order in the layer list."
+            f"found the channels {', '.join(images.values())}, expected {', '.join(images[one] for one in known)} as in training; "
+            f"choose “{images[known[0]]}” as Image, and bring the others into that order in the layer list."
         )
 
     def clear(self) -> None:

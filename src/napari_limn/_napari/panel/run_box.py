@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qtpy.QtCore import QObject, QTimer
 from qtpy.QtWidgets import QProgressBar, QPushButton
 
-from napari_limn._napari.layers.plain_text import notify_error
+from napari_limn._napari.layers.plain_text import notify_error, set_tip
+from napari_limn._napari.layers.words import in_window
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.panel.preferences import preferred
 from napari_limn._napari.panel.status import Message, RunState, sentence_label
@@ -21,7 +22,7 @@ from napari_limn.runs import Event, Noted, Warned
 from napari_limn.training.planning.presets import pixel_features, preset_network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
     from qtpy.QtWidgets import QWidget
 
@@ -50,9 +51,15 @@ class RunView(Protocol):
         ...
 
     def run(
-        self, events: Generator[Event, None, Any], on_result: Callable[[Any], object] | None = None
+        self,
+        events: Generator[Event, None, Any],
+        on_result: Callable[[Any], object] | None = None,
+        needs: Iterable[object] = (),
     ) -> None:
-        """Run `events`; hand their result to `on_result`, or to the controller's own."""
+        """Run `events`; hand their result to `on_result`, or to the controller's own.
+
+        `needs` are layers: when the user removes one of them, the run stops and says so.
+        """
 
     def stop(self) -> None:
         """Stop the run under way at its next event."""
@@ -114,26 +121,33 @@ class RunBox(QObject):
         Text of the start button, ``<prefix>-start``.
     stop
         Text of the stop button, and in small letters the end of its name.
+    tip
+        What the start button does.
     """
 
     handler: RunHandler
     """Decides what is run and what its events mean; set it before anything is pressed."""
 
-    def __init__(self, owner: QWidget, prefix: str, verb: str, stop: str) -> None:
+    def __init__(self, owner: QWidget, prefix: str, verb: str, stop: str, tip: str) -> None:
         super().__init__(owner)
         self._prefix = prefix
+        self._tips: dict[QPushButton, str] = {}
         self.job: Job | None = None
         self.on_finished: list[Callable[[], object]] = []
         """Called when a run is over, however it ended, and its result was handed on."""
         self._said, self._said_at, self._failed = "", 0.0, False
         self._notes: list[str] = []
         self._take: Callable[[Any], object] | None = None  # what the run returns
+        self._needed: list[object] = []  # layers, by the run under way
+        self._removed = ""  # the name of one of them that the user removed
         self.start_button, self.stop_button = (
-            self.button(verb, "start", lambda: self.handler.start()),
-            self.button(stop, stop.lower(), self.stop),
+            self.button(verb, "start", lambda: self.handler.start(), tip),
+            self.button(stop, stop.lower(), self.stop, "End the run; what is done by now stays"),
         )
         self.stop_button.setEnabled(False)
         self.starters = [self.start_button]  # of a run; off while one is under way
+        self.lacking: Callable[[], dict[QPushButton, str]] = dict
+        """Says what a button lacks, which is off until that is there; empty if nothing."""
         self.progress = QProgressBar()
         self.progress.setObjectName(f"{prefix}-progress")
         self.progress.setRange(0, 1000)
@@ -144,13 +158,15 @@ class RunBox(QObject):
         self.status = sentence_label(f"{prefix}-status")
         self.message = Message(self.status, prefix)
 
-    def button(self, text: str, name: str, act: Callable[[], object]) -> QPushButton:
+    def button(self, text: str, name: str, act: Callable[[], object], tip: str) -> QPushButton:
         """Make a button, named ``<prefix>-<name>``.
 
         A mistake that it leads to is shown here.
         """
         button = QPushButton(text)
         button.setObjectName(f"{self._prefix}-{name}")
+        set_tip(button, tip)
+        self._tips[button] = tip
         button.clicked.connect(lambda _=False: self.guarded(act))
         return button
 
@@ -167,13 +183,17 @@ class RunBox(QObject):
 
     # ---- the run -------------------------------------------------------------------------------------------------
     def run(
-        self, events: Generator[Event, None, Any], on_result: Callable[[Any], object] | None = None
+        self,
+        events: Generator[Event, None, Any],
+        on_result: Callable[[Any], object] | None = None,
+        needs: Iterable[object] = (),
     ) -> None:
         """Run `events` in a thread.
 
         All that comes of them is handed on in the window's.
         """
         job = self.job = Job(events)
+        self._needed, self._removed = list(needs), ""
         self._take = on_result or self.handler.on_result
         self._notes.clear()
         self.message.offer("")
@@ -194,6 +214,17 @@ class RunBox(QObject):
         if self.job is not None:
             self.job.quit()
             self.say("Stopping …")
+
+    def need(self, layer: object) -> None:
+        """Stop the run under way when this layer, too, is removed."""
+        self._needed.append(layer)
+
+    def on_removed(self, event: Any) -> None:
+        """Stop a run that needs the layer that was removed."""
+        layer = event.value
+        if self.running and not self._removed and any(layer is needed for needed in self._needed):
+            self._removed = layer.name
+            self.stop()
 
     def guarded(self, act: Callable[[], object]) -> None:
         """Do what the user asked for; a mistake becomes one sentence."""
@@ -229,23 +260,35 @@ class RunBox(QObject):
             self._on_returned(None)
         for act in self.on_finished:
             act()
+        if self._removed:
+            self.note(f"The layer “{self._removed}” was removed, so the run was stopped.")
+        self._needed.clear()
 
     def _set_running(self, *, running: bool) -> None:
         """Light the buttons that can be pressed.
 
         One that goes out hands the keys on, or Qt would scroll to whatever comes next.
         """
-        lit, out = [self.stop_button], self.starters
-        if not running:
-            lit, out = [*self.starters], [self.stop_button]
-        for button in lit:
-            button.setEnabled(True)
         window = self.start_button.window()
-        if window is not None and window.focusWidget() in out:
-            lit[0].setFocus()
-        for button in out:
-            button.setEnabled(False)
+        focus = None if window is None else window.focusWidget()
+        if running:
+            self.stop_button.setEnabled(True)
+            if focus in self.starters:
+                self.stop_button.setFocus()
+        self.light()
+        if not running:
+            if focus is self.stop_button and self.start_button.isEnabled():
+                self.start_button.setFocus()
+            self.stop_button.setEnabled(False)
         self.progress.setRange(0, 1000)
+
+    def light(self) -> None:
+        """Light the buttons that can be pressed; tooltips say why not."""
+        lacking = self.lacking()
+        for button in {*self.starters, *lacking}:
+            why = lacking.get(button, "")
+            button.setEnabled(not why and not (self.running and button in self.starters))
+            set_tip(button, f"{why}\n{self._tips[button]}" if why else self._tips[button])
 
     # ---- what is shown -------------------------------------------------------------------------------------------
     def say(self, text: str) -> None:
@@ -253,12 +296,12 @@ class RunBox(QObject):
 
         Those are what the run warned of, and what it decided for the user.
         """
-        self._said = text
-        self.status.setText("\n".join([text, *self._notes]))
+        self._said = in_window(text)
+        self.status.setText("\n".join([self._said, *self._notes]))
 
     def note(self, text: str) -> None:
         """Show a further sentence below the one that is shown."""
-        self._notes.append(text)
+        self._notes.append(in_window(text))
         self.say(self._said)
 
     def forget_notes(self) -> None:

@@ -29,7 +29,7 @@ _LINES = 8  # of a message that are seen at once
 class RunState(QWidget):
     """Show state, memory and device on three lines.
 
-    The first says the time to go, the second also what was promised.
+    The first says the time to go, the second also what the run may use.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class RunState(QWidget):
         self._timer.timeout.connect(self.refresh)
         self._timer.timeout.connect(self.ticked)
         self._began = self._moved = 0.0
-        self._first = self._share = self._promised = 0.0
+        self._first = self._share = self._most = 0.0
         self._before = 0
         self.state.setText("Idle")
 
@@ -73,7 +73,7 @@ class RunState(QWidget):
 
     def begin(self) -> None:
         """Begin with a run."""
-        self._began, self._moved, self._share, self._promised = time.monotonic(), 0.0, 0.0, 0.0
+        self._began, self._moved, self._share, self._most = time.monotonic(), 0.0, 0.0, 0.0
         self._before = self._resident()
         self._timer.start()
         self.refresh()
@@ -88,7 +88,7 @@ class RunState(QWidget):
             case BlockDone(done=done, total=total):
                 self._advance(done / total)
             case Planned(plan=plan):
-                self._promised = plan.peak_bytes
+                self._most = plan.peak_bytes
 
     def end(self, how: str) -> None:
         """Say how the run has ended, in a word or two."""
@@ -114,9 +114,9 @@ class RunState(QWidget):
     def _remember(self) -> None:
         used = self._resident()
         text = f"Memory {used / 1e9:.1f} GB"
-        if self._promised:
+        if self._most:
             grown = max(0, used - self._before) / 1e9
-            text += f", {grown:.2f} GB of {self._promised / 1e9:.2f} GB promised"
+            text += f", this run {grown:.2f} of at most {self._most / 1e9:.2f} GB"
         self._set(self.memory, text + _card())
 
     def _resident(self) -> int:

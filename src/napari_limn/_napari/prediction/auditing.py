@@ -9,7 +9,7 @@ from napari.layers import Labels, Shapes
 from napari_limn._napari.layers.camera import look_at, rectangle
 from napari_limn._napari.layers.class_table import names_of, set_legend
 from napari_limn._napari.layers.facts import LayerFacts
-from napari_limn._napari.layers.layers import empty_labels, painted_look, placement, volume_of
+from napari_limn._napari.layers.layers import active_layer, empty_labels, painted_look, placement, volume_of
 from napari_limn.annotation.legend import Legend
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.boxes import shape_of, slices
@@ -46,6 +46,7 @@ class AuditView:
         self._axes = self._volume.axes.names
         self._box: Shapes | None = None
         self.corrections: Labels | None = None
+        self._before = active_layer(viewer)  # the user goes on with that
 
     @property
     def alive(self) -> bool:
@@ -100,6 +101,15 @@ class AuditView:
         self._box = None
         self.progress.end()
         self._lock_corrections()
+
+    def finish(self) -> None:
+        """Take all layers of the audit away; choose the former one."""
+        self.close()
+        if self.corrections is not None and self.corrections in self.viewer.layers:
+            self.viewer.layers.remove(self.corrections)
+        self.corrections = None
+        if self._before is not None and self._before in self.viewer.layers:
+            self.viewer.layers.selection.active = self._before
 
     def _lock_corrections(self) -> None:
         """Forbid paint on another patch than the one asked about.

@@ -18,14 +18,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_limn._napari.layers.class_table import predicted_layers
-from napari_limn._napari.layers.layers import being_renamed
+from napari_limn._napari.layers.layers import being_renamed, image_of
 from napari_limn._napari.layers.listening import call_all, connected
-from napari_limn._napari.layers.plain_text import PlainLabel
+from napari_limn._napari.layers.plain_text import PlainLabel, set_tip, show_whole_names
+from napari_limn._napari.layers.words import in_window
 from napari_limn._napari.panel.docking import DockedWidget
 from napari_limn._napari.prediction.pairs import (
     difference_layer,
     disagreement,
-    image_of,
     keep,
     pair_among,
     pair_of,
@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 
 _WAIT = 300  # ms after the view moved until voxels are counted
 _VIEWS = {"first": "First", "second": "Second", "difference": "Difference", "beside": "Side by side"}
+_TIPS = {
+    "first": "Show the first of the two, and hide the other",
+    "second": "Show the second of the two, and hide the other",
+    "difference": "Show where the two disagree, in the colours of the second",
+    "beside": "The image and both predictions in boxes of their own, which move and zoom together",
+}
 
 
 class CompareWidget(DockedWidget):
@@ -63,12 +69,10 @@ class CompareWidget(DockedWidget):
             which: self._button(text, f"show-{which}", partial(self.show_only, which))
             for which, text in _VIEWS.items()
         }
-        for button in self.show_buttons.values():
+        for which, button in self.show_buttons.items():
             button.setCheckable(True)
+            set_tip(button, _TIPS[which])
             self.views.addButton(button)
-        self.show_buttons["beside"].setToolTip(
-            "The image and both predictions in boxes of their own, which move and zoom together"
-        )
         self.status = PlainLabel()
         self.status.setObjectName("limn-compare-status")
         self.status.setWordWrap(True)
@@ -94,10 +98,11 @@ class CompareWidget(DockedWidget):
             if which == "difference" and self.difference is None:
                 layers[which] = self._add_difference()
         except LimnError as error:
-            self._say(str(error))
+            self._say(in_window(str(error)))
             return
         if which == "beside":
-            self.boxes.begin([*image_of(self.viewer, layers["second"]), layers["first"], layers["second"]])
+            image = image_of(self.viewer, layers["second"])
+            self.boxes.begin([x for x in (image, layers["first"], layers["second"]) if x is not None])
         else:
             for name, layer in layers.items():
                 if layer is not None:
@@ -125,7 +130,7 @@ class CompareWidget(DockedWidget):
         try:
             self._say(disagreement(self.viewer, first, second))
         except LimnError as error:
-            self._say(str(error))
+            self._say(in_window(str(error)))
         if self.difference is not None and self.difference.visible:
             self.difference.refresh(thumbnail=False, highlight=False, extent=False)
 
@@ -248,7 +253,7 @@ class CompareWidget(DockedWidget):
     def _choice(self, name: str) -> Any:
         choice = ComboBox(choices=lambda _: predicted_layers(self.viewer), nullable=False)
         choice.native.setObjectName(f"limn-compare-{name}")
-        choice.native.setToolTip("A prediction made in this window")
+        show_whole_names(choice.native, "A prediction made in this window")
         choice.native.setMinimumWidth(80)
         choice.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         return choice

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari.layers import Image, Labels
+from napari.layers import Labels
 
 from napari_limn._napari.layers.class_table import names_of
 from napari_limn._napari.layers.facts import LayerFacts, facts_of
@@ -41,33 +41,20 @@ def keep(layer: Labels) -> None:
         layer.name = f"{facts.image} {facts.kind} ({facts.model})"
 
 
-def image_of(viewer: ViewerModel, prediction: Labels) -> list[Image]:
-    """Return the image of a prediction, if it is still there."""
-    name = _name_of_image(prediction)
-    return [layer for layer in viewer.layers if layer.name == name and isinstance(layer, Image)]
-
-
-def _name_of_image(prediction: Labels) -> str:
-    """Return the name of the image of a prediction.
-
-    Its own if it was painted on meanwhile.
-    """
-    facts = facts_of(prediction)
-    return facts.image if facts.is_prediction and facts.image is not None else prediction.name
-
-
 def pair_among(
     layers: list[Labels], first: Labels | None, second: Labels | None
 ) -> tuple[Labels | None, Labels | None]:
     """Return two different predictions.
 
-    Those chosen if they are still there; the newest is the second.
+    Those chosen if they are still there; else the newest is the second, and the first one of the same image if there is one.
     """
     newest = layers[0] if layers else None
     if second not in layers or second is first:
         second = newest
     if first not in layers or first is second:
-        first = next((layer for layer in layers if layer is not second), None)
+        others = [layer for layer in layers if layer is not second]
+        of_image = (x for x in others if second is not None and facts_of(x).has_image_of(facts_of(second)))
+        first = next(of_image, others[0] if others else None)
     return first, second
 
 
@@ -111,8 +98,14 @@ def difference_layer(first: Labels, second: Labels) -> Labels:
     look = named({value: name for value, name in names.items() if value}, facts)
     look["features"]["class"][0] = "the same"
     place = {what: getattr(second, what) for what in _PLACEMENT}
-    name = f"{_name_of_image(second)} difference"
+    name = f"{_title(second)} difference"
     return Labels(**shown(pair.difference()), name=name, colormap=colormap(colors), **look, **place)
+
+
+def _title(prediction: Labels) -> str:
+    """Give the image's name; the layer's own if painted on."""
+    facts = facts_of(prediction)
+    return facts.image if facts.is_prediction and facts.image is not None else prediction.name
 
 
 def disagreement(viewer: ViewerModel, first: Labels, second: Labels) -> str:

@@ -9,7 +9,7 @@ from magicgui.types import FileDialogMode
 from magicgui.widgets import FileEdit, LineEdit
 from napari.layers import Image, Labels
 
-from napari_limn._napari.layers.facts import facts_of, note
+from napari_limn._napari.layers.facts import facts_of, names_by_identity, note
 from napari_limn._napari.layers.layers import (
     empty_labels,
     image_volume,
@@ -22,6 +22,7 @@ from napari_limn._napari.layers.layers import (
 )
 from napari_limn._napari.layers.refresh import LayerRefresher, file_data, show_file, shown
 from napari_limn._napari.painting.recorder import journals_of
+from napari_limn._napari.panel.choices import NO_IMAGE, NO_MODEL
 from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.model_files import ask_for_model
 from napari_limn._napari.panel.preferences import preferred
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.viewer import Viewer
+    from qtpy.QtWidgets import QPushButton
 
     from napari_limn.model import Model
     from napari_limn.volume.boxes import Box
@@ -48,7 +50,9 @@ class PredictWidget(FormWidget):
     """Label every voxel of an image layer with a trained model."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "run", "limn-predict", "Predict", "Cancel")
+        super().__init__(
+            napari_viewer, "run", "limn-predict", "Predict", "Cancel", "Label the image with the model"
+        )
         self.controller = PredictController(self, self.run_box, self.session)
         self.run_box.handler = self.controller
         self.layer: Labels | None = None
@@ -59,12 +63,11 @@ class PredictWidget(FormWidget):
         self._add_rows()
         self._add_more()
         self.seams = sentence_label("limn-predict-seams")
-        self.check_button = self.run_box.button("Check seams", "check", self.controller.check_seams)
-        self.check_button.setToolTip("Compare blocks with one pass over the middle of the image")
+        tip = "Compare blocks with one pass over the middle of the image"
+        self.check_button = self.run_box.button("Check seams", "check", self.controller.check_seams, tip)
         self.run_box.starters.append(self.check_button)
         for choice in (self.model, self.image):
             choice.changed.connect(lambda _: self.seams.clear())
-        napari_viewer.layers.events.removed.connect(self._on_removed)
         lay_out(self, self.form, self.run_box, self.check_button, self.seams)
         self.reset_choices()
         self.run_box.say("Choose a model and an image, then press Predict.")
@@ -75,7 +78,9 @@ class PredictWidget(FormWidget):
         self.model = form.model_field(
             "Model", "model", lambda: models.names, "A model trained in this session, or loaded from a file"
         )
-        self.load_button = self.run_box.button("Load model …", "load", self._choose)
+        self.load_button = self.run_box.button(
+            "Load model …", "load", self._choose, "Open a .limn file to predict with"
+        )
         form.rows.addRow("", self.load_button)
         self.image = form.layer_field("Image", "image", Image, "The image to label")
         self.out = form.field(
@@ -108,11 +113,12 @@ class PredictWidget(FormWidget):
             more=True,
         )
 
-    # ---- what napari and Qt call ---------------------------------------------------------------------------------
-    def _on_removed(self, event: Any) -> None:
-        if self.layer is not None and event.value is self.layer:
-            self.controller.layer_removed(event.value.name)
+    def lacking(self) -> dict[QPushButton, str]:
+        """Say what must be there before a button can be pressed."""
+        why = NO_IMAGE if self.image.value is None else NO_MODEL if self.model.value is None else ""
+        return dict.fromkeys((self.run_box.start_button, self.check_button), why)
 
+    # ---- what napari and Qt call ---------------------------------------------------------------------------------
     def load(self, path: Path) -> None:
         """Offer the model of a file."""
         self.controller.load(path)
@@ -126,7 +132,7 @@ class PredictWidget(FormWidget):
         """Return what the form says."""
         return PredictChoices(
             model=self.model.value,
-            images=tuple(layer.name for layer in self._images()),
+            images=names_by_identity(self._images()),
             out=self.out.value,
             overwrite=self.overwrite.value,
             memory=self.memory.value,
@@ -140,6 +146,10 @@ class PredictWidget(FormWidget):
     def volume(self) -> Volume:
         """Return the image chosen, with its channels."""
         return image_volume(self._images())
+
+    def needed_layers(self) -> list[Any]:
+        """Return the layers that a run needs, as chosen now."""
+        return [*self._images()]
 
     def begin(self, volume: Volume, model: Model, name: str) -> None:
         """Show from now on predictions of this image by this model."""
@@ -168,7 +178,7 @@ class PredictWidget(FormWidget):
     @property
     def showing(self) -> bool:
         """Return whether a layer of the run is shown."""
-        return self.layer is not None
+        return self.layer is not None and self.layer in self.viewer.layers
 
     def show_in_memory(self, data: Any) -> None:
         """Show an array that is being filled.
@@ -179,8 +189,13 @@ class PredictWidget(FormWidget):
         self._show(data=data).editable = False  # a later block would cover paint
 
     def show_written(self, levels: Sequence[Any], path: Path) -> None:
-        """Show the levels of a file that is being written."""
+        """Show the levels of a file that is being written.
+
+        In the place of those of this run that it began with, where it began again.
+        """
         self._remove_of_others(path)
+        if self.layer is not None and self.layer in self.viewer.layers:
+            self.viewer.layers.remove(self.layer)
         layer = self._show(**shown(levels))
         layer.editable = False  # nobody paints into a file in the making
         note_file(layer, path)
@@ -195,10 +210,13 @@ class PredictWidget(FormWidget):
 
         It would show the labels of this one.
         """
-        image = self._images_of_run[0].name
+        image = self._images_of_run[0]
         for layer in list(self.viewer.layers):
-            if shows_file(layer, path) and is_untouched(layer) and facts_of(layer).image != image:
+            if shows_file(layer, path) and is_untouched(layer) and not facts_of(layer).belongs_to(image):
                 self.viewer.layers.remove(layer)
+                self.run_box.note(
+                    f"The layer “{layer.name}” was removed: {path.name} holds the labels of “{image.name}” now."
+                )
 
     def file_finished(self, path: Path) -> None:
         """Let layers of a file in the making show the finished one.
@@ -213,6 +231,7 @@ class PredictWidget(FormWidget):
     def _show(self, **what: Any) -> Labels:
         journals_of(self, self.viewer)  # strokes of a user who corrects it are not lost
         layer = self.layer = self._add(**what)
+        self.run_box.need(layer)
         note(layer, unfinished=True)  # painting on it makes it no more whole
         self._refresher = LayerRefresher(self.viewer, layer, self._names, self)
         return layer

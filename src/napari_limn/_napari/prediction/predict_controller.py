@@ -11,7 +11,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.errors import LimnError
 from napari_limn.files.working import unfinished
 from napari_limn.inference.events import Planned, Writing
 from napari_limn.runs import BlockDone, Event, Working
@@ -47,7 +46,6 @@ class PredictController:
         self.view, self.box, self.session = view, box, session
         self._planned: Callable[[], object] | None = None  # in memory: what to do once the run can begin
         self._path = Path()
-        self._removed = ""  # the layer of the run, if the user removed it
 
     def start(self) -> None:
         """Label the image chosen, in memory or into a file."""
@@ -58,7 +56,7 @@ class PredictController:
         check_fit(model, volume)
         spec = choices.spec()
         self.view.begin(volume, model, choices.model)
-        self._planned, self._removed = None, ""
+        self._planned = None
         self.box.say("Planning …")
         if choices.out is None:
             self._start_in_memory(model, volume, spec)
@@ -72,21 +70,24 @@ class PredictController:
         exact = spec.precision in ("auto", "float32")  # as live mode predicts
         there = self.view.take_over(volume, model, data) if exact else []
         self._planned = lambda: self.view.show_in_memory(data)  # what was shown before stays until then
-        self.box.run(_predicting(model, volume, data, spec, there))
+        self.box.run(_predicting(model, volume, data, spec, there), needs=self.view.needed_layers())
 
     def _start_writing(
         self, model: Model, volume: Volume, spec: PredictSpec, out: Path, *, overwrite: bool
     ) -> None:
         self._path = Path(out).absolute()
         self.view.refuse(self._path, overwrite=overwrite)
-        self.box.run(_writing(model, volume, self._path, spec, overwrite=overwrite), self._written)
+        events = _writing(model, volume, self._path, spec, overwrite=overwrite)
+        self.box.run(events, self._written, needs=self.view.needed_layers())
 
     def on_event(self, event: Event) -> None:
         """Show the plan, then blocks as they come."""
         match event:
             case Planned(plan=plan):
                 self.box.say(str(plan))
-                if self._planned is not None:
+                if (
+                    self._planned is not None and not self.view.showing
+                ):  # a run that begins again is planned again
                     self._planned()
             case Writing(output=output):
                 self.view.show_written(output.levels, self._path)
@@ -94,26 +95,16 @@ class PredictController:
                 self.box.block_done(event)
                 self.view.block_done(event.box)
 
-    def layer_removed(self, name: str) -> None:
-        """Stop a run in memory whose layer was removed."""
-        if self._planned is not None and self.box.running:
-            self._removed = name
-            self.box.stop()
-
     def on_result(self, result: Any) -> None:
         """Show the last blocks of a prediction in memory."""
-        if self._removed:
-            self.box.say(f"Stopped: the layer “{self._removed}” was removed.")
-            return
         self.view.allow_painting()
         if result is not None:
             self.view.finished()
         self.view.refresh()
-        self.box.say(
-            "Cancelled; the blocks that were done stay."
-            if result is None
-            else "Done. Paint corrections on your strokes, and train again."
-        )
+        if result is not None:
+            self.box.say("Done. Paint corrections on your strokes, and train again.")
+        else:
+            self.box.say(f"Cancelled{'; the blocks that were done stay' if self.view.showing else ''}.")
 
     def on_error(self, error: Exception) -> None:
         """Show an error; the blocks that were done stay.
@@ -122,7 +113,7 @@ class PredictController:
         """
         if self._planned is not None:
             self.view.allow_painting()
-        self.box.report(in_window(error))
+        self.box.report(error)
 
     def _written(self, result: Path | None) -> None:
         """Show the finished file.
@@ -147,7 +138,9 @@ class PredictController:
         model, volume = self.session.models[choices.model], self.view.volume()
         self.view.show_seams("")
         self.box.say("Checking seams …")
-        self.box.run(_certifying(model, volume, choices.device), self._checked)
+        self.box.run(
+            _certifying(model, volume, choices.device), self._checked, needs=self.view.needed_layers()
+        )
         self.box.busy()
 
     def _checked(self, certificate: Certificate | None) -> None:
@@ -157,22 +150,6 @@ class PredictController:
     def load(self, path: Path) -> None:
         """Offer the model of a file."""
         self.session.models.load(path, self.session)
-
-
-def in_window(error: Exception) -> Exception:
-    """Name the control of the window where a sentence names an option.
-
-    Examples
-    --------
-    >>> str(in_window(LimnError("a.tif: exists already; choose another name, or say --overwrite.")))
-    'a.tif: exists already; choose another name, or tick Overwrite under More.'
-    """
-    if not isinstance(error, LimnError) or "--" not in str(error):
-        return error
-    text = str(error).replace("say --overwrite", "tick Overwrite under More")
-    said = LimnError(text.replace("with --overwrite", "with Overwrite ticked, under More"))
-    said.__cause__ = error
-    return said
 
 
 def _predicting(

@@ -29,7 +29,7 @@ class PredictChoices:
     model
         Name of the model.
     images
-        Names of the image layers, channel by channel.
+        Names of the image layers by identity, channel by channel.
     out
         The file to write; None to predict into memory.
     overwrite
@@ -39,7 +39,7 @@ class PredictChoices:
     """
 
     model: str
-    images: tuple[str, ...]
+    images: dict[str, str]
     out: Path | None
     overwrite: bool
     memory: str
@@ -65,6 +65,10 @@ class PredictView(Protocol):
 
     def volume(self) -> Volume:
         """Return the image chosen, with its channels."""
+        ...
+
+    def needed_layers(self) -> list[Any]:
+        """Return the layers that a run needs, as chosen now."""
         ...
 
     def begin(self, volume: Volume, model: Model, name: str) -> None:

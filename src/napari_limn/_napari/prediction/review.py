@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from magicgui.widgets import ComboBox
 from napari.layers import Image, Labels
 from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_limn._napari.layers.camera import look_at
 from napari_limn._napari.layers.class_table import chosen_strokes, names_of, predicted_layers
-from napari_limn._napari.layers.facts import facts_of
+from napari_limn._napari.layers.facts import facts_of, names_by_identity
 from napari_limn._napari.layers.layers import (
     empty_labels,
+    image_of,
     image_volume,
     insert_unchosen,
     is_painted,
     made_by,
-    name_of_image,
     note_name,
     path_of,
     placement,
@@ -25,8 +24,8 @@ from napari_limn._napari.layers.layers import (
     under,
     volume_of,
 )
-from napari_limn._napari.layers.plain_text import set_tip
 from napari_limn._napari.layers.refresh import LayerRefresher
+from napari_limn._napari.panel.choices import NO_IMAGE, NO_MODEL
 from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.status import sentence_label
 from napari_limn._napari.prediction.audit_progress import AuditProgress
@@ -40,6 +39,7 @@ from napari_limn.errors import LimnError
 from napari_limn.volume.reading.open import open_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari.viewer import Viewer
@@ -57,6 +57,7 @@ _TIPS = {
     "accept": "The labels in the box are right",
     "correct": "Paint over what is wrong in the box",
     "skip": "This patch cannot be judged",
+    "finish": "End the audit, take its layers away, and go on with the layer from before; what you judged is kept",
 }
 
 
@@ -64,7 +65,7 @@ class ReviewWidget(FormWidget):
     """Show where a model is unsure; audit a prediction."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "run", "limn-review", "Where next", "Cancel")
+        super().__init__(napari_viewer, "run", "limn-review", "Where next", "Cancel", _TIPS["start"])
         self.controller = ReviewController(self, self.run_box, self.session)
         self.run_box.handler = self.controller
         self.map: Image | None = None
@@ -80,9 +81,10 @@ class ReviewWidget(FormWidget):
             self.form,
             self.run_box,
             _row(self.take_button, self.audit_button),
-            _row(self.accept_button, self.correct_button, self.skip_button),
+            _row(self.accept_button, self.correct_button, self.skip_button, self.finish_button),
             self.estimate,
         )
+        napari_viewer.layers.events.removed.connect(self._on_removed)
         self.reset_choices()
         self.controller.light_buttons()
         self.run_box.say("Where next shows where the model is unsure; Audit says how good a prediction is.")
@@ -97,25 +99,34 @@ class ReviewWidget(FormWidget):
         self.labels = form.layer_field(
             "Labels", "labels", Labels, "The layer with your strokes; places beside them are passed over"
         )
-        self.prediction = form.field(
+        self.prediction = form.named_field(
             "Prediction",
             "prediction",
-            ComboBox(choices=lambda _: self._predictions()),
+            self._predictions,
             "The labels to audit: what Predict made of the image",
         )
         self.channels = form.channels_field()
+        self.image.changed.connect(lambda _: self._follow_image())
 
     def _add_buttons(self) -> None:
-        button, act = self.run_box.button, self.controller
+        act = self.controller
+
+        def button(text: str, name: str, act: Callable[[], object]) -> QPushButton:
+            return self.run_box.button(text, name, act, _TIPS[name])
+
         self.take_button = button("Take me there", "take", act.take_me_there)
         self.audit_button = button("Audit", "audit", act.start_audit)
         self.accept_button = button("Accept", "accept", act.accept)
         self.correct_button = button("Correct", "correct", act.correct)
         self.skip_button = button("Skip", "skip", act.skip)
+        self.finish_button = button("Finish", "finish", act.finish)
         self.run_box.starters.append(self.audit_button)
-        set_tip(self.run_box.start_button, _TIPS["start"])
-        for name in ("take", "audit", "accept", "correct", "skip"):
-            set_tip(getattr(self, f"{name}_button"), _TIPS[name])
+
+    def lacking(self) -> dict[QPushButton, str]:
+        """Say what must be there before a button can be pressed."""
+        why = NO_IMAGE if self.image.value is None else NO_MODEL if self.model.value is None else ""
+        none = "" if self.prediction.value is not None else "Predict an image first."
+        return {self.run_box.start_button: why, self.audit_button: none}
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
     def reset_choices(self, event: Any = None) -> None:
@@ -130,6 +141,22 @@ class ReviewWidget(FormWidget):
         self._predicted = first is not None and not is_painted(first)
         if came and before is not first:  # strokes were offered for want of a prediction
             self.prediction.value = first
+
+    def _follow_image(self) -> None:
+        """Choose a prediction of the image, where there is one."""
+        of_image = [x for x in self.prediction.choices if self._is_of_image(x)]
+        if of_image and self.prediction.value not in of_image:
+            self.prediction.value = of_image[0]
+
+    def _is_of_image(self, layer: Labels) -> bool:
+        facts = facts_of(layer)
+        image = self.image.value
+        return image is not None and facts.is_prediction and facts.belongs_to(image)
+
+    def _on_removed(self, event: Any) -> None:
+        of_audit = self.view is not None and event.value is self.view.layer
+        if of_audit or event.value is self.map:
+            self.controller.layer_removed(event.value.name, of_audit=of_audit)
 
     def closed(self) -> None:
         """End the run, and take the box of an audit away.
@@ -147,9 +174,9 @@ class ReviewWidget(FormWidget):
     def _images(self) -> list[Image]:
         return self.form.chosen_images(self.image, self.channels)
 
-    def image_names(self) -> tuple[str, ...]:
-        """Return the names of the image layers, channel by channel."""
-        return tuple(layer.name for layer in self._images())
+    def image_names(self) -> dict[str, str]:
+        """Return the names of the image layers by identity."""
+        return names_by_identity(self._images())
 
     def volume(self) -> Volume:
         """Return the image chosen, with its channels."""
@@ -167,6 +194,10 @@ class ReviewWidget(FormWidget):
         for finding in check_place(volume, strokes, shown=True):
             raise LimnError(finding.sentence)
         return open_labels(strokes, volume)
+
+    def layers_of_map(self) -> list[Any]:
+        """Return the layers that a map is made of, as chosen now."""
+        return [*self._images(), self.labels.value]
 
     def begin_map(self, volume: Volume) -> Any:
         """Remember the image chosen; return zeros for its map."""
@@ -194,6 +225,7 @@ class ReviewWidget(FormWidget):
         )  # fmt: skip
         insert_unchosen(self.viewer, under(self.viewer, image, is_painted), self.map)
         note_name(self.map)
+        self.run_box.need(self.map)
         self._refresher = LayerRefresher(self.viewer, self.map, volume.axes.without("C").names, self)
 
     def block_done(self, box: Box) -> None:
@@ -239,6 +271,10 @@ class ReviewWidget(FormWidget):
         self._audited = self.prediction.value
         return volume_of(self._audited)
 
+    def layers_of_audit(self) -> list[Any]:
+        """Return the layer that an audit is made of."""
+        return [self._audited]
+
     def begin_audit(self, frame: Frame, class_names: dict[int, str]) -> AuditView:
         """Show an audit of the labels taken."""
         layer = self._audited
@@ -255,6 +291,7 @@ class ReviewWidget(FormWidget):
         for button in (self.accept_button, self.correct_button, self.skip_button):
             button.setEnabled(buttons.asking)
         self.correct_button.setEnabled(buttons.correct)
+        self.finish_button.setEnabled(buttons.finish)
 
     def _predictions(self) -> list[Labels]:
         """Return labels layers, what was predicted first.
@@ -269,8 +306,7 @@ class ReviewWidget(FormWidget):
 
         That of the image predicted, else of the one chosen.
         """
-        name = name_of_image(layer)
-        image = next((x for x in self.form.layers(Image) if x.name == name), self.image.value)
+        image = image_of(self.viewer, layer) or self.image.value
         path = None if image is None else path_of(image)
         return writable(path) if path is not None and path.exists() else None
 

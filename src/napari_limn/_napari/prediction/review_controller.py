@@ -69,7 +69,8 @@ class ReviewController:
         strokes, data = self.view.strokes(volume), self.view.begin_map(volume)
         self._planned = lambda: self._begin(name, volume, data)
         self.box.say("Planning …")
-        self.box.run(_uncertainty(model, volume, data, strokes), self._pooled)
+        events = _uncertainty(model, volume, data, strokes)
+        self.box.run(events, self._pooled, needs=self.view.layers_of_map())
         if note := self.session.models.order_note(name, names):
             self.box.note(note)  # after `run`, which forgets what was noted before
 
@@ -124,7 +125,8 @@ class ReviewController:
         self._audited = labels
         self.view.show_estimate("")
         self.box.say("Reading the labels …")
-        self.box.run(frame_events(self.view.take_audited(), self.values(labels)), self._framed)
+        events = frame_events(self.view.take_audited(), self.values(labels))
+        self.box.run(events, self._framed, needs=self.view.layers_of_audit())
 
     def _framed(self, frame: Frame | None) -> None:
         if frame is None or self._audited is None:
@@ -155,6 +157,14 @@ class ReviewController:
         """Pass over a patch that cannot be judged."""
         self._current().skip()
         self._ask()
+
+    def finish(self) -> None:
+        """End the audit; what was judged is kept."""
+        audit = self._current()
+        judged = audit.progress.audit.judged
+        audit.finish()
+        self.end_audit()
+        self.box.say(f"Finished after {judged} patches; press Audit to go on with more.")
 
     def _ask(self, before: str = "") -> None:
         """Show the next patch, and what is known by now."""
@@ -188,6 +198,16 @@ class ReviewController:
             self.audit.close()
         self.audit = None
         self.light_buttons()
+
+    def layer_removed(self, name: str, *, of_audit: bool) -> None:
+        """End the audit or the map whose layer was removed."""
+        if of_audit and self.audit is not None:
+            self.end_audit()
+            self.box.say(f"The layer “{name}” was removed, so its audit has ended.")
+        elif not of_audit and self._pool is not None:
+            self._pool = None
+            self.light_buttons()
+            self.box.say(f"The layer “{name}” was removed; press Where next for another map.")
 
     def values(self, labels: AuditedLabels) -> tuple[int, ...] | None:
         """Return the values of the classes of a prediction.
@@ -231,6 +251,7 @@ class ReviewController:
             ReviewButtons(
                 take=self._pool is not None,
                 asking=asking,
+                finish=self.audit is not None,
                 correct=asking and not correcting,
                 accept_text="Accept corrected" if correcting else "Accept",
             )

@@ -43,6 +43,7 @@ class ReviewButtons:
 
     take: bool
     asking: bool
+    finish: bool
     correct: bool
     accept_text: str
 
@@ -78,6 +79,9 @@ class AuditShown(Protocol):
     def close(self) -> None:
         """Take the box away."""
 
+    def finish(self) -> None:
+        """Take all layers of the audit away; choose the former one."""
+
 
 class ReviewView(Protocol):
     """What the controller asks of the widget."""
@@ -91,10 +95,10 @@ class ReviewView(Protocol):
         """Return the name of the model chosen."""
         ...
 
-    def image_names(self) -> tuple[str, ...]:
-        """Return the names of the image layers, channel by channel.
+    def image_names(self) -> dict[str, str]:
+        """Return the names of the image layers by identity.
 
-        A LimnError if there is none.
+        Channel by channel; a LimnError if there is none.
         """
         ...
 
@@ -107,6 +111,10 @@ class ReviewView(Protocol):
 
         None if a user painted none of them.
         """
+        ...
+
+    def layers_of_map(self) -> list[Any]:
+        """Return the layers that a map is made of, as chosen now."""
         ...
 
     def begin_map(self, volume: Volume) -> Any:
@@ -133,6 +141,10 @@ class ReviewView(Protocol):
 
     def take_audited(self) -> Volume:
         """Remember what is chosen to be audited, and return its labels."""
+        ...
+
+    def layers_of_audit(self) -> list[Any]:
+        """Return the layer that an audit is made of."""
         ...
 
     def begin_audit(self, frame: Frame, class_names: dict[int, str]) -> AuditShown:

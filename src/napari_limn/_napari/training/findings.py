@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
-from napari_limn._napari.layers.plain_text import PlainLabel
+from napari_limn._napari.layers.plain_text import PlainLabel, set_tip
 from napari_limn._napari.panel.job import Job
 from napari_limn._napari.training.remedies import caption
 from napari_limn._napari.training.run import axis_by_axis
@@ -72,13 +72,13 @@ class Findings(QWidget):
         column.setContentsMargins(0, 2, 0, 2)
         sentence = PlainLabel(f"{'✖' if finding.stops else '•'} {finding.sentence}")
         sentence.setWordWrap(True)
-        sentence.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         column.addWidget(sentence)
         line = QHBoxLayout()
         for remedy in finding.remedies:
             button = QPushButton(caption(remedy))
             button.setObjectName(f"{self._prefix}-remedy")
             button.setAutoDefault(True)
+            set_tip(button, "Do this, and take the sentence above away")
             button.clicked.connect(lambda _=False, r=remedy, f=finding: self._pressed(f, r))
             line.addWidget(button)
         column.addLayout(line)

@@ -26,7 +26,6 @@ from napari_limn._napari.training.live_controller import (
     LiveController,
     painted_box,
     refuse_other_axes,
-    removed_note,
 )
 from napari_limn.annotation.classes import MOST, Classes
 from napari_limn.annotation.legend import Legend
@@ -68,8 +67,6 @@ class LiveRun:
         How to train, and from which model on.
     stopping
         Returns whether the run is to end; asked in its thread.
-    removed
-        Called with a sentence when a layer that the run needs was removed.
     parent
         The widget with which it ends.
     """
@@ -83,13 +80,12 @@ class LiveRun:
         spec: TrainSpec,
         origin: Model | None,
         stopping: Callable[[], bool],
-        removed: Callable[[str], object],
         parent: QWidget,
     ) -> None:
         self.viewer, self.images, self.labels = viewer, tuple(images), labels
         self.volume = image_volume(images)
         refuse_other_axes(volume_of(labels), self.volume)
-        self._session, self._removed = session, removed
+        self._session = session
         array = empty_labels(self.volume, np.uint8 if origin is None else origin.spec.classes.dtype)
         self.controller = LiveController(
             self.volume,
@@ -139,12 +135,8 @@ class LiveRun:
 
     # ---- what is looked at and painted ---------------------------------------------------------------------------
     def _look(self) -> None:
-        for layer in (*self.images, self.labels, self.layer):
-            if layer not in self.viewer.layers:
-                self._timer.stop()
-                self._removed(removed_note(layer.name))
-                return
-        self.controller.field = self._field()
+        if self.images[0] in self.viewer.layers:
+            self.controller.field = self._field()
 
     def _field(self) -> Box:
         return field_of(self.viewer, self.images[0], layer_axes(self.images[0], self.volume))

@@ -108,8 +108,8 @@ class LiveController:
 
     def events(self) -> Generator[Event, None, None]:
         """Run; PyTorch is imported in the thread of the run."""
+        from napari_limn.execution.interleave import interleaved
         from napari_limn.inference.view import ViewPredictor
-        from napari_limn.interleave import interleaved
         from napari_limn.training.live import live_events
 
         make = partial(self._array_of, self.array)
@@ -179,11 +179,6 @@ class LiveController:
         box = tuple(spans[name] for name in self.image.axes.without("C").names)
         if size_of(box) <= _COMPARED:
             self.paint.mark(box)
-
-
-def removed_note(name: str) -> str:
-    """Return why live mode was turned off when a layer was removed."""
-    return f"The layer “{name}” was removed, so Live is off."
 
 
 def refuse_other_axes(labels: Volume, image: Volume) -> None:

@@ -10,9 +10,11 @@ from weakref import ref
 from napari.layers import Image, Labels
 
 from napari_limn._napari.layers.class_table import Naming, given_legend, restore, set_zero, zero_of
+from napari_limn._napari.layers.facts import names_by_identity
 from napari_limn._napari.layers.layers import image_volume, is_untouched, volume_of
 from napari_limn._napari.layers.listening import call_all, on_moved
 from napari_limn._napari.painting.recovery import RecoveryOffer
+from napari_limn._napari.panel.choices import NO_IMAGE
 from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.model_files import ask_for_model, ask_where_to_save
 from napari_limn._napari.panel.preferences import preferred
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.viewer import Viewer
+    from qtpy.QtWidgets import QPushButton
 
     from napari_limn.annotation.classes import ZeroMeaning
     from napari_limn.annotation.findings import Finding, Remedy
@@ -45,7 +48,14 @@ class TrainWidget(FormWidget):
     """Train a U-Net on strokes, or train a model further."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(napari_viewer, "run", "limn-train", "Train", "Stop")
+        super().__init__(
+            napari_viewer,
+            "run",
+            "limn-train",
+            "Train",
+            "Stop",
+            "Learn from your strokes for the seconds above",
+        )
         self.controller = TrainController(self, self.run_box, self.session)
         self.run_box.handler = self.controller
         self.run_box.on_finished += [self._draw_curve, self.controller.on_finished]
@@ -118,14 +128,19 @@ class TrainWidget(FormWidget):
     def _add_files(self) -> None:
         box = self.run_box
         self.load_button, self.save_button = (
-            box.button("Load model …", "load", self._choose_to_load),
-            box.button("Save model …", "save", self._choose_to_save),
+            box.button("Load model …", "load", self._choose_to_load, "Open a .limn file to start from"),
+            box.button(
+                "Save model …",
+                "save",
+                self._choose_to_save,
+                "Write the model chosen at Start from, or else the latest, into a .limn file",
+            ),
         )
         self.diagnose_button = box.button(
-            "Diagnose", "diagnose", lambda: self.controller.diagnose(box.device)
-        )
-        self.diagnose_button.setToolTip(
-            "Versions, device, memory and a short test of them, to copy into a report"
+            "Diagnose",
+            "diagnose",
+            lambda: self.controller.diagnose(box.device),
+            "Versions, device, memory and a short test of them, to copy into a report",
         )
         box.starters.append(self.diagnose_button)
         self.form.more.addRow(self.load_button)
@@ -154,6 +169,11 @@ class TrainWidget(FormWidget):
             changed.connect(lambda _: self.check_soon())
 
     # ---- what napari and Qt call ---------------------------------------------------------------------------------
+    def lacking(self) -> dict[QPushButton, str]:
+        """Say what must be there before a button can be pressed."""
+        why = "" if self.labels.value is not None else "Press New strokes layer in Strokes, and paint, first."
+        return {self.run_box.start_button: NO_IMAGE if self.image.value is None else why}
+
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers of now; check and draw what is chosen."""
         super().reset_choices()
@@ -191,7 +211,7 @@ class TrainWidget(FormWidget):
         """Return what the form says."""
         images, labels = self.form.chosen_images(self.image, self.channels), self.labels.value
         return TrainChoices(
-            images=tuple(layer.name for layer in images),
+            images=names_by_identity(images),
             labels=None if labels is None else labels.name,
             untouched=labels is not None and is_untouched(labels),
             origin=self.origin.value,
@@ -202,6 +222,10 @@ class TrainWidget(FormWidget):
             preset=self.preset.value,
             device=self.run_box.device,
         )
+
+    def needed_layers(self) -> list[Any]:
+        """Return the layers that a run needs, as chosen now."""
+        return [*self._images(), self.labels.value]
 
     def begin(self, zero: ZeroMeaning) -> None:
         """Make ready for a run on the labels layer chosen."""
@@ -225,10 +249,14 @@ class TrainWidget(FormWidget):
             spec,
             origin,
             lambda: self.run_box.stopping,
-            self.controller.layer_removed,
             self,
         )
         return self.live_run.events()
+
+    @property
+    def preview(self) -> Any:
+        """Return the layer of the preview, if live mode is on."""
+        return None if self.live_run is None else self.live_run.layer
 
     def _images(self) -> list[Image]:
         return self.form.chosen_images(self.image, self.channels)

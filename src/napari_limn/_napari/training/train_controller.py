@@ -54,9 +54,9 @@ class TrainController:
         """The latest."""
         self.name = ""
         """Of the latest model."""
-        self._images: tuple[str, ...] = ()  # that it was trained on
+        self._images: dict[str, str] = {}  # that it was trained on: names by identity
         self._coming = ""  # name for the first model of a run; empty once it is there
-        self._off_since = ""  # why live mode was turned off, if not by the user
+        self._refused = False  # whether a finding stopped the last run before it began
         self._read = False  # whether there was a layer to ask what its 0 means
 
     # ---- the run -------------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ class TrainController:
         """Train on the layers chosen."""
         spec, origin = self.begin()
         self.box.say("Reading strokes …")
-        self.box.run(self.view.training(spec, origin))
+        self.box.run(self.view.training(spec, origin), needs=self.view.needed_layers())
 
     def go_live(self) -> None:
         """Train while the user paints, and predict what is looked at."""
@@ -78,7 +78,7 @@ class TrainController:
             self.view.set_live(on=False)
             raise
         self.box.say("Live: paint a few strokes of each class, background too.")
-        self.box.run(events)
+        self.box.run(events, needs=[*self.view.needed_layers(), self.view.preview])
 
     def begin(self) -> tuple[TrainSpec, Model | None]:
         """Return how to train and from which model on.
@@ -98,9 +98,9 @@ class TrainController:
                 f"{choices.labels}: found a prediction that nobody corrected, expected strokes; choose the layer that you "
                 "painted on, or correct the prediction first."
             )
-        findings = self.view.findings
+        findings, self._refused = self.view.findings, False
         findings.show_all([f for f in findings.shown if not (f.of_paint or f.stops)])
-        self._coming, self._images = f"{choices.images[0]} model", choices.images
+        self._coming, self._images = f"{next(iter(choices.images.values()))} model", choices.images
         self.view.begin(choices.zero_meaning)
         return choices.spec(), self.origin(choices.origin)
 
@@ -149,20 +149,12 @@ class TrainController:
         if self.view.findings.stops(str(error)):
             self.box.offer("")
             self.box.say("Not started: fix this, then press Train.")
+            self._refused = True
 
     def on_finished(self) -> None:
-        """Turn live mode off, and say why if the user did not."""
+        """Turn live mode off."""
         self.view.live_ended()
         self.view.set_live(on=False)
-        if self._off_since:
-            self.box.note(self._off_since)
-        self._off_since = ""
-
-    def layer_removed(self, why: str) -> None:
-        """Turn live mode off, since a layer was removed."""
-        self.view.set_live(on=False)
-        self.box.stop()
-        self._off_since = why
 
     # ---- models --------------------------------------------------------------------------------------------------
     def origin(self, name: str) -> Model | None:
@@ -268,8 +260,11 @@ class TrainController:
 
         What was said of the paint stays.
         """
-        shown = self.view.findings.shown
-        self.view.findings.show_all([*findings, *(f for f in shown if f.of_paint and f not in findings)])
+        kept = [f for f in self.view.findings.shown if f.of_paint and f not in findings]
+        self.view.findings.show_all([*findings, *kept])
+        if self._refused and not any(f.stops for f in (*findings, *kept)):
+            self._refused = False
+            self.box.say("Press Train when you are ready.")
 
     def placed(self, findings: list[Finding]) -> None:
         """List where the layers lie, and what else is listed."""

@@ -31,7 +31,7 @@ class TrainChoices:
     Parameters
     ----------
     images
-        Names of the image layers, channel by channel.
+        Names of the image layers by identity, channel by channel.
     labels
         Name of the labels layer; None if there is none.
     untouched
@@ -42,7 +42,7 @@ class TrainChoices:
         As in :class:`~napari_limn.training.spec.TrainSpec`.
     """
 
-    images: tuple[str, ...]
+    images: dict[str, str]
     labels: str | None
     untouched: bool
     origin: str
@@ -124,6 +124,10 @@ class TrainView(Protocol):
         """Return what the form says; a LimnError if no image is chosen."""
         ...
 
+    def needed_layers(self) -> list[Any]:
+        """Return the layers that a run needs, as chosen now."""
+        ...
+
     def begin(self, zero: ZeroMeaning) -> None:
         """Make ready for a run on the labels layer chosen.
 
@@ -136,6 +140,11 @@ class TrainView(Protocol):
 
     def live_training(self, spec: TrainSpec, origin: Model | None) -> Generator[Event, None, None]:
         """Show a preview, and return the run of live mode."""
+        ...
+
+    @property
+    def preview(self) -> Any:
+        """Return the layer of the preview, if live mode is on."""
         ...
 
     def live_event(self, event: Event) -> None:

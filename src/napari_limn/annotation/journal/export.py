@@ -16,6 +16,7 @@ from napari_limn.annotation.strokes import count_values
 from napari_limn.runs import BlockDone
 from napari_limn.volume.boxes import blocks, count_blocks
 from napari_limn.volume.volume import Volume
+from napari_limn.volume.writing.destination import destination_of
 from napari_limn.volume.writing.output import create_output, plan_output
 from napari_limn.volume.writing.replacing import refuse_existing
 
@@ -53,7 +54,7 @@ def saving_events(
     LimnError
         As :func:`napari_limn.volume.writing.output.create_output`.
     """
-    refuse_existing(path, overwrite=overwrite)
+    refuse_existing(path, overwrite=overwrite, file=destination_of(path).kind == "tiff")
     values = sorted(count_values(labels))
     palette = {v: (colors or {}).get(v, default_color(v)) for v in values}
     called = {v: (names or {}).get(v, default_name(v)) for v in values}
@@ -84,7 +85,8 @@ def replay_events(journal: Path, path: Path, *, overwrite: bool = False) -> Gene
     LimnError
         If the journal is damaged; and as :func:`saving_events`.
     """
-    refuse_existing(path, overwrite=overwrite)  # before the journal is read
+    # before the journal is read
+    refuse_existing(path, overwrite=overwrite, file=destination_of(path).kind == "tiff")
     contents = read_journal(journal)
     image = Path(contents.header.path) if contents.header.path else None  # which the labels must not replace
     labels = Volume(replay(contents), contents.header.axes, journal.name, path=image)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from napari_limn.annotation.journal.format import SUFFIX, Contents, Header, is_torn_header, read_journal
 from napari_limn.annotation.journal.writer import Journal
 from napari_limn.errors import LimnError
+from napari_limn.files.paths import portable_name
 from napari_limn.volume.reading.open import identity
 from napari_limn.volume.writing.array_output import labels_shape
 
@@ -54,9 +55,13 @@ def journal_paths(header: Header) -> tuple[Path, Path]:
 
     Beside it, and in the user's data folder.
     """
-    image = Path(header.path or header.image)
+    image = Path(header.path or portable_name(header.image))
     mark = zlib.crc32((header.path or header.identity).encode(errors="surrogateescape"))
-    own = user_folder() / f"{image.name}-{mark:08x}{SUFFIX}"
+    ending = f"-{mark:08x}{SUFFIX}"
+    own = user_folder() / portable_name(image.name, ending)
+    earlier = user_folder() / (Path(header.path or header.image).name + ending)
+    if os.path.exists(earlier):  # which is false for a name that is too long
+        own = earlier
     beside = image.with_name(image.name + SUFFIX)
     shipped = _SHIPPED in image.parents
     return (beside if header.path and not shipped else own), own

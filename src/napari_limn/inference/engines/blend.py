@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from napari_limn.inference.engines.evaluator import without_score
 from napari_limn.inference.engines.overlap import lines_of, order
 from napari_limn.inference.streaming.extents import fitting
 from napari_limn.volume.boxes import shape_of, within
@@ -65,7 +66,12 @@ class BlendEngine:
         return self._ready.labels(scores)
 
     def to_probabilities(self, scores: torch.Tensor) -> NDArray[np.float32]:
-        """Return blended probabilities as (K, T, Z, Y, X)."""
+        """Return blended probabilities as (K, T, Z, Y, X).
+
+        All 0 where one is not finite.
+        """
+        if (unscored := without_score(scores)) is not None:
+            scores = scores.masked_fill(unscored[:, None], 0)
         return self._ready.on_grid(scores)
 
     def share(self, done: int) -> float:

@@ -45,6 +45,11 @@ class BlockEngine:
         self._ready, self._spec, self._volume = ready, ready.spec, ready.volume
         self._network, self._boxes = network or ready.network, tuple(boxes)
 
+    @property
+    def unscored(self) -> int:
+        """Return how many voxels by now have no finite score."""
+        return self._ready.unscored
+
     def labels(self, box: Box) -> NDArray[Any]:
         """Return the paint values (T, Z, Y, X) of a block.
 

@@ -64,6 +64,11 @@ class Engine(Protocol):
 class BlockLabeller(Protocol):
     """Labels one block at a time, in any order: for live mode."""
 
+    @property
+    def unscored(self) -> int:
+        """Return how many voxels by now have no finite score."""
+        ...
+
     def labels(self, box: Box) -> NDArray[Any]:
         """Return the paint values (T, Z, Y, X) of a block.
 

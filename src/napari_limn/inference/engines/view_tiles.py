@@ -45,6 +45,11 @@ class Tiles:
         self._kernels = kernels_of(ready.network)
         self._extent = swept_extent(ready.spec, ready.volume.grid)
 
+    @property
+    def unscored(self) -> int:
+        """Return how many voxels by now have no finite score."""
+        return self._ready.unscored
+
     def labels(self, box: Box) -> NDArray[Any]:
         """Return the paint values (T, Z, Y, X) of a block.
 

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from napari_limn.device import choose_precision, low_precision
+from napari_limn.device import choose_precision, low_precisions
 from napari_limn.inference.engines.blocks import BlockEngine
 from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.measured.certificate import middle_piece
 from napari_limn.volume.boxes import size_of, whole
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_limn.model import Model
     from napari_limn.specs import Precision
     from napari_limn.volume.intensity import Scaling
@@ -46,18 +48,23 @@ class Choice:
         Share of the labels of the piece that it gives as float32 does.
     faster
         Time of float32 over its time.
+    given_up
+        The lower precision that gave scores that are not finite, so that the run began again; None if none did.
     """
 
     dtype: torch.dtype
     tried: torch.dtype | None = None
     agreement: float = 1.0
     faster: float = 1.0
+    given_up: torch.dtype | None = None
 
     def __str__(self) -> str:
-        name = str(self.dtype).removeprefix("torch.")
+        name = name_of(self.dtype)
+        if self.given_up is not None:
+            return f"{name} from the beginning, since {name_of(self.given_up)} gave scores that are not finite (NaN or infinite)"
         if self.tried is None:
             return name
-        tried = str(self.tried).removeprefix("torch.")
+        tried = name_of(self.tried)
         measured = f"{tried} gives {self.agreement:.3%} of the labels as float32 does on a piece of this image, {self.faster:.1f} × as fast"
         return (
             f"{name}: {measured}; for float32 say --precision float32"
@@ -72,7 +79,7 @@ def measured_precision(
     """Choose the precision; "auto" takes a lower one where it pays.
 
     It pays if the device computes in it, it is at least 1.2 times as fast on a piece of the image, and it gives there at
-    least 99.95 % of the labels that float32 gives. Small images, and networks that cannot be exact anyway in tiles, are
+    least 99.95 % of the labels that float32 gives. The first that pays is taken. Small images, and networks that cannot be exact anyway in tiles, are
     computed in float32.
 
     Raises
@@ -80,18 +87,41 @@ def measured_precision(
     LimnError
         For a precision that does not exist, or is slow on the device.
     """
-    lower = low_precision(device)
+    lower = low_precisions(device)
     grid, spec = volume.grid, model.spec.network
-    if name != "auto" or lower is None or size_of(whole(grid)) < _WORTH * size_of(whole(_PIECE[spec.ndim])):
+    if name != "auto" or not lower or size_of(whole(grid)) < _WORTH * size_of(whole(_PIECE[spec.ndim])):
         return Choice(choose_precision(name, device))
     piece = middle_piece(volume, _PIECE[spec.ndim])
-    took, labels = [], []
-    for dtype in (torch.float32, lower):
-        engine = BlockEngine(Evaluator(model, piece, scaling, device, dtype))
-        labels.append(engine.labels(whole(piece.grid)))  # the first pass sets things up
-        began = time.perf_counter()
-        engine.labels(whole(piece.grid))
-        took.append(time.perf_counter() - began)
-    agreement, faster = float(np.mean(labels[0] == labels[1])), took[0] / took[1]
-    pays = agreement >= AGREEMENT and faster >= _FASTER
-    return Choice(lower if pays else torch.float32, lower, agreement, faster)
+    expected, slow = _timed(Evaluator(model, piece, scaling, device, torch.float32))
+    choice = Choice(torch.float32)
+    for dtype in lower:
+        labels, fast = _timed(Evaluator(model, piece, scaling, device, dtype))
+        agreement, faster = float(np.mean(labels == expected)), slow / fast
+        pays = agreement >= AGREEMENT and faster >= _FASTER
+        choice = Choice(dtype if pays else torch.float32, dtype, agreement, faster)
+        if pays:
+            break
+    return choice
+
+
+def _timed(ready: Evaluator) -> tuple[NDArray[Any], float]:
+    """Compute the labels of the whole volume; time a second pass.
+
+    The first one sets things up.
+    """
+    engine, box = BlockEngine(ready), whole(ready.volume.grid)
+    labels = engine.labels(box)
+    began = time.perf_counter()
+    engine.labels(box)
+    return labels, time.perf_counter() - began
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """Return the name of a precision, as specs have it.
+
+    Examples
+    --------
+    >>> name_of(torch.bfloat16)
+    'bfloat16'
+    """
+    return str(dtype).removeprefix("torch.")

@@ -41,7 +41,7 @@ _SWEPT = {
     3: [((1, n, 4 * n, 4 * n), cost) for n, cost in ((32, 1.0), (16, 1.6), (8, 3.0), (4, 6.0))],
 }
 _IN_PLACE = frozenset({"relu", "sigmoid", "narrow", "dropout", "contiguous"})
-_COLUMNS = (1, 2, 3, 4, 6, 8, 12, 16)  # cuts of each axis but the one swept along
+_COLUMNS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # cuts of each axis but the one swept along
 LOOSE = 1.05
 """What the heap holds, over what is in use (benchmarks/memory.py)."""
 
@@ -113,10 +113,7 @@ def cheapest_sweep(spec: UNetSpec, grid: Grid, memory: int, itemsize: int = 4) -
 
 def _in_columns(spec: UNetSpec, grid: Grid, block: Grid, cost: float, itemsize: int) -> Iterator[SweepPlan]:
     """Yield sweeps in blocks of one extent, in ever more columns."""
-    for cuts in _COLUMNS:
-        column = _column(spec, grid, cuts)
-        if cuts > 1 and any(c < b for c, b in zip(column, block, strict=True)):
-            break
+    for column in dict.fromkeys(_column(spec, grid, cuts, block) for cuts in _COLUMNS):
         work = _swept_work(spec, grid, block, column)
         count = prod(
             sum(-(-min(c, n - start) // b) for start in range(0, n, c))
@@ -136,10 +133,11 @@ def _swept_blocks(spec: UNetSpec, grid: Grid) -> Iterator[tuple[Grid, float]]:
         )), cost  # fmt: skip
 
 
-def _column(spec: UNetSpec, grid: Grid, cuts: int) -> Grid:
+def _column(spec: UNetSpec, grid: Grid, cuts: int, block: Grid) -> Grid:
     """Cut all axes but the longest into about so many parts.
 
-    Of the axes that the network sees.
+    Of the axes that the network sees. Columns end on blocks, and on many of them at once, so that few shards of the output lie in
+    two columns, also on its coarser levels.
     """
     footprints = footprints_on_grid(spec)
     seen = [a for a, f in enumerate(footprints) if f.step > 1 or f.halo > 0]
@@ -150,8 +148,18 @@ def _column(spec: UNetSpec, grid: Grid, cuts: int) -> Grid:
     for axis in seen:
         if axis != along and cuts > 1:
             parts = max(1, round(cuts * grid[axis] / widest))
-            column[axis] = min(grid[axis], up(-(-grid[axis] // parts), footprints[axis].step))
+            column[axis] = min(grid[axis], up(part := -(-grid[axis] // parts), _unit(part, block[axis])))
     return as_grid(tuple(column))
+
+
+def _unit(part: int, block: int) -> int:
+    """Return multiples of the extent of a block.
+
+    Twice, four times …, half of a part at most.
+    """
+    while 4 * block <= part:
+        block *= 2
+    return block
 
 
 def least_alive(spec: UNetSpec, grid: Grid) -> int:

@@ -36,6 +36,21 @@ def memory_limit(memory: int | str | None, device: torch.device) -> int:
     return min(_DEFAULT_MOST, int(free_memory(device) * _SHARE_OF_FREE))
 
 
+def refuse_reading(name: str, reading: int, limit: int) -> None:
+    """Refuse an image of which one piece takes more than the limit.
+
+    Raises
+    ------
+    LimnError
+        If decoding a tile, strip or chunk of the image called `name` takes more than `limit` bytes.
+    """
+    if reading > limit:
+        raise LimnError(
+            f"{name}: found tiles, strips or chunks so large that decoding one takes {reading / 1e9:.2f} GB, expected at most the "
+            f"memory limit of {limit / 1e9:.2f} GB; raise the limit (--memory, Memory in the window), or save the image in smaller pieces."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryBudget:
     """What a prediction may use, and what of it is taken.
@@ -48,6 +63,8 @@ class MemoryBudget:
         Gives the bytes that the output holds at most, with the blocks of a plan: labels in memory, or half-filled shards.
     runtime
         Bytes that a library which computes in PyTorch's place holds for itself.
+    reading
+        Bytes of stored pieces that are decoded to read a part of them.
 
     Examples
     --------
@@ -61,6 +78,7 @@ class MemoryBudget:
     limit: int
     output: Callable[[Plan], int]
     runtime: int = 0
+    reading: int = 0
 
     def lowered(self, limit: int) -> MemoryBudget:
         """Return the same with another limit."""
@@ -83,7 +101,7 @@ class MemoryBudget:
         LimnError
             If not even the smallest block fits.
         """
-        available = memory = peak = self.limit - self.runtime
+        available = memory = peak = self.limit - self.runtime - self.reading
         while True:
             try:
                 plan = choose_plan(spec, grid, memory, itemsize)
@@ -93,7 +111,7 @@ class MemoryBudget:
                 raise too_little(available, peak) from error
             peak = plan.peak_bytes + self.output(plan)
             if peak <= available:
-                return replace(plan, peak_bytes=peak, limit=self.limit)
+                return replace(plan, peak_bytes=peak + self.reading, limit=self.limit)
             memory = (
                 plan.peak_bytes - 1
             )  # the next smaller one; with its blocks the output may hold less, too

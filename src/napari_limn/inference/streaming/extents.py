@@ -48,10 +48,12 @@ def refuse_single_sample(spec: UNetSpec, grid: Grid, name: str) -> None:
     LimnError
         If the image called `name` is too small for it along every axis.
     """
-    # groups are eight at most, so of so few channels each is its own
-    each = spec.norm == "instance" or (spec.norm == "group" and 8 % spec.channels(spec.depth) == 0)
     frame = tuple(enumerate(grid[-spec.ndim :]))
-    if not each or not spec.convolves or any(_coarsest(spec, axis, n) > 1 for axis, n in frame):
+    if (
+        not spec.isolates_channels
+        or not spec.convolves
+        or any(_coarsest(spec, axis, n) > 1 for axis, n in frame)
+    ):
         return
     extent = " × ".join(str(n) for _, n in frame)
     least = [next(m for m in count(n) if _coarsest(spec, axis, m) > 1) for axis, n in frame]

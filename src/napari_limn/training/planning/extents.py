@@ -49,7 +49,7 @@ def patch_size(
     sizes = []
     for least, along in zip(wanted, footprints, strict=True):
         first = along.smallest - 2 * along.shrink if along.shrink else along.step
-        if network.norm == "instance" or (network.norm == "batch" and batch == 1):
+        if network.isolates_channels or (network.norm == "batch" and batch == 1):
             # one sample at the coarsest level has no deviation to divide by
             first += along.step
         sizes.append(first + along.step * max(0, -(-(least - first) // along.step)))

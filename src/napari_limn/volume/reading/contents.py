@@ -61,7 +61,18 @@ def _never_written(series: tifffile.TiffPageSeries, name: str) -> Iterator[str]:
     tables = [page.databytecounts for page in series.pages[:_LOOKED_AT] if page is not None]
     lacking, total = sum(table.count(0) for table in map(tuple, tables)), sum(map(len, tables))
     if lacking:
-        yield f"{name}: found {share(lacking / total)} of the voxels never written, which are read as 0; copy or save the image again."
+        yield not_there(lacking / total, name, 0)
+
+
+def not_there(part: float, name: str, value: object) -> str:
+    """Say that a share of the voxels is not in the file.
+
+    `value`: what they are read as.
+    """
+    return (
+        f"{name}: found {share(part)} of the voxels never written, which are read as {value}; if they should be there, copy or save the "
+        "image again."
+    )
 
 
 def share(part: float) -> str:

@@ -14,6 +14,7 @@ import zarr
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes, known_sizes, known_unit, odd_names, resolve_names
+from napari_limn.volume.decoding.zarr_codecs import CheckedStore, bounded
 from napari_limn.volume.foreign import foreign
 from napari_limn.volume.reading.zarr_contents import never_written, other_images, refuse_claims
 from napari_limn.volume.volume import Volume
@@ -51,7 +52,7 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
                 *_two_formats(path),
                 *never_written(node, path.name),
             ]
-            return Volume(node, Axes.of(names), path.name, notes=tuple(notes))
+            return Volume(bounded(node), Axes.of(names), path.name, notes=tuple(notes))
         group = _image_group(node, path)
         meta = ome_metadata(group)
         _refuse_unknown_version(meta, path.name)
@@ -173,7 +174,8 @@ def _open(path: Path, name: str) -> zarr.Array[Any] | zarr.Group:
         name,
     ):
         # both formats may be there; asked for one, zarr does not warn
-        return zarr.open(path, mode="r", zarr_format=3 if (path / "zarr.json").is_file() else None)
+        store = CheckedStore(path, read_only=True)
+        return zarr.open(store, mode="r", zarr_format=3 if (path / "zarr.json").is_file() else None)
 
 
 def _two_formats(path: Path) -> list[str]:
@@ -223,7 +225,7 @@ def _level(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
         ) from error
     if not isinstance(level, zarr.Array):
         raise LimnError(f"{path.name}: level {name!r} is a group, expected an array.")
-    return level
+    return bounded(level)
 
 
 def _declared(image: Mapping[str, Any], ndim: int) -> tuple[str, tuple[str | None, ...]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import zarr
 from zarr.storage import LocalStore
 
+from napari_limn.arguments import checked
 from napari_limn.errors import LimnError
 from napari_limn.files.durable import fingerprint
 from napari_limn.files.paths import refuse_no_file
@@ -28,6 +29,7 @@ _METADATA = ("zarr.json", ".zarray", ".zattrs")
 _SEEN = (1, 1, 256, 256)  # voxels of an image without a file that distinguish it from others
 
 
+@checked
 def open_volume(source: Any, axes: str | Axes | None = None) -> Volume:
     """Open an image lazily.
 

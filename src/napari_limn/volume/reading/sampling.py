@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_limn.concurrency import in_parallel
+from napari_limn.errors import LimnError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,10 +44,29 @@ def sample_boxes(grid: tuple[int, ...], count: int = _COUNT, side: int = _SIDE) 
 
 
 def sample_values(volume: Volume, count: int = _COUNT, side: int = _SIDE) -> NDArray[Any]:
-    """Read the voxels (C, N) of :func:`sample_boxes`, in their own type."""
+    """Read the voxels (C, N) of :func:`sample_boxes`, in their own type.
+
+    Boxes that cannot be read are left out.
+
+    Raises
+    ------
+    LimnError
+        If none of them can be read.
+    """
+    faults: list[LimnError] = []
+
+    def tried(box: Box) -> NDArray[Any] | None:
+        try:
+            return volume.read(box).reshape(volume.channels, -1)
+        except LimnError as error:
+            faults.append(error)
+            return None
+
     boxes = sample_boxes(volume.grid, count, side)
-    parts = in_parallel(volume.read, boxes, _TOGETHER)
-    return np.concatenate([part.reshape(volume.channels, -1) for part in parts], axis=1)
+    parts = [part for part in in_parallel(tried, boxes, _TOGETHER) if part is not None]
+    if not parts:
+        raise faults[0]
+    return np.concatenate(parts, axis=1)
 
 
 def read_around(volume: Volume, boxes: list[Box]) -> list[NDArray[Any]]:

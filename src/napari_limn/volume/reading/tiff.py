@@ -17,6 +17,7 @@ import zarr
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes, known_sizes, known_unit, odd_names, resolve_names
+from napari_limn.volume.decoding.pictures import bound_pictures
 from napari_limn.volume.foreign import foreign, no_codec, reason, refuse_large_piece
 from napari_limn.volume.reading.contents import contents_of
 from napari_limn.volume.reading.mapped import MappedArray
@@ -37,6 +38,7 @@ ORIGIN = "napari-limn origin"
 """Key beside it; holds the place of the first voxel along each axis that is not at 0, in the unit of the axis."""
 
 
+_HEADERS = 1 << 20  # bytes that a compression adds to a tile, at most: tables, profiles
 _IMAGEJ_UNITS = {"X": "unit", "Y": "yunit", "Z": "zunit"}
 _NOT_THERE = re.compile(r"failed to read '([^']+)', raised FileNotFoundError")  # as tifffile logs it
 _FEWER = re.compile(r"missing (\d+) frames")
@@ -174,6 +176,7 @@ def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, n
         dtype = np.dtype(level.dtype).newbyteorder(tif.byteorder)
         return MappedArray(path, level.shape, dtype, level.dataoffset)
     _refuse_undecodable(page, path)
+    bound_pictures(level)
     return zarr.open_array(tif.series[0].aszarr(level=number), mode="r")
 
 
@@ -182,8 +185,9 @@ def _refuse_undecodable(page: tifffile.TiffPage, path: Path) -> None:
 
     tifffile finds out when it is asked for a tile, also for one that is not there.
     """
+    decode = page.decode
     try:
-        page.decode(None, 0)
+        decode(None, 0)
     except (ValueError, NotImplementedError) as error:
         raise no_codec(path.name, reason(error)) from error
 
@@ -213,6 +217,7 @@ def _refuse_cut_off(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path
         )
     if level.dataoffset is None:
         _refuse_claims(level.keyframe, size, path)
+        _refuse_long_pieces(level, path)
 
 
 def _refuse_claims(page: tifffile.TiffPage, size: int, path: Path) -> None:
@@ -228,6 +233,21 @@ def _refuse_claims(page: tifffile.TiffPage, size: int, path: Path) -> None:
         f"{path.name}: found a tile or strip",
         "save the image in smaller tiles, as tiled TIFF or OME-Zarr",
     )
+
+
+def _refuse_long_pieces(level: tifffile.TiffPageSeries, path: Path) -> None:
+    """Refuse tiles that take more bytes in the file than in memory.
+
+    As a whole they would be read.
+    """
+    page = level.keyframe
+    most = 2 * size_in_bytes(page.chunks, page.dtype) + _HEADERS
+    for each in (page, level.pages[-1]):
+        if each is not None and (longest := max(each.databytecounts, default=0)) > most:
+            raise LimnError(
+                f"{path.name}: the header claims {longest / 1e6:.0f} MB for one tile or strip, expected at most {most / 1e6:.0f} MB; "
+                "copy the file again from its source."
+            )
 
 
 def _spacing(

@@ -10,7 +10,7 @@ from zarr.storage import LocalStore
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.foreign import refuse_large_piece
-from napari_limn.volume.reading.contents import share
+from napari_limn.volume.reading.contents import not_there
 from napari_limn.volume.volume import size_in_bytes
 
 if TYPE_CHECKING:
@@ -53,10 +53,7 @@ def never_written(array: zarr.Array[Any], name: str) -> list[str]:
     stored = _stored(array)
     if stored is None or stored >= total:
         return []
-    return [
-        f"{name}: found {share((total - stored) / total)} of the voxels not stored, which are read as {array.fill_value}; "
-        "if they should be there, copy the folder again from its source."
-    ]
+    return [not_there((total - stored) / total, name, array.fill_value)]
 
 
 def _stored(array: zarr.Array[Any]) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from napari_limn.volume.volume import Volume
 
 
+@runtime_checkable
 class LabelOutput(Protocol):
     """Where the labels of a prediction go.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from napari_limn.errors import LimnError
 from napari_limn.files.durable import disk_faults
+from napari_limn.files.paths import refuse_unportable
 from napari_limn.files.working import clear_aside, unmark
 from napari_limn.volume.axes import GRID
 from napari_limn.volume.reading.omezarr import open_zarr
@@ -15,11 +18,11 @@ from napari_limn.volume.reading.open import TIFF_SUFFIXES, ZARR_SUFFIXES, places
 from napari_limn.volume.writing.zarr_output import CLASSES, image_levels, list_labels
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_limn.volume.volume import Volume
 
-_LABEL_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9_.-]{1,64}")
+_LABEL_NAME = re.compile(
+    r"(?!\.|__|zarr\.json$)[A-Za-z0-9_.-]{1,64}"
+)  # what is left out has a meaning in a Zarr
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ def destination_of(path: Path) -> Destination:
                 f"{path.name!r}: found a name that not every system can store, expected 1 to 64 of the letters "
                 "A-Z a-z 0-9 _ . - for labels inside an image."
             )
+        refuse_unportable(path)
         return Destination("label", image, levels=image_levels(image))
     suffix = path.suffix.lower()
     if suffix in TIFF_SUFFIXES:
@@ -139,7 +143,7 @@ def _lies_in(path: Path, outer: Path) -> bool:
 
     The files decide, which may have several names.
     """
-    path = path.resolve()
+    path = Path(os.path.realpath(path))  # which does not fail where links lead in a circle
     return outer.exists() and any(p.exists() and p.samefile(outer) for p in (path, *path.parents))
 
 

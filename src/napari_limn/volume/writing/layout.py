@@ -150,6 +150,7 @@ def make_layout(
     itemsizes: Sequence[int],
     *,
     order: str = GRID,
+    column: Grid | None = None,
     tile: Grid | None = None,
     count: int | None = None,
 ) -> tuple[tuple[Level, ...], int]:
@@ -169,6 +170,9 @@ def make_layout(
         Bytes of a voxel in each array that is written: labels first, then one for each probability.
     order
         Axes of the raster, the outermost loop first.
+    column
+        Extent of the columns that come one after the other, in each frame; None where there is one. What waits from one to the
+        next is not in the bytes: :func:`~napari_limn.volume.writing.waiting.held_bytes` counts it.
     tile
         Chunk to aim at; by default flat ones for blocks of one plane.
     count
@@ -181,7 +185,8 @@ def make_layout(
     step = stride = (1, 1, 1, 1)
     shape, waiting, largest = grid, 0, 0
     while True:
-        shard, chunk = _cut(shape, given, target, itemsizes, loops, _BUFFERS >> (len(made) + 1))
+        width = [Fraction(c, s) for c, s in zip(column or grid, stride, strict=True)]
+        shard, chunk = _cut(shape, given, target, itemsizes, loops, _BUFFERS >> (len(made) + 1), width)
         made.append(Level(shape, step, stride, shard, chunk))
         waiting += max(_waiting(shape, shard, units, loops), _inside(shape, units, given)) * sum(itemsizes)
         largest = max(largest, prod(map(min, shard, shape)) * max(itemsizes))
@@ -220,11 +225,17 @@ def _cut(
     itemsizes: Sequence[int],
     loops: list[int],
     most: int,
+    column: Sequence[Fraction],
 ) -> tuple[Grid, Grid]:
     """Choose shard and chunk.
 
     The shard begins as one that holds one block; it is cut down where too large, doubled where too small.
     """
+
+    def waiting(shard: Sequence[int]) -> int:
+        inside = _grid(min(n, ceil(c)) for n, c in zip(shape, column, strict=True))
+        return _waiting(inside, shard, block, loops) + _astride(shape, shard, column)
+
     pairs = [_base(n, b, t) for n, b, t in zip(shape, block, target, strict=True)]
     shard, chunk = [s for s, _ in pairs], [c for _, c in pairs]
     while prod(shard) * itemsizes[0] > _LARGEST and shard != chunk:
@@ -234,7 +245,7 @@ def _cut(
         # along the axis with the fewest chunks, so that shards become round
         axes = sorted((a for a in range(4) if shard[a] < shape[a]), key=lambda a: (shard[a] // chunk[a], -a))
         options = (_grown(shard, chunk, shape, a) for a in axes)
-        fitting = (o for o in options if _waiting(shape, o, block, loops) * sum(itemsizes) <= most)
+        fitting = (o for o in options if waiting(o) * sum(itemsizes) <= most)
         if (larger := next(fitting, None)) is None:
             break
         shard = larger
@@ -294,6 +305,16 @@ def _waiting(shape: Grid, shard: Sequence[int], block: Sequence[Fraction], loops
     place = loops.index(waits[0])
     reach = [_reach(shape[a], shard[a], block[a]) for a in loops[: place + 1]]
     return prod(reach) * prod(shape[a] for a in loops[place + 1 :])
+
+
+def _astride(shape: Grid, shard: Sequence[int], column: Sequence[Fraction]) -> int:
+    """Count the voxels in shards that lie in two columns, at most."""
+    voxels = 0
+    for axis, (n, s, c) in enumerate(zip(shape, shard, column, strict=True)):
+        if c < n and c % s != 0:
+            before = [min(m, ceil(d)) for m, d in zip(shape[:axis], column[:axis], strict=True)]
+            voxels += s * prod(before) * prod(shape[axis + 1 :])
+    return voxels
 
 
 def _reach(n: int, shard: int, block: Fraction) -> int:

@@ -24,6 +24,7 @@ from napari_limn.volume.writing.pyramid import Pyramid
 from napari_limn.volume.writing.replacing import is_known, refuse_existing, refuse_foreign_work
 from napari_limn.volume.writing.tiff_output import TILE, is_sealed, refuse_unfit_tiff, seal_tiff
 from napari_limn.volume.writing.view import LevelView, OutputView
+from napari_limn.volume.writing.waiting import Order, held_bytes
 from napari_limn.volume.writing.zarr_output import (
     open_target,
     seal_label,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from napari_limn.specs import Probabilities
     from napari_limn.volume.axes import Axes
-    from napari_limn.volume.boxes import Box
+    from napari_limn.volume.boxes import Box, Grid
     from napari_limn.volume.volume import RGBA, Volume
     from napari_limn.volume.writing.pyramid import Target
 
@@ -173,6 +174,8 @@ def plan_output(
     probabilities: Probabilities | None = None,
     classes: int = 0,
     order: str = GRID,
+    column: Grid | None = None,
+    frames: int = 1,
 ) -> Layout:
     """Decide how an output is cut up; nothing is written.
 
@@ -194,6 +197,9 @@ def plan_output(
         Number of classes; counts only where probabilities are written.
     order
         Axes of the raster in which blocks come, the outermost loop first.
+    column, frames
+        Extent of the columns that come one after the other in each frame, None where there is one; and the number of axes, the
+        first ones of `order`, along which frames lie.
 
     Raises
     ------
@@ -220,9 +226,12 @@ def plan_output(
     name = np.dtype(dtype).name
     sizes = [np.dtype(dtype).itemsize] + classes * [np.dtype(probabilities or "uint8").itemsize]
     levels, buffers = make_layout(
-        image.grid, block, stored_axes(image).spacing, sizes, order=order,
+        image.grid, block, stored_axes(image).spacing, sizes, order=order, column=column,
         tile=TILE if destination.kind == "tiff" else None, count=destination.levels,
     )  # fmt: skip
+    if column is not None and column != image.grid:
+        t, z, y, x = block
+        buffers = held_bytes(levels, Order((t, z, y, x), column, order, frames), sizes)
     return Layout(levels, name, probabilities, classes, buffers)
 
 
@@ -295,9 +304,7 @@ def _refuse_taken(path: Path, kind: str, *, overwrite: bool, late: bool = False)
     """
     if (late and not overwrite) or (kind == "tiff" and is_sealed(unfinished(path), path)):
         return
-    if kind == "tiff" and path.is_dir() and not path.is_symlink() and overwrite:
-        raise LimnError(f"{path}: found a folder, expected a file to replace; choose another name.")
-    refuse_existing(path, overwrite=overwrite)
+    refuse_existing(path, overwrite=overwrite, file=kind == "tiff")
 
 
 def _refuse_missing_folder(path: Path, folder: Path) -> None:

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from napari_limn.errors import LimnError
+from napari_limn.files.paths import refuse_unportable
 from napari_limn.files.working import MARK, aside, is_ours, is_there, refuse_foreign, unfinished
 
 if TYPE_CHECKING:
@@ -22,14 +23,27 @@ _PARTS = re.compile(
 )
 
 
-def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Refuse to write over what is there.
+def refuse_existing(path: Path, *, overwrite: bool, file: bool = False) -> None:
+    """Refuse a name that a result cannot have.
+
+    Or that something else has.
+
+    Parameters
+    ----------
+    path
+        Of the result.
+    overwrite
+        Whether a file or a Zarr store may be replaced.
+    file
+        Whether the result is a file, which replaces no folder.
 
     Raises
     ------
     LimnError
-        If there is something of that name, and `overwrite` is not set, or it is neither a file nor an unmixed Zarr store.
+        If there is something of that name, and `overwrite` is not set, or it is neither a file nor an unmixed Zarr store; and
+        for a name that not every system can store.
     """
+    refuse_unportable(path)
     if not is_there(path):
         return
     if not overwrite:
@@ -38,6 +52,8 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         return
     if not path.is_dir():
         raise LimnError(f"{path}: found a device or pipe, expected a file to replace; choose another name.")
+    if file:
+        raise LimnError(f"{path}: found a folder, expected a file to replace; choose another name.")
     if any(path.iterdir()) and not any((path / name).is_file() for name in _NODES):
         raise LimnError(
             f"{path}: found a folder that is no Zarr store, which is not replaced; choose another name."

@@ -11,6 +11,7 @@ import zarr
 
 from napari_limn._napari.layers.layers import PLAIN, colormap, named
 from napari_limn._napari.layers.plain_text import literal, notify_warning
+from napari_limn._napari.layers.words import in_window
 from napari_limn.errors import LimnError
 from napari_limn.files.paths import is_address
 from napari_limn.volume.reading.lazy import lazy_levels
@@ -52,14 +53,14 @@ def read(path: str | list[str]) -> list[LayerData]:
     try:
         return [layer for p in paths for layer in _layers_at(Path(p))]
     except LimnError as error:
-        raise LimnError(literal(str(error))) from error  # napari shows it
+        raise LimnError(literal(in_window(str(error)))) from error  # napari shows it
 
 
 def _layers_at(path: Path) -> list[LayerData]:
     """Read the layers of a file; labels come above their probabilities."""
     volume, name = open_volume(path), path.name.split(".")[0]
     for note in volume.notes:
-        notify_warning(literal(note))
+        notify_warning(in_window(note))
     below: list[LayerData] = []
     if volume.colors is not None and (chances := path / PROBABILITIES).is_dir():
         probabilities = open_volume(chances)

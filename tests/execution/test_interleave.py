@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from napari_limn import interleave as module
 from napari_limn.annotation.classes import Classes
 from napari_limn.events import BlockDone, Improved, Step, Viewing, Waiting, Working
+from napari_limn.execution import interleave as module
+from napari_limn.execution.interleave import interleaved
 from napari_limn.inference import view as view_module
 from napari_limn.inference.view import View, ViewPredictor
-from napari_limn.interleave import interleaved
 from napari_limn.model import Model, ModelSpec
 from napari_limn.network.spec import UNetSpec
 from napari_limn.network.unet import UNet

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_limn import samples
+from napari_limn._napari.files.reader import layers_of
 from napari_limn._napari.layers.layers import colormap, named
-from napari_limn._napari.layers.reader import layers_of
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.reading.open import open_volume
 
 if TYPE_CHECKING:
-    from napari_limn._napari.layers.reader import LayerData
+    from napari_limn._napari.files.reader import LayerData
 
 
 def painted_sem() -> list[LayerData]:

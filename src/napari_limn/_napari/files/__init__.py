@@ -1,0 +1,1 @@
+"""What crosses between files and layers: reader, writer, sample data."""

@@ -1,0 +1,1 @@
+"""What compressed pieces of an image take in memory."""
