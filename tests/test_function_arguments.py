@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import OrderedDict
 from pathlib import Path
 
@@ -24,6 +25,14 @@ IMAGE = np.zeros((16, 16), np.uint8)
 STROKES = np.zeros((16, 16), np.uint8)
 STROKES[2], STROKES[12] = 1, 2
 NOTHING = object()
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def shown(value):
+    """A name for a case, the same in every process."""
+    return getattr(value, "__qualname__", None) or _ADDRESS.sub("", " ".join(str(value).split()))[:60]
+
+
 EMPTY = np.zeros((0, 4), np.uint8)
 MODEL = Model(SPEC, UNet(NETWORK))
 
@@ -82,7 +91,7 @@ def nothing_is_computed(monkeypatch):
         *((Model.load, {"path": path}) for path in (None, 5, b"m.limn", ["m.limn"], True, NOTHING)),
         *((MODEL.save, {"path": path}) for path in (None, 5, b"m.limn", ["m.limn"], True, NOTHING)),
     ],
-    ids=lambda each: getattr(each, "__qualname__", None) or str(each)[:60],
+    ids=shown,
 )  # fmt: skip
 def test_a_wrong_argument_of_a_function_is_named(function, wrong):
     good = {
@@ -98,7 +107,7 @@ def test_a_wrong_argument_of_a_function_is_named(function, wrong):
     assert sentence.startswith(f"{function.__qualname__}({next(iter(wrong))}=…)")
 
 
-@pytest.mark.parametrize("array", ARRAYS, ids=lambda each: " ".join(repr(each).split())[:40])
+@pytest.mark.parametrize("array", ARRAYS, ids=shown)
 def test_what_is_no_image_is_refused_wherever_one_is_taken(array, monkeypatch):
     refused(limn.open_volume, array)
     refused(limn.predict, MODEL, array)
@@ -144,7 +153,7 @@ def test_images_and_labels_that_do_not_fit_are_refused(images, labels):
             {"scale": (True, 1)}, {"units": "µm"}, {"units": (1, 1)}, {"translate": 0.0}, {"translate": ("a", "b")}, {"scale": (float("nan"), 1)},
         )),
     ],
-    ids=str,
+    ids=shown,
 )  # fmt: skip
 def test_a_wrong_field_of_a_record_is_answered(kind, fields):
     refused(kind, **fields)
