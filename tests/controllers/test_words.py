@@ -46,6 +46,7 @@ def test_every_option_that_a_sentence_names_has_a_control_in_the_window():
         ("a.tif: exists already; or say --overwrite.", "a.tif: exists already; or tick Overwrite under More."),
         ("found it changed; run again with --overwrite.", "Found it changed; run again, tick Overwrite under More."),
         ("bfloat16; for float32 say --precision float32", "bfloat16; for float32 choose Precision float32 under More"),
+        ("a.tif: found too much; give more with --memory, or less.", "a.tif: found too much; give more at Memory under More, or less."),
         ("my cells: found 3 axes, expected 2.", "my cells: found 3 axes, expected 2."),
         ("there is no image layer; drag one.", "There is no image layer; drag one."),
         ("Block 3 of 9", "Block 3 of 9"),

@@ -287,7 +287,7 @@ def test_an_image_of_which_the_norm_gets_one_sample_is_refused(run, refused):
 
 @pytest.mark.parametrize("run", [predict, plan])
 def test_a_limit_that_is_too_small_is_refused_with_both_numbers(run):
-    with pytest.raises(LimnError, match=r"limit of 0\.01 GB.*needs 0\.\d+ GB; raise the limit"):
+    with pytest.raises(LimnError, match=r"limit of 0\.01 GB.*needs 0\.\d+ GB; give more with --memory"):
         run(model_of(), image_of((20, 20), "YX"), spec=PredictSpec(memory="10MB"))
 
 

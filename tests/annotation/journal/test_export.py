@@ -129,7 +129,7 @@ def test_an_image_whose_name_is_no_utf_8_has_a_journal_too(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.tif")
     beside, own = journal_paths(header_for(image(), path, "strokes", "uint8"))
     assert beside.parent == tmp_path
-    assert own.name.startswith(path.name)
+    assert own.name.startswith("caf_.tif-"), "on every system"
 
 
 @pytest.mark.parametrize(

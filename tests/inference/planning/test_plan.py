@@ -91,7 +91,7 @@ def test_a_limit_that_is_too_small_is_refused_with_both_numbers(spec):
     assert "limit of 0.05 GB" in sentence
     needed = float(re.search(r"needs ([\d.]+) GB", sentence)[1])
     assert needed > 0.05
-    assert "raise the limit" in sentence
+    assert "give more with --memory" in sentence
     assert make_plan(spec, GRID, int(needed * 1e9 + 1e7)).peak_bytes <= needed * 1e9 + 1e7
 
 

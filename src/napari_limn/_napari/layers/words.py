@@ -13,6 +13,7 @@ _CONTROLS = {
     r" with --overwrite": ", tick Overwrite under More",
     r"\bsay --precision (\w+)": r"choose Precision \1 under More",
     r"\bsay what they are, for example with --axes \w+": "save the image with names of its axes, for example as OME-TIFF",
+    r"\bgive more with --memory": "give more at Memory under More",
     r", by --class\b": "",
     r"\btrain it further with --from": "load it and choose it at Start from",
 }

@@ -47,7 +47,7 @@ def refuse_reading(name: str, reading: int, limit: int) -> None:
     if reading > limit:
         raise LimnError(
             f"{name}: found tiles, strips or chunks so large that decoding one takes {reading / 1e9:.2f} GB, expected at most the "
-            f"memory limit of {limit / 1e9:.2f} GB; raise the limit (--memory, Memory in the window), or save the image in smaller pieces."
+            f"memory limit of {limit / 1e9:.2f} GB; give more with --memory, or save the image in smaller pieces."
         )
 
 

@@ -116,5 +116,5 @@ def too_little(memory: int, needed: int) -> LimnError:
     """Make the error for less memory than the smallest block needs."""
     return LimnError(
         f"found a memory limit of {memory / 1e9:.2f} GB, the smallest block of this network needs "
-        f"{needed / 1e9:.2f} GB; raise the limit, or train a narrower network."
+        f"{needed / 1e9:.2f} GB; give more with --memory, or train a narrower network."
     )
