@@ -15,6 +15,7 @@ include_patterns = [
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "changes/README.md",
+    "examples/README.md",
     "docs/**",
     "benchmarks/README.md",
     "benchmarks/results/*.md",

@@ -1,4 +1,4 @@
-"""The commands and the Python of the README and the docs run as they stand there."""
+"""The commands and the Python of the README, the docs and the examples run as they stand there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from napari_limn.cli import main
 
 ROOT = Path(__file__).parents[1]
 PAGES = [page for folder in (".", "docs", "docs/how-to") for page in sorted((ROOT / folder).glob("*.md"))]
+EXAMPLES = sorted(
+    set((ROOT / "examples").glob("*.py")) - {ROOT / "examples" / "napari_script.py"}
+)  # which needs a window
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.M | re.S)
 if not (ROOT / "docs").exists():
     pytest.skip("the docs are not installed", allow_module_level=True)
@@ -71,3 +74,17 @@ def test_every_command_and_all_python_of_a_page_runs(page, files, tmp_path, monk
         for arguments in commands(text):
             run_command(arguments)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_short_and_runs(path, files, tmp_path, monkeypatch):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 40
+    shutil.copytree(files, tmp_path / "files")
+    monkeypatch.chdir(tmp_path / "files")
+    run_python(text, path.name)
+
+
+def test_every_example_is_listed():
+    listed = re.findall(r"\]\((\w+\.py)\)", (ROOT / "examples" / "README.md").read_text())
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "examples").glob("*.py"))

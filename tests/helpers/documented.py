@@ -70,6 +70,7 @@ def write_labels(folder):
     tifffile.imwrite(
         folder / "a_objects.tif", BRIGHT.astype(np.uint8) + np.tri(48, k=-1, dtype=np.uint8) * BRIGHT
     )
+    tifffile.imwrite(folder / "b_truth.tif", 1 + BRIGHT.astype(np.uint8))
     for name in "ab":
         tifffile.imwrite(folder / f"{name}_strokes.tif", strokes())
         tifffile.imwrite(folder / f"{name}_mask.tif", BRIGHT.astype(np.uint8))
