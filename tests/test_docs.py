@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import napari_limn
+
 DOCS = Path(__file__).parents[1] / "docs"
 if not (DOCS / "make_networks.py").exists():
     pytest.skip("the docs are not installed", allow_module_level=True)
@@ -29,8 +31,23 @@ def maker():
     return module_at(DOCS / "make_networks.py")
 
 
-def test_the_page_of_networks_is_up_to_date(maker):
-    assert maker.PAGE.read_text() == maker.page(), "run python docs/make_networks.py"
+@pytest.mark.parametrize("name", ["make_networks", "make_command_line"])
+def test_a_page_that_code_makes_is_up_to_date(name):
+    maker = module_at(DOCS / f"{name}.py")
+    assert maker.PAGE.read_text() == maker.page(), f"run python docs/{name}.py"
+
+
+def test_every_public_name_has_a_place_in_the_reference():
+    page = (DOCS / "reference" / "python.rst").read_text()
+    assert sorted(re.findall(r"^.. auto\w+:: (\w+)$", page, re.M)) == sorted(napari_limn.__all__)
+
+
+def test_every_page_is_in_the_table_of_contents():
+    """Which the build of the site checks, too; here it takes no time."""
+    index = (DOCS / "index.md").read_text()
+    for page in [*DOCS.glob("*.md"), *(DOCS / "reference").iterdir()]:
+        name = page.relative_to(DOCS).with_suffix("").as_posix()
+        assert page.stem == "index" or f"\n{name}\n" in index, name
 
 
 def test_every_choice_has_a_row_and_every_measured_network_is_above_chance(maker):
@@ -57,7 +74,16 @@ def test_the_tutorial_has_ten_steps_and_its_pictures_are_there_and_small():
 
 PAGES = [
     path
-    for folder in ("", "docs", "docs/design", "benchmarks", "benchmarks/results", "changes")
+    for folder in (
+        "",
+        "docs",
+        "docs/design",
+        "docs/how-to",
+        "docs/reference",
+        "benchmarks",
+        "benchmarks/results",
+        "changes",
+    )
     for path in sorted((DOCS.parent / folder).glob("*.md"))
 ]
 

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 import napari_limn as limn
 from napari_limn import samples
@@ -102,6 +103,8 @@ def test_the_demo_without_a_window(tmp_path, capsys):
     assert {"painted", "unseen"} == set(said["scores"])
     assert said["screenshot"] is None
     labels = tifffile.imread(tmp_path / "demo" / "sem_rat3_labels.tif")
+    with Image.open(tmp_path / "demo" / "sem_rat3_labels.png") as picture:
+        assert picture.size == (2 * labels.shape[1] + 8, labels.shape[0])
     assert labels.shape == tifffile.imread(samples.PAINTED.image).shape
     assert json.loads((tmp_path / "demo" / "scores.json").read_text())["scores"] == said["scores"]
     assert limn.Model.load(tmp_path / "demo" / "demo.limn").spec.classes.names == (

@@ -19,6 +19,7 @@ from napari_limn.evaluation.scores import score
 from napari_limn.files.durable import disk_faults
 from napari_limn.files.working import is_there, whole_file
 from napari_limn.inference.pipeline import prediction_events
+from napari_limn.report.overlay import draw_overlay
 from napari_limn.specs import parse_json
 from napari_limn.training.spec import TrainSpec
 from napari_limn.training.trainer import training_events
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _WINDOW_SECONDS = 120
 _MARK = ".limn-demo"  # in a folder whose results may be written over
+_SHOWN = {value: color for value, color in samples.COLORS.items() if samples.NAMES[value] != "background"}
 _MODEL, _SCORES, _PICTURE = "demo.limn", "scores.json", "window.png"
 
 
@@ -85,7 +87,9 @@ def run_demo(
         labels = out / _labels_name(sample)
         watch(prediction_events(model, sample.image, labels, overwrite=True))
         scores[what], each = _scores_of(labels, sample)
-        say(f"{sample.image.name} ({what}): {each} -> {labels}")
+        picture = out / _picture_name(sample)
+        draw_overlay(picture, open_volume(sample.image), open_volume(labels), _SHOWN, overwrite=True)
+        say(f"{sample.image.name} ({what}): {each} -> {labels}, {picture.name}")
     result: dict[str, Any] = {
         "painted_share": painted,
         "scores": scores,
@@ -102,9 +106,14 @@ def _labels_name(sample: samples.SampleImage) -> str:
     return f"{sample.image.stem}_labels.tif"
 
 
+def _picture_name(sample: samples.SampleImage) -> str:
+    return f"{sample.image.stem}_labels.png"
+
+
 def _refuse_foreign(out: Path) -> None:
     """Refuse a folder where results would take the names of other files."""
-    names = (_MODEL, _SCORES, _PICTURE, *map(_labels_name, (samples.PAINTED, samples.UNSEEN)))
+    both = (samples.PAINTED, samples.UNSEEN)
+    names = (_MODEL, _SCORES, _PICTURE, *map(_labels_name, both), *map(_picture_name, both))
     if not (out / _MARK).is_file() and not _is_demo(out):
         for name in names:
             if is_there(out / name):

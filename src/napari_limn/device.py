@@ -180,9 +180,6 @@ def free_memory(device: torch.device) -> int:
     Of a CUDA card they are its own. Of main memory they are the least of what the machine has free, and of what the
     limits on this process leave: those of the control groups that it is in (a container, a job of a scheduler), and
     that of its address space (``ulimit -v``).
-
-    Of main memory it is the least of what the machine has free, and of what the limits on this process leave: those of the
-    control groups that it is in (a container, a job of a scheduler), and that of its address space (``ulimit -v``).
     """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])

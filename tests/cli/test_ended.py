@@ -28,6 +28,18 @@ TINY = {"seconds": 300, "patch": [32, 32], "network": {"width": 4, "factors": [[
 COMMAND = "import sys, torch; torch.set_num_threads(1)\nfrom napari_limn.cli import main\nsys.exit(main())\n"
 
 
+@pytest.fixture(autouse=True)
+def _signals_as_in_a_terminal():
+    """Take nothing over from what began the tests: in the background, SIGINT and SIGHUP are ignored."""
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def files(tmp_path):
     """An image of two halves, strokes on each, and a spec of a small network."""

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ended by SIGTERM or SIGHUP.
     """
     try:
-        args = _parser().parse_args(argv)
+        args = make_parser().parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
     if argv is None and not sys.warnoptions:
@@ -79,7 +79,8 @@ def _run(args: argparse.Namespace) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of all verbs."""
     parser = argparse.ArgumentParser(
         prog="napari-limn", description="From a few strokes to a seam-free label volume."
     )

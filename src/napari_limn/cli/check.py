@@ -18,8 +18,8 @@ def add_check(verbs: Any) -> argparse.ArgumentParser:
     verb: argparse.ArgumentParser = verbs.add_parser(
         "check", help="what would stop or spoil a training on painted labels"
     )
-    verb.add_argument("image", type=Path, metavar="IMAGE")
-    verb.add_argument("labels", type=Path, metavar="LABELS")
+    verb.add_argument("image", type=Path, metavar="IMAGE", help="a TIFF or an OME-Zarr folder")
+    verb.add_argument("labels", type=Path, metavar="LABELS", help="what was painted on it, of the same shape")
     add_meaning(verb)
     verb.set_defaults(run=_check)
     return verb

@@ -16,7 +16,7 @@ def add_info(verbs: Any) -> argparse.ArgumentParser:
     verb: argparse.ArgumentParser = verbs.add_parser(
         "info", help="what is in a model, an image or a label file"
     )
-    verb.add_argument("path", type=Path, metavar="PATH")
+    verb.add_argument("path", type=Path, metavar="PATH", help="a model, an image or labels")
     add_axes(verb)
     verb.add_argument("--figure", type=Path, metavar="OUT.png", help="draw the network of a model")
     verb.add_argument(

@@ -19,8 +19,8 @@ def add_next(verbs: Any) -> argparse.ArgumentParser:
     verb: argparse.ArgumentParser = verbs.add_parser(
         "next", help="where a model is unsure: places to paint next"
     )
-    verb.add_argument("model", type=Path, metavar="MODEL.limn")
-    verb.add_argument("image", type=Path, metavar="IMAGE")
+    verb.add_argument("model", type=Path, metavar="MODEL.limn", help="that was trained")
+    verb.add_argument("image", type=Path, metavar="IMAGE", help="a TIFF or an OME-Zarr folder")
     verb.add_argument(
         "--labels",
         type=Path,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def add_predict(verbs: Any) -> argparse.ArgumentParser:
     """Add the verb that labels an image."""
     verb: argparse.ArgumentParser = verbs.add_parser("predict", help="label every voxel of an image")
-    verb.add_argument("model", type=Path, metavar="MODEL.limn")
+    verb.add_argument("model", type=Path, metavar="MODEL.limn", help="that was trained")
     verb.add_argument(
         "image",
         type=Path,

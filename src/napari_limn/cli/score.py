@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def add_score(verbs: Any) -> argparse.ArgumentParser:
     """Add the verb that compares labels with the truth."""
     verb: argparse.ArgumentParser = verbs.add_parser("score", help="compare labels with the truth")
-    verb.add_argument("prediction", type=Path, metavar="PRED")
-    verb.add_argument("truth", type=Path, metavar="TRUTH")
+    verb.add_argument("prediction", type=Path, metavar="PRED", help="labels that were predicted")
+    verb.add_argument("truth", type=Path, metavar="TRUTH", help="labels that are right")
     verb.add_argument(
         "--zero", choices=("auto", *get_args(ZeroMeaning)), default="auto",
         help="whether 0 in TRUTH is a class (auto: if PRED has it too)",
