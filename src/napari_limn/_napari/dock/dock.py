@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
-from napari_limn._napari.dock.header import Header
+from napari_limn._napari.dock.header import DockHeader
 from napari_limn._napari.dock.loop import Loop
-from napari_limn._napari.dock.steps import Step, Steps
+from napari_limn._napari.dock.steps import DockStep, StepStack
 from napari_limn._napari.painting.classes import ClassesWidget
 from napari_limn._napari.painting.strokes import StrokesWidget
 from napari_limn._napari.panel.docking import DockedWidget
@@ -73,8 +73,8 @@ class LimnWidget(DockedWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "run")
-        self.header = Header(napari_viewer)
-        self.steps = Steps(Step(name, *texts) for name, texts in _HEADS.items())
+        self.header = DockHeader(napari_viewer)
+        self.steps = StepStack(DockStep(name, *texts) for name, texts in _HEADS.items())
         self.sections = {
             section.kind: self._add(step, section) for step, them in SECTIONS.items() for section in them
         }
@@ -96,7 +96,7 @@ class LimnWidget(DockedWidget):
     def _add(self, step: str, section: Section) -> Any:
         """Put a section into its step, and its state into the header."""
         widget = section.kind(self.viewer)
-        head = Step(section.name, section.title, section.tip) if section.title else None
+        head = DockStep(section.name, section.title, section.tip) if section.title else None
         self.steps.steps[step].add(widget, head)
         if isinstance(widget, FormWidget):
             widget.stand_among_others()

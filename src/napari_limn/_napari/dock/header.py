@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _IMAGE_TIP = "The image that all steps work on: the one that was opened or selected last"
 
 
-class Header(QWidget):
+class DockHeader(QWidget):
     """What is worked on and what is going on, always in sight.
 
     Parameters

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-class Step(QWidget):
+class DockStep(QWidget):
     """A head, and the sections that it unfolds.
 
     Parameters
@@ -27,7 +27,7 @@ class Step(QWidget):
         super().__init__()
         self.name = name
         self.sections: list[QWidget] = []
-        self.inner: Steps | None = None
+        self.inner: StepStack | None = None
         """The sections that have heads of their own."""
         self.head = QToolButton()
         self.head.setObjectName(f"limn-step-{name}")
@@ -50,7 +50,7 @@ class Step(QWidget):
         column.addWidget(self.body, 1)
         self.unfold(on=False)
 
-    def add(self, section: QWidget, folded: Step | None = None) -> None:
+    def add(self, section: QWidget, folded: DockStep | None = None) -> None:
         """Put a section below the others.
 
         Those with a head of their own, `folded`, unfold one at a time, the first of them first.
@@ -63,7 +63,7 @@ class Step(QWidget):
             return
         folded.add(section)
         if self.inner is None:
-            self.inner = Steps([folded])
+            self.inner = StepStack([folded])
             self._inside.addWidget(self.inner)
             self.inner.unfold(folded.name)
         else:
@@ -82,8 +82,8 @@ class Step(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Preferred, vertical)
 
 
-class Steps(QWidget):
-    """Steps of which one at a time is unfolded.
+class StepStack(QWidget):
+    """StepStack of which one at a time is unfolded.
 
     Parameters
     ----------
@@ -94,9 +94,9 @@ class Steps(QWidget):
     unfolded = Signal(str)
     """Another step was unfolded: with its name."""
 
-    def __init__(self, steps: Iterable[Step]) -> None:
+    def __init__(self, steps: Iterable[DockStep]) -> None:
         super().__init__()
-        self.steps: dict[str, Step] = {}
+        self.steps: dict[str, DockStep] = {}
         self._now = ""
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
@@ -105,7 +105,7 @@ class Steps(QWidget):
         for step in steps:
             self.add(step)
 
-    def add(self, step: Step) -> None:
+    def add(self, step: DockStep) -> None:
         """Put a step below the others, folded."""
         self.steps[step.name] = step
         step.asked.connect(self.unfold)
