@@ -1,4 +1,4 @@
-"""The Limn dock: an image, four steps, and one line of what is going on."""
+"""The Limn dock: an image, four steps, one line of state."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class LimnWidget(DockedWidget):
             section.reset_choices()
 
     def closed(self) -> None:
-        """End what is going on: there is nothing left to stop it with."""
+        """End all runs: there is no button left to stop them."""
         self.loop.end()
         for section in self.sections.values():
             if isinstance(section, DockedWidget):
@@ -160,7 +160,10 @@ class LimnWidget(DockedWidget):
                 self.header.raise_status(section)
 
     def _on_predict(self, predict: PredictWidget) -> None:
-        """End live mode when the image is predicted: its labels take the place of the preview."""
+        """End live mode when the image is predicted.
+
+        Its labels take the place of the preview.
+        """
         if predict.run_box.running and self.train.live_run is not None:
             self.train.run_box.stop()
 

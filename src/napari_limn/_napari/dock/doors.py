@@ -1,4 +1,4 @@
-"""The entries of the menu that lead to a step of the dock.
+"""Entries of the menu that lead to a step.
 
 Why: people, tutorials and scripts know these six names. napari gives each of them a dock; that one goes as soon as it is shown, and
 the Limn dock is unfolded at the step where the controls are.
@@ -35,7 +35,9 @@ def open_dock(viewer: Viewer) -> LimnWidget:
 
 
 class Door(QWidget):
-    """Leads to a section of the dock; its attributes are those of the section.
+    """Leads to a section of the dock.
+
+    It has the attributes of the section.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The head of the dock: the image, its strokes, and what is going on."""
+"""The head of the dock: image, strokes, state."""
 
 from __future__ import annotations
 

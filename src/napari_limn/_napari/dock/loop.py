@@ -1,4 +1,4 @@
-"""From a dropped image to its first answer: listens, and does what is decided."""
+"""From a dropped image to its first answer."""
 
 from __future__ import annotations
 

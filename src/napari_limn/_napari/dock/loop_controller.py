@@ -24,7 +24,7 @@ class LoopView(Protocol):
     """What the controller asks of the dock."""
 
     def strokes_of(self, image: Any) -> Any:
-        """Return the layer that is painted on for an image, None if none."""
+        """Return the strokes of an image, None if none."""
         ...
 
     def image_of(self, layer: Any) -> Any:
@@ -101,7 +101,7 @@ class LoopController:
             self.choose(first if len(of_another) == len(images) - 1 else images[-1])
 
     def choose(self, image: Any) -> None:
-        """Work on an image; it gets a layer for strokes if it has none."""
+        """Work on an image; give it strokes if it has none."""
         strokes = self.view.strokes_of(image)
         if strokes is None and not any(image is given for given in self._given):
             strokes = self._give_strokes(image)

@@ -83,7 +83,7 @@ class DockStep(QWidget):
 
 
 class StepStack(QWidget):
-    """StepStack of which one at a time is unfolded.
+    """Steps of which one at a time is unfolded.
 
     Parameters
     ----------

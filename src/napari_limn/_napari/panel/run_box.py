@@ -179,7 +179,7 @@ class RunBox(QObject):
         return button
 
     def _pressed(self, button: QPushButton, act: Callable[[], object]) -> None:
-        """Do what a button does, once a run that gives way to it has ended."""
+        """Do what a button does, after an endless run has ended."""
         if self.running and self._endless and button in self.starters:
             self._then = act
             self.stop()
