@@ -30,8 +30,8 @@ class FakeBox:
     def status(self):
         return "\n".join([*self.said[-1:], *self.notes])
 
-    def run(self, events, on_result=None, needs=()):
-        self.needs = list(needs)
+    def run(self, events, on_result=None, needs=(), *, endless=False):
+        self.needs, self.endless = list(needs), endless
         self.notes.clear()
         self.offered, self.share, self.stopping, self.is_busy = "", 0.0, False, False
         self.pending = events, on_result or self.handler.on_result

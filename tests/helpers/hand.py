@@ -11,12 +11,27 @@ from qtpy.QtGui import QDragEnterEvent, QDropEvent, QWheelEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QMainWindow, QScrollArea, QTabBar, QWidget
 
+from napari_limn._napari.dock.dock import LimnWidget
 from napari_limn._napari.files.samples import painted_sem
+from napari_limn._napari.painting.classes import ClassesWidget
+from napari_limn._napari.painting.strokes import StrokesWidget
+from napari_limn._napari.prediction.compare import CompareWidget
+from napari_limn._napari.prediction.predict import PredictWidget
+from napari_limn._napari.prediction.review import ReviewWidget
+from napari_limn._napari.training.train import TrainWidget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+SECTIONS = {
+    "Classes": ClassesWidget,
+    "Compare": CompareWidget,
+    "Predict": PredictWidget,
+    "Review": ReviewWidget,
+    "Strokes": StrokesWidget,
+    "Train": TrainWidget,
+}
 LEFT = Qt.MouseButton.LeftButton
 NOTHING = Qt.KeyboardModifier.NoModifier
 
@@ -91,8 +106,19 @@ class Hand:
         QApplication.sendEvent(target, QDropEvent(QPointF(20, 20), *common))
         self.pump(0.3)
 
+    def open_dock(self) -> LimnWidget:
+        """Open the dock with all steps, as its entry in the menu does."""
+        _, widget = self.viewer.window.add_plugin_dock_widget("napari-limn", "Limn")
+        self.pump(0.1)
+        return widget
+
     def open_widget(self, name: str) -> QWidget:
-        _, widget = self.viewer.window.add_plugin_dock_widget("napari-limn", name)
+        """Show one section of the dock in a dock of its own."""
+        title = f"{name} (napari-limn)"
+        if title in self.viewer.window.dock_widgets:
+            return self.viewer.window.dock_widgets[title]
+        widget = SECTIONS[name](self.viewer)
+        self.viewer.window.add_dock_widget(widget, name=title)
         self.pump(0.1)
         return widget
 

@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 
 import pytest
 
 pytest.importorskip("napari")
 
 from napari_limn._napari import system_libraries as libraries
-from napari_limn._napari.panel.job import Job
+from napari_limn._napari.panel.job import NEEDED, Job
 from napari_limn.events import Warned
 
 
@@ -111,3 +112,8 @@ def test_root_on_debian_installs_what_is_missing(monkeypatch):
     assert ran[1][-1] == "xvfb"
     monkeypatch.setattr(libraries.os, "geteuid", lambda: 1000)
     assert not libraries.install(["xvfb"])
+
+
+def test_what_is_got_ready_is_there():
+    for name in NEEDED:
+        assert find_spec(f"napari_limn.{name}") is not None, name

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import dask.array as da
 import numpy as np
 import zarr
 
+from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.layers.layers import PLAIN, colormap, named
 from napari_limn._napari.layers.plain_text import literal, notify_warning
 from napari_limn._napari.layers.words import in_window
@@ -96,11 +98,11 @@ def layers_of(volume: Volume, name: str) -> list[LayerData]:
         return [(_levels(levels), look, "image")]
     if volume.axes.names[-1] == "C" and volume.channels in (3, 4) and volume.dtype == "uint8":
         return [(_levels(levels), look | {"rgb": True}, "image")]
-    at = volume.axes.names.index("C")
+    at, together = volume.axes.names.index("C"), LayerFacts(channels=uuid4().hex).to_metadata()
     return [
         (
             _levels([da.take(level, c, axis=at) for level in levels]),
-            look | {"name": f"{name} [{c}]", "blending": "additive"},
+            look | {"name": f"{name} [{c}]", "blending": "additive", "metadata": together},
             "image",
         )
         for c in range(volume.channels)

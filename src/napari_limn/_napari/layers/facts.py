@@ -34,7 +34,7 @@ _EARLIER = {
 }
 
 
-_TEXTS = ("model", "kind", "audit", "image", "name", "file", "image_id")
+_TEXTS = ("model", "kind", "audit", "image", "name", "file", "image_id", "channels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,8 @@ class LayerFacts:
         What a 0 means in training; None where the user never chose.
     image_id
         Identity of that image; None in layers that an earlier version made.
+    channels
+        What the layers of one image share that are its channels; None for an image of one layer.
 
     Examples
     --------
@@ -84,6 +86,7 @@ class LayerFacts:
     class_names: dict[int, str] = field(default_factory=dict)
     zero: ZeroMeaning | None = None
     image_id: str | None = None
+    channels: str | None = None
 
     @classmethod
     def of(cls, image: Layer, **more: Any) -> LayerFacts:

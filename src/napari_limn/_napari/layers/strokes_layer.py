@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Labels
 
-from napari_limn._napari.layers.class_table import OTHER, set_legend
-from napari_limn._napari.layers.facts import LayerFacts
-from napari_limn._napari.layers.layers import PLAIN, colormap, placement, volume_of
+from napari_limn._napari.layers.class_table import OTHER, painted_layers, set_legend
+from napari_limn._napari.layers.facts import LayerFacts, facts_of
+from napari_limn._napari.layers.layers import PLAIN, colormap, lies_on, placement, volume_of
 from napari_limn.annotation.classes import MOST, default_color
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.annotation.legend import Legend
@@ -20,20 +21,24 @@ from napari_limn.volume.writing.array_output import labels_shape
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from napari.components import ViewerModel
+
 _PLANE = 1 << 29  # voxels of a plane that napari can show as labels
 STROKES = np.dtype(np.uint8)
 """Type of the labels in a new strokes layer: classes are few."""
 
 
-def new_strokes(image: Image) -> Labels:
+def new_strokes(image: Image, legend: Legend | None = None) -> Labels:
     """Make an empty layer to paint on, to be journalled.
+
+    Its classes are those of `legend`.
 
     Raises
     ------
     LimnError
         If a plane of the image is too large to be painted on in napari.
     """
-    return strokes_layer(image, empty_strokes(image), f"{image.name} strokes", Legend())
+    return strokes_layer(image, empty_strokes(image), f"{image.name} strokes", legend or Legend())
 
 
 def empty_strokes(image: Image) -> Any:
@@ -59,6 +64,23 @@ def empty_strokes(image: Image) -> Any:
 def is_plain(shape: Sequence[int], dtype: Any) -> bool:
     """Return whether labels are small enough to be a plain numpy array."""
     return size_in_bytes(tuple(shape), dtype) <= PLAIN
+
+
+def strokes_of(viewer: ViewerModel, image: Image) -> Labels | None:
+    """Find the topmost layer that is painted on for an image.
+
+    One that nobody knows the image of counts where it lies on this one.
+    """
+    for layer in painted_layers(viewer):
+        facts = facts_of(layer)
+        if facts.image is not None or facts.image_id is not None:
+            if facts.belongs_to(image):
+                return layer
+            continue
+        with suppress(LimnError):  # an image that nothing can be painted for
+            if labels_shape(volume_of(image)) == tuple(layer.data.shape) and lies_on(layer, image):
+                return layer
+    return None
 
 
 def strokes_layer(image: Image, data: Any, name: str, legend: Legend) -> Labels:

@@ -24,6 +24,8 @@ class ClassesWidget(QWidget):
         self.corrector = ClickCorrector(napari_viewer, self.legend)
         self._place.when_covered(self._in_front)
         column = QVBoxLayout(self)
+        column.setContentsMargins(6, 4, 6, 4)
+        column.setSpacing(4)
         column.addWidget(self.legend)
         column.addWidget(self.corrector)
         column.addStretch()

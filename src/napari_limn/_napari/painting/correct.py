@@ -61,6 +61,7 @@ class ClickCorrector(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.button)
         column.addWidget(self.status)
+        self.status.hide()
         self._mode_before: tuple[Labels, str] | None = None
         self._keys: list[Callable[[], object]] = []
         legend.layer_changed.connect(self._on_layer)
@@ -90,7 +91,7 @@ class ClickCorrector(QWidget):
         value = region.value if confirm else self.legend.value
         count = paint_region(strokes, region, plane, value, only_unlabelled=confirm)
         there = lies_on(strokes, prediction)
-        self.status.setText(sentence_of(count, value, names_of(strokes), cut=region.cut, there=there))
+        self._say(sentence_of(count, value, names_of(strokes), cut=region.cut, there=there))
 
     # ---- the mode ------------------------------------------------------------------------------------------------
     def hideEvent(self, event: Any) -> None:
@@ -110,14 +111,14 @@ class ClickCorrector(QWidget):
                 strokes = self._strokes()
             except LimnError as error:
                 self.button.setChecked(False)
-                self.status.setText(in_window(str(error)))
+                self._say(in_window(str(error)))
                 return
             self.viewer.layers.selection.active = strokes  # the keys and Ctrl-Z are those of the active layer
             self._mode_before = (strokes, str(strokes.mode))
             strokes.mode = "pan_zoom"
             callbacks.append(self._on_press)
             self._keys += [borrow_escape(of, self._end) for of in (self.viewer, strokes)]
-            self.status.setText(
+            self._say(
                 "Click a predicted region: it becomes a stroke of the chosen class. Shift-click: it is right as it is."
             )
         elif self._mode_before is not None:
@@ -127,7 +128,12 @@ class ClickCorrector(QWidget):
                 strokes.mode = mode
             callbacks.remove(self._on_press)
             call_all(self._keys)
-            self.status.setText("")
+            self._say("")
+
+    def _say(self, text: str) -> None:
+        """Say something below the button; nothing takes no room."""
+        self.status.setText(text)
+        self.status.setVisible(bool(text))
 
     def _end(self) -> None:
         self.button.setChecked(False)
@@ -144,7 +150,7 @@ class ClickCorrector(QWidget):
             try:
                 self.correct(position, confirm=confirm)
             except LimnError as error:
-                self.status.setText(in_window(str(error)))
+                self._say(in_window(str(error)))
 
     def _strokes(self) -> Labels:
         strokes = self.legend.layer

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
     from napari_limn.annotation.journal.format import Header
+    from napari_limn.annotation.legend import Legend
 
 
 class Recorder:
@@ -190,15 +191,17 @@ class Journals(QObject):
         journals = (recorder.recording.journal for recorder in self._recorders.values())
         return {journal.path for journal in journals if journal is not None} | {*self._passed_on.values()}
 
-    def new_layer(self, image: Image) -> Labels:
+    def new_layer(self, image: Image, legend: Legend | None = None) -> Labels:
         """Add an empty, journalled strokes layer in the place of an image.
+
+        Its classes are those of `legend`.
 
         Raises
         ------
         LimnError
             If a plane of the image is too large to be painted on in napari.
         """
-        return self._add(image, new_strokes(image))
+        return self._add(image, new_strokes(image, legend))
 
     def bring_back(self, image: Image, path: Path) -> Labels:
         """Add the layer of a journal, and go on with that.

@@ -10,12 +10,14 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
+from napari_limn._napari.layers.facts import names_by_identity
 from napari_limn._napari.layers.layers import being_renamed, is_made_here
 from napari_limn._napari.layers.plain_text import set_tip, show_whole_names
 from napari_limn._napari.panel.choices import in_channel_order, kept_choice
 from napari_limn._napari.panel.docking import DockedWidget
+from napari_limn._napari.panel.job import warm_up
 from napari_limn._napari.panel.keyboard import operable, skipping
-from napari_limn._napari.panel.run_box import RunBox, warm_up
+from napari_limn._napari.panel.run_box import RunBox
 from napari_limn._napari.panel.session import session_of
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from napari_limn._napari.panel.docking import Group
     from napari_limn._napari.panel.job import Job
-    from napari_limn._napari.panel.session import Session
+    from napari_limn._napari.panel.session import Session, Sight
 
 _WIDTH, _HEIGHT = 300, 260  # pixels at least, so that two panels below each other show their buttons
 
@@ -52,7 +54,8 @@ class Form:
     def __init__(self, owner: QWidget, viewer: ViewerModel, session: Session, prefix: str) -> None:
         self.viewer, self._owner, self._session, self._prefix = viewer, owner, session, prefix
         self.rows, self.more = _form_layout(), _form_layout()
-        self._fields: list[ValueWidget[Any] | FileEdit] = []
+        self.advanced: QCollapsible | None = None  # what the rows under "More" are folded into
+        self._fields: dict[str, ValueWidget[Any] | FileEdit] = {}  # by the last part of their object names
         self._models: Any = None  # the choice of a model, of forms that have one
         self.on_choice: Callable[[], object] = lambda: None
         """Called when another layer or model is chosen."""
@@ -70,7 +73,7 @@ class Form:
         widget.native.setMinimumWidth(80)
         widget.native.setSizePolicy(QSizePolicy.Policy.Ignored, widget.native.sizePolicy().verticalPolicy())
         (self.more if more else self.rows).addRow(label, widget.native)
-        self._fields.append(widget)
+        self._fields[name] = widget
         return widget
 
     def named_field(self, label: str, name: str, choices: Callable[[], list[Any]], tip: str) -> Any:
@@ -122,6 +125,51 @@ class Form:
         widget = cast("ValueWidget[Any]", create_widget(value=value, annotation=annotation))
         return self.field(label, name, widget, tip, more=more)
 
+    def follow(self, sight: Sight) -> None:
+        """Choose what the user works on, where it is offered.
+
+        For another image than before that is also the newest model trained on it, else whatever is offered beside models.
+        """
+        fields = self._fields
+        before = _value_of(fields.get("image"))
+        _choose(fields.get("image"), sight.image)
+        _choose(fields.get("labels"), sight.strokes)
+        if isinstance(channels := fields.get("channels"), Select):
+            channels.value = [one for one in sight.channels if one in channels.choices]
+        if self._models is not None and sight.image is not None and before is not sight.image:
+            models = self._session.models
+            images = names_by_identity([sight.image, *sight.channels])
+            others = [one for one in self._models.choices if one not in models.names]
+            _choose(self._models, models.of_images(images) or next(iter(others), None))
+
+    def fold_followed(self, *further: QWidget) -> None:
+        """Move the rows under "More" that :meth:`follow` chooses for."""
+        self.fold(
+            *(self._fields[name].native for name in ("image", "labels") if name in self._fields), *further
+        )
+
+    def take_out(self, native: QWidget) -> QWidget | None:
+        """Take a control out of its row, to be shown elsewhere.
+
+        Returns its label, which is hidden; None if it has none.
+        """
+        row = self.rows.takeRow(native)
+        label = None if row.labelItem is None else row.labelItem.widget()
+        if label is not None:
+            label.hide()
+        return label
+
+    def fold(self, *fields: QWidget) -> None:
+        """Move rows under "More": what is chosen for the user elsewhere."""
+        for native in fields:
+            if (label := self.take_out(native)) is not None:
+                label.show()
+                self.more.addRow(label, native)
+            else:
+                self.more.addRow(native)
+        if self.advanced is not None:
+            self.advanced.setVisible(self.more.rowCount() > 0)
+
     # ---- layers --------------------------------------------------------------------------------------------------
     def layers(self, kind: type[Layer]) -> list[Layer]:
         """Return the layers of a kind, the topmost first.
@@ -142,7 +190,7 @@ class Form:
         """Offer the layers that are there now."""
         if being_renamed(self.viewer):
             return
-        for widget in self._fields:
+        for widget in self._fields.values():
             if isinstance(widget, (ComboBox, Select)):
                 _offer_anew(widget)
 
@@ -200,14 +248,42 @@ class FormWidget(DockedWidget):
         """End the run: there is no button left to stop it with."""
         self.run_box.stop()
 
+    def stand_among_others(self) -> None:
+        """Fold away what the dock around this widget chooses for it."""
+        self.form.fold_followed()
+        self.setMinimumSize(0, 0)
+
+    def follow(self, sight: Sight) -> None:
+        """Choose what the user works on."""
+        self.form.follow(sight)
+
+    def lend_status(self) -> QWidget:
+        """Give away progress, state and sentence, to be shown elsewhere.
+
+        The widget goes on writing them.
+        """
+        page, box = QWidget(), self.run_box
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2)
+        for widget in (box.progress, box.state, box.message):
+            column.addWidget(widget)
+        box.message.follow_text()
+        return page
+
 
 def lay_out(owner: QWidget, form: Form, box: RunBox, *below: QWidget) -> None:
     """Put a form, its run and more into a column that scrolls."""
     inner, column = QWidget(), QVBoxLayout()
+    column.setContentsMargins(6, 4, 6, 4)
+    column.setSpacing(4)
     column.addLayout(form.rows)
     advanced, held = QCollapsible("More"), QWidget()
+    form.advanced = advanced
     held.setLayout(form.more)
     advanced.addWidget(held)
+    if (folded := advanced.layout()) is not None:
+        folded.setContentsMargins(0, 0, 0, 0)
     column.addWidget(advanced)
     advanced.setVisible(form.more.rowCount() > 0)
     buttons = QHBoxLayout()
@@ -236,6 +312,16 @@ def _scroll(owner: QWidget, inner: QWidget) -> None:
     outer = QVBoxLayout(owner)
     outer.setContentsMargins(0, 0, 0, 0)
     outer.addWidget(area)
+
+
+def _value_of(choice: Any) -> Any:
+    return None if choice is None else choice.value
+
+
+def _choose(choice: Any, value: Any) -> None:
+    """Choose a value where it is offered."""
+    if choice is not None and value is not None and choice.value != value and value in choice.choices:
+        choice.value = value
 
 
 def _offer_anew(choice: ComboBox | Select) -> None:

@@ -7,16 +7,24 @@ import os
 import sys
 import threading
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import WorkerBase, WorkerBaseSignals
 from qtpy.QtCore import QThreadPool, Signal  # type: ignore[attr-defined]
+
+from napari_limn.training.planning.presets import pixel_features, preset_network
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_limn.runs import Event
 
+
+NEEDED = ("training.live", "inference.pipeline", "inference.view", "execution.interleave")
+"""Modules that runs import in their threads."""
 
 _NICE = 5
 _RUNS = 64  # threads for runs of all panels and windows, however few processors there are
@@ -91,3 +99,21 @@ def _short_collections() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@cache
+def warm_up() -> None:
+    """Import in a thread what a run needs, once.
+
+    Done later, it would hold up the window while the user works.
+    """
+    threading.Thread(target=_import_all, name="limn-warm-up").start()
+
+
+def _import_all() -> None:
+    for name in NEEDED:
+        import_module(f"napari_limn.{name}")
+    import_module("napari_limn.training.first_answer.fit").load()
+    # the first network that is traced makes PyTorch look at each of its functions
+    network = replace(preset_network("balanced", 2), pixels=pixel_features(2))
+    import_module("napari_limn.network.footprint").footprint(network)

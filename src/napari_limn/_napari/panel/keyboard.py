@@ -54,10 +54,14 @@ def skipping(hidden: QWidget) -> Callable[[bool], None]:
 
     It visits the controls again when they are shown.
     """
-    policies = {control: control.focusPolicy() for control in controls(hidden)}
+    policies: dict[QWidget, Qt.FocusPolicy] = {}
 
     def visit(shown: bool) -> None:
-        for control, policy in policies.items():
-            control.setFocusPolicy(policy if shown else Qt.FocusPolicy.NoFocus)
+        for control in controls(hidden):  # those of now: rows may have been added
+            if shown:
+                control.setFocusPolicy(policies.pop(control, control.focusPolicy()))
+            else:
+                policies.setdefault(control, control.focusPolicy())
+                control.setFocusPolicy(Qt.FocusPolicy.NoFocus)
 
     return visit

@@ -80,6 +80,14 @@ class ModelRegistry:
 
         return end
 
+    def of_images(self, images: Iterable[str]) -> str | None:
+        """Return the newest model that was trained on these images.
+
+        They are given by identity, channel by channel; None if there is no such model.
+        """
+        wanted = tuple(images)
+        return next((name for name in self.names if self._images.get(name) == wanted and wanted), None)
+
     def order_note(self, name: str, images: Mapping[str, str]) -> str | None:
         """Return a warning if the channels have another order.
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from dataclasses import replace
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QProgressBar, QPushButton
 
 from napari_limn._napari.layers.plain_text import notify_error, set_tip
@@ -19,7 +16,6 @@ from napari_limn._napari.panel.status import Message, RunState, sentence_label
 from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
 from napari_limn.runs import Event, Noted, Warned
-from napari_limn.training.planning.presets import pixel_features, preset_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -31,6 +27,7 @@ if TYPE_CHECKING:
 
 # milliseconds for the window to show what was pressed, and a new layer, before a run wants to compute
 _SHOWN_FIRST = 30
+_BAR = 8  # pixels of the height of the bar
 _SAY = 0.25  # seconds between two lines about blocks that came in
 
 
@@ -55,10 +52,13 @@ class RunView(Protocol):
         events: Generator[Event, None, Any],
         on_result: Callable[[Any], object] | None = None,
         needs: Iterable[object] = (),
+        *,
+        endless: bool = False,
     ) -> None:
         """Run `events`; hand their result to `on_result`, or to the controller's own.
 
-        `needs` are layers: when the user removes one of them, the run stops and says so.
+        `needs` are layers: when the user removes one of them, the run stops and says so. An `endless` one gives way to whatever
+        else is begun here.
         """
 
     def stop(self) -> None:
@@ -125,6 +125,9 @@ class RunBox(QObject):
         What the start button does.
     """
 
+    spoke = Signal()
+    """Emitted when a run begins or ends, and when there is something to say while none is under way."""
+
     handler: RunHandler
     """Decides what is run and what its events mean; set it before anything is pressed."""
 
@@ -136,6 +139,8 @@ class RunBox(QObject):
         self.on_finished: list[Callable[[], object]] = []
         """Called when a run is over, however it ended, and its result was handed on."""
         self._said, self._said_at, self._failed = "", 0.0, False
+        self._endless = False  # whether the run under way gives way to another
+        self._then: Callable[[], object] | None = None  # what it gives way to
         self._notes: list[str] = []
         self._take: Callable[[Any], object] | None = None  # what the run returns
         self._needed: list[object] = []  # layers, by the run under way
@@ -151,6 +156,9 @@ class RunBox(QObject):
         self.progress = QProgressBar()
         self.progress.setObjectName(f"{prefix}-progress")
         self.progress.setRange(0, 1000)
+        self.progress.setTextVisible(False)
+        self.progress.setMaximumHeight(_BAR)
+        set_tip(self.progress, "How far the run is")
         self._share = 0.0  # of the run that is done
         self.device: DeviceName = preferred("device", "auto")
         self.state = RunState(prefix, self.device)
@@ -167,8 +175,16 @@ class RunBox(QObject):
         button.setObjectName(f"{self._prefix}-{name}")
         set_tip(button, tip)
         self._tips[button] = tip
-        button.clicked.connect(lambda _=False: self.guarded(act))
+        button.clicked.connect(lambda _=False: self._pressed(button, act))
         return button
+
+    def _pressed(self, button: QPushButton, act: Callable[[], object]) -> None:
+        """Do what a button does, after an endless run has ended."""
+        if self.running and self._endless and button in self.starters:
+            self._then = act
+            self.stop()
+        else:
+            self.guarded(act)
 
     @property
     def running(self) -> bool:
@@ -187,20 +203,24 @@ class RunBox(QObject):
         events: Generator[Event, None, Any],
         on_result: Callable[[Any], object] | None = None,
         needs: Iterable[object] = (),
+        *,
+        endless: bool = False,
     ) -> None:
         """Run `events` in a thread.
 
         All that comes of them is handed on in the window's.
         """
         job = self.job = Job(events)
+        self._endless, self._then = endless, None
         self._needed, self._removed = list(needs), ""
         self._take = on_result or self.handler.on_result
         self._notes.clear()
         self.message.offer("")
         self._share = 0.0
         self.draw()
-        self.state.begin()
+        self.state.begin(endless=endless)
         self._failed = False
+        self.spoke.emit()
         self._set_running(running=True)
         job.event.connect(self._on_event)
         job.returned.connect(self._on_returned)
@@ -263,6 +283,9 @@ class RunBox(QObject):
         if self._removed:
             self.note(f"The layer “{self._removed}” was removed, so the run was stopped.")
         self._needed.clear()
+        then, self._then = self._then, None
+        if then is not None and not self.running:
+            self.guarded(then)
 
     def _set_running(self, *, running: bool) -> None:
         """Light the buttons that can be pressed.
@@ -287,7 +310,8 @@ class RunBox(QObject):
         lacking = self.lacking()
         for button in {*self.starters, *lacking}:
             why = lacking.get(button, "")
-            button.setEnabled(not why and not (self.running and button in self.starters))
+            occupied = self.running and not self._endless and button in self.starters
+            button.setEnabled(not why and not occupied)
             set_tip(button, f"{why}\n{self._tips[button]}" if why else self._tips[button])
 
     # ---- what is shown -------------------------------------------------------------------------------------------
@@ -298,6 +322,8 @@ class RunBox(QObject):
         """
         self._said = in_window(text)
         self.status.setText("\n".join([self._said, *self._notes]))
+        if not self.running:
+            self.spoke.emit()
 
     def note(self, text: str) -> None:
         """Show a further sentence below the one that is shown."""
@@ -354,20 +380,3 @@ class RunBox(QObject):
             self.progress.setUpdatesEnabled(False)
             self.progress.setValue(value)
             self.progress.setUpdatesEnabled(True)
-
-
-def warm_up() -> None:
-    """Import in a thread what a run needs.
-
-    Done later, it would hold up the window while the user works.
-    """
-    threading.Thread(target=_import_all, name="limn-warm-up").start()
-
-
-def _import_all() -> None:
-    for name in ("training.live", "inference.pipeline", "inference.view", "interleave"):
-        import_module(f"napari_limn.{name}")
-    import_module("napari_limn.training.first_answer.fit").load()
-    # the first network that is traced makes PyTorch look at each of its functions
-    network = replace(preset_network("balanced", 2), pixels=pixel_features(2))
-    import_module("napari_limn.network.footprint").footprint(network)

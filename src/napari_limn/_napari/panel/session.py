@@ -25,6 +25,25 @@ if TYPE_CHECKING:
     from napari_limn.inference.view import ViewPredictor
 
 
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the user works on.
+
+    Parameters
+    ----------
+    image
+        The image layer that was opened or selected last; None while there is none.
+    channels
+        Further image layers that are channels of it.
+    strokes
+        The layer that is painted on; None while there is none.
+    """
+
+    image: Image | None = None
+    channels: tuple[Image, ...] = ()
+    strokes: Labels | None = None
+
+
 class FewerThreads:
     """Lets live runs compute with a thread fewer than there are processors.
 

@@ -8,22 +8,23 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
-from qtpy.QtCore import QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QApplication, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_limn._napari.layers.plain_text import PlainLabel, PlainLine, set_tip
 from napari_limn.inference.events import Planned
 from napari_limn.runs import BlockDone, Event
-from napari_limn.training.events import Step
+from napari_limn.training.events import Scored, Step
 
 if TYPE_CHECKING:
     from napari_limn.specs import DeviceName
 
 _TICK = 500  # milliseconds between two looks at clock and memory
 _LINES = 8  # of a message that are seen at once
+_FEWEST = 3  # of one that is as high as its text
 
 
 class RunState(QWidget):
@@ -58,7 +59,9 @@ class RunState(QWidget):
         self._timer.timeout.connect(self.ticked)
         self._began = self._moved = 0.0
         self._first = self._share = self._most = 0.0
+        self._score: float | None = None
         self._before = 0
+        self._endless = False
         self.state.setText("Idle")
 
     def _line(self, name: str) -> PlainLine:
@@ -71,8 +74,9 @@ class RunState(QWidget):
             column.addWidget(label)
         return label
 
-    def begin(self) -> None:
-        """Begin with a run."""
+    def begin(self, *, endless: bool = False) -> None:
+        """Begin with a run; an endless one has no time to go."""
+        self._endless, self._score = endless, None
         self._began, self._moved, self._share, self._most = time.monotonic(), 0.0, 0.0, 0.0
         self._before = self._resident()
         self._timer.start()
@@ -85,6 +89,8 @@ class RunState(QWidget):
         match event:
             case Step(done=share):
                 self._advance(share)
+            case Scored(score=score):
+                self._score = score
             case BlockDone(done=done, total=total):
                 self._advance(done / total)
             case Planned(plan=plan):
@@ -99,8 +105,10 @@ class RunState(QWidget):
     def refresh(self) -> None:
         """Show clock and memory as they are now."""
         now = time.monotonic()
-        text = f"Running for {_clock(now - self._began)}"
-        if self._share > self._first:
+        text = f"{'Live' if self._endless else 'Running'} for {_clock(now - self._began)}"
+        if self._score is not None:
+            text += f", {self._score:.2f} on held-out strokes"
+        if self._share > self._first and not self._endless:
             left = (now - self._moved) * (1 - self._share) / (self._share - self._first)
             text += f", about {_clock(left)} to go"
         self._set(self.state, text)
@@ -183,6 +191,25 @@ class Message(QScrollArea):
         What the panel has to spare comes on top.
         """
         return QSize(super().sizeHint().width(), self._least)
+
+    def follow_text(self) -> None:
+        """Be as high as what there is to say, within bounds."""
+        if (inner := self.widget()) is not None:
+            inner.installEventFilter(self)
+        self._fit()
+
+    def eventFilter(self, watched: Any, event: Any) -> bool:
+        """Fit the height to the text when it is laid out anew."""
+        if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
+            self._fit()
+        return bool(super().eventFilter(watched, event))
+
+    def _fit(self) -> None:
+        line, width = self._least // _LINES, max(1, self.width())
+        wanted = self._column.totalHeightForWidth(width) if self._column.hasHeightForWidth() else 0
+        height = min(max(_FEWEST * line, wanted + 2), 2 * self._least)
+        if height != self.maximumHeight() or height != self.minimumHeight():
+            self.setFixedHeight(height)
 
     def add(self, widget: QWidget) -> None:
         """Put something below the sentence."""

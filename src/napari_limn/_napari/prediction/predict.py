@@ -66,6 +66,7 @@ class PredictWidget(FormWidget):
         tip = "Compare blocks with one pass over the middle of the image"
         self.check_button = self.run_box.button("Check seams", "check", self.controller.check_seams, tip)
         self.run_box.starters.append(self.check_button)
+        self.run_box.on_finished.append(self._put_previews_away)
         for choice in (self.model, self.image):
             choice.changed.connect(lambda _: self.seams.clear())
         lay_out(self, self.form, self.run_box, self.check_button, self.seams)
@@ -126,6 +127,11 @@ class PredictWidget(FormWidget):
     def _choose(self) -> None:
         if path := ask_for_model(self):
             self.load(path)
+
+    def _put_previews_away(self) -> None:
+        """Remove previews that ended while this was predicted."""
+        if self.showing:
+            put_away(self.viewer, self.session, self._images_of_run)
 
     # ---- what the controller asks for ----------------------------------------------------------------------------
     def choices(self) -> PredictChoices:

@@ -183,6 +183,11 @@ class TrainWidget(FormWidget):
         with suppress(LimnError):  # a layer that cannot be trained on is named when the user presses Train
             self._draw_network()
 
+    def stand_among_others(self) -> None:
+        """Fold away what the dock around this widget chooses, and offers."""
+        self.form.fold(self.offer)
+        super().stand_among_others()
+
     # ---- what is shown -------------------------------------------------------------------------------------------
     @property
     def model(self) -> Model | None:

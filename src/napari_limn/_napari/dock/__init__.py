@@ -1,0 +1,1 @@
+"""The dock: all that Limn does, in four steps around one image."""
