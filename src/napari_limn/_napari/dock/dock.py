@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 from napari_limn._napari.dock.header import DockHeader
 from napari_limn._napari.dock.loop import Loop
 from napari_limn._napari.dock.steps import DockStep, StepStack
+from napari_limn._napari.objects.objects import ObjectsWidget
 from napari_limn._napari.painting.classes import ClassesWidget
 from napari_limn._napari.painting.strokes import StrokesWidget
 from napari_limn._napari.panel.docking import DockedWidget
@@ -56,7 +57,10 @@ SECTIONS: dict[str, tuple[Section, ...]] = {
         ),
         Section(CompareWidget, "compare", "Compare", "Two predictions of the image, and where they differ"),
     ),
-    "apply": (Section(PredictWidget),),
+    "apply": (
+        Section(PredictWidget, "predict", "Labels", "Label the whole image, and write the labels to a file"),
+        Section(ObjectsWidget, "objects", "Objects", "Number and measure the objects of a class"),
+    ),
 }
 """What stands in each step, from top to bottom."""
 
@@ -64,7 +68,7 @@ _HEADS = {
     "paint": ("1  Paint", "Name the classes and paint a few strokes of each, background too"),
     "learn": ("2  Learn", "Train on the strokes: live while you paint, or for a while"),
     "check": ("3  Check", "See where the model is unsure, judge patches, compare predictions"),
-    "apply": ("4  Apply", "Label the whole image, and write the labels to a file"),
+    "apply": ("4  Apply", "Label the whole image, number and measure its objects"),
 }
 
 
