@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 MODULES = (
+    "napari_limn._napari.dock.loop_controller",
     "napari_limn._napari.layers.camera",
     "napari_limn._napari.layers.facts",
     "napari_limn._napari.layers.layer_classes",
@@ -15,6 +16,7 @@ MODULES = (
     "napari_limn._napari.painting.journalling",
     "napari_limn._napari.panel.choices",
     "napari_limn._napari.panel.models",
+    "napari_limn._napari.panel.run_view",
     "napari_limn._napari.panel.session",
     "napari_limn._napari.training.live_controller",
     "napari_limn._napari.training.run",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Image, Layer
 
-Look = Literal["fill", "outline", "off"]
+OverlayStyle = Literal["fill", "outline", "off"]
 """How a prediction is shown."""
 
 OUTLINE = 2
@@ -28,7 +28,7 @@ def predictions_of(viewer: ViewerModel, image: Image | None) -> list[Labels]:
     return [x for x in predicted_layers(viewer) if image is not None and facts_of(x).belongs_to(image)]
 
 
-def show_as(layers: Iterable[Labels], look: Look) -> None:
+def show_as(layers: Iterable[Labels], look: OverlayStyle) -> None:
     """Show predictions filled, as outlines, or not at all."""
     for layer in layers:
         layer.visible = look != "off"

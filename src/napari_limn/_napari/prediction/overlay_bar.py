@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from napari.viewer import Viewer
 
-    from napari_limn._napari.layers.overlay import Look
+    from napari_limn._napari.layers.overlay import OverlayStyle
 
-_TIPS: dict[Look, str] = {
+_TIPS: dict[OverlayStyle, str] = {
     "fill": "Fill what was predicted; the class called background is clear",
     "outline": "Outline what was predicted",
     "off": "Hide what was predicted, or press B",
@@ -40,14 +40,14 @@ class OverlayBar(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self.viewer = napari_viewer
-        self.look: Look = "fill"
-        self._shown: Look = "fill"  # before it was switched off
+        self.look: OverlayStyle = "fill"
+        self._shown: OverlayStyle = "fill"  # before it was switched off
         self._sight = Sight()
         line = QHBoxLayout(self)
         line.setContentsMargins(6, 2, 6, 2)
         line.addWidget(PlainLabel("Labels"))
         group = QButtonGroup(self)
-        self.buttons: dict[Look, QPushButton] = {}
+        self.buttons: dict[OverlayStyle, QPushButton] = {}
         for look, tip in _TIPS.items():
             button = self.buttons[look] = QPushButton(look.capitalize())
             button.setObjectName(f"limn-overlay-{look}")
@@ -66,7 +66,7 @@ class OverlayBar(QWidget):
         """Show the predictions of another image as those of the last."""
         self._sight = sight
 
-    def show_as(self, look: Look) -> None:
+    def show_as(self, look: OverlayStyle) -> None:
         """Show predictions filled, as outlines, or not at all."""
         self._shown = look if look != "off" else self._shown
         self.look = look
@@ -81,7 +81,7 @@ class OverlayBar(QWidget):
         """Follow no layers any more."""
         call_all(self._listening)
 
-    def _on_clicked(self, look: Look, _: bool = False) -> None:
+    def _on_clicked(self, look: OverlayStyle, _: bool = False) -> None:
         self.show_as(look)
 
     def _on_inserted(self, event: Any) -> None:
