@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # OpenMP threads that wait in a loop starve the window, and each other where several programs run; those that fall asleep at
 # once take half as long again for a training step of small patches. So they wait for some microseconds, where the runtime can
-# be told to (GNU's). PyTorch reads this when it is first loaded
+# be set to (GNU's). PyTorch reads this when it is first loaded
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 

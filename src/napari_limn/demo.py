@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
+    from napari_limn.model import Model
     from napari_limn.runs import Event
 
 _WINDOW_SECONDS = 120
@@ -84,12 +85,8 @@ def run_demo(
     model.save(out / _MODEL)
     scores = {}
     for what, sample in (("painted", samples.PAINTED), ("unseen", samples.UNSEEN)):
-        labels = out / _labels_name(sample)
-        watch(prediction_events(model, sample.image, labels, overwrite=True))
-        scores[what], each = _scores_of(labels, sample)
-        picture = out / _picture_name(sample)
-        draw_overlay(picture, open_volume(sample.image), open_volume(labels), _SHOWN, overwrite=True)
-        say(f"{sample.image.name} ({what}): {each} -> {labels}, {picture.name}")
+        scores[what], each = _labelled(model, sample, out, watch)
+        say(f"{sample.image.name} ({what}): {each} -> {out / _labels_name(sample)}, {_picture_name(sample)}")
     result: dict[str, Any] = {
         "painted_share": painted,
         "scores": scores,
@@ -131,6 +128,17 @@ def _is_demo(out: Path) -> bool:
         return "painted_share" in parse_json((out / _SCORES).read_bytes(), "scores")
     except (OSError, LimnError, TypeError):
         return False
+
+
+def _labelled(
+    model: Model, sample: samples.SampleImage, out: Path, watch: Callable[[Generator[Event, None, Any]], Any]
+) -> tuple[dict[str, Any], str]:
+    """Predict a sample and draw its labels: the scores, and a line."""
+    labels = out / _labels_name(sample)
+    watch(prediction_events(model, sample.image, labels, overwrite=True))
+    picture = out / _picture_name(sample)
+    draw_overlay(picture, open_volume(sample.image), open_volume(labels), _SHOWN, overwrite=True)
+    return _scores_of(labels, sample)
 
 
 def _scores_of(labels: Path, sample: samples.SampleImage) -> tuple[dict[str, Any], str]:

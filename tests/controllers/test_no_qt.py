@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+WINDOW = HERE.parents[1] / "src" / "napari_limn" / "_napari"
 
 MODULES = (
     "napari_limn._napari.dock.loop_controller",
@@ -11,6 +16,7 @@ MODULES = (
     "napari_limn._napari.layers.facts",
     "napari_limn._napari.layers.layer_classes",
     "napari_limn._napari.layers.listening",
+    "napari_limn._napari.layers.words",
     "napari_limn._napari.painting.class_choice",
     "napari_limn._napari.painting.click",
     "napari_limn._napari.painting.journalling",
@@ -40,3 +46,31 @@ def test_decisions_import_neither_qt_nor_napari():
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "napari_limn" in imported.split()
     assert not FORBIDDEN & set(imported.split())
+
+
+def test_every_controller_is_among_them():
+    decided = {
+        f"napari_limn._napari.{path.parent.name}.{path.stem}" for path in WINDOW.rglob("*_controller.py")
+    }
+    assert {name.rpartition(".")[2] for name in decided} >= {
+        f"{what}_controller" for what in ("train", "predict", "review", "live")
+    }
+    assert decided <= set(MODULES)
+
+
+def imported(source: str):
+    """Every module that a source imports, and what it takes of one."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), names=names):
+                yield from (f"{module}.{alias.name}" for alias in names)
+
+
+def test_the_tests_here_import_nothing_else_of_the_window():
+    for path in HERE.glob("*.py"):
+        for name in imported(path.read_text(encoding="utf-8")):
+            assert name.partition(".")[0] not in FORBIDDEN - {"torch"}, path.name
+            if name.startswith("napari_limn._napari"):
+                assert any(f"{name}.".startswith(f"{module}.") for module in MODULES), f"{path.name}: {name}"

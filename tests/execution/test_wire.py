@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
+import ast
 import json
 import subprocess
 import sys
 import typing
 from dataclasses import dataclass, fields
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +42,7 @@ from napari_limn.volume.boxes import blocks, slices, whole
 from napari_limn.volume.volume import Volume
 from napari_limn.volume.writing.view import LevelView, OutputView
 
+PACKAGE = Path(events.__file__).parent
 QUICK = settings(deadline=None, max_examples=25)
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -149,12 +151,18 @@ def same(one, other):
     return one == other
 
 
-def all_events(kind=Event):
-    """Every class of events that this package defines, however deep."""
-    for sub in kind.__subclasses__():
-        if sub.__module__.startswith("napari_limn."):
-            yield sub
-        yield from all_events(sub)
+def all_events(sources):
+    """Names of every class that derives from an event in these sources, however deep."""
+    bases = {
+        node.name: {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ClassDef)
+    }
+    known = {"Event"}
+    while more := {name for name, of in bases.items() if of & known} - known:
+        known |= more
+    return known - {"Event"}
 
 
 @pytest.mark.parametrize("kind", sorted(MADE, key=lambda kind: kind.__name__))
@@ -167,12 +175,31 @@ def test_every_event_survives_the_way(kind, data):
 
 
 def test_no_class_of_events_is_without_a_form():
-    """Whoever adds an event gives it a form in wire.py and a strategy above."""
-    importlib.import_module("napari_limn.demo")  # and with it whatever else might define one
+    """Whoever adds an event, in any room, gives it a form in wire.py and a strategy above."""
     names = {kind.__name__ for kind in MADE}
-    assert {kind.__name__ for kind in all_events()} == names
+    assert all_events(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")) == names
     assert set(events.__all__) - {"Event", "drain"} == names
     assert all(getattr(events, name) in MADE for name in names)
+
+
+def test_a_class_of_events_is_seen_wherever_it_is_defined():
+    sources = [
+        "class Sneezed(runs.Event): pass",
+        "def f():\n class Louder(Sneezed, Other): pass",
+        "class Other: pass",
+    ]
+    assert all_events(sources) == {"Sneezed", "Louder"}
+
+
+@pytest.mark.parametrize("kind", sorted(MADE, key=lambda kind: kind.__name__))
+@given(data=st.data())
+@settings(QUICK)
+def test_each_field_of_an_event_arrives_by_its_name(kind, data):
+    """A field with a default, which no strategy would have to give, is not lost either."""
+    event = data.draw(MADE[kind])
+    header, _ = to_wire(event)
+    if kind not in (Improved, Viewing):  # whose fields travel as bytes
+        assert set(header) == {"event", *(f.name for f in fields(kind))}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -1,1 +1,1 @@
-"""Runs made of runs: folders, and training with predicting by turns."""
+"""Runs made of runs: folders, and training interleaved with predicting."""

@@ -307,7 +307,7 @@ def _shared_scaling(manifest: Manifest, model: Model, paths: list[Path]) -> Scal
 def _readable(paths: list[Path], channels: int) -> Iterator[Volume]:
     """Open the images that a scaling can be fitted to.
 
-    The others are told of when it is their turn.
+    The others are reported when it is their turn.
     """
     none = True
     for path in paths:

@@ -1,4 +1,4 @@
-"""Training and predicting the view, by turns in one thread."""
+"""Training and predicting the view, interleaved in one thread."""
 
 from __future__ import annotations
 

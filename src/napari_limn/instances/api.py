@@ -122,15 +122,8 @@ def objects(
     ([[1, 1, 0, 0], [0, 0, 0, 2]], [2.0, 1.0])
     """
     run = object_events(
-        labels,
-        image,
-        out,
-        spec,
-        table=table,
-        probabilities=probabilities,
-        painted=painted,
-        overwrite=overwrite,
-    )
+        labels, image, out, spec, table=table, probabilities=probabilities, painted=painted, overwrite=overwrite
+    )  # fmt: skip
     return drain(run, listen)
 
 

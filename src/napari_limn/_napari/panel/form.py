@@ -77,7 +77,7 @@ class Form:
         return widget
 
     def named_field(self, label: str, name: str, choices: Callable[[], list[Any]], tip: str) -> Any:
-        """Add a choice of what has a name that somebody gave it."""
+        """Add a choice of what has a name given by the user."""
         choice = self.field(label, name, ComboBox(choices=lambda _: choices()), tip)
         choice.changed.connect(lambda _: self.on_choice())
         show_whole_names(choice.native, tip)

@@ -43,7 +43,7 @@ class Ended(KeyboardInterrupt):
 
 
 def ended_of(stop: KeyboardInterrupt) -> Ended:
-    """Return what ended a command, also where nothing but Ctrl-C was heard."""
+    """Return what ended a command, also where nothing but Ctrl-C was seen."""
     return stop if isinstance(stop, Ended) else Ended(signal.SIGINT)
 
 

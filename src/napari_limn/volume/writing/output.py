@@ -34,7 +34,7 @@ from napari_limn.volume.writing.zarr_output import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
@@ -169,7 +169,7 @@ def plan_output(
     path: Path,
     image: Volume,
     dtype: Any,
-    block: Sequence[int],
+    block: Grid,
     *,
     probabilities: Probabilities | None = None,
     classes: int = 0,
@@ -177,9 +177,7 @@ def plan_output(
     column: Grid | None = None,
     frames: int = 1,
 ) -> Layout:
-    """Decide how an output is cut up; nothing is written.
-
-    And how much memory that takes.
+    """Decide how an output is cut up and buffered; nothing is written.
 
     Parameters
     ----------
@@ -216,23 +214,28 @@ def plan_output(
     ((1, 25, 512, 512), (1, 1, 2048, 2048), True)
     """
     destination = destination_of(path)
+    _refuse_unfit(path, destination.kind, image, dtype, probabilities)
     classes = classes if probabilities else 0
-    if probabilities and destination.kind != "zarr":
-        raise LimnError(
-            f"{path.name}: found class probabilities asked for, expected a name that ends in .ome.zarr for them."
-        )
-    if destination.kind == "tiff":
-        refuse_unfit_tiff(path, image, dtype)
-    name = np.dtype(dtype).name
     sizes = [np.dtype(dtype).itemsize] + classes * [np.dtype(probabilities or "uint8").itemsize]
     levels, buffers = make_layout(
         image.grid, block, stored_axes(image).spacing, sizes, order=order, column=column,
         tile=TILE if destination.kind == "tiff" else None, count=destination.levels,
     )  # fmt: skip
     if column is not None and column != image.grid:
-        t, z, y, x = block
-        buffers = held_bytes(levels, Order((t, z, y, x), column, order, frames), sizes)
-    return Layout(levels, name, probabilities, classes, buffers)
+        buffers = held_bytes(levels, Order(block, column, order, frames), sizes)
+    return Layout(levels, np.dtype(dtype).name, probabilities, classes, buffers)
+
+
+def _refuse_unfit(
+    path: Path, kind: str, image: Volume, dtype: Any, probabilities: Probabilities | None
+) -> None:
+    """Refuse what a format does not take."""
+    if probabilities and kind != "zarr":
+        raise LimnError(
+            f"{path.name}: found class probabilities asked for, expected a name that ends in .ome.zarr for them."
+        )
+    if kind == "tiff":
+        refuse_unfit_tiff(path, image, dtype)
 
 
 def create_output(
