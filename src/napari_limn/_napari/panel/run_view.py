@@ -1,4 +1,4 @@
-"""What a controller and the box of its run ask of each other.
+"""What a controller and the box of its run ask each other.
 
 No Qt.
 """
