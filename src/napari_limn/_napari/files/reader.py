@@ -74,7 +74,11 @@ def _layers_at(path: Path) -> list[LayerData]:
         most = 255 if probabilities.dtype == "uint8" else 1
         for (_, look, _), (title, color) in zip(below, channel_looks(chances), strict=False):
             look |= {"name": f"{name} {title}", "colormap": color, "contrast_limits": (0, most)}
-    return [*below, *layers_of(volume, name)]
+    layers = layers_of(volume, name)
+    limits = _dim_limits(volume) if layers[0][2] == "image" and "rgb" not in layers[0][1] else {}
+    for channel, found in limits.items():
+        layers[channel][1]["contrast_limits"] = found
+    return [*below, *layers]
 
 
 def layers_of(volume: Volume, name: str) -> list[LayerData]:
@@ -99,18 +103,14 @@ def layers_of(volume: Volume, name: str) -> list[LayerData]:
             look |= named(volume.names)
         return [(_levels(levels), look, "labels")]
     if "C" not in volume.axes.names:
-        limits = _dim_limits(volume)
-        return [(_levels(levels), look | ({"contrast_limits": limits[0]} if limits else {}), "image")]
+        return [(_levels(levels), look, "image")]
     if volume.axes.names[-1] == "C" and volume.channels in (3, 4) and volume.dtype == "uint8":
         return [(_levels(levels), look | {"rgb": True}, "image")]
-    limits = _dim_limits(volume)
     at, together = volume.axes.names.index("C"), LayerFacts(channels=uuid4().hex).to_metadata()
     return [
         (
             _levels([da.take(level, c, axis=at) for level in levels]),
-            look
-            | {"name": f"{name} [{c}]", "blending": "additive", "metadata": together}
-            | ({"contrast_limits": limits[c]} if c in limits else {}),
+            look | {"name": f"{name} [{c}]", "blending": "additive", "metadata": together},
             "image",
         )
         for c in range(volume.channels)
