@@ -25,6 +25,10 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Preset = Literal["fast", "balanced", "thorough"]
 Probabilities = Literal["uint8", "float16"]
 """How a probability is stored: 255 p rounded, or as it is in half precision."""
+Suffix = Literal[".tif", ".ome.zarr"]
+"""How the names of label files end."""
+Intensity = Literal["each", "shared"]
+"""Whether the intensities of several images are fitted to each, or once to all."""
 ZeroMeaning = Literal["unlabelled", "background"]
 """What a 0 in labels means: not labelled, or a class of its own."""
 

@@ -10,7 +10,7 @@ from torch import nn
 from napari_limn.evaluation.significance import likelier, mean_likelihood
 from napari_limn.network.spec import PixelSpec, UNetSpec
 from napari_limn.network.unet import UNet
-from napari_limn.training.selection import ModelSelector, SelectionPolicy, share_beside
+from napari_limn.training.selection import MATURE, ModelSelector, SelectionPolicy, is_mature, share_beside
 
 SPEC = UNetSpec(width=2, factors=((2, 2),), pixels=PixelSpec(scales=((1.0, 1.0),)))
 
@@ -196,3 +196,11 @@ def test_a_steady_gain_counts_and_one_that_swings_does_not():
     nothing = np.zeros((6, 2))
     assert likelier(steady, nothing, counts)
     assert not likelier(swings, nothing, counts)
+
+
+@pytest.mark.parametrize(
+    ("learnt", "spent", "mature"),
+    [(0, 0, False), (MATURE - 1, 0.49, False), (MATURE, 0, True), (0, 0.5, True), (MATURE, 0.5, True)],
+)
+def test_a_network_is_mature_by_its_steps_or_by_its_share_of_the_budget(learnt, spent, mature):
+    assert is_mature(learnt, spent) is mature

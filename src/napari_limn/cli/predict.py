@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from napari_limn.cli.terminal.options import add_axes, add_device, add_memory, add_overwrite
 from napari_limn.cli.terminal.progress import followed
 from napari_limn.errors import LimnError
-from napari_limn.specs import Precision, Probabilities, to_json
+from napari_limn.specs import Intensity, Precision, Probabilities, Suffix, to_json
 
 if TYPE_CHECKING:
     import argparse
@@ -48,10 +48,11 @@ def add_predict(verbs: Any) -> argparse.ArgumentParser:
         help="write a probability for each class too (OME-Zarr)",
     )
     verb.add_argument(
-        "--format", choices=("tif", "ome.zarr"), help="of the labels of several images (that of each image)"
-    )
+        "--format", choices=[suffix.removeprefix(".") for suffix in get_args(Suffix)],
+        help="of the labels of several images (that of each image)",
+    )  # fmt: skip
     verb.add_argument(
-        "--intensity", choices=("each", "shared"),
+        "--intensity", choices=get_args(Intensity),
         help="of several images: fit the intensities to each image, or once to all of them (each)",
     )  # fmt: skip
     add_overwrite(verb, "write over an existing output, begin an unfinished one anew")

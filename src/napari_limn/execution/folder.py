@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence  # noqa: TC003 as above
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from napari_limn.annotation.strokes import count_values
 from napari_limn.arguments import checked
@@ -27,7 +27,7 @@ from napari_limn.inference.pipeline import prediction_events
 from napari_limn.inference.spec import PredictSpec
 from napari_limn.model import Model
 from napari_limn.runs import Event, Noted, drain
-from napari_limn.specs import from_json, to_json
+from napari_limn.specs import Intensity, Suffix, from_json, to_json
 from napari_limn.version import __version__
 from napari_limn.volume.intensity import Scaling, fit_shared_scaling
 from napari_limn.volume.reading.open import identity, open_volume, places_of
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_limn.volume.volume import Volume
-
-Suffix = Literal[".tif", ".ome.zarr"]
-Intensity = Literal["each", "shared"]
 
 
 @dataclass(frozen=True, slots=True)

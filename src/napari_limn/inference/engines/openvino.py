@@ -80,7 +80,8 @@ class CompiledNetwork:
     Raises
     ------
     NotCompiledError
-        For an operation that is not known here.
+        For an operation that is not known here, and for bfloat16 on a processor that does not compute it: OpenVINO would compute in
+        float32 there and not say so.
     RuntimeError
         If OpenVINO does not take the network.
     """
@@ -88,20 +89,21 @@ class CompiledNetwork:
     def __init__(
         self, network: UNet, channels: int, extent: tuple[int, ...], check: Callable[[], object] = int
     ) -> None:
-        ov = openvino()
+        ov, low = openvino(), next(network.parameters()).dtype == torch.bfloat16
+        core = ov.Core()
+        if low and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise NotCompiledError("this processor does not compute in bfloat16.")
         weights = dict(network.named_parameters()) | dict(network.named_buffers())
         self._network, self._check, self._tensor = network, check, ov.Tensor
         self._shape = (channels, *extent)
         model = _model(ov, trace(network, channels, extent), weights, (1, *self._shape))
         settings = {
-            "INFERENCE_PRECISION_HINT": "bf16"
-            if next(network.parameters()).dtype == torch.bfloat16
-            else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if low else "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # pinned threads wait for each other where other programs run
         }
-        compiled = ov.Core().compile_model(model, "CPU", settings)
+        compiled = core.compile_model(model, "CPU", settings)
         self._request = compiled.create_infer_request()
         self._out = tuple(compiled.output(0).shape)
 
