@@ -126,3 +126,21 @@ def test_the_next_image_comes_with_its_strokes_and_the_brush(hand):
     assert hand.find("limn-image").currentText() == "a"
     assert hand.viewer.layers.selection.active.name == "a strokes"
     assert str(hand.viewer.layers.selection.active.mode) == "paint"
+
+
+@pytest.mark.window
+def test_digits_choose_classes_in_every_step_and_are_napari_s_own_for_other_layers(hand):
+    dock = hand.open_dock()
+    hand.viewer.add_image(np.zeros((40, 50), np.float32), name="cells")
+    hand.pump(0.2)
+    strokes = hand.viewer.layers.selection.active
+    for step in ("paint", "check", "apply"):
+        dock.unfold(step)
+        strokes.selected_label = 1
+        hand.key("2")
+        assert (strokes.selected_label, str(strokes.mode)) == (2, "paint"), step
+    shapes = hand.viewer.add_shapes(name="places")
+    hand.pump(0.1)
+    before = str(shapes.mode)
+    hand.key("5")
+    assert str(shapes.mode) != before

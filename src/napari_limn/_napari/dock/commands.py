@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_limn._napari.dock.keys import DockKey
+from napari_limn._napari.painting.classes import ClassesWidget
 from napari_limn._napari.prediction.overlay_bar import OverlayBar
 from napari_limn._napari.prediction.review import ReviewWidget
 from napari_limn._napari.training.train import TrainWidget
@@ -33,6 +35,7 @@ class Commands:
         self.overlay: OverlayBar = sections[OverlayBar]
         self.review: ReviewWidget = sections[ReviewWidget]
         self.train: TrainWidget = sections[TrainWidget]
+        self.legend = sections[ClassesWidget].legend
         self.header, self.loop = header, loop
 
     def keys(self) -> list[DockKey]:
@@ -45,7 +48,21 @@ class Commands:
             DockKey("K", "correct the patch that is judged", self.correct),
             DockKey("U", "skip the patch that is judged", self.skip),
             DockKey("W", "work on the next image", self.next_image),
+            *(
+                DockKey(
+                    str(value),
+                    f"paint with class {value}" if value else "erase",
+                    partial(self.paint, value),
+                    True,
+                )
+                for value in range(10)
+            ),
         ]
+
+    def paint(self, value: int) -> None:
+        """Paint with a class; the list of them may be folded away."""
+        self.legend.reset_choices()
+        self.legend.choose(value)
 
     def learn(self) -> None:
         """Train; stop a training, which live mode is not."""

@@ -110,7 +110,11 @@ class LimnWidget(DockedWidget):
             self.keys.end()
 
     def _show_help(self) -> None:
-        lines = (HELP, help_text(self.keys.keys), "1 to 9: paint with that class", "0: erase")
+        lines = (
+            HELP,
+            help_text([key for key in self.keys.keys if not key.paints]),
+            "1 to 9: paint with that class; 0: erase",
+        )
         place = self.header.help_button.mapToGlobal(QPoint(0, 0))
         QWhatsThis.showText(place, literal("\n".join(lines)), self)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from napari.layers import Labels
+
 from napari_limn._napari.layers.layers import active_layer
 from napari_limn._napari.layers.listening import call_all, connected
 from napari_limn._napari.painting.keys import Borrowed, borrow_keys
@@ -27,11 +29,14 @@ class DockKey:
         For the help, a sentence without its dot.
     act
         Is called.
+    paints
+        Whether it belongs to painting: other layers than labels keep their own meaning of it.
     """
 
     key: str
     does: str
     act: Callable[[], object]
+    paints: bool = False
 
 
 class DockKeys:
@@ -70,7 +75,8 @@ class DockKeys:
             self._lent.append(self._take(layer))
 
     def _take(self, of: Any) -> Callable[[], None]:
-        return borrow_keys(of, {key.key: Borrowed(key.act, key.does.replace(" ", "_")) for key in self.keys})
+        keys = (key for key in self.keys if not key.paints or type(of) is Labels)
+        return borrow_keys(of, {key.key: Borrowed(key.act, key.does.replace(" ", "_")) for key in keys})
 
 
 def help_text(keys: Sequence[DockKey]) -> str:

@@ -76,8 +76,8 @@ def _layers_at(path: Path) -> list[LayerData]:
             look |= {"name": f"{name} {title}", "colormap": color, "contrast_limits": (0, most)}
     layers = layers_of(volume, name)
     limits = _dim_limits(volume) if layers[0][2] == "image" and "rgb" not in layers[0][1] else {}
-    for channel, found in limits.items():
-        layers[channel][1]["contrast_limits"] = found
+    for channel, window in limits.items():
+        layers[channel][1]["contrast_limits"] = window
     return [*below, *layers]
 
 
