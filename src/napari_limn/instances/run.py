@@ -15,6 +15,7 @@ from napari_limn.instances.properties import properties
 from napari_limn.instances.spec import least_voxels
 from napari_limn.instances.splitting.basins import Basins, join_basins
 from napari_limn.instances.splitting.landscape import Landscape
+from napari_limn.instances.splitting.painted import FEWEST, add_overlaps, whole_objects
 from napari_limn.instances.splitting.ratio import Splitting, fit_ratio
 from napari_limn.instances.splitting.store import BlockStore
 from napari_limn.instances.survey import Survey
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
     from napari_limn.volume.boxes import Box
     from napari_limn.volume.volume import Volume
 
-FEWEST = 3
-"""Objects painted whole that a fit needs, at least."""
+    Put = Callable[[Box, NDArray[np.uint32]], object]
 
 
 class ObjectRun:
@@ -96,9 +96,17 @@ class ObjectRun:
         result: Joined = joined
         return result
 
-    def write(
-        self, joined: Joined, put: Callable[[Box, NDArray[np.uint32]], object]
-    ) -> Generator[Event, None, Table]:
+    def find_basins(self, put: Put) -> Generator[Event, None, tuple[Splitting, NDArray[np.int64]]]:
+        """Find all basins, and hand each block of them to `put`.
+
+        Returns what objects can be made of at any ratio, and the voxels that basins share with painted objects. Blocks have the axes
+        T, Z, Y, X.
+        """
+        self._passes = 2
+        pieces, peaks = yield from self._passing(join_basins(self._basins, self.grid))
+        return (yield from self._surveyed(pieces, peaks, put))
+
+    def write(self, joined: Joined, put: Put) -> Generator[Event, None, Table]:
         """Hand each block of objects to `put`; return the table.
 
         Blocks have the axes T, Z, Y, X.
@@ -124,10 +132,12 @@ class ObjectRun:
         return labels
 
     def _surveyed(
-        self, pieces: Joined, peaks: NDArray[np.int64]
+        self, pieces: Joined, peaks: NDArray[np.int64], put: Put | None = None
     ) -> Generator[Event, None, tuple[Splitting, NDArray[np.int64]]]:
         """Measure all basins, and what each shares with painted objects."""
-        survey, values = self._survey(pieces), self._painted_values()
+        survey, values = self._survey(pieces), np.zeros(0, np.int64)
+        if self._painted is not None:
+            values = whole_objects(self._painted, self.grid)
         overlaps = np.zeros((pieces.count + 1, len(values)), np.int64)
         for number in range(self.grid.count):
             box = self.grid.box(number)
@@ -135,25 +145,11 @@ class ObjectRun:
             part = pieces.part(number, block["labels"])
             self._add(survey, pieces, number, part, block["depths"])
             if self._painted is not None:
-                painted = self._painted.read(box)[0, 0]
-                there = np.isin(painted, values)
-                np.add.at(overlaps, (part.regions[there], np.searchsorted(values, painted[there])), 1)
+                add_overlaps(overlaps, part.regions, self._painted.read(box)[0, 0], values)
+            if put is not None:
+                put(box, part.regions[None])
             yield self._done(box)
         return Splitting.of(peaks, pieces.classes, survey.sums, survey.contacts()), overlaps
-
-    def _painted_values(self) -> NDArray[Any]:
-        """Return the values of objects that were painted whole."""
-        if self._painted is None:
-            return np.zeros(0, np.int64)
-        parts = [np.unique(self._painted.read(self.grid.box(n))) for n in range(self.grid.count)]
-        values: NDArray[Any] = np.unique(np.concatenate(parts))
-        values = values[values != 0]
-        if len(values) < FEWEST:
-            raise LimnError(
-                f"{self._painted.name}: found {len(values)} painted objects, expected {FEWEST} or more, each whole and with a value of "
-                "its own; paint more, or give a number for the split."
-            )
-        return values
 
     def _survey(self, joined: Joined) -> Survey:
         return Survey(
