@@ -14,6 +14,7 @@ from napari_limn._napari.panel.choices import in_channel_order, kept_choice
 from napari_limn._napari.panel.session import (
     FewerThreads,
     Previews,
+    RunQueue,
     Session,
     Shared,
     session_of,
@@ -108,3 +109,38 @@ def test_channels_come_in_the_order_of_the_layer_list():
     assert in_channel_order("b", {"d", "a", "b"}, ["a", "b", "c", "d"]) == ["b", "a", "d"]
     with pytest.raises(LimnError, match="there is no image layer; drag an image onto the window first"):
         in_channel_order(None, set(), [])
+
+
+# ---- the queue of runs -------------------------------------------------------------------------------------------------
+def queued(queue, name, said):
+    return queue.enter(
+        lambda: said.append(f"{name} starts"), lambda before: said.append(f"{name} waits for {before}")
+    )
+
+
+def test_runs_start_one_after_the_other_and_know_their_place():
+    queue, said = RunQueue(), []
+    first, second = queued(queue, "a", said), queued(queue, "b", said)
+    queued(queue, "c", said)
+    assert said == ["a starts", "b waits for 1", "c waits for 2"]
+    said.clear()
+    first.leave()
+    assert said == ["b starts", "c waits for 1"]
+    first.leave()
+    second.leave()
+    assert said[2:] == ["c starts"]
+
+
+def test_a_run_that_waits_can_leave_and_the_others_move_up():
+    queue, said = RunQueue(), []
+    queued(queue, "a", said)
+    second = queued(queue, "b", said)
+    queued(queue, "c", said)
+    said.clear()
+    second.leave()
+    assert said == ["c waits for 1"]
+
+
+def test_all_windows_share_one_queue():
+    shared = Shared()
+    assert Session(shared).queue is Session(shared).queue

@@ -138,10 +138,13 @@ def test_live_mode_that_is_switched_off_stays_off(hand, folder):
 def test_the_entries_that_people_know_lead_to_their_step(hand, entry, step, control):
     _, door = hand.viewer.window.add_plugin_dock_widget("napari-limn", entry)
     assert door.objectName() == ""
-    hand.pump(0.3)
-    assert [
-        d.objectName() for d in hand.main.findChildren(QDockWidget) if "napari-limn" in d.objectName()
-    ] == ["Limn (napari-limn)"]
+
+    def docks():
+        return [
+            d.objectName() for d in hand.main.findChildren(QDockWidget) if "napari-limn" in d.objectName()
+        ]
+
+    hand.wait(lambda: docks() == ["Limn (napari-limn)"], 10)
     assert hand.open_dock().steps.now == step
     assert hand.find(control).isVisible()
 

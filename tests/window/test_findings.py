@@ -123,6 +123,7 @@ def test_findings_come_with_buttons_and_the_controls_stay_where_they_are(hand):
     labels = hand.viewer.add_labels(np.zeros_like(NOISE), name="strokes")
     train = hand.open_widget("Train")
     hand.qtbot.waitUntil(lambda: remedies(train) == ["Copy the image's position"], timeout=10_000)
+    hand.pump(0.5)  # until the layout has settled
     places = {
         c: c.geometry()
         for c in controls(train)

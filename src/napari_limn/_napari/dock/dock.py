@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QPoint
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWhatsThis, QWidget
 
+from napari_limn._napari.dock.commands import Commands
 from napari_limn._napari.dock.header import DockHeader
+from napari_limn._napari.dock.keys import DockKeys, help_text
 from napari_limn._napari.dock.loop import Loop
+from napari_limn._napari.dock.sections import HEADS, HELP, SECTIONS, Section
 from napari_limn._napari.dock.steps import DockStep, StepStack
-from napari_limn._napari.objects.objects import ObjectsWidget
-from napari_limn._napari.painting.classes import ClassesWidget
+from napari_limn._napari.layers.plain_text import literal
 from napari_limn._napari.painting.strokes import StrokesWidget
 from napari_limn._napari.panel.docking import DockedWidget
 from napari_limn._napari.panel.form import FormWidget
 from napari_limn._napari.panel.keyboard import operable
-from napari_limn._napari.prediction.compare import CompareWidget
+from napari_limn._napari.prediction.overlay_bar import OverlayBar
 from napari_limn._napari.prediction.predict import PredictWidget
-from napari_limn._napari.prediction.review import ReviewWidget
 from napari_limn._napari.training.train import TrainWidget
 
 if TYPE_CHECKING:
@@ -29,56 +31,13 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT = 300, 640
 
 
-class Section(NamedTuple):
-    """What stands in a step.
-
-    A :class:`FormWidget` follows the image worked on, and says what it does in the header.
-
-    Parameters
-    ----------
-    kind
-        Makes it, from the viewer.
-    name, title, tip
-        Of a head of its own, by which it folds; without a title it has none.
-    """
-
-    kind: type[Any]
-    name: str = ""
-    title: str = ""
-    tip: str = ""
-
-
-SECTIONS: dict[str, tuple[Section, ...]] = {
-    "paint": (Section(ClassesWidget), Section(StrokesWidget)),
-    "learn": (Section(TrainWidget),),
-    "check": (
-        Section(
-            ReviewWidget, "review", "Doubts and patches", "Where the model is unsure, and how good it is"
-        ),
-        Section(CompareWidget, "compare", "Compare", "Two predictions of the image, and where they differ"),
-    ),
-    "apply": (
-        Section(PredictWidget, "predict", "Labels", "Label the whole image, and write the labels to a file"),
-        Section(ObjectsWidget, "objects", "Objects", "Number and measure the objects of a class"),
-    ),
-}
-"""What stands in each step, from top to bottom."""
-
-_HEADS = {
-    "paint": ("1  Paint", "Name the classes and paint a few strokes of each, background too"),
-    "learn": ("2  Learn", "Train on the strokes: live while you paint, or for a while"),
-    "check": ("3  Check", "See where the model is unsure, judge patches, compare predictions"),
-    "apply": ("4  Apply", "Label the whole image, number and measure its objects"),
-}
-
-
 class LimnWidget(DockedWidget):
     """Everything from a dropped image to its labels, in one dock."""
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__(napari_viewer, "run")
         self.header = DockHeader(napari_viewer)
-        self.steps = StepStack(DockStep(name, *texts) for name, texts in _HEADS.items())
+        self.steps = StepStack(DockStep(name, *texts) for name, texts in HEADS.items())
         self.sections = {
             section.kind: self._add(step, section) for step, them in SECTIONS.items() for section in them
         }
@@ -93,6 +52,9 @@ class LimnWidget(DockedWidget):
         predict.run_box.spoke.connect(partial(self._on_predict, predict))
         self.header.chosen.connect(self.loop.controller.choose)
         self.steps.unfolded.connect(self._on_unfolded)
+        self.keys = DockKeys(napari_viewer, Commands(self.sections, self.header, self.loop).keys())
+        self._place.when_covered(self._in_front)
+        self.header.help_button.clicked.connect(lambda _=False: self._show_help())
         self._lay_out()
         self.steps.unfold("paint")
         self._begun = False
@@ -130,21 +92,44 @@ class LimnWidget(DockedWidget):
     def showEvent(self, event: Any) -> None:
         """Follow the window from the first time on that it is seen."""
         super().showEvent(event)
+        self.keys.begin()
         if not self._begun:
             self._begun = True
             self.loop.begin()
+
+    def hideEvent(self, event: Any) -> None:
+        """Give the keys back."""
+        super().hideEvent(event)
+        self.keys.end()
+
+    def _in_front(self, in_front: bool) -> None:
+        """Have the keys only while the user sees the dock."""
+        if in_front and self.isVisible():
+            self.keys.begin()
+        else:
+            self.keys.end()
+
+    def _show_help(self) -> None:
+        lines = (
+            HELP,
+            help_text([key for key in self.keys.keys if not key.paints]),
+            "1 to 9: paint with that class; 0: erase",
+        )
+        place = self.header.help_button.mapToGlobal(QPoint(0, 0))
+        QWhatsThis.showText(place, literal("\n".join(lines)), self)
 
     def reset_choices(self, event: Any = None) -> None:
         """Offer the layers that are there now."""
         self.header.reset_choices(self.loop.controller.sight)
         for section in self.sections.values():
-            section.reset_choices()
+            if hasattr(section, "reset_choices"):
+                section.reset_choices()
 
     def closed(self) -> None:
         """End all runs: there is no button left to stop them."""
         self.loop.end()
         for section in self.sections.values():
-            if isinstance(section, DockedWidget):
+            if isinstance(section, (DockedWidget, OverlayBar)):
                 section.closed()
 
     # ---- what is shown -------------------------------------------------------------------------------------------
@@ -176,4 +161,5 @@ class LimnWidget(DockedWidget):
         for section in self.sections.values():
             if isinstance(section, FormWidget):
                 section.form.reset_choices()
+            if isinstance(section, (FormWidget, OverlayBar)):
                 section.follow(sight)

@@ -44,8 +44,10 @@ class DockHeader(QWidget):
         self.more_button = _tool("⋯", "limn-more", "Show memory and device of runs")
         self.more_button.setCheckable(True)
         self.more_button.toggled.connect(self._show_details)
+        self.help_button = _tool("?", "limn-help", "What each step does, and all keys")
         self.top = QHBoxLayout()
         self.top.addWidget(self.image.native, 1)
+        self.top.addWidget(self.help_button)
         self.top.addWidget(self.more_button)
         self.pages = _Pages()
         self._details: list[QWidget] = []

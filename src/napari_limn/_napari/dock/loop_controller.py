@@ -100,11 +100,16 @@ class LoopController:
             of_another = [one for one in images if one in self.view.channels_of(first)]
             self.choose(first if len(of_another) == len(images) - 1 else images[-1])
 
-    def choose(self, image: Any) -> None:
-        """Work on an image; give it strokes if it has none."""
+    def choose(self, image: Any, *, take_up: bool = False) -> None:
+        """Work on an image; give it strokes if it has none.
+
+        With `take_up` the brush comes to the strokes that it has.
+        """
         strokes = self.view.strokes_of(image)
         if strokes is None and not any(image is given for given in self._given):
             strokes = self._give_strokes(image)
+        elif take_up and strokes is not None:
+            self.view.take_up(strokes)
         self._work_on(image, strokes)
 
     def selected(self, layer: Any, *, is_image: bool) -> None:

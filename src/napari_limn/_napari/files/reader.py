@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -20,6 +21,7 @@ from napari_limn.volume.reading.lazy import lazy_levels
 from napari_limn.volume.reading.mapped import MappedArray
 from napari_limn.volume.reading.omezarr import channel_looks, is_zarr
 from napari_limn.volume.reading.open import TIFF_SUFFIXES, ZARR_SUFFIXES, open_volume
+from napari_limn.volume.reading.sampling import sample_values
 from napari_limn.volume.volume import size_in_bytes
 from napari_limn.volume.writing.zarr_output import PROBABILITIES
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 LayerData = tuple[Any, dict[str, Any], str]
 _SIDE = 4096  # longest side of a chunk of a mapped file
+_DIM = 128  # brightness of 8 bits that is half of all
+_LOOKED_AT = 8  # pieces of an image, to see whether it is dim
 _PIECE = 512  # about the longest side of a chunk of a Zarr, in planes
 
 
@@ -70,7 +74,11 @@ def _layers_at(path: Path) -> list[LayerData]:
         most = 255 if probabilities.dtype == "uint8" else 1
         for (_, look, _), (title, color) in zip(below, channel_looks(chances), strict=False):
             look |= {"name": f"{name} {title}", "colormap": color, "contrast_limits": (0, most)}
-    return [*below, *layers_of(volume, name)]
+    layers = layers_of(volume, name)
+    limits = _dim_limits(volume) if layers[0][2] == "image" and "rgb" not in layers[0][1] else {}
+    for channel, window in limits.items():
+        layers[channel][1]["contrast_limits"] = window
+    return [*below, *layers]
 
 
 def layers_of(volume: Volume, name: str) -> list[LayerData]:
@@ -107,6 +115,20 @@ def layers_of(volume: Volume, name: str) -> list[LayerData]:
         )
         for c in range(volume.channels)
     ]
+
+
+def _dim_limits(volume: Volume) -> dict[int, tuple[float, float]]:
+    """Find contrast limits for dim channels of 8 bits.
+
+    napari shows those over their whole range: what is darker than half of it can hardly be seen. A few small pieces are read.
+    """
+    if volume.dtype != "uint8":
+        return {}
+    with suppress(LimnError):  # what cannot be read is named when it is looked at
+        low, high = np.percentile(sample_values(volume, _LOOKED_AT), (1, 99.9), axis=1)
+        dim = {c: (float(a), float(b)) for c, (a, b) in enumerate(zip(low, high, strict=True)) if b < _DIM}
+        return {c: (a, b) for c, (a, b) in dim.items() if b > a}
+    return {}
 
 
 def _levels(levels: list[Any]) -> Any:

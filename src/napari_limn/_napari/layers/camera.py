@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from napari_limn.volume.boxes import Box
 
 _AROUND = 3.0  # sides of the box that the canvas shows
+_FAR, _NEAR = 2.5, 1.5  # times further away and nearer that are as good, so that the zoom stays
 
 
 def look_at(viewer: ViewerModel, layer: Layer, names: str, box: Box) -> None:
@@ -38,7 +39,9 @@ def look_at(viewer: ViewerModel, layer: Layer, names: str, box: Box) -> None:
     center, extent = ((low + high) / 2)[shown], np.abs(high - low)[shown]
     camera = viewer.scene.camera
     camera.center = (*(0.0,) * (3 - len(shown)), *center.tolist())
-    camera.zoom = float(min(viewer.canvas.size) / (_AROUND * max(extent.max(), 1e-9)))
+    wanted = float(min(viewer.canvas.size) / (_AROUND * max(extent.max(), 1e-9)))
+    if not wanted / _FAR <= camera.zoom <= wanted * _NEAR:
+        camera.zoom = wanted
 
 
 def rectangle(names: str, box: Box) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

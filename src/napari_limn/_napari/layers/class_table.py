@@ -13,7 +13,7 @@ from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_limn._napari.layers.facts import facts_of, note
-from napari_limn._napari.layers.layer_classes import ZERO, LayerClasses
+from napari_limn._napari.layers.layer_classes import ZERO, LayerClasses, with_clear_background
 from napari_limn._napari.layers.layers import (
     active_layer,
     class_features,
@@ -116,7 +116,7 @@ def set_legend(layer: Labels, legend: Legend) -> None:
     present = {str(column): list(layer.features[column]) for column in layer.features.columns}
     if present != table and set(present) <= set(table):
         layer.features = table
-    if classes_of(layer).is_shown_otherwise(legend):
+    if classes_of(layer).is_shown_otherwise(legend) or _clear(layer) != _clear_in(layer, legend):
         _set_colors(layer, legend)
     zero = {} if zero_of(layer) == legend.zero else {"zero": legend.zero}
     note(layer, class_names=dict(legend.names), **zero)  # last: this calls those who listen, and all is there
@@ -179,7 +179,25 @@ def _set_colors(layer: Labels, legend: Legend) -> None:
     own = _own_colors(layer)
     other = layer.colormap.color_dict.get(None, OTHER) if own else OTHER
     new = {v: legend.color(v) for v in legend.values if v}
-    layer.colormap = colormap((own or painted_look(layer)) | new, other)
+    colors = (own or painted_look(layer)) | new
+    if facts_of(layer).is_prediction:
+        colors = with_clear_background(colors, legend.names)
+    layer.colormap = colormap(colors, other)
+
+
+def _clear(layer: Labels) -> set[int]:
+    """Find the values that one sees through."""
+    if not isinstance(layer.colormap, DirectLabelColormap):
+        return set()
+    return {v for v, color in layer.colormap.color_dict.items() if v and color[3] == 0 and any(color[:3])}
+
+
+def _clear_in(layer: Labels, legend: Legend) -> set[int]:
+    """Find the values that one is to see through, of a prediction."""
+    if not facts_of(layer).is_prediction:
+        return set()
+    colors = with_clear_background({v: legend.color(v) for v in legend.values if v}, legend.names)
+    return {v for v, color in colors.items() if color[3] == 0}
 
 
 def _own_colors(layer: Labels) -> dict[int, RGBA]:
@@ -187,4 +205,4 @@ def _own_colors(layer: Labels) -> dict[int, RGBA]:
     if not isinstance(layer.colormap, DirectLabelColormap):
         return {}
     colors = {v: [float(x) for x in c] for v, c in layer.colormap.color_dict.items() if v}
-    return {int(v): (c[0], c[1], c[2], c[3]) for v, c in colors.items()}
+    return {int(v): (c[0], c[1], c[2], 1.0 if any(c[:3]) else c[3]) for v, c in colors.items()}

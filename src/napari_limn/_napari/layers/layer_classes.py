@@ -11,13 +11,16 @@ from napari_limn.annotation.classes import MOST, default_color, default_name
 from napari_limn.annotation.legend import Legend
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from napari_limn.annotation.classes import Classes, ZeroMeaning
     from napari_limn.volume.volume import RGBA
 
 ZERO = {"unlabelled": "not labelled", "background": "background"}
 """What a 0 is called."""
+
+BACKGROUND = "background"
+"""The class that a prediction lets through to the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,15 @@ class LayerClasses:
         shown = self.look(legend.values)
         changed = any(not _alike(color, legend.color(value)) for value, color in shown.items())
         return changed or bool(self.own and not set(shown) <= set(self.own))
+
+
+def with_clear_background(colors: Mapping[int, RGBA], names: Mapping[int, str]) -> dict[int, RGBA]:
+    """Let one see through what is called background in a prediction.
+
+    It keeps its colour, and is not opaque.
+    """
+    clear = {value for value in colors if names.get(value, "").casefold() == BACKGROUND}
+    return {value: (*color[:3], 0.0) if value in clear else color for value, color in colors.items()}
 
 
 def _is_default(value: int, color: RGBA) -> bool:

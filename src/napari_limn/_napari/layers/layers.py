@@ -16,6 +16,7 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_limn._napari.layers.facts import LayerFacts, facts_of, note, set_facts
+from napari_limn._napari.layers.layer_classes import with_clear_background
 from napari_limn._napari.layers.plain_text import literal
 from napari_limn.annotation.classes import Classes, default_color
 from napari_limn.errors import LimnError
@@ -108,9 +109,11 @@ def painted_look(layer: Labels, values: Iterable[int] | None = None) -> dict[int
 
 
 def _color(mapped: Any, value: int) -> RGBA:
-    if mapped[3] == 0:
-        return default_color(value)
     red, green, blue, _ = (float(c) for c in mapped)
+    if (
+        mapped[3] == 0 and not red + green + blue
+    ):  # out of sight, and not as a background that keeps its colour
+        return default_color(value)
     return red, green, blue, 1.0
 
 
@@ -183,7 +186,7 @@ def show_labels(
     layer = Labels(
         data,
         name=f"{image.name} {kind}",
-        colormap=colormap(classes.color_of),
+        colormap=colormap(with_clear_background(classes.color_of, classes.name_of)),
         multiscale=multiscale,
         opacity=_OPACITY,
         **named(classes.name_of, LayerFacts.of(image, model=model, kind=kind)),
@@ -269,6 +272,11 @@ def hand_over(layer: Labels) -> None:
     """
     facts, own_name = facts_of(layer), is_untouched(layer)
     set_facts(layer, facts.handed_over())
+    if isinstance(layer.colormap, DirectLabelColormap):  # paint is seen, background too
+        seen = {
+            v: (*color[:3], 1.0) for v, color in layer.colormap.color_dict.items() if v and any(color[:3])
+        }
+        layer.colormap = colormap(seen, layer.colormap.color_dict.get(None, (0.0,) * 4))
     if own_name:
         layer.name = f"{facts.image} corrected"
 

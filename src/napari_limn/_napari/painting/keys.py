@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from napari.components import ViewerModel
-    from napari.layers import Labels
+    from napari.layers import Labels, Layer
 
 DIGITS = tuple("0123456789")
 _HELP = re.compile(r"use <([^>]+)> for ([^,]+)")  # napari's words for the keys of its tools
 
 
-class _Borrowed:
-    """The new and earlier act of a key; `live` until given back."""
+class Borrowed:
+    """Hold the new and the earlier act of a key.
+
+    It is `live` until it is given back.
+    """
 
     def __init__(self, act: Callable[[], object], name: str) -> None:
         self._act, self.__name__ = act, name  # napari asks its functions for their names
@@ -40,7 +43,7 @@ def borrow_digits(layer: Labels, act: Callable[[int], object]) -> Callable[[], N
     """
     letters = _Letters(layer)
     end = borrow_keys(
-        layer, {digit: _Borrowed(partial(act, int(digit)), f"choose_class_{digit}") for digit in DIGITS}
+        layer, {digit: Borrowed(partial(act, int(digit)), f"choose_class_{digit}") for digit in DIGITS}
     )
 
     def give_back() -> None:
@@ -52,10 +55,10 @@ def borrow_digits(layer: Labels, act: Callable[[int], object]) -> Callable[[], N
 
 def borrow_escape(of: Labels | ViewerModel, act: Callable[[], object]) -> Callable[[], None]:
     """Let Escape call `act`; return what ends that."""
-    return borrow_keys(of, {"Escape": _Borrowed(act, "end_mode")})
+    return borrow_keys(of, {"Escape": Borrowed(act, "end_mode")})
 
 
-def borrow_keys(of: Labels | ViewerModel, keys: dict[str, _Borrowed]) -> Callable[[], None]:
+def borrow_keys(of: Layer | ViewerModel, keys: dict[str, Borrowed]) -> Callable[[], None]:
     """Bind keys of a layer or window; return what ends that."""
     for name, key in keys.items():
         key.before = of.bind_key(name, key, overwrite=True)
@@ -101,11 +104,11 @@ def in_letters(text: str) -> str:
     return ", ".join(f"use <{key}> for {what}" for key, what in tools if key) if tools else text
 
 
-def _give_back(of: Labels | ViewerModel, keys: dict[str, _Borrowed]) -> None:
+def _give_back(of: Layer | ViewerModel, keys: dict[str, Borrowed]) -> None:
     for name, key in keys.items():
         key.live = False
         top = of.bind_key(name, None)
-        while isinstance(top, _Borrowed) and not top.live:
+        while isinstance(top, Borrowed) and not top.live:
             top = top.before
         if top is not None:
             of.bind_key(name, top, overwrite=True)

@@ -24,6 +24,7 @@ from napari_limn._napari.painting.recorder import journals_of
 from napari_limn._napari.painting.recovery import RecoveryOffer
 from napari_limn._napari.panel.choices import NO_IMAGE
 from napari_limn._napari.panel.form import FormWidget, lay_out
+from napari_limn._napari.panel.session import RunQueue
 from napari_limn._napari.panel.status import sentence_label
 from napari_limn.annotation.journal.sparse_labels import PaintStore
 from napari_limn.errors import LimnError
@@ -51,6 +52,7 @@ class StrokesWidget(FormWidget):
         tip = "Write the labels into a file of their own, with the voxel size of the image"
         super().__init__(napari_viewer, "paint", "limn-strokes", "Save …", "Cancel", tip)
         self.run_box.handler = self
+        self.run_box.queue = RunQueue()  # what was painted is saved whatever else runs
         self.image = self.form.layer_field("Image", "image", Image, "The image to paint on; of any size")
         tip = "Add an empty labels layer in the place of the image, and choose the brush"
         self.new_button = self.run_box.button("New strokes layer", "new", self.new_layer, tip)

@@ -1,6 +1,6 @@
-"""A model file that is dropped on the window.
+"""Files of models, dropped or asked for in a dialog.
 
-Its model is offered, and its classes go to the strokes.
+The model of a file that is dropped is offered, and its classes go to the strokes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari import current_viewer
+from qtpy.QtWidgets import QFileDialog
 
 from napari_limn._napari.layers.class_table import chosen_strokes, names_of, restore
 from napari_limn._napari.layers.plain_text import notify, notify_error
@@ -16,9 +17,14 @@ from napari_limn._napari.layers.words import in_window
 from napari_limn._napari.panel.models import MODEL_SUFFIX
 from napari_limn._napari.panel.session import session_of, shared_models
 from napari_limn.errors import LimnError
+from napari_limn.files.paths import portable_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from qtpy.QtWidgets import QWidget
+
+_FILTER = f"Limn models (*{MODEL_SUFFIX})"
 
 NO_LAYER: list[tuple[Any, ...]] = [(None,)]
 """For napari: a file was read and brings no layer."""
@@ -68,3 +74,21 @@ def take(path: Path) -> str:
         if names_of(strokes) != before:
             said += f" “{strokes.name}” has its classes now: {', '.join(classes.names)}."
     return said
+
+
+# ---- dialogs ----------------------------------------------------------------------------------------------------------
+def ask_for_model(parent: QWidget) -> Path | None:
+    """Ask for the file of a model."""
+    chosen = QFileDialog.getOpenFileName(parent, "Load a model", "", _FILTER)[0]
+    return Path(chosen) if chosen else None
+
+
+def ask_where_to_save(parent: QWidget, name: str) -> Path | None:
+    """Ask for a file for a model of that name."""
+    dialog = QFileDialog(parent, "Save the model", "", _FILTER)
+    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    dialog.setDefaultSuffix(MODEL_SUFFIX.removeprefix("."))  # so that it asks before that file is replaced
+    dialog.selectFile(portable_name(name, MODEL_SUFFIX))
+    chosen = dialog.selectedFiles() if dialog.exec() else []
+    dialog.deleteLater()
+    return Path(chosen[0]) if chosen else None

@@ -217,6 +217,7 @@ class FormWidget(DockedWidget):
         self.session = session_of(viewer)
         self.form = Form(self, viewer, self.session, prefix)
         self.run_box = RunBox(self, prefix, start, stop, tip)
+        self.run_box.queue = self.session.queue
         viewer.layers.events.removed.connect(self.run_box.on_removed)
         self.run_box.lacking = self.lacking
         self.form.on_choice = self.run_box.light

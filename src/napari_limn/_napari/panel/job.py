@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -13,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import WorkerBase, WorkerBaseSignals
+from napari.utils import progress
 from qtpy.QtCore import QThreadPool, Signal  # type: ignore[attr-defined]
 
 from napari_limn.training.planning.presets import pixel_features, preset_network
@@ -27,6 +29,7 @@ NEEDED = ("training.live", "inference.pipeline", "inference.view", "execution.in
 """Modules that runs import in their threads."""
 
 _NICE = 5
+_PARTS = 100  # of a run, in napari's activity dock
 _RUNS = 64  # threads for runs of all panels and windows, however few processors there are
 
 
@@ -58,7 +61,12 @@ class Job(WorkerBase):  # type: ignore[misc]
         """
         if (pool := QThreadPool.globalInstance()) is not None:
             pool.setMaxThreadCount(max(pool.maxThreadCount(), _RUNS))
+        _end_at_exit()
         super().start()
+
+    def close(self) -> None:
+        """Close the run of a job that was never started."""
+        self._events.close()
 
     def work(self) -> Any:
         """Hand on events until the run ends or is stopped.
@@ -99,6 +107,38 @@ def _short_collections() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+class Activity:
+    """A run's line in napari's activity dock."""
+
+    def __init__(self) -> None:
+        self._bar: progress | None = None
+
+    def begin(self, what: str) -> None:
+        """Add the line."""
+        self.end()
+        self._bar = progress(total=_PARTS, desc=f"Limn: {what}")
+
+    def advance(self, share: float) -> None:
+        """Show how far the run is, from 0 to 1."""
+        if self._bar is not None and (more := round(_PARTS * share) - int(self._bar.n)) > 0:
+            self._bar.update(more)
+
+    def end(self) -> None:
+        """Take the line away."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
+
+
+@cache
+def _end_at_exit() -> None:
+    """Let runs end before Python does.
+
+    A script without a loop of Qt has nobody else who waits for them.
+    """
+    atexit.register(WorkerBase.await_workers)
 
 
 @cache

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QProgressBar, QPushButton
 
-from napari_limn._napari.layers.plain_text import notify_error, set_tip
+from napari_limn._napari.layers.plain_text import notify, notify_error, notify_warning, set_tip
 from napari_limn._napari.layers.words import in_window
-from napari_limn._napari.panel.job import Job
+from napari_limn._napari.panel.job import Activity, Job
 from napari_limn._napari.panel.preferences import preferred
+from napari_limn._napari.panel.session import RunQueue
 from napari_limn._napari.panel.status import Message, RunState, sentence_label
 from napari_limn.annotation.findings import Found
 from napari_limn.errors import LimnError
@@ -22,90 +23,16 @@ if TYPE_CHECKING:
 
     from qtpy.QtWidgets import QWidget
 
+    from napari_limn._napari.panel.run_view import RunHandler
+    from napari_limn._napari.panel.session import Ticket
     from napari_limn.runs import BlockDone
     from napari_limn.specs import DeviceName
 
 # milliseconds for the window to show what was pressed, and a new layer, before a run wants to compute
 _SHOWN_FIRST = 30
+_LONG = 3.0  # seconds of a run whose end is announced
 _BAR = 8  # pixels of the height of the bar
 _SAY = 0.25  # seconds between two lines about blocks that came in
-
-
-class RunView(Protocol):
-    """What a controller asks of the box around its run."""
-
-    @property
-    def running(self) -> bool:
-        """Return whether a run is under way."""
-        ...
-
-    @property
-    def stopping(self) -> bool:
-        """Return whether the run under way was asked to stop.
-
-        It may be called in any thread.
-        """
-        ...
-
-    def run(
-        self,
-        events: Generator[Event, None, Any],
-        on_result: Callable[[Any], object] | None = None,
-        needs: Iterable[object] = (),
-        *,
-        endless: bool = False,
-    ) -> None:
-        """Run `events`; hand their result to `on_result`, or to the controller's own.
-
-        `needs` are layers: when the user removes one of them, the run stops and says so. An `endless` one gives way to whatever
-        else is begun here.
-        """
-
-    def stop(self) -> None:
-        """Stop the run under way at its next event."""
-
-    def say(self, text: str) -> None:
-        """Show one sentence."""
-
-    def note(self, text: str) -> None:
-        """Show a further sentence below it, until the next run or :meth:`forget_notes`."""
-
-    def forget_notes(self) -> None:
-        """Forget the further sentences; call :meth:`say` afterwards."""
-
-    def report(self, error: Exception) -> None:
-        """Show an error."""
-
-    def offer(self, details: str) -> None:
-        """Offer a text to copy; none if it is empty."""
-
-    def advance(self, share: float) -> None:
-        """Take note of how far the run is, from 0 to 1.
-
-        It is drawn with the next look at the clock.
-        """
-
-    def block_done(self, block: BlockDone) -> None:
-        """Show that a block is done."""
-
-    def busy(self) -> None:
-        """Show that nobody knows how long the run takes."""
-
-
-class RunHandler(Protocol):
-    """What a controller decides, in the window's thread."""
-
-    def start(self) -> None:
-        """Start the run that the form describes."""
-
-    def on_event(self, event: Event) -> None:
-        """Take note of what the run yields."""
-
-    def on_result(self, result: Any) -> None:
-        """Take what the run returned; None if it was stopped."""
-
-    def on_error(self, error: Exception) -> None:
-        """Show an error of the run, or a mistake of the user."""
 
 
 class RunBox(QObject):
@@ -140,6 +67,12 @@ class RunBox(QObject):
         """Called when a run is over, however it ended, and its result was handed on."""
         self._said, self._said_at, self._failed = "", 0.0, False
         self._endless = False  # whether the run under way gives way to another
+        self._waits = False  # whether the run under way has not begun
+        self._ticket: Ticket | None = None
+        self.queue = RunQueue()
+        """Where runs wait for each other; a window has one for its heavy runs."""
+        self.activity = Activity()
+        self.destroyed.connect(self.activity.end)
         self._then: Callable[[], object] | None = None  # what it gives way to
         self._notes: list[str] = []
         self._take: Callable[[Any], object] | None = None  # what the run returns
@@ -211,14 +144,13 @@ class RunBox(QObject):
         All that comes of them is handed on in the window's.
         """
         job = self.job = Job(events)
-        self._endless, self._then = endless, None
+        self._endless, self._then, self._waits = endless, None, True
         self._needed, self._removed = list(needs), ""
         self._take = on_result or self.handler.on_result
         self._notes.clear()
         self.message.offer("")
         self._share = 0.0
         self.draw()
-        self.state.begin(endless=endless)
         self._failed = False
         self.spoke.emit()
         self._set_running(running=True)
@@ -227,12 +159,31 @@ class RunBox(QObject):
         job.errored.connect(self._on_errored)
         job.finished.connect(self._on_finished)
         self.destroyed.connect(job.quit)
-        QTimer.singleShot(_SHOWN_FIRST, job.start)  # a run starts only when the window has shown that it does
+        if endless:
+            self._start()
+        else:
+            self._ticket = self.queue.enter(self._start, self.state.wait)
+            self.destroyed.connect(self._ticket.leave)
+
+    def _start(self) -> None:
+        """Start the run, now that it is its turn."""
+        if self.job is None:
+            return
+        self._waits = False
+        self.state.begin(endless=self._endless)
+        if not self._endless:
+            self.activity.begin(self.start_button.text())
+        QTimer.singleShot(_SHOWN_FIRST, self.job.start)  # only when the window has shown that it does
 
     def stop(self) -> None:
         """Stop the run at its next event."""
-        if self.job is not None:
-            self.job.quit()
+        if self.job is None:
+            return
+        self.job.quit()
+        if self._waits:
+            self.job.close()
+            self._on_finished()
+        else:
             self.say("Stopping …")
 
     def need(self, layer: object) -> None:
@@ -271,11 +222,17 @@ class RunBox(QObject):
             self.guarded(lambda: take(result))
 
     def _on_finished(self) -> None:
-        stopped = self.stopping
+        stopped, waited = self.stopping, self._waits
         self.job = None
+        if self._ticket is not None:
+            self._ticket.leave()
+        self._ticket, self._waits = None, False
         self.draw()
+        self.activity.end()
         self._set_running(running=False)
-        self.state.end("Not done" if self._failed else "Stopped" if stopped else "Done")
+        took = self.state.end(
+            "Not done" if self._failed else "Stopped" if stopped else "Done", began=not waited
+        )
         if stopped and not self._failed:
             self._on_returned(None)
         for act in self.on_finished:
@@ -283,6 +240,8 @@ class RunBox(QObject):
         if self._removed:
             self.note(f"The layer “{self._removed}” was removed, so the run was stopped.")
         self._needed.clear()
+        if took > _LONG and not stopped and not self._endless:
+            (notify_warning if self._failed else notify)(f"{self.start_button.text()}: {self._said}")
         then, self._then = self._then, None
         if then is not None and not self.running:
             self.guarded(then)
@@ -380,3 +339,4 @@ class RunBox(QObject):
             self.progress.setUpdatesEnabled(False)
             self.progress.setValue(value)
             self.progress.setUpdatesEnabled(True)
+            self.activity.advance(self._share)

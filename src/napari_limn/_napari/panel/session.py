@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from napari_limn._napari.panel.models import ModelRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Image, Labels
@@ -89,12 +89,62 @@ class Previews:
         return predictor if shown == tuple(images) else None
 
 
+class RunQueue:
+    """Let one run start at a time; the others wait."""
+
+    def __init__(self) -> None:
+        self._tickets: list[Ticket] = []
+
+    def enter(self, start: Callable[[], object], waits: Callable[[int], object]) -> Ticket:
+        """Queue up; returns what leaves the queue.
+
+        Parameters
+        ----------
+        start
+            Called when it is the run's turn, at once if no other is there.
+        waits
+            Called with how many runs come before it, whenever that changes.
+        """
+        ticket = Ticket(self, start, waits)
+        self._tickets.append(ticket)
+        self._call(ticket)
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """Leave, from whatever place; those behind move up."""
+        if ticket in self._tickets:
+            at = self._tickets.index(ticket)
+            self._tickets.remove(ticket)
+            for behind in self._tickets[at:]:
+                self._call(behind)
+
+    def _call(self, ticket: Ticket) -> None:
+        if (before := self._tickets.index(ticket)) == 0:
+            ticket.start()
+        else:
+            ticket.waits(before)
+
+
+@dataclass(eq=False)
+class Ticket:
+    """A place in a queue."""
+
+    queue: RunQueue
+    start: Callable[[], object]
+    waits: Callable[[int], object]
+
+    def leave(self) -> None:
+        """Give the place up."""
+        self.queue.leave(self)
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What all windows of the process share."""
 
     models: ModelRegistry = field(default_factory=ModelRegistry)
     threads: FewerThreads = field(default_factory=FewerThreads)
+    queue: RunQueue = field(default_factory=RunQueue)
 
 
 class Session:
@@ -109,6 +159,7 @@ class Session:
     def __init__(self, shared: Shared) -> None:
         self.models = shared.models
         self.threads = shared.threads
+        self.queue = shared.queue
         self.previews = Previews()
 
     def is_of(self, origin: object) -> bool:

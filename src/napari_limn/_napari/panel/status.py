@@ -96,11 +96,20 @@ class RunState(QWidget):
             case Planned(plan=plan):
                 self._most = plan.peak_bytes
 
-    def end(self, how: str) -> None:
-        """Say how the run has ended, in a word or two."""
+    def wait(self, before: int) -> None:
+        """Say how many runs come before this one."""
+        self._set(self.state, f"Waits for {before} other run{'' if before == 1 else 's'}")
+
+    def end(self, how: str, *, began: bool = True) -> float:
+        """Say how the run has ended, in a word or two.
+
+        Returns the seconds that it took; none if it had not begun.
+        """
         self._timer.stop()
-        self._set(self.state, f"{how}, after {_clock(time.monotonic() - self._began)}")
+        took = time.monotonic() - self._began if began else 0.0
+        self._set(self.state, f"{how}, after {_clock(took)}" if began else f"{how} before it began")
         self._remember()
+        return took
 
     def refresh(self) -> None:
         """Show clock and memory as they are now."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Labels, Shapes
+from napari.layers import Labels
 
-from napari_limn._napari.layers.camera import look_at, rectangle
+from napari_limn._napari.layers.camera import look_at
 from napari_limn._napari.layers.class_table import names_of, set_legend
 from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.layers.layers import active_layer, empty_labels, painted_look, placement, volume_of
+from napari_limn._napari.layers.overlay import OutlineOnly
+from napari_limn._napari.prediction.marked_box import MarkedBox
 from napari_limn.annotation.legend import Legend
 from napari_limn.volume.axes import GRID
-from napari_limn.volume.boxes import shape_of, slices
+from napari_limn.volume.boxes import slices
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from napari_limn._napari.prediction.audit_progress import AuditProgress
     from napari_limn.annotation.classes import ZeroMeaning
     from napari_limn.volume.boxes import Box
-
-_EDGE = 1 / 32  # of the side of a patch: how thick its box is drawn
 
 
 class AuditView:
@@ -44,7 +44,7 @@ class AuditView:
         self.viewer, self.layer, self.progress, self._names = viewer, layer, progress, names
         self._volume = volume_of(layer)
         self._axes = self._volume.axes.names
-        self._box: Shapes | None = None
+        self._box, self._outline = MarkedBox(viewer, "audit patch"), OutlineOnly(viewer)
         self.corrections: Labels | None = None
         self._before = active_layer(viewer)  # the user goes on with that
 
@@ -59,7 +59,8 @@ class AuditView:
         self._lock_corrections()
         if box is None:
             return False
-        self._outline(box)
+        self._box.show(self.layer, box)
+        self._outline.begin([self.layer], keep=[self.corrections] if self.corrections is not None else [])
         look_at(self.viewer, self.layer, self._axes, box)
         return True
 
@@ -95,10 +96,9 @@ class AuditView:
         return self.progress.sentences(self._known_names())
 
     def close(self) -> None:
-        """Take the box away."""
-        if self._box is not None and self._box in self.viewer.layers:
-            self.viewer.layers.remove(self._box)
-        self._box = None
+        """Take the box away, and go back to the former view."""
+        self._box.hide()
+        self._outline.end()
         self.progress.end()
         self._lock_corrections()
 
@@ -129,22 +129,6 @@ class AuditView:
     def _index(self, box: Box) -> tuple[slice, ...]:
         at = dict(zip(GRID, slices(box), strict=True))
         return tuple(at[name] for name in self._axes)
-
-    def _outline(self, box: Box) -> None:
-        """Draw the box; the active layer stays the same."""
-        corners = rectangle(self._axes, box)
-        if self._box is not None and self._box in self.viewer.layers:
-            self._box.data = [corners]  # a new layer would take a quarter of a second
-            return
-        active = self.viewer.layers.selection.active
-        width = max(1.0, _EDGE * max(shape_of(box)[2:]))
-        self._box = Shapes(
-            [corners], shape_type="rectangle", edge_width=width, edge_color="yellow", face_color="transparent",
-            name="audit patch", **placement(self.layer, self._volume),
-        )  # fmt: skip
-        self._box.editable = False
-        self.viewer.add_layer(self._box)
-        self.viewer.layers.selection.active = active if active in self.viewer.layers else self.layer
 
     def _take_up_classes(self, layer: Labels) -> None:
         """Show the classes of the labels, and take one to paint with.

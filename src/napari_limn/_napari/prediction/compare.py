@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_limn._napari.layers.class_table import predicted_layers
+from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.layers.layers import being_renamed, image_of
 from napari_limn._napari.layers.listening import call_all, connected
 from napari_limn._napari.layers.plain_text import PlainLabel, set_tip, show_whole_names
@@ -142,7 +143,7 @@ class CompareWidget(DockedWidget):
         """
         if being_renamed(self.viewer):
             return
-        layers = predicted_layers(self.viewer)
+        layers = self._offered()
         wanted = pair_among(layers, self.first.value, self.second.value)
         with (
             self.first.changed.blocked(),
@@ -251,12 +252,16 @@ class CompareWidget(DockedWidget):
         column.addStretch()
 
     def _choice(self, name: str) -> Any:
-        choice = ComboBox(choices=lambda _: predicted_layers(self.viewer), nullable=False)
+        choice = ComboBox(choices=lambda _: self._offered(), nullable=False)
         choice.native.setObjectName(f"limn-compare-{name}")
         show_whole_names(choice.native, "A prediction made in this window")
         choice.native.setMinimumWidth(80)
         choice.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         return choice
+
+    def _offered(self) -> list[Labels]:
+        """List predictions; last the preview of live mode, which changes."""
+        return sorted(predicted_layers(self.viewer), key=lambda x: facts_of(x).kind == "live")
 
     def _button(self, text: str, name: str, act: Callable[[], object]) -> QPushButton:
         button = QPushButton(text)

@@ -23,8 +23,8 @@ from napari_limn._napari.layers.layers import (
 from napari_limn._napari.layers.refresh import LayerRefresher, file_data, show_file, shown
 from napari_limn._napari.painting.recorder import journals_of
 from napari_limn._napari.panel.choices import NO_IMAGE, NO_MODEL
+from napari_limn._napari.panel.drop import ask_for_model
 from napari_limn._napari.panel.form import FormWidget, lay_out
-from napari_limn._napari.panel.model_files import ask_for_model
 from napari_limn._napari.panel.preferences import preferred
 from napari_limn._napari.panel.status import sentence_label
 from napari_limn._napari.prediction.predict_controller import PredictController

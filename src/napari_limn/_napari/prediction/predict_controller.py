@@ -18,7 +18,7 @@ from napari_limn.runs import BlockDone, Event, Working
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from napari_limn._napari.panel.run_box import RunView
+    from napari_limn._napari.panel.run_view import RunView
     from napari_limn._napari.panel.session import Session
     from napari_limn._napari.prediction.predict_view import PredictView
     from napari_limn.inference.measured.certificate import Certificate

@@ -24,12 +24,14 @@ from napari_limn._napari.layers.layers import (
     under,
     volume_of,
 )
+from napari_limn._napari.layers.overlay import OutlineOnly, predictions_of
 from napari_limn._napari.layers.refresh import LayerRefresher
 from napari_limn._napari.panel.choices import NO_IMAGE, NO_MODEL
 from napari_limn._napari.panel.form import FormWidget, lay_out
 from napari_limn._napari.panel.status import sentence_label
 from napari_limn._napari.prediction.audit_progress import AuditProgress
 from napari_limn._napari.prediction.auditing import AuditView
+from napari_limn._napari.prediction.marked_box import MarkedBox
 from napari_limn._napari.prediction.review_controller import ReviewController
 from napari_limn._napari.prediction.review_view import AuditedLabels, ReviewButtons
 from napari_limn._napari.training.run import labels_on
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 _TIPS = {
     "start": "Show where the model is unsure, as a layer over the image",
     "take": "Move the view to the most unsure place away from your strokes; again for the next one",
+    "back": "Show all layers again, and the part of the image that was shown before",
     "audit": "Look at random patches of the prediction, and learn how good it is as a whole. Objects that are missed "
     "altogether are met by chance only: where that matters, look at more patches",
     "accept": "The labels in the box are right",
@@ -71,6 +74,7 @@ class ReviewWidget(FormWidget):
         self.map: Image | None = None
         self._image_of_map: Image
         self._refresher: LayerRefresher | None = None
+        self._box, self._outline = MarkedBox(napari_viewer, "place to look at"), OutlineOnly(napari_viewer)
         self._audited: Labels | None = None
         self._predicted = False  # whether there was a prediction to audit
         self._add_rows()
@@ -80,13 +84,14 @@ class ReviewWidget(FormWidget):
             self,
             self.form,
             self.run_box,
-            _row(self.take_button, self.audit_button),
+            _row(self.take_button, self.back_button, self.audit_button),
             _row(self.accept_button, self.correct_button, self.skip_button, self.finish_button),
             self.estimate,
         )
         napari_viewer.layers.events.removed.connect(self._on_removed)
         self.reset_choices()
         self.controller.light_buttons()
+        self.back_button.setEnabled(False)
         self.run_box.say("Where next shows where the model is unsure; Audit says how good a prediction is.")
 
     # ---- building ------------------------------------------------------------------------------------------------
@@ -115,6 +120,7 @@ class ReviewWidget(FormWidget):
             return self.run_box.button(text, name, act, _TIPS[name])
 
         self.take_button = button("Take me there", "take", act.take_me_there)
+        self.back_button = button("Back", "back", self.leave_place)
         self.audit_button = button("Audit", "audit", act.start_audit)
         self.accept_button = button("Accept", "accept", act.accept)
         self.correct_button = button("Correct", "correct", act.correct)
@@ -154,6 +160,8 @@ class ReviewWidget(FormWidget):
         return image is not None and facts.is_prediction and facts.belongs_to(image)
 
     def _on_removed(self, event: Any) -> None:
+        if event.value is self.map:
+            self.leave_place()
         of_audit = self.view is not None and event.value is self.view.layer
         if of_audit or event.value is self.map:
             self.controller.layer_removed(event.value.name, of_audit=of_audit)
@@ -164,6 +172,7 @@ class ReviewWidget(FormWidget):
         A new panel goes on with that audit.
         """
         super().closed()
+        self.leave_place()
         self.controller.end_audit()
 
     # ---- what the controller asks for: where next ----------------------------------------------------------------
@@ -217,6 +226,7 @@ class ReviewWidget(FormWidget):
         Above what was predicted and below the paint.
         """
         image = self._image_of_map
+        self.leave_place()
         remove_earlier(self.viewer, image, "uncertainty")
         self.map = Image(
             data, name=f"{image.name} uncertainty", colormap="magma", blending="additive", opacity=0.7,
@@ -239,13 +249,25 @@ class ReviewWidget(FormWidget):
             self._refresher.refresh()
 
     def look_at(self, box: Box) -> None:
-        """Move the view to a box, ready to paint strokes."""
+        """Move the view to a box, ready to paint strokes.
+
+        Only the image and outlines of its predictions are shown there.
+        """
+        self._outline.begin(predictions_of(self.viewer, self._image_of_map))
+        self._box.show(self.map, box)
+        self.back_button.setEnabled(True)
         look_at(self.viewer, self.map, self.map_axes or "", box)
         strokes = self.labels.value
         if strokes is None or not is_painted(strokes):  # paint on a prediction would make it the user's own
             strokes = chosen_strokes(self.viewer)
         if strokes is not None:
             self.viewer.layers.selection.active = strokes
+
+    def leave_place(self) -> None:
+        """Show everything as it was before the first place."""
+        self._box.hide()
+        self._outline.end()
+        self.back_button.setEnabled(False)
 
     # ---- what the controller asks for: audit ---------------------------------------------------------------------
     @property

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from napari_limn._napari.panel.run_box import RunView
+    from napari_limn._napari.panel.run_view import RunView
     from napari_limn._napari.panel.session import Session
     from napari_limn._napari.prediction.review_view import AuditedLabels, AuditShown, ReviewView
     from napari_limn.evaluation.audit import Frame

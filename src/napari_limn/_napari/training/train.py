@@ -15,8 +15,8 @@ from napari_limn._napari.layers.layers import image_volume, is_untouched, volume
 from napari_limn._napari.layers.listening import call_all, on_moved
 from napari_limn._napari.painting.recovery import RecoveryOffer
 from napari_limn._napari.panel.choices import NO_IMAGE
+from napari_limn._napari.panel.drop import ask_for_model, ask_where_to_save
 from napari_limn._napari.panel.form import FormWidget, lay_out
-from napari_limn._napari.panel.model_files import ask_for_model, ask_where_to_save
 from napari_limn._napari.panel.preferences import preferred
 from napari_limn._napari.training.curve import Curve
 from napari_limn._napari.training.findings import Findings, LayerCheck, layer_check, place_check

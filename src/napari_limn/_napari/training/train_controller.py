@@ -22,7 +22,7 @@ from napari_limn.training.planning.presets import preset_network
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari_limn._napari.panel.run_box import RunView
+    from napari_limn._napari.panel.run_view import RunView
     from napari_limn._napari.panel.session import Session
     from napari_limn._napari.training.train_view import TrainView
     from napari_limn.annotation.classes import ZeroMeaning
