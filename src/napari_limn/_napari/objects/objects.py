@@ -67,6 +67,8 @@ class ObjectsWidget(FormWidget):
         self.layer: Labels | None = None
         self._colors: NDArray[np.float32] = np.zeros((1, 4), np.float32)
         self._selected = 1  # as in a new layer
+        self._sight: Image | None = None
+        self._newest: Labels | None = None  # prediction of that image
         self._add_rows()
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
@@ -128,16 +130,25 @@ class ObjectsWidget(FormWidget):
         mine = why or ("" if self.painted_layer.value is not None else "Paint three objects whole first.")
         return {self.run_box.start_button: why, self.save_button: why, self.fit_button: mine}
 
+    def reset_choices(self, event: Any = None) -> None:
+        """Offer the layers that are there now, and choose a prediction that is new."""
+        super().reset_choices(event)
+        self._choose_newest()
+
     def follow(self, sight: Sight) -> None:
         """Choose the newest prediction of the image that the user works on."""
         super().follow(sight)
-        if sight.image is None:
-            return
-        of_image = [
-            x for x in self._offered() if facts_of(x).is_prediction and facts_of(x).belongs_to(sight.image)
-        ]
-        if of_image and self.labels.value not in of_image and of_image[0] in self.labels.choices:
-            self.labels.value = of_image[0]
+        self._sight = sight.image
+        self._choose_newest()
+
+    def _choose_newest(self) -> None:
+        image, offered = self._sight, self.labels.choices
+        of_image = [x for x in offered if image is not None and _is_prediction_of(x, image)]
+        newest = of_image[0] if of_image else None
+        if newest is not self._newest:
+            self._newest = newest
+            if newest is not None:
+                self.labels.value = newest
 
     # ---- what the controller asks for ----------------------------------------------------------------------------
     def object_choices(self) -> ObjectChoices:
@@ -266,6 +277,11 @@ def _colors_of(objects: AdjustedObjects) -> NDArray[np.float32]:
     colors: NDArray[np.float32] = palette[objects.keys[:_MOST_COLORS] % _MOST_COLORS]
     colors[0] = 0.0
     return colors if len(colors) > 1 else np.concatenate([colors, palette[:1]])
+
+
+def _is_prediction_of(layer: Labels, image: Image) -> bool:
+    facts = facts_of(layer)
+    return facts.is_prediction and facts.belongs_to(image)
 
 
 def _plain(columns: Any) -> dict[str, Any]:
