@@ -11,6 +11,7 @@ HERE = Path(__file__).parent
 WINDOW = HERE.parents[1] / "src" / "napari_limn" / "_napari"
 
 MODULES = (
+    "napari_limn._napari.dock.kept_models",
     "napari_limn._napari.dock.loop_controller",
     "napari_limn._napari.layers.camera",
     "napari_limn._napari.layers.facts",

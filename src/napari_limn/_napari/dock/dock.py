@@ -12,6 +12,7 @@ from napari_limn._napari.dock.commands import Commands
 from napari_limn._napari.dock.header import DockHeader
 from napari_limn._napari.dock.keys import DockKeys, help_text
 from napari_limn._napari.dock.loop import Loop
+from napari_limn._napari.dock.model_offer import ModelOffer
 from napari_limn._napari.dock.sections import HEADS, HELP, SECTIONS, Section
 from napari_limn._napari.dock.steps import DockStep, StepStack
 from napari_limn._napari.layers.plain_text import literal
@@ -43,7 +44,8 @@ class LimnWidget(DockedWidget):
         }
         self.train: TrainWidget = self.sections[TrainWidget]
         strokes: StrokesWidget = self.sections[StrokesWidget]
-        for widget in (strokes.journal, strokes.offer):
+        self.model_offer = ModelOffer(napari_viewer, self.train)
+        for widget in (strokes.journal, strokes.offer, self.model_offer):
             self.header.put_below_image(widget)
         self.steps.steps["learn"].put_beside_head(self._live_switch())
         self.loop = Loop(napari_viewer, self.train, self)
@@ -128,6 +130,7 @@ class LimnWidget(DockedWidget):
     def closed(self) -> None:
         """End all runs: there is no button left to stop them."""
         self.loop.end()
+        self.model_offer.keep()
         for section in self.sections.values():
             if isinstance(section, (DockedWidget, OverlayBar)):
                 section.closed()
@@ -158,6 +161,7 @@ class LimnWidget(DockedWidget):
 
     def _follow(self, sight: Sight) -> None:
         self.header.show_sight(sight)
+        self.model_offer.follow(sight)
         for section in self.sections.values():
             if isinstance(section, FormWidget):
                 section.form.reset_choices()

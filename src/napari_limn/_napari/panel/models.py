@@ -80,6 +80,10 @@ class ModelRegistry:
 
         return end
 
+    def images_of(self, name: str) -> tuple[str, ...]:
+        """Return the identities of the images that a model was trained on."""
+        return self._images.get(name, ())
+
     def of_images(self, images: Iterable[str]) -> str | None:
         """Return the newest model that was trained on these images.
 

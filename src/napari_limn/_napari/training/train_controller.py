@@ -20,6 +20,7 @@ from napari_limn.training.events import Improved, Repainted, Scored, Step, Waiti
 from napari_limn.training.planning.presets import preset_network
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari_limn._napari.panel.run_view import RunView
@@ -50,6 +51,8 @@ class TrainController:
 
     def __init__(self, view: TrainView, box: RunView, session: Session) -> None:
         self.view, self.box, self.session = view, box, session
+        self.on_saved: list[Callable[[str], object]] = []
+        """Called with the name of a model that was saved."""
         self.model: Model | None = None
         """The latest."""
         self.name = ""
@@ -203,6 +206,8 @@ class TrainController:
         """Save a model; ``.limn`` is added to a name without it."""
         if model := self.to_save(origin):
             self.box.say(f"Saved {model.save(model_path(path))}.")
+            for act in self.on_saved:
+                act(self.file_name(origin))
 
     def load(self, path: Path) -> None:
         """Offer the model of a file to start from."""
