@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from napari_limn._napari.panel.run_box import RunView
+    from napari_limn._napari.panel.run_view import RunView
     from napari_limn.instances.adjustable import AdjustableObjects, AdjustedObjects
     from napari_limn.volume.volume import Volume
 
