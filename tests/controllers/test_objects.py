@@ -43,7 +43,7 @@ class FakeView:
     def needed_layers(self):
         return ["labels"]
 
-    def show_objects(self, found, objects):
+    def show_objects(self, basins, objects):
         self.shown.append(objects)
 
     def set_split(self, split):
@@ -145,4 +145,4 @@ def test_other_labels_are_found_anew(objects, box):
     objects.forget()
     assert objects.shown is None
     objects.adjust()
-    assert objects.found is None
+    assert objects.basins is None

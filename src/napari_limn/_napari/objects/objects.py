@@ -131,7 +131,7 @@ class ObjectsWidget(FormWidget):
         return {self.run_box.start_button: why, self.save_button: why, self.fit_button: mine}
 
     def reset_choices(self, event: Any = None) -> None:
-        """Offer the layers that are there now, and choose a prediction that is new."""
+        """Offer the layers of now; choose a prediction that is new."""
         super().reset_choices(event)
         self._choose_newest()
 
@@ -191,9 +191,9 @@ class ObjectsWidget(FormWidget):
         with self.split.changed.blocked(), self.touching.changed.blocked():
             self.touching.value, self.split.value = True, split
 
-    def show_objects(self, found: AdjustableObjects, objects: AdjustedObjects) -> None:
+    def show_objects(self, basins: AdjustableObjects, objects: AdjustedObjects) -> None:
         """Show objects in their layer and in the table."""
-        data = _looked_up(found.basins.data, objects.ids)
+        data = _looked_up(basins.basins.data, objects.ids)
         self._colors = _colors_of(objects)
         if self.layer is None or self.layer not in self.viewer.layers or self.layer.ndim != data.ndim:
             self.layer = self._new_layer(data)
@@ -233,13 +233,13 @@ class ObjectsWidget(FormWidget):
     # ---- one object ----------------------------------------------------------------------------------------------
     def _go_to(self, index: int) -> None:
         """Show an object in the middle of the view, in white."""
-        shown, found = self.controller.shown, self.controller.found
-        if self.layer is None or self.layer not in self.viewer.layers or shown is None or found is None:
+        shown, basins = self.controller.shown, self.controller.basins
+        if self.layer is None or self.layer not in self.viewer.layers or shown is None or basins is None:
             return
         self._selected = index + 1
         self.layer.selected_label = index + 1
         self._mark(index + 1)
-        look_at(self.viewer, self.layer, found.basins.axes.names, _box_of(shown, index))
+        look_at(self.viewer, self.layer, basins.basins.axes.names, _box_of(shown, index))
 
     def _on_selected(self, layer: Labels, event: Any = None) -> None:
         """Find the row of the object that was picked in the image."""
@@ -262,7 +262,10 @@ _FIT_TIP = "Choose how readily objects are split by three or more that you paint
 
 
 def _looked_up(basins: Any, ids: NDArray[np.uint32]) -> Any:
-    """Give the object of each voxel; of large stacks, when it comes into sight."""
+    """Give the object of each voxel.
+
+    Of large stacks, when it comes into sight.
+    """
     if isinstance(basins, np.ndarray) and basins.size <= _AT_ONCE:
         return ids[basins]
     chunks = (1,) * (basins.ndim - 2) + basins.shape[-2:]
@@ -271,7 +274,10 @@ def _looked_up(basins: Any, ids: NDArray[np.uint32]) -> Any:
 
 
 def _colors_of(objects: AdjustedObjects) -> NDArray[np.float32]:
-    """Give each object the colour of its key, which stays while a slider moves."""
+    """Give each object the colour of its key.
+
+    It stays while a slider moves.
+    """
     palette = np.random.default_rng(0).uniform(0.25, 1.0, (_MOST_COLORS, 4)).astype(np.float32)
     palette[:, 3] = 1.0
     colors: NDArray[np.float32] = palette[objects.keys[:_MOST_COLORS] % _MOST_COLORS]

@@ -44,7 +44,7 @@ class ObjectChoices:
 
     @property
     def least(self) -> int | str | None:
-        """Return the least size as :class:`~napari_limn.instances.spec.ObjectSpec` takes it."""
+        """Return the least size as a spec takes it."""
         text = self.smallest.strip()
         return int(text) if text.isdecimal() else text or None
 
@@ -57,7 +57,7 @@ class ObjectsView(Protocol):
         ...
 
     def sources(self) -> tuple[Volume, Volume | None, Any]:
-        """Return labels, the image to measure in, and an array of 32 bits to fill.
+        """Return labels, image, and an array of 32 bits to fill.
 
         Raises
         ------
@@ -80,14 +80,14 @@ class ObjectsView(Protocol):
         """Return the layers that a run needs, as chosen now."""
         ...
 
-    def show_objects(self, found: AdjustableObjects, objects: AdjustedObjects) -> None:
+    def show_objects(self, basins: AdjustableObjects, objects: AdjustedObjects) -> None:
         """Show objects in a layer and in the table."""
 
     def set_split(self, split: float) -> None:
         """Move the slider."""
 
     def ask_where(self) -> Path | None:
-        """Ask for the file of the table; None where the user does not want to."""
+        """Ask for the file of the table; None for no file."""
         ...
 
 
@@ -103,7 +103,7 @@ class ObjectsController:
 
     Attributes
     ----------
-    found
+    basins
         What the objects shown are made of; None while nothing was found.
     shown
         The objects shown.
@@ -111,7 +111,7 @@ class ObjectsController:
 
     def __init__(self, view: ObjectsView, box: RunView) -> None:
         self.view, self.box = view, box
-        self.found: AdjustableObjects | None = None
+        self.basins: AdjustableObjects | None = None
         self.shown: AdjustedObjects | None = None
         self._then: Callable[[], object] | None = None
 
@@ -138,7 +138,7 @@ class ObjectsController:
         if result is None:
             self.box.say("Cancelled.")
             return
-        self.found = result
+        self.basins = result
         self.adjust()
         if then is not None:
             then()
@@ -150,18 +150,18 @@ class ObjectsController:
 
     def adjust(self) -> None:
         """Show the objects as the knobs are now; no voxel is computed."""
-        if self.found is None:
+        if self.basins is None:
             return
         choices = self.view.object_choices()
-        self.shown = self.found.at(choices.split, choices.least)
-        self.view.show_objects(self.found, self.shown)
+        self.shown = self.basins.at(choices.split, choices.least)
+        self.view.show_objects(self.basins, self.shown)
         self.box.say(f"{self._count()} Move the slider, or save the table.")
 
     def fit(self) -> None:
         """Choose the split by objects that the user painted whole."""
-        if self.found is None:
+        if self.basins is None:
             raise LimnError("there are no objects yet, to fit the split of; press Find objects first.")
-        split = self.found.fit(self.view.painted())
+        split = self.basins.fit(self.view.painted())
         self.view.set_split(min(max(split, SPLITS[0]), SPLITS[1]))
         self.adjust()
         self.box.say(f"{self._count()} A split of {split:g} fits your objects best.")
@@ -182,4 +182,4 @@ class ObjectsController:
 
     def forget(self) -> None:
         """Forget what was found: other labels, or another class, were chosen."""
-        self.found = self.shown = None
+        self.basins = self.shown = None
