@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from napari_limn._napari.dock.overlay_bar import OverlayBar
 from napari_limn._napari.objects.objects import ObjectsWidget
 from napari_limn._napari.painting.classes import ClassesWidget
 from napari_limn._napari.painting.strokes import StrokesWidget
 from napari_limn._napari.prediction.compare import CompareWidget
-from napari_limn._napari.prediction.overlay_bar import OverlayBar
 from napari_limn._napari.prediction.predict import PredictWidget
 from napari_limn._napari.prediction.review import ReviewWidget
 from napari_limn._napari.training.train import TrainWidget
