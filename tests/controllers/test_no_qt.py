@@ -18,6 +18,7 @@ MODULES = (
     "napari_limn._napari.layers.layer_classes",
     "napari_limn._napari.layers.listening",
     "napari_limn._napari.layers.words",
+    "napari_limn._napari.objects.objects_controller",
     "napari_limn._napari.painting.class_choice",
     "napari_limn._napari.painting.click",
     "napari_limn._napari.painting.journalling",

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QApplication, QMainWindow, QScrollArea, QTabBar, QWid
 
 from napari_limn._napari.dock.dock import LimnWidget
 from napari_limn._napari.files.samples import painted_sem
+from napari_limn._napari.objects.objects import ObjectsWidget
 from napari_limn._napari.painting.classes import ClassesWidget
 from napari_limn._napari.painting.strokes import StrokesWidget
 from napari_limn._napari.prediction.compare import CompareWidget
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 SECTIONS = {
     "Classes": ClassesWidget,
     "Compare": CompareWidget,
+    "Objects": ObjectsWidget,
     "Predict": PredictWidget,
     "Review": ReviewWidget,
     "Strokes": StrokesWidget,

@@ -36,7 +36,7 @@ def lit(hand):
 
 
 def test_a_button_is_lit_when_what_it_needs_is_there(hand):
-    for name in ("Strokes", "Classes", "Train", "Predict", "Review", "Compare"):
+    for name in ("Strokes", "Classes", "Train", "Predict", "Objects", "Review", "Compare"):
         hand.open_widget(name)
     assert lit(hand) == set()
     assert "Drag an image onto the window first." in hand.find("limn-train-start").toolTip()

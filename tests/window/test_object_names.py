@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QAbstractButton, QAbstractItemView, QAbstractSpinBox,
 pytestmark = pytest.mark.window
 
 PAGE = Path(__file__).parents[2] / "docs" / "object_names.md"
-WIDGETS = ("Strokes", "Classes", "Train", "Predict", "Compare", "Review")
+WIDGETS = ("Strokes", "Classes", "Train", "Predict", "Objects", "Compare", "Review")
 TEXT = """# Names of the controls
 
 *Written from the window by `tests/window/test_object_names.py`; do not edit. How to write it again stands there.*

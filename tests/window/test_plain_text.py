@@ -135,7 +135,7 @@ def test_hostile_names_through_every_panel(hand, tmp_path):
     set_legend(strokes, Legend(dict(zip(values, HOSTILE, strict=True)), {}, "unlabelled"))
     widgets = {
         name: hand.open_widget(name)
-        for name in ("Strokes", "Train", "Classes", "Predict", "Review", "Compare")
+        for name in ("Strokes", "Train", "Classes", "Predict", "Objects", "Review", "Compare")
     }
     session, volume = session_of(viewer), volume_of(image)
     for name in HOSTILE[:3]:

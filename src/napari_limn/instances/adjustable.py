@@ -75,7 +75,9 @@ class AdjustableObjects:
     splitting: Splitting
 
     def at(self, split: float | None, smallest: int | str | None = None) -> AdjustedObjects:
-        """Return the objects at a setting: those of :func:`~napari_limn.instances.api.objects`.
+        """Return the objects at a setting.
+
+        They are those of :func:`~napari_limn.instances.api.objects`.
 
         Parameters
         ----------

@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_limn._napari.dock.keys import DockKey
+from napari_limn._napari.dock.overlay_bar import OverlayBar
 from napari_limn._napari.painting.classes import ClassesWidget
-from napari_limn._napari.prediction.overlay_bar import OverlayBar
 from napari_limn._napari.prediction.review import ReviewWidget
 from napari_limn._napari.training.train import TrainWidget
 

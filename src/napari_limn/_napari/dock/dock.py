@@ -13,6 +13,7 @@ from napari_limn._napari.dock.header import DockHeader
 from napari_limn._napari.dock.keys import DockKeys, help_text
 from napari_limn._napari.dock.loop import Loop
 from napari_limn._napari.dock.model_offer import ModelOffer
+from napari_limn._napari.dock.overlay_bar import OverlayBar
 from napari_limn._napari.dock.sections import HEADS, HELP, SECTIONS, Section
 from napari_limn._napari.dock.steps import DockStep, StepStack
 from napari_limn._napari.layers.plain_text import literal
@@ -20,7 +21,6 @@ from napari_limn._napari.painting.strokes import StrokesWidget
 from napari_limn._napari.panel.docking import DockedWidget
 from napari_limn._napari.panel.form import FormWidget
 from napari_limn._napari.panel.keyboard import operable
-from napari_limn._napari.prediction.overlay_bar import OverlayBar
 from napari_limn._napari.prediction.predict import PredictWidget
 from napari_limn._napari.training.train import TrainWidget
 

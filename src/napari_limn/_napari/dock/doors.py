@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QDockWidget, QWidget
 
+from napari_limn._napari.objects.objects import ObjectsWidget
 from napari_limn._napari.painting.classes import ClassesWidget
 from napari_limn._napari.painting.strokes import StrokesWidget
 from napari_limn._napari.prediction.compare import CompareWidget
@@ -114,4 +115,10 @@ class CompareDoor(Door):
 class PredictDoor(Door):
     """Leads to predictions."""
 
-    step, kind = "apply", PredictWidget
+    step, section, kind = "apply", "predict", PredictWidget
+
+
+class ObjectsDoor(Door):
+    """Leads to objects and their table."""
+
+    step, section, kind = "apply", "objects", ObjectsWidget

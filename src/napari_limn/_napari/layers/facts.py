@@ -44,7 +44,7 @@ class LayerFacts:
     Parameters
     ----------
     model, kind
-        Name of the model that computed it, and what that was: ``"labels"``, ``"live"`` or ``"uncertainty"``.
+        Name of the model that computed it, and what that was: ``"labels"``, ``"live"``, ``"uncertainty"`` or ``"objects"``, which no model computes.
     difference
         Names of the two predictions whose difference it shows.
     audit
@@ -119,7 +119,7 @@ class LayerFacts:
     @property
     def is_made_here(self) -> bool:
         """Return whether the layer was computed, not opened or painted."""
-        return self.is_prediction or self.is_comparison
+        return self.is_prediction or self.is_comparison or self.kind == "objects"
 
     @property
     def is_prediction(self) -> bool:

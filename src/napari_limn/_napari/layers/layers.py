@@ -392,9 +392,6 @@ def lies_on(layer: Layer, image: Layer) -> bool:
 
 
 def colormap(colors: Mapping[int, RGBA], other: RGBA = (0.0, 0.0, 0.0, 0.0)) -> DirectLabelColormap:
-    """Make a colormap of label values; 0 is transparent.
-
-    So are values that are not in `colors`, unless `other` is given.
-    """
+    """Make a colormap; 0 and values without a colour are clear."""
     known: dict[int | None, RGBA] = {None: other, 0: (0.0, 0.0, 0.0, 0.0)}
     return DirectLabelColormap(color_dict=known | dict(colors))

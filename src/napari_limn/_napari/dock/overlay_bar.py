@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QSizePolicy, 
 from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.layers.listening import call_all, connected
 from napari_limn._napari.layers.overlay import predictions_of, show_as
-from napari_limn._napari.layers.plain_text import PlainLabel
+from napari_limn._napari.layers.plain_text import PlainLabel, set_tip
 from napari_limn._napari.panel.session import Sight
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class OverlayBar(QWidget):
         for look, tip in _TIPS.items():
             button = self.buttons[look] = QPushButton(look.capitalize())
             button.setObjectName(f"limn-overlay-{look}")
-            button.setToolTip(tip)
+            set_tip(button, tip)
             button.setCheckable(True)
             button.clicked.connect(partial(self._on_clicked, look))
             group.addButton(button)

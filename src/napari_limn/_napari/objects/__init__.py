@@ -1,0 +1,1 @@
+"""Objects of a class: split, measured, listed."""
