@@ -12,7 +12,6 @@ import numpy as np
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 
-from napari_limn._napari.demo_window import dock
 from napari_limn._napari.files.samples import painted_sem
 from napari_limn._napari.prediction.predict import PredictWidget
 from napari_limn._napari.training.train import TrainWidget
@@ -56,7 +55,9 @@ def main() -> None:
     )
     viewer.layers.move(2, 0)
     train, predict = TrainWidget(viewer), PredictWidget(viewer)
-    dock(viewer, train, predict)
+    viewer.window.add_dock_widget(train, name="Train", area="right")
+    viewer.window.add_dock_widget(predict, name="Predict", area="right")
+    train.labels.value = next(layer for layer in viewer.layers if layer.name == "strokes")
     viewer.window.resize(1500, 950)
     heart = Heartbeat()
     pump(lambda: False, 8)  # PyTorch is being imported

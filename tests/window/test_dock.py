@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QDockWidget, QLabel, QScrollArea, QWidget
 
 from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.painting.strokes import StrokesWidget
+from napari_limn._napari.panel.session import shared_models
 from napari_limn._napari.prediction.predict import PredictWidget
 
 pytestmark = pytest.mark.window
@@ -105,11 +106,15 @@ def test_train_is_lit_while_live_mode_runs_and_ends_it(hand, folder):
     hand.find("limn-train-seconds").setValue(1)
     assert hand.find("limn-train-start").isEnabled()
     hand.press("limn-train-start")
-    hand.wait(lambda: dock.train.live_run is None)
+    hand.wait(lambda: not dock.train.controller.live)
     assert not hand.find("limn-train-live").isChecked()
     hand.wait(lambda: dock.train.job is not None or "Done" in hand.find("limn-train-status").text())
     hand.wait_idle(dock.train)
     assert "Done" in hand.find("limn-train-status").text()
+    image = hand.viewer.layers["cells"]
+    assert preview(hand, image), "the answers of the training are not shown"
+    assert facts_of(preview(hand, image)).model == "live"
+    assert shared_models()[dock.train.name] is dock.train.model
 
 
 def test_live_mode_that_is_switched_off_stays_off(hand, folder):

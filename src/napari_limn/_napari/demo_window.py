@@ -15,11 +15,10 @@ import napari
 from qtpy.QtWidgets import QApplication
 
 from napari_limn import samples
+from napari_limn._napari.dock.dock import LimnWidget
 from napari_limn._napari.files.samples import painted_sem
 from napari_limn._napari.layers.layers import show_labels, volume_of
 from napari_limn._napari.panel.session import session_of
-from napari_limn._napari.prediction.predict import PredictWidget
-from napari_limn._napari.training.train import TrainWidget
 from napari_limn.volume.boxes import whole
 from napari_limn.volume.reading.open import open_volume
 
@@ -39,7 +38,6 @@ def main(out: Path, picture: Path) -> None:
     for data, look, kind in painted_sem():
         getattr(viewer, f"add_{kind}")(data, **look)
     image, strokes = viewer.layers
-    train, predict = TrainWidget(viewer), PredictWidget(viewer)
     models = session_of(viewer).models
     name = models.load(out / "demo.limn")
     labels = open_volume(out / f"{samples.PAINTED.image.stem}_labels.tif")
@@ -47,16 +45,12 @@ def main(out: Path, picture: Path) -> None:
     shown = show_labels(viewer, image, volume_of(image), data, models[name].spec.classes, name)
     shown.opacity, strokes.opacity = 0.35, 1.0
     viewer.layers.move(viewer.layers.index(strokes), len(viewer.layers))
-    dock(viewer, train, predict)
+    widget = LimnWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Limn", area="right")
+    widget.unfold("apply")
+    viewer.layers.selection.active = strokes
     screenshot(viewer, picture)
     viewer.close()
-
-
-def dock(viewer: Viewer, train: TrainWidget, predict: PredictWidget) -> None:
-    """Put both widgets on the right, as a user would fill them."""
-    viewer.window.add_dock_widget(train, name="Train", area="right")
-    viewer.window.add_dock_widget(predict, name="Predict", area="right")
-    train.labels.value = next(layer for layer in viewer.layers if layer.name == "strokes")
 
 
 def screenshot(viewer: Viewer, picture: Path) -> None:

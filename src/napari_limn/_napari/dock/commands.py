@@ -67,7 +67,7 @@ class Commands:
     def learn(self) -> None:
         """Train; stop a training, which live mode is not."""
         box = self.train.run_box
-        _press(box.stop_button if box.running and self.train.live_run is None else box.start_button)
+        _press(box.stop_button if box.running and not self.train.controller.live else box.start_button)
 
     def next_place(self) -> None:
         """Go to the next doubtful place; make a map of them first."""

@@ -156,7 +156,7 @@ class LimnWidget(DockedWidget):
 
         Its labels take the place of the preview.
         """
-        if predict.run_box.running and self.train.live_run is not None:
+        if predict.run_box.running and self.train.controller.live:
             self.train.run_box.stop()
 
     def _follow(self, sight: Sight) -> None:

@@ -164,7 +164,8 @@ class Loop(QObject):
     @property
     def live_image(self) -> Any:
         """Return the image of the live run under way."""
-        return None if self.train.live_run is None else self.train.live_run.images[0]
+        run = self.train.live_run
+        return run.images[0] if run is not None and self.train.controller.live else None
 
     @property
     def busy(self) -> bool:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Labels
-from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QWidget
+from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
 from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.layers.listening import call_all, connected
@@ -57,6 +57,7 @@ class OverlayBar(QWidget):
             group.addButton(button)
             line.addWidget(button)
         self.buttons[self.look].setChecked(True)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self._listening: list[Callable[[], object]] = [
             connected(napari_viewer.layers.events.inserted, self._on_inserted)
         ]

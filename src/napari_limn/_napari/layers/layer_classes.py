@@ -111,6 +111,11 @@ def with_clear_background(colors: Mapping[int, RGBA], names: Mapping[int, str]) 
     return {value: (*color[:3], 0.0) if value in clear else color for value, color in colors.items()}
 
 
+def opaque(colors: Mapping[int | None, RGBA]) -> dict[int, RGBA]:
+    """Give the colours of values, each of which is seen."""
+    return {v: (*(float(c) for c in color[:3]), 1.0) for v, color in colors.items() if v and any(color[:3])}  # type: ignore[misc]
+
+
 def _is_default(value: int, color: RGBA) -> bool:
     return _alike(color, default_color(value))
 

@@ -16,7 +16,7 @@ from napari.layers import Image, Labels
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_limn._napari.layers.facts import LayerFacts, facts_of, note, set_facts
-from napari_limn._napari.layers.layer_classes import with_clear_background
+from napari_limn._napari.layers.layer_classes import opaque, with_clear_background
 from napari_limn._napari.layers.plain_text import literal
 from napari_limn.annotation.classes import Classes, default_color
 from napari_limn.errors import LimnError
@@ -273,10 +273,8 @@ def hand_over(layer: Labels) -> None:
     facts, own_name = facts_of(layer), is_untouched(layer)
     set_facts(layer, facts.handed_over())
     if isinstance(layer.colormap, DirectLabelColormap):  # paint is seen, background too
-        seen = {
-            v: (*color[:3], 1.0) for v, color in layer.colormap.color_dict.items() if v and any(color[:3])
-        }
-        layer.colormap = colormap(seen, layer.colormap.color_dict.get(None, (0.0,) * 4))
+        known = layer.colormap.color_dict
+        layer.colormap = colormap(opaque(known), tuple(known.get(None, (0.0,) * 4)))
     if own_name:
         layer.name = f"{facts.image} corrected"
 

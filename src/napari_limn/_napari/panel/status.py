@@ -207,6 +207,12 @@ class Message(QScrollArea):
             inner.installEventFilter(self)
         self._fit()
 
+    def showEvent(self, event: Any) -> None:
+        """Fit to what was said meanwhile."""
+        super().showEvent(event)
+        if self.minimumHeight() == self.maximumHeight():  # see `follow_text`
+            self._fit()
+
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Fit the height to the text when it is laid out anew."""
         if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):

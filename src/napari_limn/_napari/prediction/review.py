@@ -253,7 +253,8 @@ class ReviewWidget(FormWidget):
 
         Only the image and outlines of its predictions are shown there.
         """
-        self._outline.begin(predictions_of(self.viewer, self._image_of_map))
+        shown = [x for x in predictions_of(self.viewer, self._image_of_map) if x.visible]
+        self._outline.begin(shown[:1])
         self._box.show(self.map, box)
         self.back_button.setEnabled(True)
         look_at(self.viewer, self.map, self.map_axes or "", box)

@@ -9,6 +9,7 @@ import numpy as np
 from qtpy.QtCore import QTimer
 
 from napari_limn._napari.layers.class_table import Naming, set_legend
+from napari_limn._napari.layers.facts import facts_of
 from napari_limn._napari.layers.layers import (
     active_layer,
     empty_labels,
@@ -69,6 +70,8 @@ class LiveRun:
         Returns whether the run is to end; asked in its thread.
     parent
         The widget with which it ends.
+    learn
+        A training to show the answers of, instead of one that follows the paint.
     """
 
     def __init__(
@@ -81,12 +84,14 @@ class LiveRun:
         origin: Model | None,
         stopping: Callable[[], bool],
         parent: QWidget,
+        learn: Callable[[], Generator[Event, None, Any]] | None = None,
     ) -> None:
         self.viewer, self.images, self.labels = viewer, tuple(images), labels
         self.volume = image_volume(images)
         refuse_other_axes(volume_of(labels), self.volume)
         self._session = session
         array = empty_labels(self.volume, np.uint8 if origin is None else origin.spec.classes.dtype)
+        self._show_earlier(array)
         self.controller = LiveController(
             self.volume,
             finest(labels),
@@ -97,6 +102,7 @@ class LiveRun:
             empty=empty_labels,
             threads=session.threads,
             stopping=stopping,
+            learn=learn,
         )
         self.controller.field = self._field()
         self._naming = Naming(self.controller.classes_renamed)
@@ -118,7 +124,7 @@ class LiveRun:
             *on_moved(self.images[:1], self._on_moved),
         ]
 
-    def events(self) -> Generator[Event, None, None]:
+    def events(self) -> Generator[Event, None, Any]:
         """Return the run."""
         return self.controller.events()
 
@@ -182,6 +188,21 @@ class LiveRun:
     def block_done(self, box: Box) -> None:
         """Show a block that is done, if it is in sight."""
         self.refresher.block_done(box)
+
+    def _show_earlier(self, array: Any) -> None:
+        """Begin with what the last preview of the image shows.
+
+        Else there would be nothing to see until the first answer.
+        """
+        for layer in self.viewer.layers:
+            facts = facts_of(layer)
+            if facts.kind == "live" and facts.belongs_to(self.images[0]) and is_untouched(layer):
+                earlier = finest(layer)
+                if isinstance(earlier, np.ndarray) and (earlier.shape, earlier.dtype) == (
+                    array.shape,
+                    array.dtype,
+                ):
+                    array[...] = earlier
 
     def _preview(self, array: Any) -> Labels:
         """Add the layer of the preview, below the paint.

@@ -82,6 +82,8 @@ class LiveController:
         Leave a processor to the window.
     stopping
         Returns whether the run is to end; asked in its thread.
+    learn
+        A training to show the answers of, instead of one that follows the paint.
     """
 
     def __init__(
@@ -96,7 +98,9 @@ class LiveController:
         empty: Callable[[Volume, np.dtype[Any]], Any],
         threads: FewerThreads,
         stopping: Callable[[], bool],
+        learn: Callable[[], Generator[Event, None, Any]] | None = None,
     ) -> None:
+        self._learn = learn
         self.image, self.array = image, array
         self.paint = Snapshot(labels)
         self.field: Box = tuple((0, 0) for _ in GRID)
@@ -106,8 +110,11 @@ class LiveController:
         self._spec, self._origin, self._view = spec, origin, view
         self._empty, self._threads, self._stopping = empty, threads, stopping
 
-    def events(self) -> Generator[Event, None, None]:
-        """Run; PyTorch is imported in the thread of the run."""
+    def events(self) -> Generator[Event, None, Any]:
+        """Run; PyTorch is imported in the thread of the run.
+
+        Returns what a training that is shown returns.
+        """
         from napari_limn.execution.interleave import interleaved
         from napari_limn.inference.view import ViewPredictor
         from napari_limn.training.live import live_events
@@ -115,14 +122,27 @@ class LiveController:
         make = partial(self._array_of, self.array)
         predictor = self.predictor = ViewPredictor(self.image, make, self._spec.device, self._check)
         self._view.remember(predictor)
-        training = live_events(
-            self.image, self.paint, self._spec, model=self._origin, legend_now=lambda: self._view.legend
-        )
+        result: list[Any] = [None]
+
+        def learnt(learn: Generator[Event, None, Any]) -> Generator[Event, None, None]:
+            result[0] = yield from learn
+
         try:
-            with self._threads.during():
-                yield from interleaved(training, predictor, self._look)
+            if self._learn is not None:
+                yield from interleaved(learnt(self._learn()), predictor, self._look)
+            else:
+                training = live_events(
+                    self.image,
+                    self.paint,
+                    self._spec,
+                    model=self._origin,
+                    legend_now=lambda: self._view.legend,
+                )
+                with self._threads.during():
+                    yield from interleaved(training, predictor, self._look)
         finally:
             predictor.rest()
+        return result[0]
 
     def _array_of(self, array: Any, dtype: np.dtype[Any]) -> Any:
         """Return the array that is shown, if its type is right.

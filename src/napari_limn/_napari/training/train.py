@@ -66,6 +66,7 @@ class TrainWidget(FormWidget):
         self.destroyed.connect(partial(call_all, self._moves))
         self._strokes: ref[Labels] | None = None  # the layer of the run that was begun last
         self.live_run: LiveRun | None = None
+        self.shows_answers = False  # of a training, on the image as they come
         self._add_rows()
         self._add_more()
         self._add_files()
@@ -186,6 +187,7 @@ class TrainWidget(FormWidget):
     def stand_among_others(self) -> None:
         """Fold away what the dock around this widget chooses, and offers."""
         self.form.fold(self.offer)
+        self.shows_answers = True
         super().stand_among_others()
 
     # ---- what is shown -------------------------------------------------------------------------------------------
@@ -241,22 +243,24 @@ class TrainWidget(FormWidget):
 
     def training(self, spec: TrainSpec, origin: Model | None) -> Generator[Event, None, Model | None]:
         """Return a run that trains on the layers chosen."""
-        image, labels = self._images(), self.labels.value
-        return training(image_volume(image), volume_of(labels), given_legend(labels), spec, origin)
+        image, labels = image_volume(self._images()), self.labels.value
+        learn = partial(training, image, volume_of(labels), given_legend(labels), spec, origin)
+        if not self.shows_answers:
+            return learn()
+        with suppress(LimnError):  # labels of other axes: what is wrong with them is said by the training
+            return self._shown(spec, origin, learn)
+        return learn()
 
     def live_training(self, spec: TrainSpec, origin: Model | None) -> Generator[Event, None, None]:
         """Show a preview, and return the run of live mode."""
-        self.live_run = LiveRun(
-            self.viewer,
-            self.session,
-            self._images(),
-            self.labels.value,
-            spec,
-            origin,
-            lambda: self.run_box.stopping,
-            self,
-        )
-        return self.live_run.events()
+        return self._shown(spec, origin)
+
+    def _shown(self, spec: TrainSpec, origin: Model | None, learn: Any = None) -> Generator[Event, None, Any]:
+        """Show a preview of a run, and return the run."""
+        images, labels, stopping = self._images(), self.labels.value, lambda: self.run_box.stopping
+        run = LiveRun(self.viewer, self.session, images, labels, spec, origin, stopping, self, learn)
+        self.live_run = run
+        return run.events()
 
     @property
     def preview(self) -> Any:

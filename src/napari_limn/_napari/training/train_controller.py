@@ -58,7 +58,9 @@ class TrainController:
         self.name = ""
         """Of the latest model."""
         self._images: dict[str, str] = {}  # that it was trained on: names by identity
-        self._live = self._answered = False  # whether the run under way is live mode, and there was an answer
+        self.live = False
+        """Whether the run under way is live mode."""
+        self._answered = False  # whether live mode gave an answer
         self._coming = ""  # name for the first model of a run; empty once it is there
         self._refused = False  # whether a finding stopped the last run before it began
         self._read = False  # whether there was a layer to ask what its 0 means
@@ -67,7 +69,7 @@ class TrainController:
     def start(self) -> None:
         """Train on the layers chosen."""
         spec, origin = self.begin()
-        self._live = False
+        self.live = False
         self.box.say("Reading strokes …")
         self.box.run(self.view.training(spec, origin), needs=self.view.needed_layers())
 
@@ -82,7 +84,7 @@ class TrainController:
         except LimnError:
             self.view.set_live(on=False)
             raise
-        self._live, self._answered = True, False
+        self.live, self._answered = True, False
         self.box.say("Live: paint a few strokes of each class, background too.")
         if origin is not None and self.view.choices().origin == self.name:
             self._coming = ""  # it goes on with the model of this image, under its name
@@ -124,7 +126,7 @@ class TrainController:
             case Scored(seconds=seconds, score=score):
                 self.view.curve.add_score(seconds, score)
             case Improved(model=model):
-                if self._live and not self._answered:
+                if self.live and not self._answered:
                     self._answered = True
                     self.box.say("Live: the answer follows your strokes. Correct it where it is wrong.")
                 self.keep(model)
@@ -164,6 +166,7 @@ class TrainController:
 
     def on_finished(self) -> None:
         """Turn live mode off."""
+        self.live = False
         self.view.live_ended()
         self.view.set_live(on=False)
 
