@@ -330,3 +330,25 @@ def test_next_names_places_away_from_the_strokes(capsys, files):
         assert [0 <= a < n for a, n in zip(place["at"], (1, 1, 96, 80), strict=True)] == [True] * 4
     code, _, err = run(capsys, "next", *given[:2], "-n", 0)
     assert (code, err) == (1, "napari-limn: found -n 0, expected 1 or more places.\n")
+
+
+def test_one_of_several_images_is_chosen_by_number_or_path(capsys, files):
+    assert train(capsys, files)[0] == 0
+    image = tifffile.imread(files / "image.ome.tif")
+    with tifffile.TiffWriter(files / "two.tif") as writer:
+        for part in (image[:10], image):
+            writer.write(part, contiguous=False, photometric="minisblack")
+    out = ["-o", files / "out.tif", "--quiet"]
+    code, _, err = run(capsys, "predict", files / "model.limn", files / "two.tif", *out)
+    assert code == 1
+    assert "two.tif: found 2 images (0: 10 × 80, 1: 96 × 80), expected one; choose one with --image 1" in err
+    for chosen in ([files / "two.tif", "--image", "1"], [f"{files / 'two.tif'}#1"]):
+        assert run(capsys, "predict", files / "model.limn", *chosen, *out, "--overwrite")[0] == 0
+        assert tifffile.imread(files / "out.tif").shape == image.shape
+    code, said, _ = run(capsys, "info", files / "two.tif", "--json")
+    assert (code, [one["shape"] for one in said["images"]]) == (0, [[10, 80], [96, 80]])
+    code, said, _ = run(capsys, "info", files / "two.tif", "--image", "0", "--json")
+    assert said["shape"] == [10, 80]
+    code, _, err = run(capsys, "check", files / "two.tif", files / "strokes.tif", "--image", "7")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "found '7' as the image to choose" in err

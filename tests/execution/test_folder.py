@@ -46,6 +46,19 @@ def statuses(model, sources, out, **options):
     return [event.status for event in events if isinstance(event, ImageDone)], result
 
 
+def test_each_image_of_a_file_has_labels_of_its_own(model, tmp_path, out):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for shape in ((20, 24), (24, 20)):
+            writer.write(np.zeros(shape, np.uint8), contiguous=False, photometric="minisblack")
+    said, result = statuses(model, [tmp_path / "a.tif"], out)
+    assert said == ["done", "done"]
+    assert [entry.output for entry in result.entries] == ["a_0.labels.tif", "a_1.labels.tif"]
+    assert tifffile.imread(out / "a_1.labels.tif").shape == (24, 20)
+    assert statuses(model, [tmp_path / "a.tif"], out)[0] == ["kept", "kept"]
+    _, result = statuses(model, [f"{tmp_path / 'a.tif'}#1"], tmp_path / "one")
+    assert [entry.output for entry in result.entries] == ["a_1.labels.tif"]
+
+
 def times(out):
     return {path.name: path.stat().st_mtime_ns for path in out.glob("*.labels.tif")}
 

@@ -322,3 +322,40 @@ def test_maps_of_doubt_lie_where_they_are_seen_above_predictions_and_below_paint
     predict("live", below=strokes)
     names = [layer.name for layer in viewer.layers]
     assert names == ["cells", "cells labels", "cells live", "cells uncertainty", "strokes"]
+
+
+def two_images(folder):
+    with tifffile.TiffWriter(folder / "two.tif") as writer:
+        for shape in ((20, 24), (24, 20)):
+            writer.write(np.zeros(shape, np.uint8), contiguous=False, photometric="minisblack")
+    return folder / "two.tif"
+
+
+def test_where_there_is_no_window_to_ask_in_all_images_of_a_path_are_read(tmp_path):
+    layers = read(two_images(tmp_path))
+    assert [(look["name"], array.shape) for array, look, _ in layers] == [
+        ("two 0", (20, 24)),
+        ("two 1", (24, 20)),
+    ]
+
+
+def test_a_dialog_asks_which_images_of_a_path_are_opened(make_napari_viewer, tmp_path, monkeypatch):
+    viewer, answers = make_napari_viewer(), []
+
+    def answer(dialog):
+        rows = dialog.table.rowCount()
+        assert [dialog.table.item(row, 3).text() for row in range(rows)] == ["20 × 24", "24 × 20"]
+        act = answers.pop()
+        if act == "all":
+            dialog.all.click()
+        else:
+            dialog.table.selectRow(1)
+            (dialog.accept if act == "second" else dialog.reject)()
+        return dialog.result()
+
+    monkeypatch.setattr("napari_limn._napari.files.choose.ChooseImages.exec", answer)
+    path = two_images(tmp_path)
+    for act, names in {"cancel": [], "second": ["two 1"], "all": ["two 1", "two 0", "two 1 [1]"]}.items():
+        answers.append(act)
+        viewer.open(path, plugin="napari-limn")
+        assert [layer.name for layer in viewer.layers] == names

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.cli.terminal.options import add_meaning
+from napari_limn.cli.terminal.options import add_choice, add_meaning
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +21,7 @@ def add_check(verbs: Any) -> argparse.ArgumentParser:
     verb.add_argument("image", type=Path, metavar="IMAGE", help="a TIFF or an OME-Zarr folder")
     verb.add_argument("labels", type=Path, metavar="LABELS", help="what was painted on it, of the same shape")
     add_meaning(verb)
+    add_choice(verb)
     verb.set_defaults(run=_check)
     return verb
 
@@ -34,7 +35,7 @@ def _check(args: argparse.Namespace) -> dict[str, Any]:
     zero: ZeroMeaning = args.zero or ("background" if args.objects else "unlabelled")
     # refuses what training would
     spec = TrainSpec(zero=zero, dims=args.dims or 2, objects=bool(args.objects))
-    image, labels = open_volume(args.image, args.axes), open_volume(args.labels)
+    image, labels = open_volume(args.image, args.axes, args.which), open_volume(args.labels)
     findings = checkup(image, labels, zero=zero, dims=spec.dims, objects=spec.objects)
     lines = [f"{'stops training' if f.stops else 'worth knowing'}: {f}" for f in findings]
     stops = any(f.stops for f in findings)

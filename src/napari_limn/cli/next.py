@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_limn.cli.terminal.options import add_axes, add_device, add_memory
+from napari_limn.cli.terminal.options import add_axes, add_choice, add_device, add_memory
 from napari_limn.cli.terminal.progress import followed
 from napari_limn.errors import LimnError
 
@@ -31,6 +31,7 @@ def add_next(verbs: Any) -> argparse.ArgumentParser:
     add_memory(verb)
     add_device(verb, "where to compute (auto)")
     add_axes(verb)
+    add_choice(verb)
     verb.set_defaults(run=_next)
     return verb
 
@@ -44,7 +45,7 @@ def _next(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.count < 1:
         raise LimnError(f"found -n {args.count}, expected 1 or more places.")
-    image = open_volume(args.image, args.axes)
+    image = open_volume(args.image, args.axes, args.which)
     strokes = find_paint(open_labels(args.labels, image), "unlabelled").where if args.labels else None
     spec = PredictSpec(memory=args.memory, device=args.device)
     pool = followed(uncertainty_events(args.model, image, spec=spec), args)

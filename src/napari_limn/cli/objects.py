@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from napari_limn.cli.terminal.options import add_axes, add_overwrite
+from napari_limn.cli.terminal.options import add_axes, add_choice, add_overwrite
 from napari_limn.cli.terminal.progress import followed
 
 
@@ -44,6 +44,7 @@ def add_objects(verbs: Any) -> argparse.ArgumentParser:
         "--table", type=Path, metavar="OUT.csv|OUT.parquet", help="write what each object measures"
     )
     add_axes(verb)
+    add_choice(verb)
     add_overwrite(verb, "write over an existing output, begin an unfinished one anew")
     verb.set_defaults(run=_objects)
     return verb
@@ -73,10 +74,10 @@ def _objects(args: argparse.Namespace) -> dict[str, Any]:
     began = time.perf_counter()
     split: float | Literal["fit"] | None = "fit" if args.fit_to is not None else args.split
     spec = ObjectSpec(classes=args.classes and tuple(args.classes), split=split, smallest=args.min_size)
-    image = None if args.image is None else open_volume(args.image, args.axes)
+    image = None if args.image is None else open_volume(args.image, args.axes, args.which)
     labels = args.labels
-    if image is None and args.axes is not None:
-        labels = open_volume(labels, args.axes)
+    if image is None and (args.axes is not None or args.which is not None):
+        labels = open_volume(labels, args.axes, args.which)
     done = followed(
         object_events(
             labels, image, args.out, spec, table=args.table, painted=args.fit_to, overwrite=args.overwrite

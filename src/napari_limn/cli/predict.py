@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from napari_limn.cli.terminal.options import add_axes, add_device, add_memory, add_overwrite
+from napari_limn.cli.terminal.options import add_axes, add_choice, add_device, add_memory, add_overwrite
 from napari_limn.cli.terminal.progress import followed
 from napari_limn.errors import LimnError
 from napari_limn.specs import Intensity, Precision, Probabilities, Suffix, to_json
@@ -39,6 +39,7 @@ def add_predict(verbs: Any) -> argparse.ArgumentParser:
     )
     add_device(verb, "where to compute (auto)")
     add_axes(verb)
+    add_choice(verb)
     verb.add_argument(
         "--prune", type=int, metavar="DEPTH", help="cut a nested, supervised network down to this depth"
     )
@@ -85,7 +86,7 @@ def _predict_image(args: argparse.Namespace) -> dict[str, Any]:
 
     began = time.perf_counter()
     model, spec = Model.load(args.model), PredictSpec(**_spec(args))
-    image = open_volume(args.image, args.axes)
+    image = open_volume(args.image, args.axes, args.which)
     done = followed(prediction_events(model, image, args.out, spec, overwrite=args.overwrite), args)
     took = time.perf_counter() - began
     return {
@@ -101,10 +102,11 @@ def _predict_folder(args: argparse.Namespace, images: list[Path]) -> dict[str, A
     from napari_limn.execution.folder import folder_events
     from napari_limn.inference.spec import PredictSpec
 
-    if args.axes is not None:
-        raise LimnError(
-            "found --axes with several images, expected it with one; label that image on its own."
-        )
+    for flag, given in {"axes": args.axes, "image": args.which}.items():
+        if given is not None:
+            raise LimnError(
+                f"found --{flag} with several images, expected it with one; label that image on its own."
+            )
     suffix: Any = args.format and f".{args.format}"
     run = folder_events(
         args.model, images, args.out, PredictSpec(**_spec(args)),

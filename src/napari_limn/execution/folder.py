@@ -18,7 +18,7 @@ from napari_limn.annotation.strokes import count_values
 from napari_limn.arguments import checked
 from napari_limn.errors import LimnError
 from napari_limn.execution.events import ImageBegun, ImageDone
-from napari_limn.execution.images import images_in, labels_name
+from napari_limn.execution.images import each_image, images_in, labels_name
 from napari_limn.execution.manifest import Entry, Manifest
 from napari_limn.files.durable import disk_faults, state_of
 from napari_limn.files.working import is_there
@@ -83,7 +83,8 @@ def predict_folder(
     model
         A model or the path of its file.
     images
-        Paths of images, of folders of them, patterns with ``*``, and lists as ``@LIST.csv`` with a column ``image``.
+        Paths of images, of folders of them, patterns with ``*``, and lists as ``@LIST.csv`` with a column ``image``. Of a path with
+        several images, each is labelled.
     folder
         Where the labels go, as ``NAME.labels.tif`` or ``NAME.labels.ome.zarr``. It is made where there is none. ``manifest.jsonl``
         and ``manifest.csv`` in it say what became of each image.
@@ -148,7 +149,7 @@ def _labelled(
     manifest: Manifest, model: Model, outputs: dict[Path, str], spec: PredictSpec, *, overwrite: bool
 ) -> Generator[Event, None, tuple[Entry, ...]]:
     """Label one image after the other."""
-    entries, noted, taken = [], set[str](), dict[Path, Path]()
+    entries, noted, taken = [], set[str](), dict[tuple[Path, int | None], Path]()
     for number, (path, name) in enumerate(outputs.items(), 1):
         yield ImageBegun(str(path), number, len(outputs))
         began, before = time.perf_counter(), manifest.entries.get(name)
@@ -210,7 +211,7 @@ def _entry_of(image: Path, output: Path, known: str) -> Entry:
     )  # fmt: skip
 
 
-def _opened(path: Path, taken: dict[Path, Path]) -> Volume:
+def _opened(path: Path, taken: dict[tuple[Path, int | None], Path]) -> Volume:
     """Open an image that is not part of one before it.
 
     Raises
@@ -220,7 +221,7 @@ def _opened(path: Path, taken: dict[Path, Path]) -> Volume:
     """
     volume = open_volume(path)
     for place in places_of(volume):
-        first = taken.setdefault(place.resolve(), path)
+        first = taken.setdefault((place.resolve(), volume.part), path)
         if first != path:
             raise LimnError(
                 f"{path}: found a file that {first.name} is read from, too, expected images of their own; name only one of them."
@@ -245,7 +246,8 @@ def _named(images: Sequence[str | os.PathLike[str]], suffix: Suffix | None) -> d
     LimnError
         If two images would have labels of one name.
     """
-    outputs = {path: labels_name(path, suffix) for path in images_in(images)}
+    each = [one for path in images_in(images) for one in each_image(path)]
+    outputs = {path: labels_name(path, suffix) for path in each}
     alike = defaultdict(list)
     for path, name in outputs.items():
         alike[name.casefold()].append(path)  # some disks know no difference between a and A

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from napari_limn.errors import LimnError
 from napari_limn.files.paths import refuse_no_file
-from napari_limn.volume.reading.open import TIFF_SUFFIXES, ZARR_SUFFIXES
+from napari_limn.volume.reading.choice import split_number
+from napari_limn.volume.reading.open import TIFF_SUFFIXES, ZARR_SUFFIXES, images_at
 
 if TYPE_CHECKING:
     import os
@@ -41,6 +42,18 @@ def images_in(sources: Iterable[str | os.PathLike[str]]) -> list[Path]:
         If a source names nothing.
     """
     return list(dict.fromkeys(path for source in sources for path in _named_by(source)))
+
+
+def each_image(path: Path) -> list[Path]:
+    """List the paths of all images that lie in a path.
+
+    A path with one alone, or one that cannot be read, is given back.
+    """
+    try:
+        entries = images_at(path)
+    except (LimnError, OSError):
+        return [path]  # opening it says why
+    return [entry.path for entry in entries] if len(entries) > 1 else [path]
 
 
 def pairs_in(path: Path) -> list[tuple[Path, ...]]:
@@ -86,23 +99,33 @@ def labels_name(image: Path, suffix: str | None = None) -> str:
     >>> labels_name(Path("cells 1.ome.tif")), labels_name(Path("a/b.zarr")), labels_name(Path("b.tiff"), ".ome.zarr")
     ('cells 1.labels.tif', 'b.labels.ome.zarr', 'b.labels.ome.zarr')
     """
-    own = ".ome.zarr" if image.suffix.lower() in ZARR_SUFFIXES or image.is_dir() else ".tif"
+    file, _ = split_number(image)
+    own = ".ome.zarr" if file.suffix.lower() in ZARR_SUFFIXES or file.is_dir() else ".tif"
     return stem_of(image) + LABELS + (suffix or own)
 
 
 def stem_of(image: Path) -> str:
     """Return the name of an image without what says its format.
 
+    One of several has its number or its place in the folder behind.
+
     Examples
     --------
     >>> stem_of(Path("a.b.OME.tif")), stem_of(Path("c.d"))
     ('a.b', 'c.d')
+    >>> stem_of(Path("a.ome.tif#2")), stem_of(Path("plate.zarr/A/1/0"))
+    ('a_2', 'plate_A_1_0')
     """
+    image, number = split_number(image)
+    if number is not None:
+        return f"{stem_of(image)}_{number}"
     name = image.name
     if image.suffix.lower() in (*TIFF_SUFFIXES, *ZARR_SUFFIXES):
         name = image.stem
         if name.lower().endswith(".ome"):
             name = name[: -len(".ome")]
+    elif folder := next((above for above in image.parents if above.suffix.lower() in ZARR_SUFFIXES), None):
+        name = "_".join((stem_of(folder), *image.relative_to(folder).parts))
     return name
 
 

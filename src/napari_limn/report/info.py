@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from napari_limn.inference.planning.plan import Plan
     from napari_limn.network.spec import UNetSpec
+    from napari_limn.volume.reading.choice import ImageEntry
+    from napari_limn.volume.volume import Volume
 
 _EXAMPLE = {2: (1, 1, 2048, 2048), 3: (1, 256, 512, 512)}  # extent (T, Z, Y, X) of an image to plan for
 _FEW_VALUES = 20  # an integer image with no more values than this is shown as labels
@@ -72,7 +74,7 @@ def _example_plan(network: UNetSpec, memory: int) -> tuple[Plan | None, str]:
     return plan, str(plan)
 
 
-def certify_model(path: Path, image: Path, axes: str | None = None) -> dict[str, Any]:
+def certify_model(path: Path, image: Volume) -> dict[str, Any]:
     """Compare a prediction of `image` in blocks with one pass.
 
     Measured on its middle.
@@ -84,13 +86,12 @@ def certify_model(path: Path, image: Path, axes: str | None = None) -> dict[str,
     """
     from napari_limn.inference.pipeline import certificate
     from napari_limn.model import Model
-    from napari_limn.volume.reading.open import open_volume
 
-    difference = certificate(Model.load(path), open_volume(image, axes))
+    difference = certificate(Model.load(path), image)
     return {"text": str(difference), "exact": difference.exact, **asdict(difference)}
 
 
-def plan_model(path: Path, image: Path, memory: str | None = None, axes: str | None = None) -> dict[str, Any]:
+def plan_model(path: Path, image: Volume, memory: str | None = None) -> dict[str, Any]:
     """Plan a prediction of `image`: blocks, memory, time.
 
     Raises
@@ -99,9 +100,8 @@ def plan_model(path: Path, image: Path, memory: str | None = None, axes: str | N
         If model and image do not fit, or not even the smallest block fits into `memory`.
     """
     from napari_limn.inference.pipeline import PredictSpec, plan
-    from napari_limn.volume.reading.open import open_volume
 
-    costs = plan(path, open_volume(image, axes), PredictSpec(memory=memory))
+    costs = plan(path, image, PredictSpec(memory=memory))
     return {"text": str(costs), **asdict(costs)}
 
 
@@ -130,15 +130,17 @@ def draw_model(
     }
 
 
-def volume_info(path: Path, axes: str | None = None) -> dict[str, Any]:
+def volume_info(path: Path, axes: str | None = None, image: int | str | None = None) -> dict[str, Any]:
     """Describe an image or a label file.
 
-    ``text`` for people, the rest for programs.
+    ``text`` for people, the rest for programs. Where there are several images and none was chosen, they are listed.
     """
     from napari_limn.annotation.strokes import count_values
-    from napari_limn.volume.reading.open import open_volume
+    from napari_limn.volume.reading.open import images_at, open_volume
 
-    volume = open_volume(path, axes)
+    if image is None and len(entries := images_at(path)) > 1:
+        return _several(path, entries)
+    volume = open_volume(path, axes, image)
     shape = [int(n) for n in volume.data.shape]
     facts: dict[str, Any] = {
         "kind": "image" if volume.colors is None else "labels",
@@ -161,3 +163,17 @@ def volume_info(path: Path, axes: str | None = None) -> dict[str, Any]:
             facts["values"] = counts
             lines += [f"  value {v}: {n:,} voxels" for v, n in sorted(counts.items())]
     return facts | {"text": "\n".join(lines)}
+
+
+def _several(path: Path, entries: Sequence[ImageEntry]) -> dict[str, Any]:
+    """List the images of a path."""
+    return {
+        "text": "\n".join([f"{path.name}: {len(entries)} images; choose one with --image", *(f"  {entry}" for entry in entries)]),
+        "kind": "images",
+        "images": [
+            {
+                "image": entry.key, "path": str(entry.path), "name": entry.title, "axes": entry.axes, "shape": list(entry.shape)
+            }
+            for entry in entries
+        ],
+    }  # fmt: skip

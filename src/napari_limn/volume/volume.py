@@ -70,6 +70,8 @@ class Volume:
         What the file holds besides, and what is not known of it: a sentence each, to be shown once.
     place
         Where its voxels lie, where scale and origin do not say it all; of a layer, where it is seen.
+    part
+        Its number in `path`, where several images lie there.
 
     Examples
     --------
@@ -86,6 +88,7 @@ class Volume:
     names: Mapping[int, str] | None = None
     notes: tuple[str, ...] = ()
     place: Placement | None = field(default=None, repr=False)
+    part: int | None = None
 
     def __post_init__(self) -> None:
         check_record(self)

@@ -11,6 +11,7 @@ import tifffile
 from napari_limn import LimnError, open_volume
 from napari_limn.annotation.checkup import checkup
 from napari_limn.report.info import volume_info
+from napari_limn.volume.reading.open import identity, images_at
 from napari_limn.volume.volume import Volume, stack_channels
 
 STACK = np.arange(4 * 30 * 40, dtype=np.uint16).reshape(4, 30, 40)
@@ -31,34 +32,51 @@ def test_one_image_has_no_notes(tmp_path):
 
 
 @pytest.mark.parametrize("ome", [False, True])
-def test_several_images_are_counted_with_their_sizes(tmp_path, ome):
-    path = pages(
-        tmp_path / ("a.ome.tif" if ome else "a.tif"), STACK[0, :10], STACK, STACK[0, :5, :7], ome=ome
-    )
-    (note,) = open_volume(path).notes
-    assert "found 3 images in this file (10 × 40, 4 × 30 × 40, 5 × 7); the first is used" in note
-    assert volume_info(path)["notes"] == [note]
-    assert note in volume_info(path)["text"]
+def test_several_images_are_listed_and_each_can_be_opened(tmp_path, ome):
+    arrays = STACK[0, :10], STACK, STACK[0, :5, :7]
+    path = pages(tmp_path / ("a.ome.tif" if ome else "a.tif"), *arrays, ome=ome)
+    with pytest.raises(
+        LimnError, match=r"found 3 images \(0: 10 × 40.*, 1: 4 × 30 × 40.*, 2: 5 × 7.*--image 2"
+    ):
+        open_volume(path)
+    said = volume_info(path)
+    assert [one["shape"] for one in said["images"]] == [list(array.shape) for array in arrays]
+    assert "choose one with --image" in said["text"]
+    for number, array in enumerate(arrays):
+        for chosen in (open_volume(path, image=number), open_volume(f"{path}#{number}")):
+            np.testing.assert_array_equal(np.asarray(chosen.data[...]), array)
+            assert chosen.notes == ()
+            assert identity(chosen).count(f"#{number}") == 1
+    with pytest.raises(LimnError, match="found '3' as the image to choose, expected one of 0:"):
+        open_volume(f"{path}#3")
+
+
+def test_a_file_that_is_called_like_a_choice_is_that_file(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", STACK, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "a.tif#0.tif", STACK[:2], photometric="minisblack")
+    assert open_volume(tmp_path / "a.tif#0.tif").grid == (1, 2, 30, 40)
+    assert open_volume(tmp_path / "a.tif#0").grid == (1, 4, 30, 40)
+    assert images_at(tmp_path / "a.tif")[0].path == tmp_path / "a.tif"
 
 
 def test_planes_that_count_on_without_a_page_of_another_size_are_told(tmp_path):
     path = pages(tmp_path / "a.tif", *STACK[:2], STACK[2, 3:], STACK[3], metadata=None)
-    volume = open_volume(path)
+    volume = open_volume(path, image=0)
     assert volume.grid == (1, 3, 30, 40)
-    assert "pages of other sizes lie between its planes" in volume.notes[0]
+    assert "found pages of other sizes between the planes" in volume.notes[0]
     assert (
-        "between"
-        not in open_volume(pages(tmp_path / "b.tif", *STACK[:3], STACK[3, 3:], metadata=None)).notes[0]
+        open_volume(pages(tmp_path / "b.tif", *STACK[:3], STACK[3, 3:], metadata=None), image=0).notes == ()
     )
 
 
 def test_a_checkup_reports_what_is_in_the_file_and_training_warns(tmp_path):
-    pages(tmp_path / "a.tif", STACK[0], STACK[1, 3:])
-    painted = np.zeros((30, 40), np.uint8)
-    painted[2:8], painted[12:18] = 1, 2
-    (finding,) = [f for f in checkup(open_volume(tmp_path / "a.tif"), Volume.of(painted)) if f.kind == "file"]
+    pages(tmp_path / "a.tif", *STACK[:2], STACK[2, 3:], STACK[3], metadata=None)
+    volume = open_volume(tmp_path / "a.tif", image=0)
+    painted = np.zeros((3, 30, 40), np.uint8)
+    painted[:, 2:8], painted[:, 12:18] = 1, 2
+    (finding,) = [f for f in checkup(volume, Volume.of(painted)) if f.kind == "file"]
     assert not finding.stops
-    assert "2 images" in finding.sentence
+    assert "pages of other sizes" in finding.sentence
 
 
 def test_strips_that_were_never_written_are_counted(tmp_path):
@@ -155,7 +173,8 @@ def test_more_strips_than_the_file_has_bytes_and_tiles_that_fill_the_memory_are_
 
 
 def test_notes_go_with_channels_that_are_stacked(tmp_path):
-    one = open_volume(pages(tmp_path / "a.tif", STACK[0], STACK[1, 3:]))
+    one = open_volume(pages(tmp_path / "a.tif", STACK[0], STACK[1, 3:], STACK[2], metadata=None), image=0)
+    assert one.notes
     assert stack_channels([one, one]).notes == one.notes
 
 

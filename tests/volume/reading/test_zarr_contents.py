@@ -13,6 +13,7 @@ from fuzz import damaged, damaged_json, outcome
 from napari_limn import LimnError, open_volume
 from napari_limn.report.info import volume_info
 from napari_limn.volume.boxes import whole
+from napari_limn.volume.reading.open import images_at
 from napari_limn.volume.reading.sampling import sample_boxes
 
 IMAGE = np.arange(6 * 40 * 48, dtype=np.uint16).reshape(6, 40, 48) + 1
@@ -112,19 +113,44 @@ def test_shards_are_counted_as_what_lies_on_the_disk(tmp_path):
     assert "25 % of the voxels never written" in note
 
 
-def test_several_images_of_a_folder_are_counted(tmp_path):
+def test_several_images_of_a_folder_are_listed_and_each_can_be_opened(tmp_path):
     root = zarr.create_group(tmp_path / "a.zarr", zarr_format=3)
     root.attrs["ome"] = {"version": "0.5", "bioformats2raw.layout": 3}
     for number in range(3):
-        ngff(tmp_path / "a.zarr" / str(number))
-    (note,) = open_volume(tmp_path / "a.zarr").notes
-    assert "found 3 images in this folder (0, 1, 2); 0 is used" in note
-    assert open_volume(tmp_path / "a.zarr" / "2").notes == ()
+        ngff(tmp_path / "a.zarr" / str(number), IMAGE + number)
+    with pytest.raises(LimnError, match=r"found 3 images \(0: 6 × 40 × 48, 1: .*, 2: .*\), expected one"):
+        open_volume(tmp_path / "a.zarr")
+    for number, entry in enumerate(images_at(tmp_path / "a.zarr")):
+        assert (entry.key, entry.axes, entry.path) == (str(number), "ZYX", tmp_path / "a.zarr" / str(number))
+        for volume in (open_volume(tmp_path / "a.zarr", image=number), open_volume(entry.path)):
+            np.testing.assert_array_equal(volume.read(whole(volume.grid))[0, 0], IMAGE + number)
+            assert volume.notes == ()
     path = ngff(tmp_path / "b.zarr")
     group = zarr.open_group(path, mode="a")
     ome = dict(group.attrs["ome"])
     group.attrs["ome"] = ome | {"multiscales": ome["multiscales"] * 2}
-    assert "found 2 images described" in open_volume(path).notes[0]
+    assert [entry.key for entry in images_at(path)] == ["0", "1"]
+    assert open_volume(f"{path}#1").grid == (1, *IMAGE.shape)
+    with pytest.raises(LimnError, match="found 2 images"):
+        open_volume(path)
+
+
+def test_the_images_of_a_plate_have_paths_of_their_own(tmp_path):
+    plate = zarr.create_group(tmp_path / "plate.zarr", zarr_format=3)
+    wells = ["A/1", "B/2"]
+    plate.attrs["ome"] = {"version": "0.5", "plate": {"wells": [{"path": path} for path in wells]}}
+    for at, path in enumerate(wells):
+        well = plate.create_group(path)
+        well.attrs["ome"] = {"version": "0.5", "well": {"images": [{"path": "0"}, {"path": "1"}]}}
+        for field in range(2):
+            ngff(tmp_path / "plate.zarr" / path / str(field), IMAGE + 10 * at + field)
+    entries = images_at(tmp_path / "plate.zarr")
+    assert [entry.key for entry in entries] == ["A/1/0", "A/1/1", "B/2/0", "B/2/1"]
+    for volume in (open_volume(tmp_path / "plate.zarr", image="B/2/1"), open_volume(entries[3].path)):
+        assert volume.read(whole(volume.grid))[0, 0, 0, 0, 0] == IMAGE[0, 0, 0] + 11
+    assert [entry.key for entry in images_at(tmp_path / "plate.zarr" / "A" / "1")] == ["0", "1"]
+    with pytest.raises(LimnError, match=r"found 'C/1/0' as the image to choose, expected one of A/1/0"):
+        open_volume(tmp_path / "plate.zarr", image="C/1/0")
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -11,16 +11,18 @@ import dask.array as da
 import numpy as np
 import zarr
 
+from napari_limn._napari.files.choose import choose_images
 from napari_limn._napari.layers.facts import LayerFacts
 from napari_limn._napari.layers.layers import PLAIN, colormap, named
 from napari_limn._napari.layers.plain_text import literal, notify_warning
 from napari_limn._napari.layers.words import in_window
 from napari_limn.errors import LimnError
 from napari_limn.files.paths import is_address
+from napari_limn.volume.reading.choice import split_number
 from napari_limn.volume.reading.lazy import lazy_levels
 from napari_limn.volume.reading.mapped import MappedArray
 from napari_limn.volume.reading.omezarr import channel_looks, is_zarr
-from napari_limn.volume.reading.open import TIFF_SUFFIXES, ZARR_SUFFIXES, open_volume
+from napari_limn.volume.reading.open import TIFF_SUFFIXES, ZARR_SUFFIXES, images_at, open_volume
 from napari_limn.volume.reading.sampling import sample_values
 from napari_limn.volume.volume import size_in_bytes
 from napari_limn.volume.writing.zarr_output import PROBABILITIES
@@ -47,7 +49,8 @@ def _is_readable(path: str) -> bool:
     """Return whether a path may be that of an image."""
     if is_address(path):
         return False
-    return Path(path).suffix.lower() in (*TIFF_SUFFIXES, *ZARR_SUFFIXES) or is_zarr(Path(path))
+    file, _ = split_number(Path(path))
+    return file.suffix.lower() in (*TIFF_SUFFIXES, *ZARR_SUFFIXES) or is_zarr(file)
 
 
 def read(path: str | list[str]) -> list[LayerData]:
@@ -57,14 +60,28 @@ def read(path: str | list[str]) -> list[LayerData]:
     """
     paths = [path] if isinstance(path, str) else path
     try:
-        return [layer for p in paths for layer in _layers_at(Path(p))]
+        return [layer for p in paths for layer in _layers_of_all(Path(p))]
     except LimnError as error:
         raise LimnError(literal(in_window(str(error)))) from error  # napari shows it
 
 
-def _layers_at(path: Path) -> list[LayerData]:
-    """Read the layers of a file; labels come above their probabilities."""
-    volume, name = open_volume(path), path.name.split(".")[0]
+def _layers_of_all(path: Path) -> list[LayerData]:
+    """Read the layers of what the user chooses in a path.
+
+    Of a path with one image there is nothing to choose.
+    """
+    name, entries = path.name.split(".")[0], images_at(path)
+    if len(entries) < 2:
+        return _layers_at(path, name)
+    wanted = choose_images(path, entries)
+    if not wanted:  # napari takes an empty list for a reader that failed
+        return [(None,)]  # type: ignore[list-item]
+    return [layer for e in wanted for layer in _layers_at(e.path, f"{name} {e.title or e.key}")]
+
+
+def _layers_at(path: Path, name: str) -> list[LayerData]:
+    """Read the layers of an image; labels come above their probabilities."""
+    volume = open_volume(path)
     for note in volume.notes:
         notify_warning(in_window(note))
     below: list[LayerData] = []

@@ -11,6 +11,7 @@ import re
 _CONTROLS = {
     r"\bsay --overwrite": "tick Overwrite under More",
     r" with --overwrite": ", tick Overwrite under More",
+    r"; choose one with --image .* or by its path, .*\.$": "; open it and choose one.",
     r"\bsay --precision (\w+)": r"choose Precision \1 under More",
     r"\bsay what they are, for example with --axes \w+": "save the image with names of its axes, for example as OME-TIFF",
     r"\bgive more with --memory": "give more at Memory under More",

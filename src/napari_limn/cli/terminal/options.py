@@ -39,6 +39,14 @@ def add_axes(verb: argparse.ArgumentParser, *, several: bool = False) -> None:
     verb.add_argument("--axes", metavar="ZYX", help=what)
 
 
+def add_choice(verb: argparse.ArgumentParser) -> None:
+    """Add the option that chooses one of several images of a path."""
+    verb.add_argument(
+        "--image", dest="which", metavar="N",
+        help="which one, where the path holds several: its number, from 0, or its place in the folder, as A/1/0",
+    )  # fmt: skip
+
+
 def add_overwrite(verb: argparse.ArgumentParser, text: str) -> None:
     """Add the option that allows to write over what is there."""
     verb.add_argument("--overwrite", action="store_true", help=text)

@@ -1,4 +1,4 @@
-"""What a TIFF holds besides its first image, and lacks."""
+"""What a TIFF holds besides an image, and lacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import tifffile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LISTED = 5  # sizes of images that a sentence names
 _ORIENTATION = 274  # tag
 _TURNED = {
     2: "mirrored", 3: "upside down", 4: "upside down and mirrored", 5: "turned and mirrored", 6: "turned to the right",
@@ -19,13 +18,13 @@ _TURNED = {
 _LOOKED_AT = 2000  # pages whose tables of tiles are looked through
 
 
-def contents_of(tif: tifffile.TiffFile, name: str) -> Iterator[str]:
-    """Yield sentences on what the first image does not show."""
-    yield from _other_images(tif, name)
+def contents_of(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, name: str) -> Iterator[str]:
+    """Yield sentences on what an image does not show."""
+    yield from _between(tif, series, name)
     if tif.is_ome and "<BinaryOnly" in (tif.ome_metadata or ""):
         yield f"{name}: found one file of a set whose description lies in another file; only the planes of this file are shown."
-    yield from _never_written(tif.series[0], name)
-    page = tif.series[0].keyframe
+    yield from _never_written(series, name)
+    page = series.keyframe
     if turned := _TURNED.get(page.tags.valueof(_ORIENTATION, 1)):
         yield f"{name}: found an image to be shown {turned}; it is shown and used as it is stored."
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not _is_ramp(page.colormap):
@@ -35,23 +34,17 @@ def contents_of(tif: tifffile.TiffFile, name: str) -> Iterator[str]:
         )
 
 
-def _other_images(tif: tifffile.TiffFile, name: str) -> Iterator[str]:
-    """Report that there are several images."""
-    series = tif.series
-    if len(series) < 2:
+def _between(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries, name: str) -> Iterator[str]:
+    """Report that pages of other images lie between its planes."""
+    if len(tif.series) < 2:
         return
-    sizes = [" × ".join(str(int(n)) for n in each.shape) for each in series[:_LISTED]]
-    more = ", …" if len(series) > _LISTED else ""
-    pages = [page.index for page in series[0].pages if page is not None and page.parent is tif]
+    pages = [page.index for page in series.pages if page is not None and page.parent is tif]
     numbers = [number for number in pages if isinstance(number, int)]
-    gaps = bool(numbers) and numbers != list(range(numbers[0], numbers[0] + len(numbers)))
-    planes = (
-        "; pages of other sizes lie between its planes, so that these count on without them" if gaps else ""
-    )
-    yield (
-        f"{name}: found {len(series)} images in this file ({', '.join(sizes)}{more}); the first is used{planes}: "
-        "save another one as a file of its own to use it."
-    )
+    if numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        yield (
+            f"{name}: found pages of other sizes between the planes of this image, which count on without them; if a plane is "
+            "missing, save the image again."
+        )
 
 
 def _never_written(series: tifffile.TiffPageSeries, name: str) -> Iterator[str]:

@@ -16,7 +16,8 @@ from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes, known_sizes, known_unit, odd_names, resolve_names
 from napari_limn.volume.decoding.zarr_codecs import CheckedStore, bounded
 from napari_limn.volume.foreign import foreign
-from napari_limn.volume.reading.zarr_contents import never_written, other_images, refuse_claims
+from napari_limn.volume.reading.choice import ImageEntry, chosen
+from napari_limn.volume.reading.zarr_contents import images_below, never_written, ome_metadata, refuse_claims
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -32,15 +33,16 @@ MARK = "napari-limn"
 _VERSION = re.compile(r"0\.[1-5]($|\D)")
 
 
-def open_zarr(path: Path, axes: str | None = None) -> Volume:
+def open_zarr(path: Path, axes: str | None = None, image: int | str | None = None) -> Volume:
     """Open a Zarr array or an OME-Zarr image lazily.
 
-    Of a group it is the first multiscale image; of an output of ours, its labels.
+    Of an output of ours it is its labels; of a folder with several images, the one that `image` chooses.
 
     Raises
     ------
     LimnError
-        If there is no array, the metadata name a level that is not there, or they are of a version that is not known.
+        If there is no array, the metadata name a level that is not there, they are of a version that is not known, or there are
+        several images of which none was chosen.
     """
     node = _open(path, path.name)
     with _reported(path):
@@ -53,29 +55,79 @@ def open_zarr(path: Path, axes: str | None = None) -> Volume:
                 *never_written(node, path.name),
             ]
             return Volume(bounded(node), Axes.of(names), path.name, notes=tuple(notes))
-        group = _image_group(node, path)
+        entries = _entries(node, path)
+        group, part = _image_of(node, chosen(entries, image, path), path)
         meta = ome_metadata(group)
         _refuse_unknown_version(meta, path.name)
-        image = meta["multiscales"][0]
-        levels = [_level(group, entry["path"], path) for entry in image["datasets"]]
+        described = meta["multiscales"][part or 0]
+        levels = [_level(group, entry["path"], path) for entry in described["datasets"]]
         finest, coarser = levels[0], [level for level in levels[1:] if _of_one_kind(level, levels[0])]
         refuse_claims(finest, path.name)
-        declared, units = _declared(image, finest.ndim)
+        declared, units = _declared(described, finest.ndim)
         names = resolve_names(declared, finest.shape, axes)
-        sizes, places = _transform(image, finest.ndim)
+        sizes, places = _transform(described, finest.ndim)
         frame, notes = _frame(names, sizes, places, units, path.name)
         notes += [
             *([] if axes else odd_names(path.name, declared, names)),
             *_two_formats(path),
-            *other_images(node, group, meta, path.name),
             *_levels_left_out(len(levels) - 1 - len(coarser), path.name),
         ]
         colors = _label_colors(meta)
         if colors is None:  # labels are background where nothing is stored
             notes += never_written(finest, path.name)
         return Volume(
-            finest, frame, path.name, tuple(coarser), colors, names=_label_names(meta), notes=tuple(notes)
+            finest,
+            frame,
+            path.name,
+            tuple(coarser),
+            colors,
+            names=_label_names(meta),
+            notes=tuple(notes),
+            part=part,
         )
+
+
+def images_in_zarr(path: Path) -> tuple[ImageEntry, ...]:
+    """List the images of a Zarr folder.
+
+    Those of a plate, a well, a series as bioformats2raw writes it, or one that are described together.
+
+    Raises
+    ------
+    LimnError
+        As :func:`open_zarr`, but for several images.
+    """
+    node = _open(path, path.name)
+    with _reported(path):
+        if isinstance(node, zarr.Array):
+            return (ImageEntry(path, "0", tuple(map(int, node.shape))),)
+        return _entries(node, path)
+
+
+def _entries(node: zarr.Group, path: Path) -> tuple[ImageEntry, ...]:
+    """List the images of a group; a single one has its path."""
+    mark = node.attrs.get(MARK)
+    if isinstance(mark, dict) and isinstance(node.get(f"labels/{mark.get('labels')}"), zarr.Group):
+        return (ImageEntry(path, f"labels/{mark['labels']}"),)
+    if entries := images_below(node, path):
+        return entries
+    raise LimnError(
+        f"{path.name}: found a Zarr group without multiscale metadata, expected an OME-Zarr image or a Zarr array; "
+        f"choose one of its members ({', '.join(sorted(node)[:5]) or 'it has none'})."
+    )
+
+
+def _image_of(node: zarr.Group, entry: ImageEntry, path: Path) -> tuple[zarr.Group, int | None]:
+    """Return the group of an image, and its number there."""
+    described = ome_metadata(node).get("multiscales")
+    if described and not entry.key.startswith("labels/"):
+        return node, int(entry.key) if len(described) > 1 else None
+    group = node.get(entry.key)
+    if not isinstance(group, zarr.Group) or not ome_metadata(group).get("multiscales"):
+        raise LimnError(
+            f"{path.name}: found no image at {entry.key}, which the metadata name, expected an OME-Zarr image; copy the folder again."
+        )
+    return group, None
 
 
 def _frame(
@@ -185,35 +237,6 @@ def _two_formats(path: Path) -> list[str]:
     ):
         return []
     return [f"{path.name}: found metadata of Zarr 2 and of Zarr 3; those of Zarr 3 are used."]
-
-
-def ome_metadata(group: zarr.Group) -> Mapping[str, Any]:
-    """OME metadata: under the key `ome` since 0.5, at the top before."""
-    attributes = dict(group.attrs)
-    ome = attributes.get("ome", attributes)
-    return ome if isinstance(ome, dict) else {}
-
-
-def _image_group(group: zarr.Group, path: Path) -> zarr.Group:
-    """Return the group that holds a multiscale image.
-
-    This one, or series 0 of a bioformats2raw layout.
-    """
-    mark = group.attrs.get(MARK)
-    if isinstance(mark, dict) and isinstance(labels := group.get(f"labels/{mark.get('labels')}"), zarr.Group):
-        return labels
-    if ome_metadata(group).get("multiscales"):
-        return group
-    if (
-        "0" in group
-        and isinstance(first := group["0"], zarr.Group)
-        and ome_metadata(first).get("multiscales")
-    ):
-        return first
-    raise LimnError(
-        f"{path.name}: found a Zarr group without multiscale metadata, expected an OME-Zarr image or a Zarr array; "
-        f"choose one of its members ({', '.join(sorted(group)[:5]) or 'it has none'})."
-    )
 
 
 def _level(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:

@@ -15,8 +15,9 @@ from napari_limn.errors import LimnError
 from napari_limn.files.durable import fingerprint
 from napari_limn.files.paths import refuse_no_file
 from napari_limn.volume.axes import GRID, Axes, check_names
-from napari_limn.volume.reading.omezarr import open_zarr
-from napari_limn.volume.reading.tiff import files_of, open_tiff
+from napari_limn.volume.reading.choice import ImageEntry, chosen, split_number
+from napari_limn.volume.reading.omezarr import images_in_zarr, open_zarr
+from napari_limn.volume.reading.tiff import files_of, images_in_tiff, open_tiff
 from napari_limn.volume.volume import Volume
 
 if TYPE_CHECKING:
@@ -30,20 +31,23 @@ _SEEN = (1, 1, 256, 256)  # voxels of an image without a file that distinguish i
 
 
 @checked
-def open_volume(source: Any, axes: str | Axes | None = None) -> Volume:
+def open_volume(source: Any, axes: str | Axes | None = None, image: int | str | None = None) -> Volume:
     """Open an image lazily.
 
     Parameters
     ----------
     source
-        Path of a TIFF or of an OME-Zarr folder, any array-like, or a volume, which is returned as it is.
+        Path of a TIFF or of an OME-Zarr folder, any array-like, or a volume, which is returned as it is. ``"a.tif#2"`` is image 2
+        of a file; an image of a folder has its own path, as ``"plate.zarr/A/1/0"``.
     axes
         Names such as ``"ZYX"`` in the order of the array, where the file says nothing or the wrong thing.
+    image
+        Number of the image, from 0, or its place in the folder, where several are there; see :func:`images_at`.
 
     Raises
     ------
     LimnError
-        If nothing readable is there, or the axes do not fit.
+        If nothing readable is there, the axes do not fit, or there are several images and none was chosen.
 
     Examples
     --------
@@ -51,18 +55,61 @@ def open_volume(source: Any, axes: str | Axes | None = None) -> Volume:
     >>> open_volume(np.zeros((4, 8, 8), np.uint8), axes="TYX").grid
     (4, 1, 8, 8)
     """
-    if isinstance(source, Volume):
-        return source if axes is None else _renamed(source, axes)
     if not isinstance(source, (str, PathLike)):
+        if image is not None:
+            raise LimnError(
+                f"found image {image!r} chosen of an array, expected a path with several images; leave it out."
+            )
+        if isinstance(source, Volume):
+            return source if axes is None else _renamed(source, axes)
         return Volume.of(source, axes)
-    path = refuse_no_file(source)
+    path, number = _existing(source)
+    image = number if image is None else image
+    asked = axes.names if isinstance(axes, Axes) else axes
+    if not path.is_dir():
+        return replace(open_tiff(path, asked, image), path=path)
+    if image is not None:  # it has a path of its own, but where several are described together
+        entry = chosen(images_in_zarr(path), image, path)
+        path, image = split_number(entry.path)
+    return replace(open_zarr(path, asked, image), path=path)
+
+
+def images_at(path: str | PathLike[str]) -> tuple[ImageEntry, ...]:
+    """List the images that a path holds; nothing of them is read.
+
+    Parameters
+    ----------
+    path
+        Of a TIFF, with one image or several series, or of a Zarr folder: an image, several described together, a plate, a well, or
+        series as bioformats2raw writes them.
+
+    Returns
+    -------
+    One entry an image, in their order. The `path` of each opens it alone.
+
+    Raises
+    ------
+    LimnError
+        If nothing readable is there.
+    """
+    place, number = _existing(path)
+    entries = images_in_zarr(place) if place.is_dir() else images_in_tiff(place)
+    return entries if number is None else (chosen(entries, number, place),)
+
+
+def _existing(source: str | PathLike[str]) -> tuple[Path, int | None]:
+    """Return the path of an image, and its number there.
+
+    Raises
+    ------
+    LimnError
+        If nothing is there, or nothing of a known format.
+    """
+    path, number = split_number(refuse_no_file(source))
     if not path.exists():
         raise LimnError(f"{path}: there is no such file or folder; check the spelling.")
-    asked = axes.names if isinstance(axes, Axes) else axes
-    if path.is_dir():
-        return replace(open_zarr(path, asked), path=path)
-    if path.suffix.lower() in TIFF_SUFFIXES:
-        return replace(open_tiff(path, asked), path=path)
+    if path.is_dir() or path.suffix.lower() in TIFF_SUFFIXES:
+        return path, number
     raise LimnError(
         f"{path.name}: found suffix {path.suffix or '(none)'!r}, expected .tif, .tiff or a .zarr folder; "
         "export the image as OME-TIFF or OME-Zarr."
@@ -84,7 +131,7 @@ def identity(volume: Volume) -> str:
         )
         parts.append(fingerprint(volume.read(middle).tobytes()))
     elif (path := volume.path).exists():
-        parts.append(str(path.resolve()))
+        parts.append(str(path.resolve()) + ("" if volume.part is None else f"#{volume.part}"))
         state = [
             f"{entry.name} {entry.stat().st_mtime_ns} {entry.stat().st_size}" for entry in _entries(volume)
         ]

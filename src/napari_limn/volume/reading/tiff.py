@@ -19,6 +19,7 @@ from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes, known_sizes, known_unit, odd_names, resolve_names
 from napari_limn.volume.decoding.pictures import bound_pictures
 from napari_limn.volume.foreign import foreign, no_codec, reason, refuse_large_piece
+from napari_limn.volume.reading.choice import ImageEntry, chosen
 from napari_limn.volume.reading.contents import contents_of
 from napari_limn.volume.reading.mapped import MappedArray
 from napari_limn.volume.volume import ArrayLike, Volume, size_in_bytes
@@ -44,8 +45,10 @@ _NOT_THERE = re.compile(r"failed to read '([^']+)', raised FileNotFoundError")  
 _FEWER = re.compile(r"missing (\d+) frames")
 
 
-def open_tiff(path: Path, axes: str | None = None) -> Volume:
-    """Open the first series of a TIFF lazily.
+def open_tiff(path: Path, axes: str | None = None, image: int | str | None = None) -> Volume:
+    """Open a series of a TIFF lazily.
+
+    `image` chooses it where there are several.
 
     Uncompressed contiguous data are mapped, anything else is read through tifffile's chunked store; coarser levels of
     a pyramid become :attr:`Volume.levels`. Voxel size and units come from OME-XML, ImageJ metadata or the resolution
@@ -54,30 +57,70 @@ def open_tiff(path: Path, axes: str | None = None) -> Volume:
     Raises
     ------
     LimnError
-        If the file is no TIFF, is cut off, names files outside its folder, or belongs to a set with files missing.
+        If the file is no TIFF, is cut off, names files outside its folder, belongs to a set with files missing, or holds several
+        images of which none was chosen.
     """
     with _reported(path), ExitStack() as closing:
-        tif = closing.enter_context(tifffile.TiffFile(path))
-        if len(tif.pages) == 0:
-            raise ValueError("there is no image behind its header")
-        _refuse_outside_names(tif, path)
-        series = tif.series[0]
-        levels = [_array(tif, level, path, number) for number, level in enumerate(series.levels)]
+        tif = closing.enter_context(_opened(path))
+        entries = _entries(tif, path)
+        at = entries.index(chosen(entries, image, path))
+        series = tif.series[at]
+        levels = [_array(tif, series, level, path, number) for number, level in enumerate(series.levels)]
         shape = tuple(levels[0].shape)
         declared = series.axes if len(series.axes) == len(shape) else series.get_axes(squeeze=False)
         names = resolve_names(declared, shape, axes)
-        scale, units, sizes_said = _spacing(tif, names, path.name)
+        scale, units, sizes_said = _spacing(tif, names, path.name, at)
         if not all(isinstance(level, MappedArray) for level in levels):
             closing.pop_all()  # the store goes on reading from the open file
         colors, called, origin = _looks(tif)
         frame = Axes(names, scale, units, tuple(origin.get(name, 0.0) for name in names))
         notes = (
-            *contents_of(tif, path.name),
+            *contents_of(tif, series, path.name),
             *([] if axes else odd_names(path.name, declared, names)),
             *_unread_description(tif, path.name),
             *sizes_said,
         )
-        return Volume(levels[0], frame, path.name, tuple(levels[1:]), colors, names=called, notes=notes)
+        part = at if len(entries) > 1 else None
+        return Volume(
+            levels[0], frame, path.name, tuple(levels[1:]), colors, names=called, notes=notes, part=part
+        )
+
+
+def images_in_tiff(path: Path) -> tuple[ImageEntry, ...]:
+    """List the images of a TIFF: the series that it holds.
+
+    Raises
+    ------
+    LimnError
+        As :func:`open_tiff`, but for several images.
+    """
+    with _reported(path), _opened(path) as tif:
+        return _entries(tif, path)
+
+
+def _opened(path: Path) -> tifffile.TiffFile:
+    tif = tifffile.TiffFile(path)
+    with ExitStack() as closing:
+        closing.push(tif)
+        if len(tif.pages) == 0:
+            raise ValueError("there is no image behind its header")
+        _refuse_outside_names(tif, path)
+        closing.pop_all()
+    return tif
+
+
+def _entries(tif: tifffile.TiffFile, path: Path) -> tuple[ImageEntry, ...]:
+    """List the series; those of an OME-TIFF have names."""
+    series = tif.series
+    if len(series) == 1:
+        return (ImageEntry(path, "0", tuple(map(int, series[0].shape)), series[0].axes),)
+    return tuple(
+        ImageEntry(
+            path.with_name(f"{path.name}#{number}"), str(number), tuple(map(int, each.shape)), each.axes,
+            each.name if tif.is_ome else "",
+        )
+        for number, each in enumerate(series)
+    )  # fmt: skip
 
 
 @contextmanager
@@ -163,8 +206,14 @@ def _parsed(text: str) -> ET.Element | None:
         return None
 
 
-def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, number: int) -> ArrayLike:
-    """Open one pyramid level as a lazy array."""
+def _array(
+    tif: tifffile.TiffFile,
+    series: tifffile.TiffPageSeries,
+    level: tifffile.TiffPageSeries,
+    path: Path,
+    number: int,
+) -> ArrayLike:
+    """Open one pyramid level of a series as a lazy array."""
     page = level.keyframe
     _refuse_cut_off(tif, level, path)
     if level.dataoffset is not None and not _in_one_file(tif, level):
@@ -177,7 +226,7 @@ def _array(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries, path: Path, n
         return MappedArray(path, level.shape, dtype, level.dataoffset)
     _refuse_undecodable(page, path)
     bound_pictures(level)
-    return zarr.open_array(tif.series[0].aszarr(level=number), mode="r")
+    return zarr.open_array(series.aszarr(level=number), mode="r")
 
 
 def _refuse_undecodable(page: tifffile.TiffPage, path: Path) -> None:
@@ -251,14 +300,14 @@ def _refuse_long_pieces(level: tifffile.TiffPageSeries, path: Path) -> None:
 
 
 def _spacing(
-    tif: tifffile.TiffFile, names: str, name: str
+    tif: tifffile.TiffFile, names: str, name: str, image: int
 ) -> tuple[tuple[float, ...], tuple[str, ...], tuple[str, ...]]:
     """Return voxel sizes and units, and what to say of them.
 
     1 pixel where the file says nothing sensible.
     """
     if tif.is_ome:
-        sizes = _ome_spacing(tif)
+        sizes = _ome_spacing(tif, image)
     elif tif.is_imagej:
         sizes = _imagej_spacing(tif)
     else:
@@ -269,14 +318,16 @@ def _spacing(
     return tuple(s for s, _ in pairs), tuple(u for _, u in pairs), notes
 
 
-def _ome_spacing(tif: tifffile.TiffFile) -> dict[str, tuple[float, str]]:
+def _ome_spacing(tif: tifffile.TiffFile, image: int) -> dict[str, tuple[float, str]]:
     """Read PhysicalSizeX/Y/Z (default µm) and TimeIncrement (default s).
 
-    Each has its own unit.
+    Each has its own unit. Nothing where it is not known which of the described images a series is.
     """
     sizes: dict[str, tuple[float, str]] = {}
-    if (pixels := _ome(tif).find("{*}Image/{*}Pixels")) is None:
+    described = _ome(tif).findall("{*}Image/{*}Pixels")
+    if not described or (len(described) != len(tif.series) and len(tif.series) > 1):
         return sizes
+    pixels = described[image]
     for axis, key, default in [(a, f"PhysicalSize{a}", "µm") for a in "ZYX"] + [("T", "TimeIncrement", "s")]:
         sizes[axis] = (_number(pixels.get(key, "")), pixels.get(f"{key}Unit", default))
     return sizes

@@ -23,7 +23,8 @@ from zarr.codecs import ZstdCodec
 from napari_limn.errors import LimnError
 from napari_limn.files.durable import open_alone, sync_file, sync_folder
 from napari_limn.volume.axes import GRID, Axes
-from napari_limn.volume.reading.omezarr import MARK, ome_metadata
+from napari_limn.volume.reading.omezarr import MARK
+from napari_limn.volume.reading.zarr_contents import ome_metadata
 from napari_limn.volume.writing.pyramid import Target
 
 if TYPE_CHECKING:
