@@ -20,11 +20,11 @@ from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.measured.precision import Choice, measured_precision, name_of
 from napari_limn.inference.measured.runtime import Runtime, measured_runtime
-from napari_limn.inference.planning.memory import MemoryBudget, memory_limit, refuse_reading
+from napari_limn.inference.planning.memory import MemoryBudget, kept_pieces, memory_limit, refuse_reading
 from napari_limn.inference.unscored import Unscored
 from napari_limn.runs import BlockDone, Event, Warned, Working
 from napari_limn.version import __version__
-from napari_limn.volume.decoding.pieces import reading_bytes
+from napari_limn.volume.decoding.pieces import decoded_once, reading_bytes
 from napari_limn.volume.intensity import Scaling, fit_scaling
 from napari_limn.volume.reading.open import identity
 from napari_limn.volume.reading.sampling import sample_values
@@ -77,6 +77,7 @@ class PredictionRun:
     plan: Plan
     source: str  # identity of the image before the run
     threads: int  # that compute on the CPU
+    kept: int = 0  # bytes of decoded pieces of the image that are kept
     unscored: Unscored = field(default_factory=Unscored)
 
     @classmethod
@@ -124,10 +125,12 @@ class PredictionRun:
         plan = memory.plan(network, volume.grid, itemsize)
         runtime = measured_runtime(model, volume, scaling, device, precision.dtype, plan, recorded)
         plan = replace(plan, peak_bytes=runtime.peak_bytes(network, plan, itemsize))
+        kept = kept_pieces(volume, plan)
+        plan = replace(plan, peak_bytes=plan.peak_bytes + kept)
         return cls(
             model=model, volume=volume, spec=spec, device=device, scaling=scaling, precision=precision,
             runtime=runtime, memory=replace(memory, runtime=runtime.own_bytes), plan=plan, source=source,
-            threads=_threads(recorded),
+            threads=_threads(recorded), kept=kept,
         )  # fmt: skip
 
     def in_float32(self, out: Path | LabelOutput) -> PredictionRun:
@@ -176,6 +179,7 @@ class PredictionRun:
             itemsize, network = self.precision.dtype.itemsize, self.model.spec.network
             plan = self.memory.lowered(limit).plan(network, self.volume.grid, itemsize)
             self.plan = replace(plan, peak_bytes=self.runtime.peak_bytes(network, plan, itemsize))
+            self.kept = 0  # the memory is short
 
     def shrink_further(self) -> int:
         """Plan again after the memory did not suffice; return the limit.
@@ -290,7 +294,11 @@ class PredictionRun:
         """
         ready, wanted = self._evaluator(check), self.spec.probabilities is not None
         engine = engine_for(ready, self.plan, self.runtime)
-        with closing(engine.batches(missing)) as batches, threads(self.threads):
+        with (
+            decoded_once(self.volume.data, self.kept),
+            closing(engine.batches(missing)) as batches,
+            threads(self.threads),
+        ):
             for box, scores in batches:
                 before, labels = ready.unscored, engine.to_labels(scores)
                 unscored = ready.unscored - before
