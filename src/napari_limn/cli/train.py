@@ -163,15 +163,13 @@ def _refuse_other_network(args: argparse.Namespace, asked: TrainSpec, start: Mod
 
     One of them would be left out without a word.
     """
-    from napari_limn.training.planning.resolve import is_other_network
-
     own = asked.network
     size = f"--preset {args.preset}" if args.preset else ""
     axes = f"--dims {args.dims}" if args.dims else ""
     if start is not None:
         kept = start.spec.network
         given = size or (axes if args.dims != kept.ndim else "")
-        if not given and own is not None and is_other_network(own, kept):
+        if not given and own is not None and not own.is_alike(kept):
             given = "another network in --spec"
         if given:
             raise LimnError(

@@ -5,7 +5,7 @@ Enough to rebuild it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal, get_args
 
@@ -253,3 +253,11 @@ class UNetSpec:
     def skips(self, level: int, column: int) -> tuple[tuple[int, int], ...]:
         """List the nodes of the level that this one concatenates."""
         return tuple((level, k) for k in range(column if self.skip == "nested" else 1))
+
+    def is_alike(self, other: UNetSpec) -> bool:
+        """Return whether two networks differ only in what data decide.
+
+        Those decide channels and classes; the share of the classifier is learnt.
+        """
+        decided = {name: getattr(other, name) for name in ("in_channels", "out_channels", "head", "share")}
+        return replace(self, **decided) == other

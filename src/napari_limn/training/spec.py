@@ -182,3 +182,28 @@ class TrainSpec:
                 f"TrainSpec: found a batch of {self.batch:.3g} patches of {prod(self.patch or (1,)):.3g} voxels, expected one that fits into "
                 "memory; make it smaller."
             )
+
+    def refuse_other_network(self, kept: UNetSpec | None) -> None:
+        """Refuse a network that would be left out.
+
+        Parameters
+        ----------
+        kept
+            That of a model which is trained further, and keeps it; None for a new one.
+
+        Raises
+        ------
+        LimnError
+            If another network is asked for, or one over other axes than the spec.
+        """
+        if self.network is None:
+            return
+        if self.dims == 3 and self.network.ndim != 3:
+            raise LimnError(
+                "TrainSpec.dims: found 3 with a network over planes, expected one of the two; leave out dims, or the network."
+            )
+        if kept is not None and not self.network.is_alike(kept):
+            raise LimnError(
+                "TrainSpec.network: found another network than that of the model, expected one of the two: a model that is trained further "
+                "keeps its network; leave out the network, or the model for a new one."
+            )

@@ -13,7 +13,7 @@ from napari_limn.training.data.painted import collect_training_data
 from napari_limn.training.data.training_set import TrainingSet
 from napari_limn.training.first_answer.fit import load
 from napari_limn.training.planning.initial_model import initial_model
-from napari_limn.training.planning.resolve import refuse_other_network, resolve
+from napari_limn.training.planning.resolve import resolve
 from napari_limn.training.run import TrainingRun
 from napari_limn.training.spec import TrainSpec
 from napari_limn.volume.volume import RGBA  # noqa: TC001 checked evaluates annotations
@@ -81,12 +81,12 @@ def training_events(
     Close the generator to stop; the model of the last :class:`~napari_limn.training.events.Improved` is the best until then.
     """
     spec, known = spec or TrainSpec(), model.spec if model else None
-    refuse_other_network(spec, model)
+    spec.refuse_other_network(known.network if known else None)
     load()
     painted = collect_training_data(images, labels, spec, known, colors or {}, names or {})
     yield from map(Found.of, painted.warnings)
     resolved = resolve(spec, painted.images[0], painted.classes, model)
     start, random = initial_model(resolved, painted.images[0], painted.classes, model)
     yield from (Warned(line) for image in painted.images for line in start.spec.spacing_warnings(image))
-    run = TrainingRun(start, resolved, TrainingSet(painted, resolved), random, once=True)
-    return (yield from run.learning())
+    data = TrainingSet(painted, resolved)
+    return (yield from TrainingRun(start, resolved, data, random, once=True).learning())

@@ -141,44 +141,6 @@ def resolve(
     )
 
 
-def refuse_other_network(spec: TrainSpec, model: Model | None) -> None:
-    """Refuse a spec with a network that would be left out.
-
-    Raises
-    ------
-    LimnError
-        If a model is trained further that has another one, or the spec is for other axes.
-    """
-    if spec.network is None:
-        return
-    if spec.dims == 3 and spec.network.ndim != 3:
-        raise LimnError(
-            "TrainSpec.dims: found 3 with a network over planes, expected one of the two; leave out dims, or the network."
-        )
-    if model is not None and is_other_network(spec.network, model.spec.network):
-        raise LimnError(
-            "TrainSpec.network: found another network than that of the model, expected one of the two: a model that is trained further "
-            "keeps its network; leave out the network, or the model for a new one."
-        )
-
-
-def is_other_network(one: UNetSpec, other: UNetSpec) -> bool:
-    """Tell whether two networks differ in more than the data decide.
-
-    Those decide channels and classes; the share of the classifier is learnt.
-    """
-    return (
-        replace(
-            one,
-            in_channels=other.in_channels,
-            out_channels=other.out_channels,
-            head=other.head,
-            share=other.share,
-        )
-        != other
-    )
-
-
 def continued(spec: TrainSpec, model: Model | None) -> TrainSpec:
     """Give the spec with what `model` decides.
 
