@@ -53,6 +53,7 @@ COLORED = 40  # brightest less darkest channel of what is more than grey
 RING = (255, 159, 28)  # around what is pressed
 PLACE = (250, 330)  # row and column around which the strokes are painted
 BRUSH = 3
+STROKES = {1: 9, 2: 9, 3: 9}  # how many of each class
 PLACES = 2  # where the model is unsure and strokes are painted
 MOST = 200  # pixels of a region that is corrected by one click
 
@@ -108,7 +109,7 @@ class Tutorial:
 
     # ---- the steps -----------------------------------------------------------------------------------------------
     def open(self) -> Sequence[str]:
-        """Drop the image onto napari; choose Limn where it asks."""
+        """Open the dock, drop the image onto napari, choose Limn where it asks: the brush is in the hand."""
 
         def choose(dialog: QWidget) -> None:
             button = next(b for b in dialog.findChildren(QRadioButton) if b.text() == "Limn")
@@ -117,30 +118,24 @@ class Tutorial:
             self.take("01-choose-limn", [], dialog)
             QTest.mouseClick(dialog.findChild(QDialogButtonBox).buttons()[0], LEFT)
 
+        self.hand.menu("Plugins", "Limn", "Limn")
         self.hand.in_dialog(choose, lambda: self.hand.drop(self.image))
-        check([layer.name for layer in self.viewer.layers] == ["nerve"], "the image is a layer")
-        layer = self.viewer.layers["nerve"]
-        check(not isinstance(layer.data, np.ndarray), "the image is opened without being read into memory")
-        check(np.allclose(layer.scale, 0.1) and str(layer.units[0]) == "micrometer", "pixels have their size")
-        return []
-
-    def strokes(self) -> Sequence[str]:
-        """Open Strokes, and add a layer to paint on."""
-        self.hand.menu("Plugins", "Limn", "Strokes")
-        self.hand.press("limn-strokes-new")
-        self.hand.pump(0.3)
-        image, layer = self.viewer.layers["nerve"], self.strokes_layer
+        listed = [layer.name for layer in self.viewer.layers]
+        check(listed == ["nerve", "nerve strokes"], "the image is a layer, and has one for strokes")
+        image, strokes = self.viewer.layers["nerve"], self.strokes_layer
+        check(not isinstance(image.data, np.ndarray), "the image is opened without being read into memory")
+        check(np.allclose(image.scale, 0.1) and str(image.units[0]) == "micrometer", "pixels have their size")
         check(
-            layer.data.shape == image.data.shape and not layer.data.any(),
+            strokes.data.shape == image.data.shape and not strokes.data.any(),
             "the layer is empty and fits the image",
         )
-        check(np.allclose(layer.scale, image.scale), "the layer lies where the image lies")
-        check(str(layer.mode) == "paint", "the brush is in the hand")
-        return ["limn-strokes-new"]
+        check(np.allclose(strokes.scale, image.scale), "the layer lies where the image lies")
+        check(self.viewer.layers.selection.active is strokes, "the layer for strokes is chosen")
+        check(str(strokes.mode) == "paint", "the brush is in the hand")
+        return ["limn-image", "limn-step-paint"]
 
     def classes(self) -> Sequence[str]:
-        """Open Classes, add one, and name them."""
-        self.hand.menu("Plugins", "Limn", "Classes")
+        """Add a class, and name them."""
         table = self.hand.find("limn-classes-table")
         self.hand.press("limn-classes-add")
         check(table.rowCount() == 4, "there are three classes, and “not labelled”")
@@ -165,7 +160,7 @@ class Tutorial:
         while layer.brush_size > BRUSH:
             self.hand.key(Qt.Key.Key_BracketLeft)
         inside = self.in_sight()
-        for value, count in {1: 9, 2: 9, 3: 9}.items():
+        for value, count in STROKES.items():
             self.hand.key(str(value))
             check(layer.selected_label == value, f"the key {value} chooses class {value}")
             for _ in range(count):
@@ -176,13 +171,27 @@ class Tutorial:
         right = np.asarray(layer.data)[layer.data > 0] == self.truth[layer.data > 0]
         check(right.mean() > 0.8, "the strokes lie where they should")
         self.hand.wait(lambda: self.recording.safe, 10)
-        check(self.recording.strokes == 27, "every stroke is in the journal beside the image")
+        check(
+            self.recording.strokes == sum(STROKES.values()), "every stroke is in the journal beside the image"
+        )
         check(self.image.with_name("nerve.tif.strokes.jsonl").exists(), "the journal is there")
         return ["limn-classes-table"]
 
+    def answer(self) -> Sequence[str]:
+        """Do nothing: the second class has begun live mode, and its answer is there."""
+        check(self.hand.find("limn-train-live").isChecked(), "live mode is on")
+        self.hand.wait(lambda: self.live is not None and (np.asarray(self.live.data) > 0).all(), 120)
+        self.hand.wait(lambda: set(np.unique(self.live.data)) == {1, 2, 3}, 120)
+        check(self.viewer.layers.selection.active is self.strokes_layer, "one can go on painting")
+        check(float(self.live.get_color(1)[3]) == 0, "one sees through the background")
+        self.viewer.reset_view()
+        self.hand.wheel(2, *PLACE)
+        self.hand.pump(1)
+        return ["limn-train-live", "limn-train-status"]
+
     def train(self) -> Sequence[str]:
-        """Open Train; there is no problem; press Train, and have a first answer within seconds."""
-        self.hand.menu("Plugins", "Limn", "Train")
+        """Unfold Learn; there is no problem; press Train, which ends live mode."""
+        self.hand.press("limn-step-learn")
         panel = self.panel("train")
         self.hand.pump(1.5)  # it looks at image and strokes
         check(not [f for f in panel.findings.shown if f.stops], "nothing stands against training")
@@ -192,10 +201,9 @@ class Tutorial:
         )
         self.hand.write("limn-train-seconds", f"{self.seconds:g}")
         self.hand.press("limn-train-start")
-        self.hand.pump(0.2)
+        self.hand.wait(lambda: not panel.controller.live, 60)
         check(panel.job is not None, "the training runs")
-        self.hand.wait(lambda: panel.model is not None or panel.job is None, 180)
-        check(panel.model is not None, "there is a first answer")
+        check(not self.hand.find("limn-train-live").isChecked(), "live mode has given way")
         return ["limn-train-start"]
 
     def watch(self) -> Sequence[str]:
@@ -205,7 +213,6 @@ class Tutorial:
         said = self.hand.find("limn-train-status").text()
         check(said.startswith("Done") and "score" in said, f"the score is shown, found “{said}”")
         check(panel.curve.scores, "the score is drawn")
-        self.hand.scroll_to("limn-train-curve")
         self.model, self.name = panel.model, panel.name
         check(
             self.model.spec.classes.names == tuple(samples.NAMES.values()),
@@ -214,8 +221,8 @@ class Tutorial:
         return ["limn-train-curve", "limn-train-status"]
 
     def predict(self) -> Sequence[str]:
-        """Open Predict and press it: every pixel has a label, in the colours of the strokes."""
-        self.hand.menu("Plugins", "Limn", "Predict")
+        """Unfold Apply and press Predict: every pixel has a label, in the colours of the strokes."""
+        self.hand.press("limn-step-apply")
         labels = self.predicted()
         check(self.viewer.layers.selection.active is self.strokes_layer, "one can go on painting at once")
         listed = [layer.name for layer in self.viewer.layers]
@@ -235,17 +242,17 @@ class Tutorial:
 
     def correct(self) -> Sequence[str]:
         """Go where the model is unsure and paint what is wrong; click a wrong region to make it a stroke."""
-        self.hand.menu("Plugins", "Limn", "Review")
+        self.hand.press("limn-step-check")
         self.hand.press("limn-review-start")
         self.hand.wait_idle(self.panel("review"), 120)
         check("nerve uncertainty" in self.viewer.layers, "the map of doubts is there")
-        strokes, labels = self.strokes_layer, self.viewer.layers["nerve labels"]
+        strokes = self.strokes_layer
         before = int((strokes.data > 0).sum())
-        labels.visible = False  # the eye in the layer list
         for _ in range(PLACES):
             self.hand.press("limn-review-take")
             self.hand.pump(0.5)
             check(self.viewer.layers.selection.active is strokes, "the strokes can be painted on at once")
+            check(self.viewer.layers["nerve labels"].contour > 0, "outlines let the image be seen")
             self.hand.wheel(-2, *self.middle())
             inside = self.in_sight()
             for value in np.unique(self.truth[inside]):
@@ -253,12 +260,13 @@ class Tutorial:
                 self.hand.stroke(self.path(int(value), inside))
         painted = int((strokes.data > 0).sum())
         check(painted > before, "there are more strokes now")
-        self.hand.scroll_to("limn-review-take")
         self.take("08-where-next", ["limn-review-take"])
-        labels.visible = True
-        self.viewer.layers["nerve uncertainty"].visible = False
+        self.hand.press("limn-review-back")
+        self.viewer.layers["nerve uncertainty"].visible = False  # the eye in the layer list
+        self.hand.press("limn-train-live")
+        self.hand.wait_idle(self.panel("train"), 60)
         row, column, value = self.wrong_region()
-        self.hand.tab("Classes")
+        self.hand.press("limn-step-paint")
         self.hand.press("limn-classes-correct")
         self.hand.key(str(value))
         self.hand.click(row, column)
@@ -270,28 +278,30 @@ class Tutorial:
     def compare(self) -> Sequence[str]:
         """Keep this prediction, train further, predict again, and look at both side by side."""
         self.hand.press("limn-classes-correct")
-        self.hand.menu("Plugins", "Limn", "Compare")
+        self.hand.press("limn-step-check")
+        self.hand.press("limn-step-compare")
         self.hand.press("limn-compare-keep-second")
         kept = self.viewer.layers[f"nerve labels ({self.name})"]
         before = np.array(kept.data)
         panel = self.panel("train")
-        self.hand.tab("Train")
+        self.hand.press("limn-step-learn")
         check(self.chosen("train", "from") == [self.name], "the training is going to go on from the model")
         self.hand.press("limn-train-start")
+        self.hand.pump(0.2)
         self.hand.wait_idle(panel, self.seconds + 180)
         check(
             panel.name != self.name and panel.model.spec.steps >= self.model.spec.steps,
             "the model was trained further",
         )
         self.model, self.name = panel.model, panel.name
-        self.hand.tab("Predict")
+        self.hand.press("limn-step-apply")
         labels = self.predicted()
         check(np.array_equal(kept.data, before), "the kept prediction is as it was")
         check(not np.array_equal(labels.data, before), "the new prediction is another one")
         print(
             f"{self.agreement(before):.1%} of the labels were right, {self.agreement(labels.data):.1%} are now"
         )
-        self.hand.tab("Compare")
+        self.hand.press("limn-step-check")
         self.viewer.reset_view()
         self.hand.wheel(3, *PLACE)
         self.hand.press("limn-compare-show-beside")
@@ -303,7 +313,7 @@ class Tutorial:
         """Write the labels of the whole image into a file, and the model into another."""
         self.hand.press("limn-compare-show-second")
         check(not self.viewer.canvas.grid.enabled, "one view again")
-        self.hand.tab("Train")
+        self.hand.press("limn-step-learn")
         model, labels = self.folder / "nerve.limn", self.folder / "nerve_labels.ome.tif"
 
         def name_it(dialog: QWidget) -> None:
@@ -316,7 +326,7 @@ class Tutorial:
         check(model.exists(), "the model is in its file")
         loaded = Model.load(model)
         check(loaded.digest == self.model.digest, "the file holds this model")
-        self.hand.tab("Predict")
+        self.hand.press("limn-step-apply")
         field = self.hand.find("limn-predict-out").findChild(QLineEdit)
         field.setFocus()
         QTest.keyClicks(field, str(labels))
@@ -337,6 +347,11 @@ class Tutorial:
     @property
     def strokes_layer(self) -> Labels:
         return self.viewer.layers["nerve strokes"]
+
+    @property
+    def live(self) -> Any:
+        """The answer of live mode, None if there is none."""
+        return next((layer for layer in self.viewer.layers if facts_of(layer).kind == "live"), None)
 
     @property
     def recording(self) -> Any:
@@ -408,7 +423,7 @@ class Tutorial:
 
     def wrong_region(self) -> tuple[int, int, int]:
         """A place in a region whose label is wrong, brought into sight, and the class that it is."""
-        labels = np.asarray(self.viewer.layers["nerve labels"].data)
+        labels = np.asarray((self.live or self.viewer.layers["nerve labels"]).data)
         found: list[tuple[float, int, int, int]] = []
         for value in np.unique(labels):
             regions, _ = ndimage.label(labels == value)
@@ -448,9 +463,9 @@ class Tutorial:
 
 STEPS = (
     Tutorial.open,
-    Tutorial.strokes,
     Tutorial.classes,
     Tutorial.paint,
+    Tutorial.answer,
     Tutorial.train,
     Tutorial.watch,
     Tutorial.predict,

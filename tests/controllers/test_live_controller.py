@@ -153,3 +153,39 @@ def test_a_stroke_lies_where_napari_says_whichever_way_it_says_so():
     places = (np.array([1, 1]), np.array([4, 2]), np.array([7, 8]))
     assert painted_box((places, None, None), shape) == ((1, 2), (2, 5), (7, 9))
     assert painted_box((np.array([1]), None, None), shape) == ((0, 3), (0, 40), (0, 50))
+
+
+def test_a_training_that_is_shown_gives_its_result_and_its_answers(view):
+    """A training with a budget: its models are shown where the user looks, and it ends by itself."""
+    model = untrained()
+
+    def learn():
+        yield Improved(model)
+        return "the result"
+
+    image = Volume.of(np.random.default_rng(0).integers(0, 200, (40, 50), np.uint8), "YX", "plane")
+    array = np.zeros((40, 50), np.uint8)
+    controller = LiveController(
+        image,
+        np.zeros((40, 50), np.uint8),
+        array,
+        TrainSpec(device="cpu"),
+        None,
+        view,
+        empty=lambda image, dtype: np.zeros(image.grid[1:], dtype),
+        threads=FewerThreads(),
+        stopping=lambda: False,
+        learn=learn,
+    )
+    controller.field = ((0, 1), (0, 1), (0, 40), (0, 50))
+    returned = []
+
+    def whole_run():
+        returned.append((yield from controller.events()))
+
+    seen = list(whole_run())
+    assert returned == ["the result"]
+    assert any(isinstance(event, Improved) for event in seen)
+    assert any(isinstance(event, BlockDone) for event in seen)
+    assert (array > 0).all()
+    assert controller.predictor.resting

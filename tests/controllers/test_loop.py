@@ -226,3 +226,15 @@ def test_an_image_that_is_gone_is_let_go_of(window):
     window.layers.remove(sight.image)
     window.controller.layers_changed()
     assert window.controller.sight.image is None
+
+
+def test_what_can_be_done_is_said(window):
+    controller = window.controller
+    assert controller.sentence.startswith("Drag an image")
+    strokes = opened(window, Layer("nuclei")).strokes
+    assert "comes by itself" in controller.sentence
+    controller.switched(on=False)
+    assert "press Train" in controller.sentence
+    window.layers.remove(strokes)
+    controller.layers_changed()
+    assert "New strokes layer" in controller.sentence

@@ -14,7 +14,8 @@ from napari_limn._napari.layers.words import in_window
 ROOM = Path(napari_limn.__file__).parent
 OPTION = re.compile(r"(?<![-\w])--[a-z]")
 OF_THE_TERMINAL = ("cli", "_napari", "demo.py")
-NOT_SHOWN = ("annotation/findings.py",)  # gives options by themselves; the window asks for buttons instead
+# the first is what the terminal says of a path; the second gives options by themselves, and the window asks for buttons instead
+NOT_SHOWN = ("report/info.py", "annotation/findings.py")
 
 
 def texts_of(path):

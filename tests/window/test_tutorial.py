@@ -25,7 +25,7 @@ def maker():
 @pytest.mark.exhaustive
 def test_the_ten_steps_do_what_the_page_says(hand, maker, tmp_path):
     get_settings().plugins.extension2reader = {}  # so that napari asks who is to read the image
-    tutorial = maker.Tutorial(hand, tmp_path, tmp_path / "pictures", 4)
+    tutorial = maker.Tutorial(hand, tmp_path, tmp_path / "pictures", 10)
     assert len(tutorial.run()) == 10
     taken = {path.name for path in (tmp_path / "pictures").iterdir()}
     page = SCRIPT.with_name("tutorial.md").read_text()
@@ -34,7 +34,7 @@ def test_the_ten_steps_do_what_the_page_says(hand, maker, tmp_path):
 
 
 def test_a_step_that_fails_says_what_should_have_been(hand, maker, tmp_path):
-    tutorial = maker.Tutorial(hand, tmp_path, tmp_path / "pictures", 4)
+    tutorial = maker.Tutorial(hand, tmp_path, tmp_path / "pictures", 10)
     hand.viewer.add_image(tutorial.truth, name="nerve")
     with pytest.raises(maker.StepError, match="the image is a layer"):
         tutorial.open()

@@ -12,9 +12,9 @@ import numpy as np
 
 from napari_limn.annotation.findings import Finding, Remedy, attempt
 from napari_limn.errors import LimnError
-from napari_limn.volume.intensity import refuse_no_intensities
+from napari_limn.volume.decoding.pieces import MOST_FOR_SAMPLES, reading_bytes
+from napari_limn.volume.intensity import no_numbers, refuse_no_intensities, share
 from napari_limn.volume.placement import NEAR
-from napari_limn.volume.reading.contents import share
 from napari_limn.volume.reading.open import open_labels
 from napari_limn.volume.reading.sampling import sample_values
 from napari_limn.volume.volume import voxels_apart
@@ -137,15 +137,18 @@ def _intensities(image: Volume) -> Iterator[Finding]:
     """Report channels without contrast, and those cut off at the top."""
     if image.dtype.kind not in "buif":
         return
+    if (taken := reading_bytes(image.data)) > MOST_FOR_SAMPLES:
+        yield Finding(
+            "file",
+            False,
+            f"{image.name}: found tiles, strips or chunks so large that decoding one takes {taken / 1e9:.2f} GB, expected at most "
+            f"{MOST_FOR_SAMPLES / 1e9:.2f} GB to look at its intensities, which are not checked: save the image in smaller pieces.",
+        )
+        return
     for number, channel in enumerate(sample_values(image)):
         name = image.name + (f", channel {number}" if image.channels > 1 else "")
-        if no_numbers := channel.size - np.count_nonzero(np.isfinite(channel)):
-            yield Finding(
-                "numbers",
-                False,
-                f"{name}: found {share(no_numbers / channel.size)} of the voxels without a finite number (NaN or infinite), expected "
-                "intensities everywhere; they count as 0, like the darkest: fill them if that is wrong.",
-            )
+        for sentence in no_numbers(channel, name):
+            yield Finding("numbers", False, sentence)
         values, counts = np.unique(channel[np.isfinite(channel)], return_counts=True)
         if len(values) < 2:
             only = f"nothing but {values[0]:g}" if len(values) else "no number at all"

@@ -84,12 +84,16 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
 def _train_into(checkpoint: Checkpoint, args: argparse.Namespace) -> dict[str, Any]:
     """Train a model that the checkpoint keeps, and describe it."""
     from napari_limn.execution.images import pairs_in
-    from napari_limn.model import Model
-    from napari_limn.training.trainer import training_events
+    from napari_limn.volume.intensity import refuse_no_intensities
     from napari_limn.volume.reading.open import open_volume
 
     pairs = [*([args.pair] if args.pair else []), *args.pairs, *(pairs_in(args.table) if args.table else [])]
     images = [open_volume(image, args.axes) for image, _ in pairs]
+    for image in images:  # before PyTorch is there
+        refuse_no_intensities(image)
+    from napari_limn.model import Model
+    from napari_limn.training.trainer import training_events
+
     start = Model.load(args.start) if args.start else None
     asked = _train_spec(args)
     _refuse_other_network(args, asked, start)

@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from napari_limn.inference.view import View, ViewPredictor
 
 # of the time, for blocks by how near they are, while there is something to learn
-_SHARE = (1 / 2, 1 / 10, 1 / 10)
+_SHARES = (1 / 2, 1 / 10, 1 / 10)
+BESIDE = (1 / 10, 1 / 50, 1 / 50)
+"""Shares that leave a training with a time budget nearly all of it."""
 _AHEAD = 1.0  # seconds that what is on the screen may take in advance: blocks of one model then come one upon the other
 
 
 def interleaved(
-    training: Generator[Event, None, None], predictor: ViewPredictor, view_now: Callable[[], View]
+    training: Generator[Event, None, None],
+    predictor: ViewPredictor,
+    view_now: Callable[[], View],
+    shares: tuple[float, ...] = _SHARES,
 ) -> Generator[Event, None, None]:
     """Train, and predict the view with the best model so far.
 
@@ -35,6 +40,8 @@ def interleaved(
         Of the image that is trained on.
     view_now
         What is looked at at the moment; called between two blocks, in whatever thread runs this.
+    shares
+        Of the time, from 0 to 1: for what is on the screen, beside it, and further away.
     """
     balance = 0.0  # seconds that the view is owed, where negative training is
     resting = False
@@ -44,7 +51,7 @@ def interleaved(
             began = time.perf_counter()
             if turn is not None and balance >= (-_AHEAD if turn.tier == 0 else 0.0):
                 yield from predictor.compute(turn, view_now)
-                share = _SHARE[turn.tier]
+                share = shares[turn.tier]
                 balance -= (time.perf_counter() - began) * (1 - share) / share
                 continue
             event = next(training, None)

@@ -21,11 +21,11 @@ from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.measured.precision import Choice, measured_precision, name_of
 from napari_limn.inference.measured.runtime import Runtime, measured_runtime
 from napari_limn.inference.numerics import numerics, taken_over
-from napari_limn.inference.planning.memory import MemoryBudget, memory_limit, refuse_reading
+from napari_limn.inference.planning.memory import MemoryBudget, kept_pieces, memory_limit, refuse_reading
 from napari_limn.inference.unscored import Unscored
 from napari_limn.runs import BlockDone, Event, Warned, Working
 from napari_limn.version import __version__
-from napari_limn.volume.decoding.pieces import reading_bytes
+from napari_limn.volume.decoding.pieces import decoded_once, reading_bytes
 from napari_limn.volume.intensity import Scaling, fit_scaling
 from napari_limn.volume.reading.open import identity
 from napari_limn.volume.reading.sampling import sample_values
@@ -78,9 +78,8 @@ class PredictionRun:
     plan: Plan
     source: str  # identity of the image before the run
     threads: int  # that compute on the CPU
-    begun: Mapping[str, Any] | None = (
-        None  # fingerprint of the run gone on with, whose last bits may be others
-    )
+    begun: Mapping[str, Any] | None = None  # of the run gone on with, where its last bits count
+    kept: int = 0  # bytes of decoded pieces of the image that are kept
     unscored: Unscored = field(default_factory=Unscored)
 
     @classmethod
@@ -130,10 +129,12 @@ class PredictionRun:
         plan = memory.plan(network, volume.grid, itemsize)
         runtime = measured_runtime(model, volume, scaling, device, precision.dtype, plan, recorded)
         plan = replace(plan, peak_bytes=runtime.peak_bytes(network, plan, itemsize))
+        kept = kept_pieces(volume, plan)
+        plan = replace(plan, peak_bytes=plan.peak_bytes + kept)
         return cls(
             model=model, volume=volume, spec=spec, device=device, scaling=scaling, precision=precision,
             runtime=runtime, memory=replace(memory, runtime=runtime.own_bytes), plan=plan, source=source,
-            threads=_threads(recorded), begun=begun,
+            threads=_threads(recorded), kept=kept, begun=begun,
         )  # fmt: skip
 
     def in_float32(self, out: Path | LabelOutput) -> PredictionRun:
@@ -146,8 +147,6 @@ class PredictionRun:
     def fingerprint(self) -> dict[str, Any]:
         """Return everything that decides the labels, field by field."""
         plan, given_up, bits = self.plan, self.precision.given_up, self.numerics
-        if self.begun is not None:
-            bits = {field: self.begun.get(field) for field in bits}
         return {
             "version": __version__,
             "model": self.model.digest,
@@ -160,18 +159,13 @@ class PredictionRun:
             "threads": self.threads,
             "memory": self.memory.limit,
             "plan": f"block {plan.block}, tile {plan.tile}, column {plan.column}, swept {plan.swept}",
-            **bits,
+            **(bits if self.begun is None else {field: self.begun.get(field) for field in bits}),
         }
 
     @property
     def numerics(self) -> dict[str, Any]:
         """Return what decides the last bits of this process's results."""
         return numerics(self.device, self.precision.dtype)
-
-    @property
-    def is_mixed(self) -> bool:
-        """Tell whether the run gone on with had other last bits."""
-        return not self.numerics.items() <= self.fingerprint.items()
 
     def layout(self, path: Path) -> Layout:
         """Decide how a file of this run's labels is cut up.
@@ -195,6 +189,7 @@ class PredictionRun:
             itemsize, network = self.precision.dtype.itemsize, self.model.spec.network
             plan = self.memory.lowered(limit).plan(network, self.volume.grid, itemsize)
             self.plan = replace(plan, peak_bytes=self.runtime.peak_bytes(network, plan, itemsize))
+            self.kept = 0  # the memory is short
 
     def shrink_further(self) -> int:
         """Plan again after the memory did not suffice; return the limit.
@@ -309,7 +304,11 @@ class PredictionRun:
         """
         ready, wanted = self._evaluator(check), self.spec.probabilities is not None
         engine = engine_for(ready, self.plan, self.runtime)
-        with closing(engine.batches(missing)) as batches, threads(self.threads):
+        with (
+            decoded_once(self.volume.data, self.kept),
+            closing(engine.batches(missing)) as batches,
+            threads(self.threads),
+        ):
             for box, scores in batches:
                 before, labels = ready.unscored, engine.to_labels(scores)
                 unscored = ready.unscored - before

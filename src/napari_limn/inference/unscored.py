@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.boxes import contains, size_of, whole
-from napari_limn.volume.reading.contents import share
+from napari_limn.volume.intensity import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

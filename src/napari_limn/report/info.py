@@ -136,17 +136,19 @@ def volume_info(path: Path, axes: str | None = None, image: int | str | None = N
     ``text`` for people, the rest for programs. Where there are several images and none was chosen, they are listed.
     """
     from napari_limn.annotation.strokes import count_values
+    from napari_limn.volume.decoding.pieces import MOST_FOR_SAMPLES, reading_bytes
     from napari_limn.volume.reading.open import images_at, open_volume
 
     if image is None and len(entries := images_at(path)) > 1:
         return _several(path, entries)
     volume = open_volume(path, axes, image)
+    notes = [*volume.notes, *_unfit(volume)]
     shape = [int(n) for n in volume.data.shape]
     facts: dict[str, Any] = {
         "kind": "image" if volume.colors is None else "labels",
         "shape": shape, "dtype": str(volume.dtype), "axes": volume.axes.names,
         "scale": list(volume.axes.scale), "units": list(volume.axes.units), "levels": 1 + len(volume.levels),
-        "bytes": volume.nbytes, "notes": list(volume.notes),
+        "bytes": volume.nbytes, "notes": notes,
     }  # fmt: skip
     lines = [
         f"{path.name}: {facts['kind']}, {volume.axes.names} {' × '.join(map(str, shape))}, {volume.dtype}, {volume.nbytes / 1e6:.1f} MB",
@@ -156,8 +158,9 @@ def volume_info(path: Path, axes: str | None = None, image: int | str | None = N
             for a, s, u in zip(volume.axes.names, volume.axes.scale, volume.axes.units, strict=True)
         ),
     ]
-    lines += volume.notes
-    if volume.channels == 1 and volume.dtype.kind in "bu" and volume.dtype.itemsize <= 2:
+    lines += notes
+    small = reading_bytes(volume.data) <= MOST_FOR_SAMPLES
+    if small and volume.channels == 1 and volume.dtype.kind in "bu" and volume.dtype.itemsize <= 2:
         counts = count_values(volume, _FEW_VALUES)  # an image is not read to its end
         if len(counts) <= _FEW_VALUES:
             facts["values"] = counts
@@ -177,3 +180,14 @@ def _several(path: Path, entries: Sequence[ImageEntry]) -> dict[str, Any]:
             for entry in entries
         ],
     }  # fmt: skip
+
+
+def _unfit(volume: Volume) -> list[str]:
+    """Say what keeps an image from being trained on or labelled."""
+    from napari_limn.volume.intensity import refuse_no_intensities
+
+    try:
+        refuse_no_intensities(volume)
+    except LimnError as error:
+        return [str(error)]
+    return []

@@ -99,7 +99,7 @@ def fit_scaling(volume: Volume, spec: IntensitySpec | None = None) -> Scaling:
     """
     refuse_no_intensities(volume)
     sample, notes = _sample(volume)
-    return _fitted(sample, spec or IntensitySpec(), notes)
+    return _fitted(sample, spec or IntensitySpec(), (*notes, *no_numbers(sample, volume.name)))
 
 
 def fit_shared_scaling(volumes: Iterable[Volume], spec: IntensitySpec | None = None) -> Scaling:
@@ -118,7 +118,7 @@ def fit_shared_scaling(volumes: Iterable[Volume], spec: IntensitySpec | None = N
     for volume in volumes:
         refuse_no_intensities(volume)
         sample, unread = _sample(volume)
-        notes += unread
+        notes += [*unread, *no_numbers(sample, volume.name)]
         samples.append(sample[:, :: max(1, -(-sample.shape[1] // _SHARED_SAMPLE))])
     return _fitted(np.concatenate(samples, axis=1), spec or IntensitySpec(), notes)
 
@@ -155,6 +155,38 @@ def refuse_no_intensities(volume: Volume) -> None:
             f"{volume.name}: found voxels of type {volume.dtype}, expected whole or real numbers; "
             "convert the image, for example to its magnitude."
         )
+
+
+def no_numbers(values: NDArray[Any], name: str) -> list[str]:
+    """Say which part of some voxels is NaN or infinite.
+
+    Nothing where none is.
+
+    Examples
+    --------
+    >>> no_numbers(np.array([1.0, 2.0]), "a.tif")
+    []
+    """
+    count = values.size - np.count_nonzero(np.isfinite(values))
+    if not count:
+        return []
+    return [
+        f"{name}: found {share(count / values.size)} of the voxels without a finite number (NaN or infinite), expected "
+        "intensities everywhere; they count as 0, like the darkest: fill them if that is wrong."
+    ]
+
+
+def share(part: float) -> str:
+    """Write a share so that a small one is not nothing.
+
+    Examples
+    --------
+    >>> share(0.081), share(0.0001), share(0.9999)
+    ('8 %', 'less than 1 %', 'more than 99 %')
+    """
+    if 0 < part < 0.01:
+        return "less than 1 %"
+    return "more than 99 %" if 0.99 < part < 1 else f"{100 * part:.0f} %"
 
 
 def _sample(volume: Volume) -> tuple[NDArray[np.float64], tuple[str, ...]]:

@@ -189,3 +189,36 @@ def test_complex_numbers_stop_a_checkup_as_they_stop_training_and_nan_are_counte
     (finding,) = [f for f in checkup(Volume.of(image), Volume.of(painted)) if f.kind == "numbers"]
     assert "12 % of the voxels without a finite number" in finding.sentence
     assert not finding.stops
+
+
+@pytest.mark.parametrize("name", ["a.svs", "a.lsm", "scan"])
+def test_a_tiff_is_one_whatever_it_is_called(tmp_path, name):
+    tifffile.imwrite(tmp_path / "a.tif", STACK, photometric="minisblack", bigtiff=name == "a.svs")
+    (tmp_path / "a.tif").rename(tmp_path / name)
+    np.testing.assert_array_equal(np.asarray(open_volume(tmp_path / name).data[...]), STACK)
+    (tmp_path / "b.czi").write_bytes(b"ZISRAWFILE")
+    with pytest.raises(LimnError, match=r"b\.czi: found suffix '\.czi', expected \.tif"):
+        open_volume(tmp_path / "b.czi")
+    (tmp_path / "c.companion.ome").write_text("<OME/>")
+    with pytest.raises(LimnError, match="description of an OME-TIFF set.*choose a TIFF of the set"):
+        open_volume(tmp_path / "c.companion.ome")
+
+
+def test_a_list_of_pages_without_an_end_is_called_that(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, STACK, photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(path) as tif:
+        first, last = tif.pages[0].offset, tif.pages[-1].offset
+        count = len(tif.pages[-1].tags)
+    data = bytearray(path.read_bytes())
+    data[last + 2 + 12 * count : last + 6 + 12 * count] = first.to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(LimnError, match="leads back to its beginning"):
+        open_volume(path)
+
+
+def test_info_says_what_keeps_an_image_from_being_used(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", STACK.astype(np.complex64), photometric="minisblack")
+    said = volume_info(tmp_path / "a.tif")
+    assert any("complex" in note for note in said["notes"])
+    assert "complex" in said["text"].splitlines()[-1]

@@ -59,6 +59,7 @@ class LimnWidget(DockedWidget):
         self.header.help_button.clicked.connect(lambda _=False: self._show_help())
         self._lay_out()
         self.steps.unfold("paint")
+        self._say_what_to_do()
         self._begun = False
 
     def _add(self, step: str, section: Section) -> Any:
@@ -159,8 +160,14 @@ class LimnWidget(DockedWidget):
         if predict.run_box.running and self.train.controller.live:
             self.train.run_box.stop()
 
+    def _say_what_to_do(self) -> None:
+        strokes: StrokesWidget = self.sections[StrokesWidget]
+        if not strokes.run_box.running:
+            strokes.run_box.say(self.loop.controller.sentence)
+
     def _follow(self, sight: Sight) -> None:
         self.header.show_sight(sight)
+        self._say_what_to_do()
         self.model_offer.follow(sight)
         for section in self.sections.values():
             if isinstance(section, FormWidget):

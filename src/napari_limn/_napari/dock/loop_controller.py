@@ -92,6 +92,17 @@ class LoopController:
         self._given: list[Any] = []  # images that were given strokes by themselves, once each
         self._waiting = False  # whether live mode is to begin when the run of another image has ended
 
+    @property
+    def sentence(self) -> str:
+        """Say what can be done now."""
+        if self.sight.image is None:
+            return "Drag an image onto the window: it gets a layer for your strokes."
+        if self.sight.strokes is None:
+            return "Press New strokes layer, and paint."
+        if self.wants_live:
+            return "Paint a few strokes of two classes, background too; the answer then comes by itself."
+        return "Paint a few strokes of each class, background too, then press Train in Learn."
+
     # ---- which image ---------------------------------------------------------------------------------------------
     def opened(self, images: Sequence[Any]) -> None:
         """Work on the first of the images that came in together."""

@@ -254,6 +254,7 @@ class ReviewWidget(FormWidget):
         Only the image and outlines of its predictions are shown there.
         """
         shown = [x for x in predictions_of(self.viewer, self._image_of_map) if x.visible]
+        shown.sort(key=lambda layer: facts_of(layer).kind == "live")  # which is empty when it begins
         self._outline.begin(shown[:1])
         self._box.show(self.map, box)
         self.back_button.setEnabled(True)

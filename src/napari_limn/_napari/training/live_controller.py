@@ -115,7 +115,7 @@ class LiveController:
 
         Returns what a training that is shown returns.
         """
-        from napari_limn.execution.interleave import interleaved
+        from napari_limn.execution.interleave import BESIDE, interleaved
         from napari_limn.inference.view import ViewPredictor
         from napari_limn.training.live import live_events
 
@@ -129,7 +129,7 @@ class LiveController:
 
         try:
             if self._learn is not None:
-                yield from interleaved(learnt(self._learn()), predictor, self._look)
+                yield from interleaved(learnt(self._learn()), predictor, self._look, BESIDE)
             else:
                 training = live_events(
                     self.image,

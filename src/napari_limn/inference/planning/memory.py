@@ -12,6 +12,9 @@ from napari_limn.device import free_memory, parse_bytes
 from napari_limn.errors import LimnError
 from napari_limn.inference.planning.plan import choose_plan
 from napari_limn.inference.streaming.extents import too_little
+from napari_limn.volume.axes import GRID
+from napari_limn.volume.decoding.pieces import bytes_of_pieces
+from napari_limn.volume.volume import size_in_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from napari_limn.inference.planning.plan import Plan
     from napari_limn.network.spec import UNetSpec
     from napari_limn.volume.boxes import Grid
+    from napari_limn.volume.volume import Volume
 
+_COARSE = 4  # times what a block reads is decoded for it
 _SHARE_OF_FREE = 0.5
 _DEFAULT_MOST = 4_000_000_000
 
@@ -49,6 +54,31 @@ def refuse_reading(name: str, reading: int, limit: int) -> None:
             f"{name}: found tiles, strips or chunks so large that decoding one takes {reading / 1e9:.2f} GB, expected at most the "
             f"memory limit of {limit / 1e9:.2f} GB; give more with --memory, or save the image in smaller pieces."
         )
+
+
+def kept_pieces(volume: Volume, plan: Plan) -> int:
+    """Return the bytes of decoded pieces that a run keeps.
+
+    Where a block reads a small part of the pieces that it touches, as of planes that are stored in one strip each, those are kept that
+    the next blocks touch too; all of them, if the memory limit allows.
+
+    Returns
+    -------
+    0 where blocks read most of what is decoded for them, or the limit allows no more.
+    """
+    seen = {
+        a: min(n, b + 2 * h)
+        for a, n, b, h in zip(GRID, plan.grid, plan.tile or plan.block, plan.halo, strict=True)
+    }
+    touched = stored = 0
+    for part in getattr(volume.data, "parts", (volume,)):
+        sizes = tuple(int(n) for n in part.data.shape)
+        extent = tuple(seen.get(a, n) for a, n in zip(part.axes.names, sizes, strict=True))
+        here = bytes_of_pieces(part.data, extent)
+        if here >= _COARSE * size_in_bytes(extent, part.dtype):
+            touched, stored = touched + here, stored + size_in_bytes(sizes, part.dtype)
+    spare = plan.limit - plan.peak_bytes
+    return next((size for size in (stored, touched) if size <= spare), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from napari_limn.annotation.image_checks import refuse_flat
 from napari_limn.annotation.objects import foreground
 from napari_limn.annotation.strokes import Paint, find_paint
 from napari_limn.errors import LimnError
+from napari_limn.volume.intensity import refuse_no_intensities
 from napari_limn.volume.reading.open import open_labels, open_volume
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def collect_training_data(
     ndim, before = (known.network.ndim, known.classes) if known else (spec.ndim, None)
     for image in opened:
         refuse_flat(image, ndim)
+        refuse_no_intensities(image)
     masks = tuple(open_labels(mask, image) for mask, image in zip(painted, opened, strict=True))
     objects = masks if spec.objects else ()
     if objects:

@@ -70,6 +70,13 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def holds_jpegs(page: tifffile.TiffPage) -> bool:
+    """Return whether the first strip is a JPEG file of its own."""
+    file = page.parent.filehandle
+    file.seek(page.dataoffsets[0] if page.dataoffsets else 0)
+    return bytes(file.read(2)) == b"\xff\xd8"
+
+
 def _jpeg(data: bytes) -> tuple[int, int] | None:
     at = 2
     while at < len(data):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tifffile
 
+from napari_limn.volume.intensity import share
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -66,19 +68,6 @@ def not_there(part: float, name: str, value: object) -> str:
         f"{name}: found {share(part)} of the voxels never written, which are read as {value}; if they should be there, copy or save the "
         "image again."
     )
-
-
-def share(part: float) -> str:
-    """Write a share so that a small one is not nothing.
-
-    Examples
-    --------
-    >>> share(0.081), share(0.0001), share(0.9999)
-    ('8 %', 'less than 1 %', 'more than 99 %')
-    """
-    if 0 < part < 0.01:
-        return "less than 1 %"
-    return "more than 99 %" if 0.99 < part < 1 else f"{100 * part:.0f} %"
 
 
 def _is_ramp(colormap: np.ndarray | None) -> bool:

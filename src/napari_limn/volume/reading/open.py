@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 TIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIXES = (".zarr",)
 _METADATA = ("zarr.json", ".zarray", ".zattrs")
+_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # of a TIFF, and of a BigTIFF
 _SEEN = (1, 1, 256, 256)  # voxels of an image without a file that distinguish it from others
 
 
@@ -108,12 +109,27 @@ def _existing(source: str | PathLike[str]) -> tuple[Path, int | None]:
     path, number = split_number(refuse_no_file(source))
     if not path.exists():
         raise LimnError(f"{path}: there is no such file or folder; check the spelling.")
-    if path.is_dir() or path.suffix.lower() in TIFF_SUFFIXES:
+    if path.is_dir() or is_tiff(path):
         return path, number
+    if path.name.lower().endswith(".companion.ome"):
+        raise LimnError(
+            f"{path.name}: found the description of an OME-TIFF set, expected an image; choose a TIFF of the set."
+        )
     raise LimnError(
         f"{path.name}: found suffix {path.suffix or '(none)'!r}, expected .tif, .tiff or a .zarr folder; "
         "export the image as OME-TIFF or OME-Zarr."
     )
+
+
+def is_tiff(path: Path) -> bool:
+    """Return whether a file is a TIFF, whatever its suffix.
+
+    Slide scanners and microscopes call theirs ``.svs``, ``.lsm`` or ``.stk``. One with the suffix of a TIFF is meant to be one.
+    """
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return True
+    with path.open("rb") as file:
+        return file.read(4) in _BEGINNINGS
 
 
 def identity(volume: Volume) -> str:
@@ -146,7 +162,7 @@ def places_of(volume: Volume) -> Iterator[Path]:
     """
     if volume.path is not None:
         yield volume.path
-        if volume.path.suffix.lower() in TIFF_SUFFIXES and volume.path.is_file():
+        if volume.path.is_file() and is_tiff(volume.path):
             with suppress(LimnError):  # another program may be able to read it
                 yield from files_of(volume.path)
     for level in (volume.data, *volume.levels):

@@ -8,6 +8,7 @@ import numpy as np
 
 from napari_limn.concurrency import in_parallel
 from napari_limn.errors import LimnError
+from napari_limn.volume.decoding.pieces import decoded_once
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +64,8 @@ def sample_values(volume: Volume, count: int = _COUNT, side: int = _SIDE) -> NDA
             return None
 
     boxes = sample_boxes(volume.grid, count, side)
-    parts = [part for part in in_parallel(tried, boxes, _TOGETHER) if part is not None]
+    with decoded_once(volume.data):
+        parts = [part for part in in_parallel(tried, boxes, _TOGETHER) if part is not None]
     if not parts:
         raise faults[0]
     return np.concatenate(parts, axis=1)

@@ -17,7 +17,7 @@ import zarr
 
 from napari_limn.errors import LimnError
 from napari_limn.volume.axes import Axes, known_sizes, known_unit, odd_names, resolve_names
-from napari_limn.volume.decoding.pictures import bound_pictures
+from napari_limn.volume.decoding.pictures import bound_pictures, holds_jpegs
 from napari_limn.volume.foreign import foreign, no_codec, reason, refuse_large_piece
 from napari_limn.volume.reading.choice import ImageEntry, chosen
 from napari_limn.volume.reading.contents import contents_of
@@ -140,9 +140,13 @@ def _reported(path: Path) -> Iterator[None]:
     for text in logged:
         if "Missing data are zeroed" in text:  # tifffile would hand out zeros for planes that are not there
             raise LimnError(_planes_missing(path.name, text))
-    if cut := [text for text in logged if "invalid page offset" in text]:
-        # tifffile would leave out the planes behind the cut
-        raise LimnError(f"{path.name}: the file is cut off ({cut[0]}); copy it again from its source.")
+        if "circular reference" in text:  # and the pages behind it
+            raise LimnError(
+                f"{path.name}: found a list of pages that leads back to its beginning, expected one that ends; the file is damaged: "
+                "copy it again from its source."
+            )
+        if "invalid page offset" in text:  # tifffile would leave out the planes behind the cut
+            raise LimnError(f"{path.name}: the file is cut off ({text}); copy it again from its source.")
 
 
 def _planes_missing(name: str, logged: str) -> str:
@@ -239,6 +243,8 @@ def _refuse_undecodable(page: tifffile.TiffPage, path: Path) -> None:
         decode(None, 0)
     except (ValueError, NotImplementedError) as error:
         raise no_codec(path.name, reason(error)) from error
+    if page.compression == tifffile.COMPRESSION.OJPEG and not holds_jpegs(page):
+        raise no_codec(path.name, "old-style JPEG, of which tables lie outside of the strips")
 
 
 def _in_one_file(tif: tifffile.TiffFile, level: tifffile.TiffPageSeries) -> bool:
