@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = sorted([*RESULTS.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *RESULTS.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 SETS = {  # as the rows call them, and as a page does
@@ -372,12 +372,47 @@ def peers_summary() -> str:
     return table(["", *(f"{dims}D: {one}" for dims in (2, 3) for one in head)], rows)
 
 
+# ---- README.md -----------------------------------------------------------------------------------------------
+def claims() -> str:
+    """Write what the README claims: a number, where it was measured, and by which script."""
+    scores = scores_of(rows_of("learning"))
+    runs = {(run["mode"], run["ndim"], tuple(run["extent"])): run["rows"] for run in rows_of("peers")}
+    flat, solid, wrong = (
+        {row["name"]: row for row in runs[key]}
+        for key in (("time", 2, (2048, 2048)), ("time", 3, (128, 256, 256)), ("errors", 2, (1536, 1536)))
+    )
+    gain = {who: _mean_gain(scores, 0.5, who, at) for _, who, at in TIMES[:2]}
+    five, sixty = (signed(gain[who]) for _, who, _ in TIMES[:2])
+    cores = "2 cores of a processor"
+    rows = [
+        ["mean IoU over a pixel forest after 5 s, strokes on 0.5 %, six sets", five, cores, "`learning.py`"],
+        ["the same after 60 s", sixty, "1 core", "`learning.py`"],
+        ["time of the bare network ÷ ours, 2D, 3D", _both(flat, solid, "bare forward"), cores, "`peers.py`"],
+        [
+            "time of nnU-Net's tiles ÷ ours, the same network",
+            _both(flat, solid, "nnU-Net v2"),
+            cores,
+            "`peers.py`",
+        ],
+        ["labels that differ from one pass, 2D", f"{wrong['napari-limn']['labels']:,}", cores, "`peers.py`"],
+    ]
+    return table(["what", "number", "machine", "script"], rows)
+
+
+def _mean_gain(scores: Scores, percent: float, who: str, at: float) -> float:
+    return float(np.mean([float(np.mean(gains(scores, name, percent, who, at))) for name in SETS]))
+
+
+def _both(flat: dict[str, Any], solid: dict[str, Any], name: str) -> str:
+    return ", ".join(f"{part[name]['sweep']:.2f}" for part in (flat, solid))
+
+
 # ---- pages ---------------------------------------------------------------------------------------------------
 TABLES: dict[str, Callable[[], str]] = {
     make.__name__: make
     for make in (
         learning, learning_summary, learning_worst, learning_first, learning_other, corrections, corrections_by_set,
-        curve, full_masks, ablation, where_next, peers, peers_summary,
+        curve, full_masks, ablation, where_next, peers, peers_summary, claims,
     )
 }  # fmt: skip
 

@@ -37,6 +37,13 @@ def test_a_page_that_code_makes_is_up_to_date(name):
     assert maker.PAGE.read_text() == maker.page(), f"run python docs/{name}.py"
 
 
+def words_of(page):
+    """The words of a page that are read: no tables, no code, no comments."""
+    text = re.sub(r"```.*?```|<!--.*?-->", "", page.read_text(encoding="utf-8"), flags=re.S)
+    text = re.sub(r"\]\([^)]*\)", "]", "\n".join(line for line in text.splitlines() if line[:1] != "|"))
+    return [word for word in text.split() if re.search(r"\w", word)]
+
+
 def test_every_public_name_has_a_place_in_the_reference():
     page = (DOCS / "reference" / "python.rst").read_text()
     assert sorted(re.findall(r"^.. auto\w+:: (\w+)$", page, re.M)) == sorted(napari_limn.__all__)
@@ -88,6 +95,13 @@ PAGES = [
 ]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS.parent).as_posix())
+def test_pages_are_short(page):
+    most = {"README.md": 500, "CONTRIBUTING.md": 500}.get(page.name, 1500)
+    measured = page.parent.name == "results"  # laboratory notebooks
+    assert measured or len(words_of(page)) <= most
+
+
 def anchors(page):
     """The headings of a page as links name them: GitHub's rule."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
@@ -107,7 +121,7 @@ def test_links_between_pages_lead_somewhere(page):
 
 # ---- tables are those of the rows that were measured -------------------------------------------------------------------------
 RESULTS = DOCS.parent / "benchmarks" / "results"
-WRITTEN = [*RESULTS.glob("*.md"), *DOCS.glob("*.md")]
+WRITTEN = [DOCS.parent / "README.md", *RESULTS.glob("*.md"), *DOCS.glob("*.md")]
 
 
 @pytest.fixture(scope="module")
