@@ -286,9 +286,9 @@ def _refuse_differing(
     for field in (*fingerprint, *theirs):
         before, now = theirs.get(field), fingerprint.get(field)
         if before != now:
-            mend = _LIKE_THAT if field in NUMERICS else remedy
+            way = _LIKE_THAT if field in NUMERICS else remedy
             raise LimnError(
-                f"{path.name}: the {kind} run had {field} {before!r}, found {now!r} now; {mend}, "
+                f"{path.name}: the {kind} run had {field} {before!r}, found {now!r} now; {way}, "
                 "or say --overwrite to start anew."
             )
 

@@ -1,4 +1,4 @@
-"""What decides the last bits of a result, beside everything that is asked for.
+"""What decides the last bits of a result.
 
 Why: other instructions add sums up in another order. From AVX-512 to AVX2, nearly all scores differ in their last bits, and with them
 a label where two classes tie. Parts of one output that come from both are then those of neither.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from napari_limn.files.working import unfinished
-from napari_limn.inference.ledger import Ledger
+from napari_limn.inference.ledger import NUMERICS, Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,24 +37,24 @@ def numerics(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     >>> sorted(numerics(torch.device("cpu"), torch.float32))
     ['processor', 'torch']
     """
-    found = {"torch": str(torch.__version__)}
+    bits = {"torch": str(torch.__version__)}
     if device.type == "cuda":
         cudnn: Any = torch.backends.cudnn
         convolutions = getattr(cudnn, "conv", None)  # newer PyTorch only, where the older name may raise
         tf32 = cudnn.allow_tf32 if convolutions is None else convolutions.fp32_precision
         how = {"TF32": str(tf32), "deterministic": bool(cudnn.deterministic)}
-        return found | {"card": torch.cuda.get_device_name(device), "cuDNN": cudnn.version()} | how
+        return bits | {"card": torch.cuda.get_device_name(device), "cuDNN": cudnn.version()} | how
     words = [platform.machine(), torch.backends.cpu.get_cpu_capability()]
     if dtype != torch.float32 and torch.cpu._is_amx_tile_supported():
         words.append("AMX")
     limits = [f"{name}={os.environ[name].upper()}" for name in _LIMITS if os.environ.get(name)]
-    return found | {"processor": " ".join(words + limits)}
+    return bits | {"processor": " ".join(words + limits)}
 
 
 def taken_over(recorded: Mapping[str, Any], out: object, *, mixed: bool) -> Mapping[str, Any] | None:
     """Return the fingerprint whose last bits count, whatever computes now.
 
-    None where those of this process have to be the same.
+    None where those of this process have to be the same. A journal of earlier versions names none.
 
     Parameters
     ----------
@@ -65,7 +65,8 @@ def taken_over(recorded: Mapping[str, Any], out: object, *, mixed: bool) -> Mapp
     mixed
         Whether the user allows one output from several processors.
     """
-    return recorded if recorded and (mixed or _is_whole(out)) else None
+    free = mixed or not any(field in recorded for field in NUMERICS) or _is_whole(out)
+    return recorded if recorded and free else None
 
 
 def _is_whole(out: object) -> bool:

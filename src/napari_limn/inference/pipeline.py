@@ -217,7 +217,7 @@ def _written(
 
 def _mixing(run: PredictionRun, ledger: Ledger) -> Iterator[Event]:
     """Note in the journal what else computes this output, and say so."""
-    if not run.numerics.items() <= run.fingerprint.items():
+    if any(run.fingerprint.get(field, value) != value for field, value in run.numerics.items()):
         others = ledger.notes.get("mixed", [])
         if run.numerics not in others:
             ledger.note("mixed", [*others, run.numerics])

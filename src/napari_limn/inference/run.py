@@ -159,7 +159,7 @@ class PredictionRun:
             "threads": self.threads,
             "memory": self.memory.limit,
             "plan": f"block {plan.block}, tile {plan.tile}, column {plan.column}, swept {plan.swept}",
-            **(bits if self.begun is None else {field: self.begun.get(field) for field in bits}),
+            **(bits if self.begun is None else {f: self.begun[f] for f in bits if f in self.begun}),
         }
 
     @property
