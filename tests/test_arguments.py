@@ -39,7 +39,7 @@ WRONG = {
     ],
     PredictSpec: [
         {"memory": 1.5}, {"memory": True}, {"memory": ["2GB"]}, {"precision": "float64"}, {"precision": 16}, {"device": "tpu"}, {"device": None},
-        {"prune": 1.0}, {"prune": "1"}, {"probabilities": "float32"}, {"probabilities": True},
+        {"prune": 1.0}, {"prune": "1"}, {"probabilities": "float32"}, {"probabilities": True}, {"mixed": 1}, {"mixed": "yes"},
     ],
     UNetSpec: [
         {"width": True}, {"width": 8.0}, {"width": "8"}, {"width": 10**6, "max_width": 10**6}, {"width": HUGE}, {"factors": 2}, {"factors": (2, 2)},

@@ -56,6 +56,10 @@ def add_predict(verbs: Any) -> argparse.ArgumentParser:
         "--intensity", choices=get_args(Intensity),
         help="of several images: fit the intensities to each image, or once to all of them (each)",
     )  # fmt: skip
+    verb.add_argument(
+        "--mixed", action="store_true",
+        help="go on also where the processor, card or PyTorch is another than before: labels may differ where classes tie",
+    )  # fmt: skip
     add_overwrite(verb, "write over an existing output, begin an unfinished one anew")
     verb.set_defaults(run=_predict)
     return verb
@@ -124,4 +128,5 @@ def _predict_folder(args: argparse.Namespace, images: list[Path]) -> dict[str, A
 
 def _spec(args: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of a spec that options set."""
-    return {name: getattr(args, name) for name in ("memory", "precision", "device", "prune", "probabilities")}
+    names = ("memory", "precision", "device", "prune", "probabilities", "mixed")
+    return {name: getattr(args, name) for name in names}

@@ -38,9 +38,13 @@ VERSION = 1
 
 SUFFIX = ".run.jsonl"
 
+NUMERICS = ("torch", "processor", "card", "cuDNN", "TF32", "deterministic")
+"""Fields of a fingerprint that decide the last bits of a result only."""
+
 _MOST_SHARDS = 1 << 32
 _START = b'{"limn run":'
 _FOREIGN = "found no journal of a run under the name that it needs; move that away, or choose another name for the output."
+_LIKE_THAT = "go on where that is the same, say --mixed to allow labels that differ where two classes tie"
 
 
 class Ledger:
@@ -148,6 +152,14 @@ class Ledger:
         _refuse_differing(
             cls.of(output), header | {"fingerprint": theirs}, known, finished=_is_finished(rows)
         )
+
+    @classmethod
+    def is_finished(cls, output: Path) -> bool:
+        """Tell whether the journal of an output says that it is complete."""
+        try:
+            return _is_finished(cls.of(output).read_bytes().splitlines())
+        except OSError:
+            return False
 
     @property
     def done(self) -> frozenset[int]:
@@ -274,8 +286,9 @@ def _refuse_differing(
     for field in (*fingerprint, *theirs):
         before, now = theirs.get(field), fingerprint.get(field)
         if before != now:
+            way = _LIKE_THAT if field in NUMERICS else remedy
             raise LimnError(
-                f"{path.name}: the {kind} run had {field} {before!r}, found {now!r} now; {remedy}, "
+                f"{path.name}: the {kind} run had {field} {before!r}, found {now!r} now; {way}, "
                 "or say --overwrite to start anew."
             )
 

@@ -203,6 +203,7 @@ def _written(
     with closing(output):
         if overwrite:
             ledger.note("overwrite", 1)
+        yield from _mixing(run, ledger)
         run.shrink(ledger.notes.get("memory"))
         yield from _blending(run)
         yield Writing(output)
@@ -212,6 +213,18 @@ def _written(
         done = output.finish()
         ledger.finish(state_of(done))
     return done
+
+
+def _mixing(run: PredictionRun, ledger: Ledger) -> Iterator[Event]:
+    """Note in the journal what else computes this output, and say so."""
+    if any(run.fingerprint.get(field, value) != value for field, value in run.numerics.items()):
+        others = ledger.notes.get("mixed", [])
+        if run.numerics not in others:
+            ledger.note("mixed", [*others, run.numerics])
+        what = ", ".join(f"{field} {value}" for field, value in run.numerics.items())
+        yield Warned(
+            f"going on with {what}, other than it was begun with: labels may differ where two classes tie."
+        )
 
 
 def _is_complete(path: Path, layout: Layout, ledger: Ledger) -> bool:

@@ -20,6 +20,7 @@ from napari_limn.inference.engines.evaluator import Evaluator
 from napari_limn.inference.ledger import Ledger
 from napari_limn.inference.measured.precision import Choice, measured_precision, name_of
 from napari_limn.inference.measured.runtime import Runtime, measured_runtime
+from napari_limn.inference.numerics import numerics, taken_over
 from napari_limn.inference.planning.memory import MemoryBudget, kept_pieces, memory_limit, refuse_reading
 from napari_limn.inference.unscored import Unscored
 from napari_limn.runs import BlockDone, Event, Warned, Working
@@ -77,6 +78,7 @@ class PredictionRun:
     plan: Plan
     source: str  # identity of the image before the run
     threads: int  # that compute on the CPU
+    begun: Mapping[str, Any] | None = None  # of the run gone on with, where its last bits count
     kept: int = 0  # bytes of decoded pieces of the image that are kept
     unscored: Unscored = field(default_factory=Unscored)
 
@@ -110,9 +112,11 @@ class PredictionRun:
         limit, reading = _limit(spec, recorded, device), reading_bytes(volume.data)
         refuse_reading(volume.name, reading, limit)  # before anything is read
         network, scaling = model.spec.network, _scaling(spec, model, volume)
-        source = _source(volume)
+        source, begun = _source(volume), taken_over(recorded, out, mixed=spec.mixed)
         if recorded and isinstance(out, Path):  # before anything is measured
-            Ledger.refuse_other(out, {"version": __version__, "model": model.digest, "input": source})
+            known = {"version": __version__, "model": model.digest, "input": source}
+            bits = numerics(device, _LOWER.get(str(recorded.get("precision")), torch.float32))
+            Ledger.refuse_other(out, known | ({} if begun is not None else bits))
         given_up = _given_up(spec, recorded)
         precision = (
             Choice(torch.float32, given_up=given_up)
@@ -130,7 +134,7 @@ class PredictionRun:
         return cls(
             model=model, volume=volume, spec=spec, device=device, scaling=scaling, precision=precision,
             runtime=runtime, memory=replace(memory, runtime=runtime.own_bytes), plan=plan, source=source,
-            threads=_threads(recorded), kept=kept,
+            threads=_threads(recorded), kept=kept, begun=begun,
         )  # fmt: skip
 
     def in_float32(self, out: Path | LabelOutput) -> PredictionRun:
@@ -142,7 +146,7 @@ class PredictionRun:
     @property
     def fingerprint(self) -> dict[str, Any]:
         """Return everything that decides the labels, field by field."""
-        plan, given_up = self.plan, self.precision.given_up
+        plan, given_up, bits = self.plan, self.precision.given_up, self.numerics
         return {
             "version": __version__,
             "model": self.model.digest,
@@ -155,7 +159,13 @@ class PredictionRun:
             "threads": self.threads,
             "memory": self.memory.limit,
             "plan": f"block {plan.block}, tile {plan.tile}, column {plan.column}, swept {plan.swept}",
+            **(bits if self.begun is None else {f: self.begun[f] for f in bits if f in self.begun}),
         }
+
+    @property
+    def numerics(self) -> dict[str, Any]:
+        """Return what decides the last bits of this process's results."""
+        return numerics(self.device, self.precision.dtype)
 
     def layout(self, path: Path) -> Layout:
         """Decide how a file of this run's labels is cut up.

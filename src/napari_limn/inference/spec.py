@@ -28,6 +28,9 @@ class PredictSpec:
         Whether to write a probability for each class too, as ``"uint8"`` (255 p) or ``"float16"``; OME-Zarr only.
     scaling
         Numbers that intensities are scaled with; None to fit them to the image.
+    mixed
+        Whether a run may go on on another kind of processor or card, or with another version of PyTorch, than it was begun
+        with: labels may then differ where two classes tie.
     """
 
     memory: int | str | None = None
@@ -36,6 +39,7 @@ class PredictSpec:
     prune: int | None = None
     probabilities: Probabilities | None = None
     scaling: Scaling | None = None
+    mixed: bool = False
 
     def __post_init__(self) -> None:
         check_fields(self)

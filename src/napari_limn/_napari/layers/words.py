@@ -16,6 +16,7 @@ _CONTROLS = {
     r"\bsay what they are, for example with --axes \w+": "save the image with names of its axes, for example as OME-TIFF",
     r"\bgive more with --memory": "give more at Memory under More",
     r", by --class\b": "",
+    r", say --mixed to allow [\w ]+": "",
     r"\btrain it further with --from": "load it and choose it at Start from",
 }
 _WORD = re.compile(r"[a-z]+(?=[ ,;])(?![^.;]*?: )")  # no name of a file or a layer, which a colon follows
