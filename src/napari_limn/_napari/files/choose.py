@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import napari
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
     QDialog,
     QDialogButtonBox,
-    QLabel,
     QPushButton,
     QTableWidget,
     QTableWidgetItem,
@@ -19,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_limn._napari.layers.plain_text import literal
+from napari_limn._napari.layers.plain_text import PlainLabel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +41,7 @@ class ChooseImages(QDialog):
         self.setWindowTitle("Choose images")
         self.resize(*_EXTENT)
         self._entries = tuple(entries)
-        text = QLabel(f"{literal(name)} holds {len(entries)} images. Which ones are to be opened?")
-        text.setTextFormat(Qt.TextFormat.PlainText)
+        text = PlainLabel(f"{name} holds {len(entries)} images. Which ones are to be opened?")
         text.setWordWrap(True)
         self.table = _table_of(self._entries)
         self.buttons = QDialogButtonBox(
