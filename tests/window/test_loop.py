@@ -31,7 +31,7 @@ def strokes_of(value: int, count: int) -> list[list[tuple[float, float]]]:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("seconds", [(12, 10), pytest.param((40, 12), marks=pytest.mark.exhaustive)], ids=str)
+@pytest.mark.parametrize("seconds", [(14, 24), pytest.param((40, 30), marks=pytest.mark.exhaustive)], ids=str)
 def test_the_whole_loop_by_hand(hand, heartbeat, tmp_path, seconds):
     hand.drop(samples.PAINTED.image)
     image = hand.viewer.layers[0]
