@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import time
 
 import numpy as np
 import pytest
@@ -39,6 +40,22 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     contents = read_journal(path)
     assert [r.kind for r in contents.records] == ["stroke", "stroke", "stroke", "undo", "stroke"]
     np.testing.assert_array_equal(np.asarray(replay(contents)), data)
+
+
+def test_a_stroke_that_waits_for_the_disk_is_not_safe_even_if_all_others_are(tmp_path, monkeypatch):
+    data = np.zeros(SHAPE, np.uint8)
+    recording = Recording(lambda: Journal.create(tmp_path / "a.strokes.jsonl", header()), data)
+    layer, rng = Layer(data, recording), np.random.default_rng(0)
+    layer.stroke(rng)
+    until = time.monotonic() + 20
+    while not recording.safe:  # another thread syncs
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    with full_disk(monkeypatch):
+        layer.stroke(rng)
+        assert not recording.safe
+    recording.close()
+    assert recording.safe
 
 
 def test_what_could_not_be_begun_while_painting_is_written_at_the_end(tmp_path, monkeypatch):

@@ -329,8 +329,6 @@ def _offer_anew(choice: ComboBox | Select) -> None:
     """Offer what there is now.
 
     `changed` is emitted only when something else is chosen. By itself, magicgui forgets the choice of what was renamed.
-
-    By itself, magicgui forgets the choice of what was renamed.
     """
     before, offered = choice.value, list(choice.choices)
     kept: Any

@@ -166,8 +166,6 @@ class Session:
         """Return whether a new model is to be chosen here.
 
         `origin` is the session that it came in, None for all of them. In another window the user works on something else.
-
-        In another window the user works on something else.
         """
         return origin is None or origin is self
 

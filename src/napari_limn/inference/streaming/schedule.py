@@ -61,8 +61,6 @@ class AxisSchedule:
         """Return the first sample of an edge still needed, per block.
 
         By `stage`; none is needed after the last block.
-
-        None is needed after the last block.
         """
         return [*(self._first(stage, edge, ends[stage]) for ends in self.ends[:-1]), FAR]
 
